@@ -1,0 +1,27 @@
+# Two commands: `make demo` and `make test`. Both make their own virtual environment.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test lint clean
+
+demo: $(INSTALLED)  ## the main job on generated data: random start against SG-URInit
+	$(BIN)/sgurinit demo --out demo-out
+
+test: $(INSTALLED) lint  ## style, types, tests
+	$(BIN)/pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv demo-out

@@ -1,0 +1,24 @@
+"""Fixtures that every test folder shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Folder of the real development data sets, which are not part of the project."""
+    default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    return Path(os.environ.get("SGURINIT_DATA", default))
+
+
+@pytest.fixture(scope="session")
+def tiktok_path(data_root: Path) -> Path:
+    """TikTok in the HKUDS layout; tests that need it are skipped where it is absent."""
+    path = data_root / "tiktok"
+    if not path.is_dir():
+        pytest.skip(f"real data absent: {path} (set SGURINIT_DATA to the folder that holds tiktok/)")
+    return path
