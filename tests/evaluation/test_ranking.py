@@ -1,0 +1,201 @@
+"""Exact top-k, masks, and the ranking of a whole split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from sgurinit import data
+from sgurinit.errors import InputError
+from sgurinit.evaluation import FullRanking, per_user_metrics, top_k
+
+
+def slow_top_k(scores: np.ndarray, k: int) -> np.ndarray:
+    """Sort every row by (-score, position), leave out -inf, pad with -1."""
+    out = []
+    for row in scores.tolist():
+        order = sorted((p for p, s in enumerate(row) if s != -np.inf), key=lambda p: (-row[p], p))
+        out.append((order + [-1] * k)[:k])
+    return np.array(out, dtype=np.int64).reshape(len(scores), k)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    n=st.integers(0, 6),
+    n_items=st.integers(1, 300),
+    k=st.integers(1, 70),
+    levels=st.sampled_from([1, 2, 5, 1000]),
+    masked=st.sampled_from([0.0, 0.3, 0.97, 1.0]),
+    dtype=st.sampled_from([torch.float32, torch.float64, torch.float16]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_top_k_is_the_full_sort_by_score_then_position(
+    n: int, n_items: int, k: int, levels: int, masked: float, dtype: torch.dtype, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(-levels, levels, (n, n_items)).astype(np.float64) / 7
+    scores[rng.random((n, n_items)) < masked] = -np.inf
+    scores[rng.random((n, n_items)) < 0.01] = np.inf
+    tensor = torch.from_numpy(scores).to(dtype)
+    found = top_k(tensor, k)
+    assert found.dtype == torch.int64
+    np.testing.assert_array_equal(found.numpy(), slow_top_k(tensor.double().numpy(), k))
+
+
+def test_equal_scores_prefer_the_lower_position_at_the_end_of_the_list() -> None:
+    scores = torch.tensor([[0.0, 2.0, 1.0, 1.0, 1.0, 2.0]])
+    assert top_k(scores, 3).tolist() == [[1, 5, 2]]
+
+
+def test_scores_of_nan_are_refused_with_the_row() -> None:
+    for column in (0, 57, 99):  # inside the groups and in the remainder
+        scores = torch.zeros(3, 100)
+        scores[2, column] = torch.nan
+        with pytest.raises(InputError, match="row 2 holds NaN"):
+            top_k(scores, 7)
+
+
+@dataclass
+class Toy:
+    """The part of a data set that the ranking reads."""
+
+    train: np.ndarray
+    valid_: np.ndarray
+    test_: np.ndarray
+    name: str = "toy"
+
+    @property
+    def n_users(self) -> int:
+        return len(self.train)
+
+    @property
+    def n_items(self) -> int:
+        return self.train.shape[1]
+
+    def train_matrix(self) -> sparse.csr_array:
+        return sparse.csr_array(self.train.astype(np.float32))
+
+    @property
+    def valid(self) -> Edges:
+        return Edges(self.valid_)
+
+    @property
+    def test(self) -> Edges:
+        return Edges(self.test_)
+
+
+@dataclass
+class Edges:
+    dense: np.ndarray
+
+    def matrix(self, n_users: int, n_items: int) -> sparse.csr_array:
+        assert self.dense.shape == (n_users, n_items)
+        return sparse.csr_array(self.dense.astype(np.float32))
+
+
+def random_toy(seed: int, n_users: int = 40, n_items: int = 60) -> Toy:
+    split = np.random.default_rng(seed).choice(4, (n_users, n_items), p=[0.7, 0.2, 0.05, 0.05])
+    return Toy(split == 1, split == 2, split == 3)
+
+
+def by_hand(toy: Toy, scores: np.ndarray, split: str, mask_valid: bool) -> dict[str, np.ndarray]:
+    positives = toy.valid_ if split == "valid" else toy.test_
+    hidden = toy.train | (toy.valid_ if mask_valid and split == "test" else False)
+    users = np.flatnonzero(positives.any(axis=1))
+    ranked = slow_top_k(np.where(hidden, -np.inf, scores)[users], 50)
+    return per_user_metrics(ranked, sparse.csr_array(positives[users].astype(np.float32)))
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+@pytest.mark.parametrize("mask_valid", [False, True])
+@pytest.mark.parametrize("block_size", [1, 7, 1024])
+def test_a_split_is_ranked_without_the_items_trained_on(
+    split: str, mask_valid: bool, block_size: int
+) -> None:
+    toy = random_toy(3)
+    scores = np.random.default_rng(0).integers(0, 9, (40, 60)).astype(np.float32)
+    ranking = FullRanking(toy, split, mask_valid=mask_valid, block_size=block_size)
+    found = ranking.evaluate(lambda users: torch.from_numpy(scores)[users])
+    expected = by_hand(toy, scores, split, mask_valid)
+    assert list(found) == list(expected)
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, expected[name])
+
+
+def test_masking_changes_neither_the_scores_given_nor_other_users() -> None:
+    toy = random_toy(4)
+    ranking = FullRanking(toy, "test")
+    one = torch.randn(60)
+    kept = one.clone()
+    shared = ranking.evaluate(lambda users: one.expand(len(users), -1))
+    own = ranking.evaluate(lambda users: one.expand(len(users), -1).clone())
+    assert torch.equal(one, kept)
+    for name, values in shared.items():
+        np.testing.assert_array_equal(values, own[name])
+    scores = torch.randn(40, 60)
+    before = scores.clone()
+    ranking.score_block(ranking.users, scores[torch.from_numpy(ranking.users)])
+    whole = FullRanking(Toy(toy.train, toy.valid_, np.ones((40, 60), bool) & ~toy.train), "test")
+    whole.score_block(whole.users, scores)
+    assert torch.equal(scores, before)
+
+
+def test_scores_may_carry_gradients_or_come_from_inference_mode() -> None:
+    ranking = FullRanking(random_toy(5), "valid")
+    weight = torch.nn.Parameter(torch.randn(40, 60))
+    with_gradient = ranking.evaluate(lambda users: weight[users])
+    with torch.inference_mode():
+        inferred = ranking.evaluate(lambda users: weight[users])
+    np.testing.assert_array_equal(with_gradient["ndcg@10"], inferred["ndcg@10"])
+
+
+def test_a_user_who_has_trained_on_every_other_item_finds_the_rest_first() -> None:
+    train = np.ones((1, 30), dtype=bool)
+    test = np.zeros((1, 30), dtype=bool)
+    train[0, 29], test[0, 29] = False, True
+    found = FullRanking(Toy(train, ~train & False, test), "test").evaluate(
+        lambda users: torch.arange(30.0).flip(0).expand(len(users), -1)
+    )
+    assert found["mrr@5"] == 1.0
+    assert found["precision@50"] == 1 / 50
+
+
+def test_users_are_those_with_a_positive_in_the_split() -> None:
+    toy = random_toy(6)
+    toy.test_[[0, 7]] = False
+    ranking = FullRanking(toy, "test", block_size=11)
+    np.testing.assert_array_equal(ranking.users, np.flatnonzero(toy.test_.any(axis=1)))
+    np.testing.assert_array_equal(np.concatenate(list(ranking.blocks())), ranking.users)
+
+
+def test_bad_requests_say_what_was_expected() -> None:
+    toy = random_toy(7)
+    with pytest.raises(InputError, match="split is 'train'"):
+        FullRanking(toy, "train")
+    with pytest.raises(InputError, match="block_size is 0"):
+        FullRanking(toy, "test", block_size=0)
+    with pytest.raises(InputError, match="no user has a test interaction"):
+        FullRanking(Toy(toy.train, toy.valid_, toy.test_ & False), "test")
+    ranking = FullRanking(toy, "test")
+    with pytest.raises(InputError, match=r"shape \(3, 59\), expected \(3, 60\)"):
+        ranking.score_block(ranking.users[:3], torch.zeros(3, 59))
+
+
+def test_popularity_on_tiktok_gives_the_known_figures(tiktok_path: Path) -> None:
+    dataset = data.load(tiktok_path)
+    popular = torch.from_numpy(np.asarray(dataset.train_matrix().sum(axis=0)).ravel())
+    ranking = FullRanking(dataset, "test")
+    found = ranking.evaluate(lambda users: popular.expand(len(users), -1))
+    # Published to four digits; items of equal popularity at rank 20 move the fourth.
+    assert found["recall@20"].mean() == pytest.approx(0.0596, abs=2e-4)
+    assert found["ndcg@20"].mean() == pytest.approx(0.0254, abs=2e-4)
+    again = ranking.evaluate(lambda users: popular.expand(len(users), -1))
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, again[name])
