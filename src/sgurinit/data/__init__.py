@@ -1,0 +1,34 @@
+"""Data in: interactions, splits, item features and ids, read from disk or generated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sgurinit.data.dataset import SPLITS, Dataset, Interactions
+from sgurinit.data.layouts.registry import read
+from sgurinit.data.planted import PlantedData, plant, planted
+
+__all__ = ["SPLITS", "Dataset", "Interactions", "PlantedData", "load", "plant", "planted"]
+
+
+def load(path: str | Path) -> Dataset:
+    """Load a data set from a folder, or the generated one by its name.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder in any known layout, recognised by looking, or the string ``"planted"`` for
+        generated data of the default size (`planted`). A folder of that name is ``"./planted"``.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    InputError
+        If the folder is missing, its layout is not recognised, or a file in it is at fault.
+    """
+    if path == "planted":
+        return planted()
+    return read(path)

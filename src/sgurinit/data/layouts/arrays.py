@@ -1,0 +1,124 @@
+"""Feature files: one NumPy file per modality, one row per item."""
+
+from __future__ import annotations
+
+import tokenize
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgurinit.core.features import ItemFeatures
+from sgurinit.errors import InputError
+
+_BLOCK_BYTES = 1 << 24
+_SUFFIX = "_feat.npy"
+
+
+def feature_files(folder: Path) -> dict[str, Path]:
+    """Return the files ``<modality>_feat.npy`` of a folder by modality.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    found = {p.name.removesuffix(_SUFFIX): p for p in sorted(folder.glob(f"*{_SUFFIX}"))}
+    if not found:
+        raise InputError(f"{folder}: no <modality>{_SUFFIX} file; at least one is needed")
+    return found
+
+
+def read_features(
+    files: Mapping[str, Path], n_items: int, *, absent_rows: bool = False
+) -> dict[str, ItemFeatures]:
+    """Read and check feature files.
+
+    Parameters
+    ----------
+    files : mapping of str to Path
+        Modality to ``.npy`` file.
+    n_items : int
+        The number of rows that each must have.
+    absent_rows : bool, default False
+        Whether a row of NaN alone says that the item has no row in the modality. If not, any NaN is
+        an error.
+
+    Returns
+    -------
+    dict of str to ItemFeatures
+        Memory-mapped, so wide features take memory only while they are used.
+
+    Raises
+    ------
+    InputError
+        Naming the file, and the row and column where one is at fault.
+    """
+    features = {}
+    for modality, path in files.items():
+        values = read_array(path)
+        if values.shape[0] != n_items:
+            raise InputError(
+                f"{path}: {values.shape[0]} rows but the data has {n_items} items; one row per "
+                "item is expected"
+            )
+        present = _present_rows(path, values, absent_rows)
+        try:
+            features[modality] = ItemFeatures(values, None if present.all() else present)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+    return features
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Map a ``.npy`` file of floats, shape (n_rows, d), without unpickling anything.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, cut off, no ``.npy`` file, or holds anything but a 2-D array of
+        float16, float32 or float64.
+    """
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: file is missing") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    except (ValueError, EOFError, TypeError, SyntaxError, OverflowError, tokenize.TokenError) as e:
+        detail = " ".join(str(e).split())
+        raise InputError(
+            f"{path}: not a complete NumPy array file ({detail}); get or write the file again"
+        ) from e
+    if not isinstance(values, np.ndarray):
+        values.close()
+        raise InputError(f"{path}: an archive of arrays; one plain .npy array is expected")
+    if values.ndim != 2 or values.dtype.kind != "f" or values.dtype.itemsize > 8:
+        raise InputError(
+            f"{path}: {values.dtype} of shape {values.shape}; a 2-D array (items, width) of "
+            "float16, float32 or float64 is expected"
+        )
+    return values
+
+
+def _present_rows(path: Path, values: NDArray[Any], absent_rows: bool) -> NDArray[np.bool_]:
+    n_rows, width = values.shape
+    present = np.ones(n_rows, dtype=bool)
+    step = max(1, _BLOCK_BYTES // max(1, width * values.dtype.itemsize))
+    for start in range(0, n_rows, step):
+        block = values[start : start + step]
+        wrong = ~np.isfinite(block)
+        if absent_rows:
+            absent = np.isnan(block).all(axis=1)
+            present[start : start + step] = ~absent
+            wrong[absent] = False
+        if wrong.any():
+            row, column = (int(n) for n in np.argwhere(wrong)[0])
+            raise InputError(
+                f"{path}: row {start + row}, column {column} is {block[row, column]}; features "
+                "must be finite numbers"
+                + (" (a whole row of NaN marks an item without features)" if absent_rows else "")
+            )
+    return present

@@ -1,0 +1,54 @@
+"""The layout of DiffMM, MMSSL and their relatives: three pickled matrices and feature files.
+
+``trnMat.pkl``, ``valMat.pkl`` and ``tstMat.pkl`` are sparse matrices users x items of one shape, in
+which a stored value other than zero is an interaction. ``<modality>_feat.npy`` has one row per
+item. The layout keeps no external ids, so positions stand for them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from sgurinit.data.dataset import Dataset, Interactions
+from sgurinit.data.layouts.arrays import feature_files, read_features
+from sgurinit.data.layouts.base import Layout
+from sgurinit.data.layouts.pickles import read_sparse
+from sgurinit.errors import InputError
+
+_FILES = {"train": "trnMat.pkl", "valid": "valMat.pkl", "test": "tstMat.pkl"}
+
+
+class Hkuds(Layout):
+    """`trnMat.pkl`, `valMat.pkl`, `tstMat.pkl` and `<modality>_feat.npy`."""
+
+    name = "hkuds"
+    sought = "trnMat.pkl, valMat.pkl, tstMat.pkl"
+
+    def sees(self, folder: Path) -> str | None:
+        """Say which of the three matrices are there."""
+        return ", ".join(file for file in _FILES.values() if (folder / file).is_file()) or None
+
+    def read(self, folder: Path) -> Dataset:
+        """Read the data set; `Layout.read` says what is raised."""
+        splits: dict[str, Interactions] = {}
+        shapes: dict[str, tuple[int, int]] = {}
+        for split, file in _FILES.items():
+            if not (folder / file).is_file():
+                raise InputError(f"{folder / file}: file is missing")
+            shapes[file], users, items = read_sparse(folder / file)
+            splits[split] = Interactions(users, items)
+        if len(set(shapes.values())) > 1:
+            found = ", ".join(f"{file} {shape}" for file, shape in shapes.items())
+            raise InputError(f"{folder}: the matrices must have one shape, users x items: {found}")
+        n_users, n_items = shapes[_FILES["train"]]
+        features = read_features(feature_files(folder), n_items)
+        return Dataset(
+            name=folder.name,
+            layout=self.name,
+            **splits,
+            features=features,
+            user_ids=np.arange(n_users),
+            item_ids=np.arange(n_items),
+        )
