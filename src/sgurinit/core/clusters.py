@@ -1,0 +1,107 @@
+"""K-means over the items of one modality (step 2 of METHOD)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from sgurinit.core.features import Float32Array, Float64Array, FloatArray, row_blocks
+from sgurinit.errors import InputError
+
+LabelArray = NDArray[np.int32]
+
+N_INIT = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """Clusters of the items in one space.
+
+    Parameters
+    ----------
+    centroids : ndarray of float32, shape (K, d)
+        Mean of each cluster's items, summed in float64.
+    labels : ndarray of int32, shape (n_items,)
+        Cluster of each item; -1 for an item without a row.
+    """
+
+    centroids: Float32Array
+    labels: LabelArray
+
+
+def cluster_rows(rows: FloatArray, n_clusters: int, seed: int) -> tuple[LabelArray, Float64Array]:
+    """Cluster rows with K-means (k-means++, best of 10 starts).
+
+    The same rows, in any order, precision or memory layout that holds them exactly, give the same
+    clusters: K-means sees them centred, in float32 and in an order that depends on their values
+    only, and runs on one thread, where the order of its sums is fixed.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Finite feature rows.
+    n_clusters : int
+        K, at most the number of distinct rows.
+    seed : int
+        Seed of k-means++.
+
+    Returns
+    -------
+    labels : ndarray of int32, shape (n,)
+        Cluster of each row.
+    centroids : ndarray of float64, shape (K, d)
+        Exact means of the members.
+
+    Raises
+    ------
+    InputError
+        When there are fewer distinct rows than clusters; the message states both numbers.
+    """
+    points = _normalised(rows)
+    order = np.argsort(points.view(f"V{points.shape[1] * 4}").ravel(), kind="stable")
+    points = points[order]
+    distinct = 1 + int((points[1:] != points[:-1]).any(axis=1).sum())
+    if n_clusters > distinct:
+        raise InputError(
+            f"n_clusters={n_clusters} is more than the {distinct} distinct item rows: "
+            f"choose n_clusters <= {distinct}"
+        )
+    with threadpool_limits(limits=1):
+        kmeans = KMeans(n_clusters, n_init=N_INIT, random_state=seed, copy_x=False).fit(points)
+    labels = np.empty(len(order), dtype=np.int32)
+    labels[order] = kmeans.labels_
+    return labels, _centroids(rows, labels, n_clusters)
+
+
+def _normalised(rows: FloatArray) -> Float32Array:
+    """Rows centred and scaled to at most about 1, in float32; K-means does not mind either."""
+    peak = max(float(rows.max()), -float(rows.min())) or 1.0
+    # Rounded, so that the order in which the mean was summed leaves no trace.
+    mean = (rows.mean(axis=0, dtype=np.float64) / peak).astype(np.float32).astype(np.float64)
+    points = np.empty(rows.shape, dtype=np.float32)
+    for where, block in row_blocks(rows):
+        points[where] = block / peak - mean
+    # Adding zero turns -0.0 into 0.0, so that equal rows have equal bytes.
+    points += np.float32(0)
+    return points
+
+
+def _centroids(rows: FloatArray, labels: LabelArray, n_clusters: int) -> Float64Array:
+    """Mean of each cluster's members, summed in float64, shape (K, d)."""
+    sizes = np.bincount(labels, minlength=n_clusters)
+    sums = np.zeros((n_clusters, rows.shape[1]))
+    for where, block in row_blocks(rows):
+        members = labels[where]
+        one_hot = sp.csr_array(
+            (np.ones(len(members)), (members, np.arange(len(members)))),
+            shape=(n_clusters, len(members)),
+        )
+        sums += np.asarray(one_hot @ block)
+    # A cluster can only be empty where distances round to equal; nobody then uses its centroid.
+    centroids: Float64Array = sums / np.maximum(sizes, 1)[:, None]
+    return centroids

@@ -1,0 +1,164 @@
+"""How far apart users and items start: the semantic gap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from sgurinit.core.aggregate import user_degrees
+from sgurinit.core.features import Float64Array, FloatArray, row_norms
+
+# Sampled users, and sampled items that stand for "random items".
+SAMPLE = 2000
+
+# Users and items on each side of the classifier's split.
+_HALF = 500
+_RIDGE = 1e-3
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Semantic gap between a user table and an item table in one space.
+
+    Parameters
+    ----------
+    alignment : float in [-2, 2]
+        Mean cosine of users with their own items minus that with random items; higher is better.
+    centroid_distance : float, >= 0
+        Distance between the mean user and the mean item, relative to the mean row norm of both
+        tables; 0 where the tables share a centre.
+    separability : float in [0, 1] or None
+        Held-out AUC of a linear classifier that tells users from items; 0.5 where it cannot.
+        None where there are too few rows to hold any out.
+    """
+
+    alignment: float
+    centroid_distance: float
+    separability: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """Sampled users and items, and who has what among them."""
+
+    users: NDArray[np.int64]
+    own: sp.csr_array  # sampled users x their items
+    own_rows: Float64Array
+    random_rows: Float64Array
+
+
+def semantic_gap(
+    matrix: sp.csr_array, items: FloatArray, users: FloatArray, seed: int
+) -> tuple[Gap, Gap]:
+    """Gap of a random start, and of the given users, in one space.
+
+    Parameters
+    ----------
+    matrix : csr_array of shape (n_users, n_items)
+        Binary interactions with the items that have a row.
+    items : ndarray of shape (n_items, d)
+        Item rows.
+    users : ndarray of shape (n_users, d)
+        User rows.
+    seed : int
+        Seed of the sample and of the random start.
+
+    Returns
+    -------
+    before, after : Gap
+        Of normal random users with the mean norm of `users`, and of `users`.
+    """
+    generator = np.random.default_rng(seed)
+    sample = _draw(matrix, items, generator)
+    start = users[sample.users].astype(np.float64)
+    random = generator.standard_normal(start.shape)
+    random *= _mean_norm(start) / max(_mean_norm(random), np.finfo(np.float64).tiny)
+    return _gap(random, sample), _gap(start, sample)
+
+
+def _draw(matrix: sp.csr_array, items: FloatArray, generator: np.random.Generator) -> _Sample:
+    active = np.flatnonzero(user_degrees(matrix))
+    users = _some(active, generator)
+    part = sp.csr_array(matrix[users])
+    used, columns = np.unique(part.indices, return_inverse=True)
+    own = sp.csr_array((np.ones(part.nnz), columns, part.indptr), shape=(len(users), len(used)))
+    random = _some(np.arange(items.shape[0]), generator)
+    return _Sample(
+        users=users,
+        own=own,
+        own_rows=np.asarray(items[used], dtype=np.float64),
+        random_rows=np.asarray(items[random], dtype=np.float64),
+    )
+
+
+def _some(positions: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
+    """At most SAMPLE of the positions, in random order."""
+    return generator.permutation(positions)[:SAMPLE]
+
+
+def _gap(users: Float64Array, sample: _Sample) -> Gap:
+    return Gap(
+        alignment=_alignment(users, sample),
+        centroid_distance=_centroid_distance(users, sample.random_rows),
+        separability=_separability(users, sample.random_rows),
+    )
+
+
+def _alignment(users: Float64Array, sample: _Sample) -> float:
+    # A mean of cosines is the cosine's bilinear form on the means: no pair is ever formed.
+    own = sample.own @ _unit(sample.own_rows) / user_degrees(sample.own)[:, None]
+    contrast = own - _unit(sample.random_rows).mean(axis=0)
+    return float(np.einsum("ud,ud->u", _unit(users), contrast).mean())
+
+
+def _centroid_distance(users: Float64Array, items: Float64Array) -> float:
+    scale = (_mean_norm(users) + _mean_norm(items)) / 2
+    distance = float(np.linalg.norm(users.mean(axis=0) - items.mean(axis=0)))
+    return distance / scale if scale > 0 else 0.0
+
+
+def _separability(users: Float64Array, items: Float64Array) -> float | None:
+    half = min(len(users) // 2, len(items) // 2, _HALF)
+    if half < 2:
+        return None
+    train = np.vstack([users[:half], items[:half]])
+    test = np.vstack([users[half : 2 * half], items[half : 2 * half]])
+    is_user = np.repeat([True, False], half)
+    return _auc(_linear_scores(train, is_user, test), is_user)
+
+
+def _linear_scores(
+    train: Float64Array, is_user: NDArray[np.bool_], test: Float64Array
+) -> Float64Array:
+    """Scores of a ridge classifier in its dual form, whose cost does not grow with d squared."""
+    mean = train.mean(axis=0)
+    centred = train - mean
+    kernel = centred @ centred.T
+    ridge = _RIDGE * float(np.trace(kernel)) / len(train) or 1.0
+    target = np.where(is_user, 1.0, -1.0)
+    dual = np.linalg.solve(kernel + ridge * np.eye(len(train)), target)
+    scores: Float64Array = (test - mean) @ (centred.T @ dual)
+    return scores
+
+
+def _auc(scores: Float64Array, positive: NDArray[np.bool_]) -> float:
+    """Area under the ROC curve, ties counting half."""
+    ranks = rankdata(scores)
+    n_positive = int(positive.sum())
+    n_negative = len(positive) - n_positive
+    above = float(ranks[positive].sum()) - n_positive * (n_positive + 1) / 2
+    return above / (n_positive * n_negative)
+
+
+def _unit(rows: Float64Array) -> Float64Array:
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: Float64Array = rows / np.where(norms > 0, norms, 1.0)
+    return scaled
+
+
+def _mean_norm(rows: Float64Array) -> float:
+    return float(row_norms(rows).mean())

@@ -1,0 +1,102 @@
+"""Joint reduction of all modalities to one width, and scale matching (METHOD's ID-space row)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgurinit.core.features import (
+    BoolArray,
+    Float32Array,
+    Float64Array,
+    FloatArray,
+    ItemFeatures,
+    row_norms,
+)
+from sgurinit.core.pca import principal_rows
+from sgurinit.core.prepare import center, unit
+from sgurinit.errors import InputError
+
+
+def reduce_items(features: Mapping[str, ItemFeatures], dim: int) -> tuple[Float32Array, BoolArray]:
+    """Reduce the features of all modalities to one table of the given width.
+
+    Each modality is centred, its rows go to unit length and to their leading principal
+    coordinates (at most `dim`), and the block is scaled to a mean row norm of one; the blocks are
+    joined and reduced to `dim` by PCA. An item without a row, or with an all-zero one, has zeros in
+    that block.
+
+    Parameters
+    ----------
+    features : mapping of str to ItemFeatures
+        All modalities.
+    dim : int, >= 1
+        Width of the result.
+
+    Returns
+    -------
+    items : ndarray of float32, shape (n_items, dim)
+        Reduced items; zero for an item without a row in any modality.
+    present : ndarray of bool, shape (n_items,)
+        Items with a row in at least one modality.
+
+    Raises
+    ------
+    InputError
+        When the features span fewer than `dim` directions.
+    """
+    joined = np.hstack([_block(table, dim) for table in features.values()])
+    present: BoolArray = np.logical_or.reduce([table.mask() for table in features.values()])
+    principal = principal_rows(joined[present], dim) if joined.shape[1] else None
+    rank = 0 if principal is None else principal.rows.shape[1]
+    if principal is None or rank < dim:
+        raise InputError(
+            f"the item features span only {rank} directions, so they cannot be reduced to "
+            f"dim={dim}: choose dim <= {rank} or add a modality"
+        )
+    items = np.zeros((len(present), dim), dtype=np.float32)
+    items[present] = principal.rows
+    return items, present
+
+
+def match_scale(rows: FloatArray, target_mean_norm: float) -> Float32Array:
+    """Rescale a table so that its mean row norm is `target_mean_norm`.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Any table; an all-zero one stays zero.
+    target_mean_norm : float, >= 0
+        Mean Euclidean row norm of the result.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, d)
+
+    Raises
+    ------
+    InputError
+        When the target is negative or not finite.
+    """
+    if not np.isfinite(target_mean_norm) or target_mean_norm < 0:
+        raise InputError(f"target_mean_norm must be finite and >= 0, got {target_mean_norm!r}")
+    mean = float(row_norms(rows).mean()) if len(rows) else 0.0
+    factor = target_mean_norm / mean if mean > 0 else 1.0
+    scaled: NDArray[np.float32] = (rows.astype(np.float64) * factor).astype(np.float32)
+    return scaled
+
+
+def _block(table: ItemFeatures, dim: int) -> Float64Array:
+    """Return one modality's block, shape (n_items, r), zero where the item has no row."""
+    rows = np.asarray(table.rows(), dtype=np.float64)
+    filled = rows.any(axis=1)
+    where = np.flatnonzero(table.mask())[filled]
+    if not len(where):
+        return np.zeros((table.n_items, 0))
+    principal = principal_rows(unit(center(rows[filled])), dim).rows
+    block = np.zeros((table.n_items, principal.shape[1]))
+    if principal.shape[1]:
+        block[where] = principal / np.linalg.norm(principal, axis=1).mean()
+    return block

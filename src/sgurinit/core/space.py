@@ -1,0 +1,103 @@
+"""One space of the method: items with rows, their clusters, and users aggregated from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from sgurinit.core.aggregate import (
+    ItemSide,
+    item_degrees,
+    item_weights,
+    popular_centroid,
+    user_rows,
+)
+from sgurinit.core.clusters import Clusters, cluster_rows
+from sgurinit.core.features import BoolArray, Float32Array, ItemFeatures
+from sgurinit.core.parameters import Parameters
+from sgurinit.core.prepare import prepare_rows
+from sgurinit.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """A fitted space: everything that turns interactions into users' rows.
+
+    Parameters
+    ----------
+    items : ItemSide
+        Rows, clusters and weights of the items that have a row.
+    present : ndarray of bool, shape (n_items,)
+        Which items these are.
+    parameters : Parameters
+        Parameters of the fit.
+    """
+
+    items: ItemSide
+    present: BoolArray
+    parameters: Parameters
+
+    @classmethod
+    def fit(
+        cls, matrix: sp.csr_array, table: ItemFeatures, parameters: Parameters, *, prepare: bool
+    ) -> Space:
+        """Prepare and cluster the items, and weigh them by the training interactions.
+
+        Parameters
+        ----------
+        matrix : csr_array of shape (n_users, n_items)
+            Binary training interactions.
+        table : ItemFeatures
+            Items of this space.
+        parameters : Parameters
+            Parameters of the method.
+        prepare : bool
+            Whether the preparation steps apply to these items.
+
+        Returns
+        -------
+        Space
+
+        Raises
+        ------
+        InputError
+            When no interaction touches an item with a row, or K is too large.
+        """
+        present = table.mask()
+        degrees = item_degrees(matrix)[present]
+        if not degrees.any():
+            raise InputError(
+                "no training interaction touches an item that has a feature row: check that the "
+                "rows of the features are in the order of the items"
+            )
+        rows = prepare_rows(table.rows(), parameters.prepare if prepare else ())
+        labels, centroids = cluster_rows(rows, parameters.n_clusters, parameters.seed)
+        items = ItemSide(
+            rows=rows,
+            labels=labels,
+            centroids=centroids,
+            weights=item_weights(degrees, parameters.local_norm),
+            fallback=popular_centroid(degrees, labels, centroids),
+        )
+        return cls(items, present, parameters)
+
+    def featured(self, matrix: sp.csr_array) -> sp.csr_array:
+        """Interactions with the items of this space, shape (n_users, n_present)."""
+        return matrix if bool(self.present.all()) else sp.csr_array(matrix[:, self.present])
+
+    def users(self, matrix: sp.csr_array) -> Float32Array:
+        """Users' rows for the given interactions, shape (n_users, d) (METHOD's steps 1, 3, 4)."""
+        return user_rows(
+            self.featured(matrix),
+            self.items,
+            mix=self.parameters.mix,
+            local_norm=self.parameters.local_norm,
+        )
+
+    def clusters(self) -> Clusters:
+        """Clusters over all items; label -1 marks an item without a row."""
+        labels = np.full(len(self.present), -1, dtype=np.int32)
+        labels[self.present] = self.items.labels
+        return Clusters(self.items.centroids.astype(np.float32), labels)

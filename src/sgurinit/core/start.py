@@ -1,0 +1,264 @@
+"""The start of every user: what a fit gives and what a file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from sgurinit.core.clusters import Clusters, cluster_rows
+from sgurinit.core.diagnostics import Diagnostics
+from sgurinit.core.features import BoolArray, Float32Array, FloatArray, ItemFeatures
+from sgurinit.core.fingerprint import fingerprint
+from sgurinit.core.interactions import IdArray, Interactions
+from sgurinit.core.parameters import Parameters
+from sgurinit.core.reduce import reduce_items
+from sgurinit.core.space import Space
+from sgurinit.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class ReducedStart:
+    """Users and items in one joint space.
+
+    Parameters
+    ----------
+    users : ndarray of float32, shape (n_users, dim)
+        Start of every user.
+    items : ndarray of float32, shape (n_items, dim)
+        Reduced items; zero for an item without a row in any modality.
+    clusters : Clusters
+        Clusters of the reduced items.
+    """
+
+    users: Float32Array
+    items: Float32Array
+    clusters: Clusters
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a start was made from; a loaded start has none.
+
+    Parameters
+    ----------
+    interactions : Interactions
+        Training interactions.
+    features : mapping of str to ItemFeatures
+        Features as given.
+    parameters : Parameters
+        Parameters of the fit.
+    spaces : mapping of str to Space
+        Fitted space of each modality.
+    fingerprint : str or None
+        Fingerprint that the data came with; computed when first needed otherwise.
+    """
+
+    interactions: Interactions
+    features: Mapping[str, ItemFeatures]
+    parameters: Parameters
+    spaces: Mapping[str, Space]
+    fingerprint: str | None = None
+    reductions: dict[int, tuple[ItemFeatures, Space, Float32Array]] = field(default_factory=dict)
+
+    def space_on(self, table: ItemFeatures) -> Space:
+        """Fit a space on other items, with the same interactions and parameters."""
+        return Space.fit(self.interactions.matrix, table, self.parameters, prepare=False)
+
+    def reduction(self, dim: int) -> tuple[ItemFeatures, Space, Float32Array]:
+        """Reduced items, the space fitted on them, and the users in it; computed once."""
+        if dim not in self.reductions:
+            table = ItemFeatures(*reduce_items(self.features, dim))
+            space = self.space_on(table)
+            self.reductions[dim] = table, space, space.users(self.interactions.matrix)
+        return self.reductions[dim]
+
+
+@dataclass(frozen=True, eq=False)
+class UserStart:
+    """A start for every user, per modality.
+
+    Parameters
+    ----------
+    users : mapping of str to ndarray of float32, shape (n_users, d_m)
+        Users' rows ``U^m`` (METHOD's step 4).
+    clusters : mapping of str to Clusters
+        Clusters of the items.
+    config : dict
+        Parameters of the fit, with the seed of K-means.
+    diagnostics : Diagnostics
+        Sizes, norms, policies that applied, semantic gap.
+    user_ids, item_ids : ndarray or None
+        External ids of users and items, where known.
+    versions : mapping of str to str
+        Versions of the libraries that computed it.
+    source : Source, optional
+        What it was made from; None after loading.
+    stored_reduction : (ndarray, ndarray), optional
+        Reduced users and items of a loaded start.
+    stored_fingerprint : str, optional
+        Fingerprint of a loaded start.
+    """
+
+    users: Mapping[str, Float32Array]
+    clusters: Mapping[str, Clusters]
+    config: dict[str, Any]
+    diagnostics: Diagnostics
+    user_ids: IdArray | None
+    item_ids: IdArray | None
+    versions: Mapping[str, str]
+    source: Source | None = field(default=None, repr=False)
+    stored_reduction: tuple[Float32Array, Float32Array] | None = field(default=None, repr=False)
+    stored_fingerprint: str | None = field(default=None, repr=False)
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return self.diagnostics.n_users
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return self.diagnostics.n_items
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the data that the start was made from."""
+        if self.source is None:
+            return self.stored_fingerprint or ""
+        return self.source.fingerprint or fingerprint(
+            self.source.interactions, self.source.features
+        )
+
+    def on(
+        self, items: FloatArray, present: BoolArray | None = None
+    ) -> tuple[Float32Array, Clusters]:
+        """Start the users in the space of any item table (METHOD's steps 1 to 4).
+
+        Interactions and parameters are those of the fit; preparation steps do not apply. This is
+        how users start in the space of a model's own projected items.
+
+        Parameters
+        ----------
+        items : ndarray of shape (n_items, d)
+            Item rows in that space.
+        present : ndarray of bool, shape (n_items,), optional
+            Which items have a row; all by default.
+
+        Returns
+        -------
+        users : ndarray of float32, shape (n_users, d)
+            Start of every user.
+        clusters : Clusters
+            Clusters of the given items.
+
+        Raises
+        ------
+        InputError
+            When the items do not fit, or the start was loaded and has no interactions.
+        """
+        if self.source is None:
+            raise InputError(
+                "a loaded start has no interactions, so it cannot be computed on other items: "
+                "fit SGURInit on the data and use its start_"
+            )
+        table = ItemFeatures(items, present)
+        if table.n_items != self.n_items:
+            raise InputError(
+                f"the item table has {table.n_items} rows, expected {self.n_items}: one per item"
+            )
+        space = self.source.space_on(table)
+        return space.users(self.source.interactions.matrix), space.clusters()
+
+    def reduced(self, dim: int) -> ReducedStart:
+        """Start users and items in one joint space of the given width (METHOD's ID-space row).
+
+        Parameters
+        ----------
+        dim : int, >= 1
+            Width; a loaded start has the one it was saved with only.
+
+        Returns
+        -------
+        ReducedStart
+            ``users`` are those of ``on(items)``. Computed once per width.
+
+        Raises
+        ------
+        InputError
+            When the features span fewer than `dim` directions, or a loaded start lacks the width.
+        """
+        if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or dim < 1:
+            raise InputError(f"dim must be an integer >= 1, got {dim!r}")
+        if self.source is None:
+            return self._loaded_reduction(int(dim))
+        table, space, users = self.source.reduction(int(dim))
+        return ReducedStart(users, np.asarray(table.values), space.clusters())
+
+    def save(self, path: str | Path) -> None:
+        """Write the start to a ``.safetensors`` file, or its users to a ``.parquet`` table.
+
+        Parameters
+        ----------
+        path : path
+            The suffix chooses the format. Nothing half-written is ever left at `path`.
+
+        Raises
+        ------
+        InputError
+            On another suffix, or when the file cannot be written.
+        """
+        # Here, so that neither file format is loaded by a fit that writes nothing.
+        from sgurinit.core.start_io import save_start  # noqa: PLC0415
+
+        save_start(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a start from a ``.safetensors`` file.
+
+        Parameters
+        ----------
+        path : path
+            File that `save` wrote.
+
+        Returns
+        -------
+        UserStart
+            Without interactions: `on` and other widths of `reduced` need a new fit.
+
+        Raises
+        ------
+        InputError
+            Naming the file, when it is missing, truncated or none of ours.
+        """
+        from sgurinit.core.start_io import read_start  # noqa: PLC0415
+
+        return cls(**read_start(Path(path)))
+
+    def _loaded_reduction(self, dim: int) -> ReducedStart:
+        if self.stored_reduction is None or self.stored_reduction[0].shape[1] != dim:
+            stored = self.config["reduce_to"]
+            raise InputError(
+                f"the loaded start has no reduction to dim={dim} (stored: {stored}): "
+                f"fit SGURInit with reduce_to={dim} and save again"
+            )
+        users, items = self.stored_reduction
+        return ReducedStart(users, items, self._stored_clusters)
+
+    @cached_property
+    def _stored_clusters(self) -> Clusters:
+        """Clusters of the stored reduced items: the same rows and seed give the same clusters."""
+        assert self.stored_reduction is not None  # noqa: S101
+        items = self.stored_reduction[1]
+        present = np.logical_or.reduce([part.labels >= 0 for part in self.clusters.values()])
+        found, centroids = cluster_rows(
+            items[present], self.config["n_clusters"], self.config["seed"]
+        )
+        labels = np.full(len(items), -1, dtype=np.int32)
+        labels[present] = found
+        return Clusters(centroids.astype(np.float32), labels)
