@@ -5,10 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from sgurinit.data.dataset import SPLITS, Dataset, Interactions
-from sgurinit.data.layouts.registry import read
+from sgurinit.data.describe import DatasetSummary, ModalitySummary, summary
+from sgurinit.data.layouts.native import write_native
+from sgurinit.data.layouts.registry import Recognised, read, recognise
 from sgurinit.data.planted import PlantedData, plant, planted
 
-__all__ = ["SPLITS", "Dataset", "Interactions", "PlantedData", "load", "plant", "planted"]
+__all__ = [
+    "SPLITS",
+    "Dataset",
+    "DatasetSummary",
+    "Interactions",
+    "ModalitySummary",
+    "PlantedData",
+    "Recognised",
+    "load",
+    "plant",
+    "planted",
+    "recognise",
+    "summary",
+    "write_native",
+]
 
 
 def load(path: str | Path) -> Dataset:

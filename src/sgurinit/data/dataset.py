@@ -20,8 +20,11 @@ from sgurinit.core.features import ItemFeatures, as_features
 from sgurinit.errors import InputError
 
 SPLITS = ("train", "valid", "test")
+"""Names of the splits."""
 
-_MODALITY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
+MODALITY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$"
+"""Pattern of a modality's name, fit for a file name."""
+
 _HASH_BLOCK_BYTES = 1 << 24
 
 
@@ -192,7 +195,7 @@ class Dataset:
 
     def _check_features(self) -> None:
         for modality, feature in self.features.items():
-            if not _MODALITY_NAME.fullmatch(modality):
+            if not re.fullmatch(MODALITY_NAME, modality):
                 raise InputError(
                     f"modality name {modality!r}: use letters, digits, '_', '-' and '.', beginning "
                     "with a letter or a digit"

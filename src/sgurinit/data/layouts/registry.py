@@ -8,9 +8,11 @@ from pathlib import Path
 from sgurinit.data.dataset import Dataset
 from sgurinit.data.layouts.base import Layout
 from sgurinit.data.layouts.hkuds import Hkuds
+from sgurinit.data.layouts.mmrec import MMRec
+from sgurinit.data.layouts.native import Native
 from sgurinit.errors import InputError
 
-LAYOUTS: tuple[Layout, ...] = (Hkuds(),)
+LAYOUTS: tuple[Layout, ...] = (Hkuds(), MMRec(), Native())
 
 _LISTED = 12
 

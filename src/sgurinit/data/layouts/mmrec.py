@@ -1,0 +1,109 @@
+"""The layout of MMRec: one tab-separated table of interactions and feature files.
+
+``<name>.inter`` has the columns ``userID``, ``itemID`` (integers from 0) and ``x_label`` (0 train,
+1 valid, 2 test); others, such as ``rating`` and ``timestamp``, are not used. Row n of
+``<modality>_feat.npy`` is item n. ``u_id_mapping.csv`` and ``i_id_mapping.csv`` (tab-separated, in
+spite of their suffix) may give the external id of each ``userID`` and ``itemID`` in their other
+column; without them, positions stand for ids.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from sgurinit.data.dataset import SPLITS, Dataset, Interactions
+from sgurinit.data.layouts.arrays import feature_files, read_array, read_features
+from sgurinit.data.layouts.base import Layout
+from sgurinit.data.layouts.tables import positions, read_tsv, require
+from sgurinit.errors import InputError
+
+_COLUMNS = ("userID", "itemID", "x_label")
+_HEADER_BYTES = 4096
+_MOST_USERS = 2**31  # a larger id is a slip: every id below it costs a row in each user table
+
+
+class MMRec(Layout):
+    """`<name>.inter` with userID, itemID, x_label, and `<modality>_feat.npy`."""
+
+    name = "mmrec"
+    sought = "<name>.inter with the columns userID, itemID, x_label"
+
+    def sees(self, folder: Path) -> str | None:
+        """Say which `.inter` files have a column of this layout."""
+        return ", ".join(path.name for path in _tables(folder)) or None
+
+    def read(self, folder: Path) -> Dataset:
+        """Read the data set; `Layout.read` says what is raised."""
+        path, *others = _tables(folder)
+        if others:
+            names = ", ".join(table.name for table in (path, *others))
+            raise InputError(f"{folder}: {names}: one .inter file is expected; leave one")
+        files = feature_files(folder)
+        first = next(iter(files.values()))
+        n_items = len(read_array(first))
+        table = require(path, read_tsv(path), _COLUMNS)
+        user_ids = _external_ids(folder / "u_id_mapping.csv", "userID")
+        if user_ids is None:
+            users = positions(path, table, "userID", _MOST_USERS, "no u_id_mapping.csv")
+            user_ids = np.arange(users.max(initial=-1) + 1)
+        else:
+            users = positions(path, table, "userID", len(user_ids), "rows of u_id_mapping.csv")
+        items = positions(path, table, "itemID", n_items, f"rows of {first.name}")
+        labels = positions(path, table, "x_label", len(SPLITS), "0 train, 1 valid, 2 test")
+        item_ids = _external_ids(folder / "i_id_mapping.csv", "itemID")
+        if item_ids is not None and len(item_ids) != n_items:
+            raise InputError(
+                f"{folder / 'i_id_mapping.csv'}: {len(item_ids)} items but {first.name} has "
+                f"{n_items} rows; one row per item is expected"
+            )
+        return Dataset(
+            name=path.stem,
+            layout=self.name,
+            **{
+                split: Interactions(users[labels == label], items[labels == label])
+                for label, split in enumerate(SPLITS)
+            },
+            features=read_features(files, n_items),
+            user_ids=user_ids,
+            item_ids=np.arange(n_items) if item_ids is None else item_ids,
+        )
+
+
+def _tables(folder: Path) -> list[Path]:
+    """Return the `.inter` files whose header has a column of this layout."""
+    found = []
+    for path in sorted(p for p in folder.glob("*.inter") if p.is_file()):
+        with path.open("rb") as file:
+            header = file.readline(_HEADER_BYTES).decode("utf-8", errors="replace")
+        if set(header.strip().split("\t")) & set(_COLUMNS):
+            found.append(path)
+    return found
+
+
+def _external_ids(path: Path, column: str) -> NDArray[Any] | None:
+    """Return the external id of each position, or None where there is no such file."""
+    if not path.exists():
+        return None
+    table = read_tsv(path)
+    external = [name for name in table.columns if name != column]
+    if len(external) != 1:
+        raise InputError(
+            f"{path}: columns {', '.join(map(repr, table.columns))}; {column} and one column with "
+            "the external id are expected"
+        )
+    require(path, table, [column])
+    count = len(table)
+    places = positions(path, table, column, count, "one row per id")
+    repeated = np.bincount(places, minlength=count) > 1
+    if repeated.any():
+        raise InputError(f"{path}: {column} {np.argmax(repeated)} comes twice; once is expected")
+    empty = table[external[0]].is_null()
+    if empty.any():
+        raise InputError(f"{path}: line {empty.arg_true()[0] + 2}: {external[0]} is missing")
+    ordered = table.select(external[0], place=pl.Series(places)).sort("place")
+    return np.array(ordered[external[0]].to_list(), dtype=str)

@@ -1,0 +1,212 @@
+"""The layout of this project: Parquet tables and NumPy files that keep every id.
+
+::
+
+    dataset.json              {"format": "sgurinit-dataset", "version": 1, "name": ...,
+                               "modalities": ["image", ...]}
+    users.parquet             column user: the external id of every user, in order of position
+    items.parquet             column item: the external id of every item, in order of position
+    interactions.parquet      columns user, item (external ids) and split (train, valid, test)
+    features/<modality>.npy   shape (n_items, d), float16 / 32 / 64; row n belongs to row n of
+                              items.parquet; a row of NaN alone: the item has no such features
+
+Ids are strings or integers. `interactions.parquet` names users and items by their ids, so its rows
+may be in any order; users and items without interactions stay known through their own tables.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sgurinit.core.features import ItemFeatures
+from sgurinit.data.dataset import MODALITY_NAME, SPLITS, Dataset, Interactions
+from sgurinit.data.layouts.arrays import read_features
+from sgurinit.data.layouts.base import Layout
+from sgurinit.data.layouts.tables import read_parquet
+from sgurinit.errors import InputError
+
+_MANIFEST = "dataset.json"
+_INTERACTIONS = "interactions.parquet"
+_IDS = {"user": "users.parquet", "item": "items.parquet"}
+
+
+class Manifest(BaseModel):
+    """What `dataset.json` says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["sgurinit-dataset"] = "sgurinit-dataset"
+    """Always this word."""
+
+    version: Literal[1] = 1
+    """Version of the layout."""
+
+    name: str = Field(min_length=1)
+    """Name of the data set."""
+
+    modalities: tuple[Annotated[str, Field(pattern=MODALITY_NAME)], ...] = Field(min_length=1)
+    """Names of the files in `features`, without `.npy`."""
+
+
+class Native(Layout):
+    """`dataset.json`, `users`, `items` and `interactions.parquet`, `features/<modality>.npy`."""
+
+    name = "native"
+    sought = f"{_MANIFEST}, {_INTERACTIONS}"
+
+    def sees(self, folder: Path) -> str | None:
+        """Say which of the two files are there."""
+        return ", ".join(f for f in (_MANIFEST, _INTERACTIONS) if (folder / f).is_file()) or None
+
+    def read(self, folder: Path) -> Dataset:
+        """Read the data set; `Layout.read` says what is raised."""
+        manifest = _read_manifest(folder / _MANIFEST)
+        ids = {what: _read_ids(folder / file, what) for what, file in _IDS.items()}
+        splits = _read_splits(folder / _INTERACTIONS, ids)
+        files = {m: folder / "features" / f"{m}.npy" for m in manifest.modalities}
+        return Dataset(
+            name=manifest.name,
+            layout=self.name,
+            **splits,
+            features=read_features(files, len(ids["item"]), absent_rows=True),
+            user_ids=_as_array(ids["user"]),
+            item_ids=_as_array(ids["item"]),
+        )
+
+
+def write_native(dataset: Dataset, path: str | Path) -> Path:
+    """Write a data set in the native layout: all of it, or nothing.
+
+    It is written into a hidden folder beside `path`, which takes the final name at the very end.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Any data set; reading it back gives one of the same fingerprint.
+    path : str or Path
+        The folder to make. It must not exist yet, or be empty; its parents are made.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    InputError
+        If there is something at `path` already, or it cannot be written there.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise InputError(f"{path}: exists already; give a new folder, or remove it first")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            whole = Path(folder) / path.name
+            whole.mkdir()
+            _write(dataset, whole)
+            whole.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    return path
+
+
+def _write(dataset: Dataset, folder: Path) -> None:
+    manifest = Manifest(name=dataset.name, modalities=tuple(dataset.features))
+    (folder / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    pl.DataFrame({"user": _as_series(dataset.user_ids)}).write_parquet(folder / _IDS["user"])
+    pl.DataFrame({"item": _as_series(dataset.item_ids)}).write_parquet(folder / _IDS["item"])
+    parts = [
+        pl.DataFrame(
+            {
+                "user": _as_series(dataset.user_ids[pairs.users]),
+                "item": _as_series(dataset.item_ids[pairs.items]),
+            }
+        ).with_columns(split=pl.lit(split))
+        for split, pairs in dataset.splits()
+    ]
+    pl.concat(parts).write_parquet(folder / _INTERACTIONS)
+    (folder / "features").mkdir()
+    for modality, feature in dataset.features.items():
+        np.save(folder / "features" / f"{modality}.npy", _with_nan_rows(feature))
+
+
+def _with_nan_rows(feature: ItemFeatures) -> NDArray[Any]:
+    if feature.present is None:
+        return feature.values
+    values = np.array(feature.values)
+    values[~feature.present] = np.nan
+    return values
+
+
+def _read_manifest(path: Path) -> Manifest:
+    if not path.is_file():
+        raise InputError(f"{path}: file is missing")
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(f"{path}: {place}: {' '.join(first['msg'].split())}") from error
+
+
+def _read_ids(path: Path, what: str) -> pl.Series:
+    ids = read_parquet(path, [what])[what]
+    if not (ids.dtype.is_integer() or ids.dtype == pl.String):
+        raise InputError(f"{path}: {what} is {ids.dtype}; ids are strings or integers")
+    repeated = ids.is_duplicated()
+    if repeated.any():
+        at = repeated.arg_true()[-1]
+        raise InputError(f"{path}: row {at}: {what} id {ids[at]} comes twice; ids are unique")
+    return ids
+
+
+def _read_splits(path: Path, ids: dict[str, pl.Series]) -> dict[str, Interactions]:
+    table = read_parquet(path, ["user", "item", "split"])
+    places = {what: _places(path, table[what], known) for what, known in ids.items()}
+    labels = table["split"].cast(pl.String)
+    unknown = ~labels.is_in(SPLITS)
+    if unknown.any():
+        at = unknown.arg_true()[0]
+        raise InputError(
+            f"{path}: row {at}: split is {labels[at]!r}; allowed are {', '.join(SPLITS)}"
+        )
+    splits = {}
+    for split in SPLITS:
+        rows = (labels == split).to_numpy()
+        splits[split] = Interactions(places["user"][rows], places["item"][rows])
+    return splits
+
+
+def _places(path: Path, column: pl.Series, known: pl.Series) -> NDArray[np.int64]:
+    """Return the position of each id in the table of known ids."""
+    what = column.name
+    if column.dtype != known.dtype:
+        raise InputError(
+            f"{path}: {what} is {column.dtype} but {known.dtype} in {_IDS[what]}; write both alike"
+        )
+    lookup = known.to_frame().with_row_index("place")
+    found = column.to_frame().join(lookup, on=what, how="left", maintain_order="left")["place"]
+    unknown = found.is_null()
+    if unknown.any():
+        at = unknown.arg_true()[0]
+        raise InputError(
+            f"{path}: row {at}: {what} id {column[at]} is not one of the {len(known)} ids in "
+            f"{_IDS[what]}; add it there or remove the row"
+        )
+    return found.to_numpy().astype(np.int64)
+
+
+def _as_array(ids: pl.Series) -> NDArray[Any]:
+    return np.array(ids.to_list(), dtype=str) if ids.dtype == pl.String else ids.to_numpy()
+
+
+def _as_series(ids: NDArray[Any]) -> pl.Series:
+    return pl.Series(ids.tolist(), dtype=pl.String) if ids.dtype.kind == "U" else pl.Series(ids)
