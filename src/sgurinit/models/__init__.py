@@ -1,1 +1,23 @@
-""".""" 
+"""Recommenders, one file per paper, and the resolver that finds them by name."""
+
+from class_resolver import ClassResolver
+
+from sgurinit.models.base import Batch, Recommender, RecommenderConfig, UserTable
+from sgurinit.models.freedom import FREEDOM
+from sgurinit.models.lightgcn import LightGCN
+from sgurinit.models.mgcn import MGCN
+from sgurinit.models.vbpr import VBPR
+
+models: ClassResolver[Recommender] = ClassResolver.from_subclasses(Recommender, suffix="")  # type: ignore[type-abstract]
+
+__all__ = [
+    "FREEDOM",
+    "MGCN",
+    "VBPR",
+    "Batch",
+    "LightGCN",
+    "Recommender",
+    "RecommenderConfig",
+    "UserTable",
+    "models",
+]

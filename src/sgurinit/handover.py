@@ -1,0 +1,254 @@
+"""From a start to a model's user tables: the only place that knows how to fill them.
+
+Runs after the model's construction, so nothing that the constructor does can undo it, and changes
+no code of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sgurinit.core import UserStart
+from sgurinit.core.reduce import match_scale
+from sgurinit.errors import InputError
+from sgurinit.models.base import Recommender, Space, UserTable
+
+Scale = Literal["table", "items"] | None
+FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
+Items = Literal["random", "features"]
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """What a start did to one table. Norms are mean Euclidean norms of the rows.
+
+    Attributes
+    ----------
+    table
+        Name of the parameter.
+    space
+        Space that the table lives in, see `UserTable`.
+    modality
+        The modality of a raw or projected space, else None.
+    norm_before, norm_after
+        Of the user table, at its random start and as it was left.
+    norm_start
+        Of the start's rows before scale matching; None where the table was left as it was.
+    norm_items
+        Of the item side in the table's space; None where the space has no item side.
+    items_filled
+        Whether the item table that shares a free space was filled too.
+    """
+
+    table: str
+    space: Space
+    modality: str | None
+    norm_before: float
+    norm_after: float
+    norm_start: float | None
+    norm_items: float | None
+    items_filled: bool = False
+
+
+@dataclass(frozen=True)
+class HandoverReport:
+    """What a start did to a model, one entry per user table."""
+
+    initialiser: str
+    tables: tuple[TableReport, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return asdict(self)
+
+
+def hand_over(
+    model: Recommender, start: UserStart, *, scale: Scale = "table", items: Items = "random"
+) -> tuple[TableReport, ...]:
+    """Fill every user table that `model` declares.
+
+    Parameters
+    ----------
+    model
+        A freshly built model.
+    start
+        A start for the users that the model was built for.
+    scale, items
+        See `initialize_`.
+
+    Returns
+    -------
+    tuple of TableReport
+        In the order of ``model.user_tables()``.
+
+    Raises
+    ------
+    InputError
+        The start is for other users or items, lacks a modality or has too few dimensions.
+    """
+    return tuple(_fill(table, start, scale=scale, items=items) for table in model.user_tables())
+
+
+def untouched(tables: Iterable[UserTable]) -> tuple[TableReport, ...]:
+    """Reports on tables that keep their random start."""
+    reports = []
+    for table in tables:
+        norm = _mean_norm(table.parameter)
+        side = table.project() if table.project is not None else table.items
+        reports.append(
+            TableReport(
+                table=table.name,
+                space=table.space,
+                modality=table.modality,
+                norm_before=norm,
+                norm_after=norm,
+                norm_start=None,
+                norm_items=None if side is None else _mean_norm(side),
+            )
+        )
+    return tuple(reports)
+
+
+def initialize_(
+    parameter: nn.Parameter | nn.Embedding,
+    start: UserStart,
+    *,
+    space: Space = "id",
+    modality: str | None = None,
+    project: Tensor | None = None,
+    items: nn.Parameter | nn.Embedding | None = None,
+    scale: Scale = "table",
+) -> TableReport:
+    """Fill one user table of any torch module, in place.
+
+    Parameters
+    ----------
+    parameter
+        The table or its embedding layer, ``(n_users, width)``.
+    start
+        A start for these users, in the table's row order.
+    space
+        ``"id"``: a free space, filled from item features reduced to the table's width;
+        ``"raw"``: the space of a `modality` as it is; ``"projected"``: the space of `project`.
+    modality
+        Name of the modality of a raw or projected space.
+    project
+        For a projected space: the items' vectors in it, ``(n_items, width)``, at the module's
+        initial weights.
+    items
+        For a free space: the item table to fill from the same reduced features, scaled to its own
+        random start's mean norm. Left alone where None.
+    scale
+        Mean row norm that the start is brought to: ``"table"``, that of the table's own random
+        start, for which optimisers are tuned; ``"items"``, that of the item side of the space;
+        None, left as computed.
+
+    Returns
+    -------
+    TableReport
+        Norms before and after.
+
+    Raises
+    ------
+    InputError
+        Shapes, modality or scale do not fit together.
+
+    Examples
+    --------
+    >>> initialize_(model.user_embedding, start)  # doctest: +SKIP
+    """
+    table = UserTable(
+        name="parameter",
+        parameter=_weight(parameter),
+        space=space,
+        modality=modality,
+        project=None if project is None else lambda: project,
+        items=None if items is None else _weight(items),
+    )
+    return _fill(table, start, scale=scale, items="random" if items is None else "features")
+
+
+def _fill(table: UserTable, start: UserStart, *, scale: Scale, items: Items) -> TableReport:
+    _check_rows(table, start)
+    if scale not in {"table", "items", None}:
+        raise InputError(f"scale is {scale!r}, expected 'table', 'items' or None")
+    users, norm_items = _start_in(table, start)
+    fill_items = items == "features" and table.items is not None
+    if table.items is not None:
+        if fill_items:
+            rows = start.reduced(table.items.shape[1]).items
+            _land(table.items, match_scale(rows, _mean_norm(table.items)), table.name)
+        norm_items = _mean_norm(table.items)
+    before = _mean_norm(table.parameter)
+    norm_start = float(np.linalg.norm(users, axis=1).mean())
+    if scale is not None:
+        users = match_scale(users, before if scale == "table" else norm_items)
+    _land(table.parameter, users, table.name)
+    return TableReport(
+        table=table.name,
+        space=table.space,
+        modality=table.modality,
+        norm_before=before,
+        norm_after=_mean_norm(table.parameter),
+        norm_start=norm_start,
+        norm_items=norm_items,
+        items_filled=fill_items,
+    )
+
+
+def _start_in(table: UserTable, start: UserStart) -> tuple[FloatArray, float]:
+    """Start's users in the table's space, and the mean row norm of the items there."""
+    if table.space == "id":
+        reduced = start.reduced(table.parameter.shape[1])
+        return reduced.users, float(np.linalg.norm(reduced.items, axis=1).mean())
+    if table.modality is None or table.modality not in start.users:
+        raise InputError(
+            f"table {table.name!r} is in the space of modality {table.modality!r}, which the "
+            f"start does not have; it has {', '.join(start.users)}"
+        )
+    if table.space == "raw":
+        norm = start.diagnostics.modalities[table.modality].item_mean_norm
+        return start.users[table.modality], norm
+    if table.project is None:
+        raise InputError(
+            f"table {table.name!r} is in a projected space, expected the items' vectors in it; "
+            "pass `project`"
+        )
+    with torch.no_grad():
+        projected = table.project().detach().cpu().numpy()
+    present = start.clusters[table.modality].labels >= 0
+    users, _ = start.on(projected, present)
+    return users, float(np.linalg.norm(projected[present], axis=1).mean())
+
+
+def _check_rows(table: UserTable, start: UserStart) -> None:
+    rows = table.parameter.shape[0]
+    if rows != start.n_users:
+        raise InputError(
+            f"table {table.name!r} has {rows} rows, the start has {start.n_users} users; "
+            "fit the start on the interactions that the model was built for"
+        )
+
+
+@torch.no_grad()
+def _land(parameter: nn.Parameter, values: FloatArray, name: str) -> None:
+    if tuple(parameter.shape) != values.shape:
+        raise InputError(
+            f"table {name!r} has shape {tuple(parameter.shape)}, the start's vectors have "
+            f"{values.shape}; they must be equal"
+        )
+    parameter.copy_(torch.from_numpy(np.ascontiguousarray(values)))
+
+
+def _weight(table: nn.Parameter | nn.Embedding) -> nn.Parameter:
+    return cast(nn.Parameter, table.weight) if isinstance(table, nn.Embedding) else table
+
+
+def _mean_norm(table: Tensor) -> float:
+    return float(table.detach().norm(dim=1).mean())

@@ -1,0 +1,122 @@
+"""The arms of a comparison: ways to start a model's users, all under one contract."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import scipy.sparse as sp
+from class_resolver import ClassResolver
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import override
+
+from sgurinit.core import SGURInit, UserStart
+from sgurinit.handover import HandoverReport, Items, Scale, TableReport, hand_over, untouched
+from sgurinit.seeds import derive, generator
+
+if TYPE_CHECKING:
+    from sgurinit.data import Dataset
+    from sgurinit.models import Recommender
+
+
+class Initialiser(BaseModel, ABC):
+    """Fills a freshly built model's user tables. Frozen; an unknown field is an error.
+
+    An initialiser draws from streams of its own, so whatever it does, training sees the same
+    batches, negatives and samples.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __call__(self, model: Recommender, dataset: Dataset, *, seed: int) -> HandoverReport:
+        """Start the users of `model`, which was built for `dataset`, and report on it."""
+        return HandoverReport(
+            initialiser=type(self).__name__, tables=self.fill(model, dataset, seed)
+        )
+
+    @abstractmethod
+    def fill(self, model: Recommender, dataset: Dataset, seed: int) -> tuple[TableReport, ...]:
+        """Fill the tables and report on each."""
+
+
+class RandomInitialiser(Initialiser):
+    """The model's own start, left as it is."""
+
+    @override
+    def fill(self, model: Recommender, dataset: Dataset, seed: int) -> tuple[TableReport, ...]:
+        return untouched(model.user_tables())
+
+
+class SGURInitInitialiser(Initialiser):
+    """The start of the paper: local and global sums of item features, mixed."""
+
+    n_clusters: int = Field(default=8, ge=1, description="Clusters per modality, K.")
+    mix: float = Field(default=0.1, ge=0, le=1, description="Weight of the local part, lambda.")
+    local_norm: Literal["sym", "mean"] = Field(
+        default="sym", description="Weights of the local part: symmetric or plain mean."
+    )
+    prepare: tuple[Literal["center", "unit", "whiten"], ...] = Field(
+        default=(), description="What is done to the features first, in order."
+    )
+    scale: Scale = Field(
+        default="table", description="Mean row norm to match: the table's own, the items', none."
+    )
+    items: Items = Field(
+        default="random",
+        description="Whether item tables in a free space start from the features too.",
+    )
+
+    def start(self, dataset: Dataset, seed: int) -> UserStart:
+        """Compute the start that will be handed over."""
+        return self._fit(dataset.train_matrix(), dataset, seed)
+
+    def _fit(self, interactions: sp.csr_array, dataset: Dataset, seed: int) -> UserStart:
+        estimator = SGURInit(
+            n_clusters=self.n_clusters,
+            mix=self.mix,
+            local_norm=self.local_norm,
+            prepare=self.prepare,
+            random_state=derive(seed, "clusters"),
+        )
+        return estimator.fit(interactions, dataset.features).start_
+
+    @override
+    def fill(self, model: Recommender, dataset: Dataset, seed: int) -> tuple[TableReport, ...]:
+        start = self.start(dataset, seed)
+        return hand_over(model, start, scale=self.scale, items=self.items)
+
+
+class PermutedInitialiser(SGURInitInitialiser):
+    """Control: SG-URInit's rows shuffled among the users.
+
+    Norms and distribution are the same, the meaning is gone. Shuffling the rows of the
+    interactions before the fit shuffles the rows of every start in every space alike.
+    """
+
+    @override
+    def start(self, dataset: Dataset, seed: int) -> UserStart:
+        order = generator(seed, "permutation").permutation(dataset.n_users)
+        return self._fit(dataset.train_matrix()[order], dataset, seed)
+
+
+class LocalInitialiser(SGURInitInitialiser):
+    """The local half alone (lambda = 1)."""
+
+    mix: float = Field(default=1.0, ge=1, le=1, description="Fixed.")
+
+
+class GlobalInitialiser(SGURInitInitialiser):
+    """The global half alone (lambda = 0)."""
+
+    mix: float = Field(default=0.0, ge=0, le=0, description="Fixed.")
+
+
+initialisers: ClassResolver[Initialiser] = ClassResolver.from_subclasses(
+    Initialiser  # type: ignore[type-abstract]
+)
+
+
+def arm_names() -> Sequence[str]:
+    """Names that the resolver knows, in alphabetical order."""
+    return sorted(initialisers.options)

@@ -1,0 +1,88 @@
+"""One resolver: a name, a class or an instance becomes a model, an initialiser or a data set.
+
+Python, the command line and files of settings all go through here, so they name things alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from class_resolver import ClassResolver
+from pydantic import BaseModel, ValidationError
+
+from sgurinit.data import Dataset, load
+from sgurinit.errors import InputError
+from sgurinit.initialisers import Initialiser, initialisers
+from sgurinit.models import Recommender, RecommenderConfig, models
+
+Found = TypeVar("Found")
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def resolve_dataset(data: Dataset | str | Path) -> Dataset:
+    """Data set, given itself, its path or the name of an embedded one."""
+    return data if isinstance(data, Dataset) else load(data)
+
+
+def resolve_model(model: str | type[Recommender]) -> type[Recommender]:
+    """Model class, given itself or its name (``"lightgcn"``; case and dashes do not matter)."""
+    return _lookup(models, model, "model")
+
+
+def resolve_config(
+    model: type[Recommender], fields: Mapping[str, Any] | RecommenderConfig | None = None
+) -> RecommenderConfig:
+    """Config of `model` from some of its fields; the others keep their defaults."""
+    if isinstance(fields, RecommenderConfig):
+        return fields
+    return build(model.Config, fields or {}, prefix=model_name(model))
+
+
+def resolve_initialiser(
+    initialiser: str | type[Initialiser] | Initialiser, fields: Mapping[str, Any] | None = None
+) -> Initialiser:
+    """Initialiser, given itself, its class or its name (``"sgurinit"``), and its fields.
+
+    Fields go with a class or a name, never with an instance.
+    """
+    if isinstance(initialiser, Initialiser):
+        if fields:
+            raise InputError("give an initialiser object or its fields, not both")
+        return initialiser
+    found = _lookup(initialisers, initialiser, "arm")
+    return build(found, fields or {}, prefix=initialisers.normalize_cls(found))
+
+
+def model_name(model: type[Recommender]) -> str:
+    """Name that the resolver knows `model` by."""
+    return models.normalize_cls(model)
+
+
+def build(settings: type[Settings], fields: Mapping[str, Any], *, prefix: str) -> Settings:
+    """Make a settings object; a bad field becomes one line that names ``prefix.field``.
+
+    Raises
+    ------
+    InputError
+        A field is unknown or its value is out of range.
+    """
+    try:
+        return settings(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join([prefix, *(str(part) for part in first["loc"])])
+        if first["type"] == "extra_forbidden":
+            raise InputError(
+                f"{field} does not exist; {prefix} has {', '.join(settings.model_fields)}"
+            ) from None
+        raise InputError(f"{field} is {first['input']!r}: {first['msg']}") from None
+
+
+def _lookup(resolver: ClassResolver[Found], query: str | type[Found], kind: str) -> type[Found]:
+    try:
+        return resolver.lookup(query)
+    except (KeyError, TypeError):
+        known = ", ".join(sorted(resolver.options))
+        raise InputError(f"{kind} {query!r} does not exist; known: {known}") from None

@@ -1,0 +1,128 @@
+"""The Lightning side of training: what happens in a step, an epoch and a validation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from typing_extensions import override
+
+from sgurinit.evaluation import FullRanking
+from sgurinit.models import Batch, Recommender
+from sgurinit.seeds import derive
+from sgurinit.training.sampler import TripleSampler
+
+EpochRow = dict[str, float]
+
+
+class RecommenderModule(lightning.LightningModule):
+    """A recommender in training.
+
+    Every epoch seeds torch's global generator from the run's seed and the epoch's number, so a
+    resumed run draws what it would have drawn without the interruption.
+
+    Parameters
+    ----------
+    model
+        A started model.
+    sampler
+        Where its batches come from.
+    validation
+        Ranking of the validation split.
+    seed
+        The run's seed.
+    """
+
+    def __init__(
+        self, model: Recommender, sampler: TripleSampler, validation: FullRanking, seed: int
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.sampler = sampler
+        self.validation = validation
+        self.seed = seed
+        self.history: list[EpochRow] = []
+        self._losses: list[Tensor] = []
+        self._blocks: list[dict[str, np.ndarray[Any, Any]]] = []
+        self._score: Callable[[Tensor], Tensor] | None = None
+        self._started = 0.0
+
+    @override
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return _whole(self.sampler.epoch(self.current_epoch))
+
+    @override
+    def val_dataloader(self) -> DataLoader[Tensor]:
+        return _whole([torch.from_numpy(users) for users in self.validation.blocks()])
+
+    @override
+    def configure_optimizers(self) -> Any:
+        config = self.model.config
+        optimizer = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, fused=True)
+        if config.learning_rate_decay == 1:
+            return optimizer
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda epoch: config.learning_rate_decay ** (epoch / 50)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule}}
+
+    @override
+    def on_train_epoch_start(self) -> None:
+        self._started = time.perf_counter()
+        self._losses = []
+        torch.manual_seed(derive(self.seed, "training", self.current_epoch))
+        self.model.start_epoch(derive(self.seed, "model", self.current_epoch))
+
+    @override
+    def training_step(self, batch: Batch) -> Tensor:
+        loss = self.model.loss(batch)
+        self._losses.append(loss.detach())
+        return loss
+
+    @override
+    def on_validation_epoch_start(self) -> None:
+        self._blocks = []
+        self._score = self.model.scorer()
+
+    @override
+    def validation_step(self, users: Tensor) -> None:
+        assert self._score is not None  # noqa: S101 - set when the validation epoch starts
+        self._blocks.append(self.validation.score_block(users.cpu().numpy(), self._score(users)))
+
+    @override
+    def on_validation_epoch_end(self) -> None:
+        row: EpochRow = {
+            "epoch": self.current_epoch,
+            "train_loss": float(torch.stack(self._losses).double().mean()),
+        }
+        for metric in self._blocks[0]:
+            row[metric] = float(np.concatenate([block[metric] for block in self._blocks]).mean())
+        row["seconds"] = time.perf_counter() - self._started
+        self._score = None
+        self.history.append(row)
+        self.log_dict(
+            {
+                name: torch.tensor(value, dtype=torch.float64)
+                for name, value in row.items()
+                if name not in {"epoch", "seconds"}
+            }
+        )
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["history"] = self.history
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.history = checkpoint["history"]
+
+
+def _whole(batches: list[Any]) -> DataLoader[Any]:
+    """Hand out ready batches one by one."""
+    return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]

@@ -1,0 +1,201 @@
+"""Train one model with one initialiser on one data set."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from sgurinit.data import Dataset
+from sgurinit.evaluation import FullRanking
+from sgurinit.handover import HandoverReport
+from sgurinit.initialisers import Initialiser
+from sgurinit.models import Recommender, RecommenderConfig
+from sgurinit.models.saved import load_weights
+from sgurinit.resolve import (
+    resolve_config,
+    resolve_dataset,
+    resolve_initialiser,
+    resolve_model,
+)
+from sgurinit.seeds import derive
+from sgurinit.training.callbacks import KeepBest, best_row, is_over
+from sgurinit.training.loop import EpochRow, RecommenderModule
+from sgurinit.training.sampler import TripleSampler
+from sgurinit.training.settings import TrainSettings
+
+BEST = "best.safetensors"
+LAST = "last.ckpt"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training run.
+
+    Attributes
+    ----------
+    model
+        The model with the weights of its best epoch.
+    history
+        A row per epoch: ``epoch`` (from 0), ``train_loss``, each validation metric as
+        ``recall@20``, and ``seconds`` for training and validation together.
+    best_epoch
+        Epoch with the best validation score.
+    handover
+        What the initialiser did to the user tables.
+    stopped_early
+        Whether patience ended the run, rather than the number of epochs.
+    """
+
+    model: Recommender
+    history: list[EpochRow]
+    best_epoch: int
+    handover: HandoverReport
+    stopped_early: bool
+
+
+def build_model(
+    kind: type[Recommender], dataset: Dataset, config: RecommenderConfig, *, seed: int
+) -> Recommender:
+    """Construct a model with weights from the seed's own stream; other streams are untouched."""
+    with torch.random.fork_rng():
+        torch.manual_seed(derive(seed, "weights"))
+        return kind(dataset, config)
+
+
+def train(
+    dataset: Dataset | str | Path,
+    model: str | type[Recommender] = "lightgcn",
+    initialiser: str | type[Initialiser] | Initialiser = "random",
+    *,
+    config: Mapping[str, Any] | RecommenderConfig | None = None,
+    settings: TrainSettings | None = None,
+    seed: int = 0,
+    folder: Path | None = None,
+    on_epoch: Callable[[EpochRow], None] | None = None,
+) -> Trained:
+    """Build a model, start its users, train it with early stopping on validation.
+
+    Parameters
+    ----------
+    dataset
+        A data set, its path or its name.
+    model, initialiser
+        Names, classes or, for the initialiser, an instance.
+    config
+        The model's settings, or those of its fields that differ from the defaults.
+    settings
+        Settings of the run.
+    seed
+        One number for everything random.
+    folder
+        Where checkpoints are kept. A run that was killed there goes on where it was, to the same
+        numbers. Without a folder nothing is kept.
+    on_epoch
+        Called with each epoch's row.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    InputError
+        A name, a field or the data cannot be used.
+    """
+    dataset = resolve_dataset(dataset)
+    kind = resolve_model(model)
+    settings = settings or TrainSettings()
+    started = build_model(kind, dataset, resolve_config(kind, config), seed=seed)
+    report = resolve_initialiser(initialiser)(started, dataset, seed=seed)
+    module = RecommenderModule(
+        started,
+        TripleSampler(dataset, settings.batch_size, seed, settings.negatives),
+        FullRanking(dataset, "valid"),
+        seed,
+    )
+    with _folder(folder) as place:
+        _fit(module, settings, place, on_epoch)
+        load_weights(started, place / BEST)
+    return Trained(
+        model=started.eval(),
+        history=module.history,
+        best_epoch=int(best_row(module.history, settings.monitor)["epoch"]),
+        handover=report,
+        stopped_early=is_over(module.history, settings.monitor, settings.patience),
+    )
+
+
+def _fit(
+    module: RecommenderModule,
+    settings: TrainSettings,
+    folder: Path,
+    on_epoch: Callable[[EpochRow], None] | None,
+) -> None:
+    """Run the loop from the folder's last checkpoint, or from the start."""
+    last = folder / LAST
+    resumed = last.is_file()
+    if resumed:
+        module.history = torch.load(last, weights_only=True)["history"]
+        if len(module.history) >= settings.max_epochs or is_over(
+            module.history, settings.monitor, settings.patience
+        ):
+            return
+    with _quiet_lightning():
+        trainer = lightning.Trainer(
+            accelerator="auto",
+            devices=1,
+            max_epochs=settings.max_epochs,
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=folder,
+            callbacks=[
+                KeepBest(folder / BEST, settings.monitor, settings.patience, on_epoch),
+                ModelCheckpoint(
+                    dirpath=folder,
+                    filename=Path(LAST).stem,
+                    save_on_train_epoch_end=True,
+                    enable_version_counter=False,
+                ),
+            ],
+        )
+        trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
+
+
+@contextmanager
+def _folder(folder: Path | None) -> Iterator[Path]:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="sgurinit-") as temporary:
+        yield Path(temporary)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep the loop's own advice (loggers, worker counts, devices) out of the user's terminal."""
+    names = ["lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"]
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
