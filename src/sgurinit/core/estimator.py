@@ -137,10 +137,11 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             On a bad parameter, unusable interactions or features; the message names it.
         """
         parameters = Parameters.check(self.get_params(deep=False))
+        dataset = interactions if features is None and is_dataset(interactions) else None
+        if dataset is not None:
+            features = dataset.features
         if features is None:
-            if not is_dataset(interactions):
-                raise InputError("features are missing: pass a mapping from modality to an array")
-            features = interactions.features
+            raise InputError("features are missing: pass a mapping from modality to an array")
         tables = as_features(features)
         n_items = next(iter(tables.values())).n_items
         parsed = parse_interactions(interactions, n_items, item_ids)
@@ -152,8 +153,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
                 spaces[name] = Space.fit(parsed.matrix, table, parameters, prepare=True)
             except InputError as error:
                 raise InputError(f"modality {name!r}: {error}") from error
-        given = getattr(interactions, "fingerprint", None) if is_dataset(interactions) else None
-        self._source = Source(parsed, tables, parameters, spaces, given)
+        self._source = Source(parsed, tables, parameters, spaces, dataset)
         self.start_ = _start(self._source)
         self.n_users_in_, self.n_items_in_ = self.start_.n_users, self.start_.n_items
         return self
@@ -185,8 +185,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         """
         check_is_fitted(self, "start_")
         source = self._source
-        ids = None if is_dataset(interactions) else self.start_.item_ids
-        matrix = parse_interactions(interactions, self.n_items_in_, ids).matrix
+        matrix = parse_interactions(interactions, self.n_items_in_, self.start_.item_ids).matrix
         users = {name: space.users(matrix) for name, space in source.spaces.items()}
         if source.parameters.reduce_to is not None:
             users["reduced"] = source.reduction(source.parameters.reduce_to)[1].users(matrix)

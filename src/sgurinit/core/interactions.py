@@ -73,12 +73,11 @@ def parse_interactions(source: Any, n_items: int, item_ids: IdArray | None = Non
     ids = None if item_ids is None else checked_item_ids(item_ids, n_items)
     if is_dataset(source):
         parsed = _from_sparse(source.train_matrix(), n_items)
-        own = getattr(source, "item_ids", None)
         return Interactions(
             parsed.matrix,
             parsed.duplicates + _known_duplicates(source),
-            _own_ids(getattr(source, "user_ids", None)),
-            ids if own is None else checked_item_ids(own, n_items),
+            _dataset_user_ids(source, int(parsed.matrix.shape[0])),
+            _dataset_item_ids(source, ids, n_items),
         )
     if sp.issparse(source):
         parsed = _from_sparse(source, n_items)
@@ -107,8 +106,26 @@ def _known_duplicates(dataset: Any) -> int:
     return int(getattr(getattr(dataset, "train", None), "duplicates", 0))
 
 
-def _own_ids(ids: Any) -> IdArray | None:
-    return None if ids is None else _as_ids(ids, "user_ids")
+def _dataset_user_ids(dataset: Any, n_users: int) -> IdArray | None:
+    own = getattr(dataset, "user_ids", None)
+    if own is None:
+        return None
+    ids = _as_ids(own, "user_ids")
+    if len(ids) != n_users:
+        raise InputError(f"user_ids has {len(ids)} entries but the matrix has {n_users} users")
+    return ids
+
+
+def _dataset_item_ids(dataset: Any, given: IdArray | None, n_items: int) -> IdArray | None:
+    own = getattr(dataset, "item_ids", None)
+    if own is None:
+        return given
+    ids = checked_item_ids(own, n_items)
+    if given is not None and not np.array_equal(ids, given):
+        raise InputError(
+            "the data set's item_ids are not the ids of the feature rows: bring both in one order"
+        )
+    return ids
 
 
 def _binary(users: IntArray, items: IntArray, shape: tuple[int, int]) -> Interactions:
@@ -208,12 +225,21 @@ def _as_ids(values: Any, name: str) -> IdArray:
     if ids.ndim != 1:
         raise InputError(f"{name} must be one-dimensional, got shape {ids.shape}")
     if ids.dtype.kind in "iu":
-        return ids.astype(np.int64)
+        return _as_int64(ids, name)
     if ids.dtype.kind in "OT":
         return _from_objects(ids.astype(object), name)
     if ids.dtype.kind == "U":
         return ids
-    raise InputError(f"{name} must hold integers or strings, got {ids.dtype}")
+    raise InputError(
+        f"{name} must hold integers or strings, got {ids.dtype}: convert the column, and drop rows "
+        "without an id"
+    )
+
+
+def _as_int64(ids: NDArray[Any], name: str) -> IntArray:
+    if len(ids) and int(ids.max()) > np.iinfo(np.int64).max:
+        raise InputError(f"{name} holds {ids.max()}, beyond 64 bits: convert the ids to strings")
+    return ids.astype(np.int64)
 
 
 def _from_objects(ids: NDArray[np.object_], name: str) -> IdArray:
@@ -221,7 +247,7 @@ def _from_objects(ids: NDArray[np.object_], name: str) -> IdArray:
         return ids.astype(np.str_)
     whole = (int, np.integer)
     if all(isinstance(value, whole) and not isinstance(value, bool) for value in ids):
-        return ids.astype(np.int64)
+        return _as_int64(ids, name)
     expected = str if isinstance(ids[0], str) else whole
     row = next(row for row, value in enumerate(ids) if not isinstance(value, expected))
     raise InputError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
 
 from sgurinit.core.features import Float64Array
 
@@ -61,7 +62,8 @@ def principal_rows(rows: Float64Array, at_most: int | None = None) -> PrincipalR
     # precision of rows that lie close together far from the origin.
     centred = rows - rows.mean(axis=0)
     pca = PCA(n_components=keep, svd_solver=_solver(n_rows, width, keep), random_state=0)
-    with np.errstate(invalid="ignore"):  # equal rows: the share of a total variance of zero
+    # Equal rows: the share of a total variance of zero. One thread: the same sums on any machine.
+    with np.errstate(invalid="ignore"), threadpool_limits(limits=1):
         turned = pca.fit_transform(centred)
     variance = pca.explained_variance_
     # Relative to the rows' size as well: what centring leaves of equal rows is rounding.

@@ -54,15 +54,17 @@ class Source:
         Parameters of the fit.
     spaces : mapping of str to Space
         Fitted space of each modality.
-    fingerprint : str or None
-        Fingerprint that the data came with; computed when first needed otherwise.
+    dataset : Dataset or None
+        The data set that interactions and features are of, where one was given.
+    reductions : dict
+        Joint reductions computed so far, by width.
     """
 
     interactions: Interactions
     features: Mapping[str, ItemFeatures]
     parameters: Parameters
     spaces: Mapping[str, Space]
-    fingerprint: str | None = None
+    dataset: Any = None
     reductions: dict[int, tuple[ItemFeatures, Space, Float32Array]] = field(default_factory=dict)
 
     def space_on(self, table: ItemFeatures) -> Space:
@@ -130,9 +132,8 @@ class UserStart:
         """SHA-256 (hex) of the data that the start was made from."""
         if self.source is None:
             return self.stored_fingerprint or ""
-        return self.source.fingerprint or fingerprint(
-            self.source.interactions, self.source.features
-        )
+        own = getattr(self.source.dataset, "fingerprint", None)
+        return own or fingerprint(self.source.interactions, self.source.features)
 
     def on(
         self, items: FloatArray, present: BoolArray | None = None
