@@ -1,1 +1,25 @@
-""".""" 
+"""Comparisons of models, arms and seeds: runs on disk, and one set of tables."""
+
+from sgurinit.experiments.compare import Comparison, compare, load_comparison, locked
+from sgurinit.experiments.run import RunEvent, execute
+from sgurinit.experiments.settings import (
+    ComparisonSettings,
+    RunSettings,
+    comparison_settings,
+    data_facts,
+    shared_fields,
+)
+
+__all__ = [
+    "Comparison",
+    "ComparisonSettings",
+    "RunEvent",
+    "RunSettings",
+    "compare",
+    "comparison_settings",
+    "data_facts",
+    "execute",
+    "load_comparison",
+    "locked",
+    "shared_fields",
+]

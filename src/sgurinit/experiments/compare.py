@@ -1,0 +1,163 @@
+"""Models x arms x seeds, run to the end, and the tables of what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from filelock import FileLock, Timeout
+
+from sgurinit.data import Dataset
+from sgurinit.errors import InputError
+from sgurinit.experiments.environment import environment
+from sgurinit.experiments.files import claim, read_json, write_json, write_table
+from sgurinit.experiments.pool import execute_all
+from sgurinit.experiments.run import Listener, ignore
+from sgurinit.experiments.settings import comparison_settings, data_facts
+from sgurinit.experiments.tables import curves_table, results_table, summarise
+from sgurinit.resolve import resolve_dataset
+from sgurinit.training import TrainSettings
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison.
+
+    Attributes
+    ----------
+    folder
+        Where its runs and tables are.
+    results
+        Tidy test and validation metrics, see `results_table`.
+    curves
+        Validation by epoch, see `curves_table`.
+    summary
+        Settings, data, versions and, under ``"results"``, an entry per model and arm, see
+        `summarise`.
+    """
+
+    folder: Path
+    results: pl.DataFrame
+    curves: pl.DataFrame
+    summary: Mapping[str, Any]
+
+
+def compare(
+    dataset: Dataset | str | Path,
+    models: Sequence[str],
+    arms: Sequence[str] = ("random", "sgurinit", "permuted"),
+    seeds: int = 3,
+    *,
+    out: str | Path,
+    settings: TrainSettings | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    mask_valid: bool = False,
+    jobs: int = 1,
+    listen: Listener = ignore,
+) -> Comparison:
+    """Train every model with every start and every seed, and test each once.
+
+    Whatever is finished in `out` is kept and never run again; what was interrupted goes on.
+
+    Parameters
+    ----------
+    dataset
+        A data set, its path or its name.
+    models, arms
+        Names as the resolver knows them. Lifts are against the arm ``"random"``.
+    seeds
+        Number of seeds, at least 1: 0, 1, ...
+    out
+        Folder of the comparison, made if absent.
+    settings
+        Settings of the training loop; the literature's where None.
+    overrides
+        Fields that differ from the defaults, by the name of a model or an arm:
+        ``{"lightgcn": {"n_layers": 2}, "sgurinit": {"n_clusters": 4}}``.
+    mask_valid
+        Leave validation items out of the test ranking.
+    jobs
+        Runs at a time. With more than one each runs in a process of its own, so a script has to
+        call this under ``if __name__ == "__main__":``. Numbers can differ in their last digits
+        between different numbers of threads.
+    listen
+        Called with news of the runs.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    InputError
+        A name, a field or the data cannot be used, or `out` holds another comparison or is in use.
+
+    Examples
+    --------
+    >>> found = compare("planted", ["lightgcn"], seeds=2, out="study")  # doctest: +SKIP
+    >>> found.results.filter(metric="recall", k=20, split="test")  # doctest: +SKIP
+    """
+    plan = comparison_settings(
+        models, arms, seeds, train=settings, overrides=overrides, mask_valid=mask_valid
+    )
+    data = resolve_dataset(dataset)
+    facts = data_facts(data, None if isinstance(dataset, Dataset) else dataset)
+    folder = Path(out)
+    with locked(folder):
+        kept = plan.model_dump(mode="json")
+        claim(folder / "settings.json", {**kept, "data": {"fingerprint": facts["fingerprint"]}})
+        runs = list(plan.runs())
+        execute_all(data, runs, folder / "runs", facts, jobs=jobs, listen=listen)
+        results = results_table(runs, folder / "runs")
+        curves = curves_table(runs, folder / "runs")
+        summary = {
+            "settings": kept,
+            "data": facts,
+            "environment": environment(),
+            "results": summarise(plan, folder / "runs"),
+        }
+        write_table(folder / "results.csv", results)
+        write_table(folder / "curves.csv", curves)
+        write_json(folder / "summary.json", summary)
+    return Comparison(folder, results, curves, summary)
+
+
+def load_comparison(folder: str | Path) -> Comparison:
+    """Read back the tables that `compare` left in `folder`.
+
+    Raises
+    ------
+    InputError
+        There is no finished comparison.
+    """
+    place = Path(folder)
+    summary = read_json(place / "summary.json")
+    return Comparison(
+        place, pl.read_csv(place / "results.csv"), pl.read_csv(place / "curves.csv"), summary
+    )
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Have `folder`, made if absent, for this process alone.
+
+    Raises
+    ------
+    InputError
+        Another process has it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: expected a folder that can be made ({error})") from None
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise InputError(
+            f"{folder}: another process is at work in it; wait for it or choose another folder"
+        ) from None

@@ -1,0 +1,174 @@
+"""One run in its folder: train, read the test data once, leave everything that was found."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from sgurinit.data import Dataset
+from sgurinit.evaluation import CUTOFFS, METRICS, FullRanking
+from sgurinit.experiments.environment import environment
+from sgurinit.experiments.files import claim, read_json, write_json, write_table
+from sgurinit.experiments.settings import RunSettings
+from sgurinit.resolve import resolve_initialiser
+from sgurinit.runtime import keyboard_interrupts
+from sgurinit.training import Trained, train
+from sgurinit.training.run import LAST
+
+METRIC_NAMES = tuple(f"{metric}@{k}" for metric in METRICS for k in CUTOFFS)
+RESULT = "result.json"
+CHECKPOINT = "checkpoint"
+
+logger = logging.getLogger("sgurinit")
+
+
+@dataclass(frozen=True)
+class RunEvent:
+    """News of a run, for progress displays.
+
+    Attributes
+    ----------
+    run
+        Its label, see `RunSettings.label`.
+    kind
+        ``"start"``; ``"epoch"`` with that epoch's row as `values`; ``"done"`` with the test metrics
+        and ``best_epoch`` as `values`.
+    """
+
+    run: str
+    kind: Literal["start", "epoch", "done"]
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+Listener = Callable[[RunEvent], None]
+
+
+def ignore(event: RunEvent) -> None:
+    """Take no notice of `event`."""
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run in `folder` is complete; its result is what is written last."""
+    return (folder / RESULT).is_file()
+
+
+def execute(
+    dataset: Dataset,
+    run: RunSettings,
+    folder: Path,
+    facts: Mapping[str, Any],
+    listen: Listener = ignore,
+) -> dict[str, Any]:
+    """Train and test one run in `folder`, or return what a finished run there found.
+
+    A run that was killed goes on at its last epoch, to the same numbers.
+
+    Parameters
+    ----------
+    dataset
+        What to learn from and test on.
+    run
+        The run.
+    folder
+        Made if absent.
+    facts
+        The data, see `data_facts`; kept with the run.
+    listen
+        Called with news.
+
+    Returns
+    -------
+    dict
+        The run's ``result.json``: metrics of both splits, best epoch, epochs, seconds.
+
+    Raises
+    ------
+    InputError
+        The folder belongs to a run of other settings or data, or the model diverged.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {"run": run.model_dump(mode="json"), "data": {"fingerprint": facts["fingerprint"]}}
+    claim(folder / "config.json", kept)
+    if is_finished(folder):
+        return read_json(folder / RESULT)
+    write_json(folder / "environment.json", environment())
+    listen(RunEvent(run.label, "start"))
+    with _log_file(folder / "log.txt"), keyboard_interrupts():
+        trained = _train(dataset, run, folder, listen)
+        result = _write(dataset, run, folder, trained)
+    # The optimiser's state was for going on; a finished run never does.
+    (folder / CHECKPOINT / LAST).unlink(missing_ok=True)
+    listen(RunEvent(run.label, "done", {**result["test"], "best_epoch": result["best_epoch"]}))
+    return result
+
+
+def _train(dataset: Dataset, run: RunSettings, folder: Path, listen: Listener) -> Trained:
+    logger.info("%s on %s begins or goes on", run.label, dataset.name)
+
+    def on_epoch(row: dict[str, float]) -> None:
+        logger.info(
+            "epoch %d: loss %.6f, %s %.6f, %.2f s",
+            row["epoch"],
+            row["train_loss"],
+            run.train.monitor,
+            row[run.train.monitor],
+            row["seconds"],
+        )
+        listen(RunEvent(run.label, "epoch", row))
+
+    return train(
+        dataset,
+        run.model,
+        resolve_initialiser(run.arm, run.initialiser),
+        config=run.config,
+        settings=run.train,
+        seed=run.seed,
+        folder=folder / CHECKPOINT,
+        on_epoch=on_epoch,
+    )
+
+
+def _write(dataset: Dataset, run: RunSettings, folder: Path, trained: Trained) -> dict[str, Any]:
+    write_table(folder / "epochs.csv", pl.DataFrame(trained.history))
+    write_json(folder / "handover.json", trained.handover.to_dict())
+    ranking = FullRanking(dataset, "test", mask_valid=run.mask_valid)
+    test = ranking.evaluate(trained.model.scorer())
+    users = {"user": ranking.users, "user_id": dataset.user_ids[ranking.users]}
+    write_table(folder / "users.parquet", pl.DataFrame({**users, **test}))
+    best = next(row for row in trained.history if row["epoch"] == trained.best_epoch)
+    result: dict[str, Any] = {
+        "best_epoch": trained.best_epoch,
+        "epochs": len(trained.history),
+        "stopped_early": trained.stopped_early,
+        "seconds": sum(row["seconds"] for row in trained.history),
+        "valid": {name: best[name] for name in METRIC_NAMES},
+        "test": {name: float(test[name].mean()) for name in METRIC_NAMES},
+    }
+    logger.info("test %s %.6f", run.train.monitor, result["test"][run.train.monitor])
+    write_json(folder / RESULT, result)
+    return result
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Send what the package logs to `path` as well; an error that ends the run is among it."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    except BaseException:
+        logger.exception("stopped")
+        raise
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()
