@@ -24,7 +24,6 @@ from sgurinit.errors import InputError
 
 _COLUMNS = ("userID", "itemID", "x_label")
 _HEADER_BYTES = 4096
-_MOST_USERS = 2**31  # a larger id is a slip: every id below it costs a row in each user table
 
 
 class MMRec(Layout):
@@ -49,7 +48,8 @@ class MMRec(Layout):
         table = require(path, read_tsv(path), _COLUMNS)
         user_ids = _external_ids(folder / "u_id_mapping.csv", "userID")
         if user_ids is None:
-            users = positions(path, table, "userID", _MOST_USERS, "no u_id_mapping.csv")
+            # Ids without gaps cannot exceed the rows; a stray large one would cost a huge table.
+            users = positions(path, table, "userID", len(table), "ids without gaps")
             user_ids = np.arange(users.max(initial=-1) + 1)
         else:
             users = positions(path, table, "userID", len(user_ids), "rows of u_id_mapping.csv")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,6 +33,7 @@ _BROKEN = (
     MemoryError,
 )
 _NUMBERS = frozenset(["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"])
+_MEMO_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
 class _RefusedError(Exception):
@@ -192,6 +194,7 @@ def read_sparse(path: Path) -> tuple[tuple[int, int], NDArray[np.int64], NDArray
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     try:
+        _check_memo(raw)
         found = _Unpickler(io.BytesIO(raw)).load()
     except _RefusedError as error:
         raise InputError(
@@ -209,6 +212,13 @@ def read_sparse(path: Path) -> tuple[tuple[int, int], NDArray[np.int64], NDArray
         return _coordinates(found)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _check_memo(raw: bytes) -> None:
+    """Refuse memo numbers that no honest pickle has: memory is taken for all numbers below."""
+    for opcode, argument, _ in pickletools.genops(raw):
+        if opcode.name in _MEMO_PUTS and argument is not None and argument > len(raw):
+            raise pickle.UnpicklingError(f"memo number {argument}")
 
 
 def _coordinates(found: _Sparse) -> tuple[tuple[int, int], NDArray[np.int64], NDArray[np.int64]]:

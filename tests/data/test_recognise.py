@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sgurinit.data import load, planted, recognise, write_native
+from sgurinit.errors import InputError
+
+
+def test_each_layout_is_recognised_by_its_files(write_hkuds, write_mmrec, make_dataset, tmp_path):
+    native = write_native(make_dataset(), tmp_path / "native")
+    seen = {
+        match.layout.name: match.saw
+        for match in map(recognise, (write_hkuds(), write_mmrec(), native))
+    }
+    assert seen == {
+        "hkuds": "trnMat.pkl, valMat.pkl, tstMat.pkl",
+        "mmrec": "small.inter",
+        "native": "dataset.json, interactions.parquet",
+    }
+
+
+def test_two_layouts_in_one_folder_are_refused(write_hkuds, write_mmrec):
+    folder = write_hkuds()
+    shutil.copy(write_mmrec() / "small.inter", folder)
+    with pytest.raises(InputError, match=r"more than one layout: hkuds \(trnMat.* mmrec \(small"):
+        recognise(folder)
+
+
+def test_an_unknown_folder_says_what_was_looked_for_and_found(tmp_path):
+    (tmp_path / "ratings.csv").touch()
+    for name in ("trnMat.pkl", "small.inter"):
+        (tmp_path / name).mkdir()  # folders are not the files that were looked for
+    with pytest.raises(InputError) as error:
+        load(tmp_path)
+    message = str(error.value)
+    for part in ("hkuds: trnMat.pkl", "mmrec: <name>.inter", "native: dataset.json"):
+        assert part in message
+    assert message.endswith("found ratings.csv, small.inter, trnMat.pkl")
+
+
+def test_long_listings_are_cut_and_empty_folders_said(tmp_path):
+    with pytest.raises(InputError, match=r"found nothing$"):
+        recognise(tmp_path)
+    for n in range(20):
+        (tmp_path / f"{n:02d}").touch()
+    with pytest.raises(InputError, match=r"10, 11 and 8 more$"):
+        recognise(tmp_path)
+
+
+def test_a_table_of_another_toolkit_is_not_mistaken(data_root):
+    if not (data_root / "ml-100k").is_dir():
+        pytest.skip(f"real data absent: {data_root / 'ml-100k'}")
+    with pytest.raises(InputError, match=r"no known layout.* found ml-100k\.inter"):
+        load(data_root / "ml-100k")
+
+
+def test_a_missing_folder_and_a_file_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        load(tmp_path / "absent")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="a file; give the folder"):
+        load(tmp_path / "file")
+
+
+def test_a_relative_path_gives_the_name_of_the_folder(write_hkuds, monkeypatch):
+    monkeypatch.chdir(write_hkuds())
+    assert load(Path()).name == "hk"
+
+
+def test_the_name_planted_gives_the_generated_data():
+    assert load("planted").fingerprint == planted().fingerprint
