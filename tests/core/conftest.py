@@ -1,0 +1,212 @@
+"""Made data, and a slow float64 reference that follows METHOD's equations by loops."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import sgurinit.core.clusters
+import sgurinit.core.gap
+import sgurinit.core.space
+import sgurinit.core.start
+from sgurinit.core import ItemFeatures
+from sgurinit.data import load, planted
+
+
+@dataclass
+class Case:
+    """Interactions as a list of item arrays per user, and features, for the reference."""
+
+    matrix: sp.csr_array
+    features: dict[str, ItemFeatures]
+    memory: dict = field(default_factory=dict)
+
+    @property
+    def baskets(self) -> list[np.ndarray]:
+        rows = self.matrix.tolil().rows
+        return [np.array(sorted(row), dtype=int) for row in rows]
+
+
+def reference_prepare(table: ItemFeatures, steps) -> np.ndarray:
+    """All rows in float64, absent ones as zero; all-zero rows take no part."""
+    present = np.ones(len(table.values), bool) if table.present is None else table.present
+    rows = np.zeros(table.values.shape, dtype=np.float64)
+    rows[present] = table.values[present].astype(np.float64)
+    used = [i for i in range(len(rows)) if present[i] and np.any(rows[i] != 0)]
+    for step in steps:
+        part = rows[used]
+        if step == "center":
+            part = part - part.mean(axis=0)
+        elif step == "unit":
+            part = np.stack([row / np.linalg.norm(row) if row.any() else row for row in part])
+        else:
+            scores, deviations = reference_pca(part)
+            part = np.zeros_like(part)
+            part[:, : scores.shape[1]] = scores / deviations
+        rows[used] = part
+    return rows
+
+
+def reference_pca(rows: np.ndarray, dim: int | None = None):
+    """Scores and deviations by a full SVD; each axis' largest entry is positive."""
+    centred = rows - rows.mean(axis=0)
+    _, singular, axes = np.linalg.svd(centred, full_matrices=False)
+    rank = int((singular**2 > 1e-10 * singular[0] ** 2).sum())
+    keep = rank if dim is None else min(rank, dim)
+    axes = axes[:keep]
+    axes = np.stack([axis * np.sign(axis[np.argmax(np.abs(axis))]) for axis in axes])
+    return centred @ axes.T, singular[:keep] / np.sqrt(len(rows) - 1)
+
+
+def reference_reduce(features: dict[str, ItemFeatures], dim: int):
+    """METHOD's ID-space row; returns items and who is present in any modality."""
+    blocks, anywhere = [], np.zeros(len(next(iter(features.values())).values), bool)
+    for table in features.values():
+        present = np.ones(len(table.values), bool) if table.present is None else table.present
+        anywhere |= present
+        rows = reference_prepare(table, ("center", "unit"))
+        used = [i for i in range(len(rows)) if present[i] and np.any(table.values[i] != 0)]
+        scores, _ = reference_pca(rows[used], dim)
+        block = np.zeros((len(rows), scores.shape[1]))
+        block[used] = scores / np.mean([np.linalg.norm(row) for row in scores])
+        blocks.append(block)
+    joined = np.concatenate(blocks, axis=1)
+    items = np.zeros((len(joined), dim))
+    items[anywhere] = reference_pca(joined[anywhere], dim)[0]
+    return items, anywhere
+
+
+def reference_centroids(rows, labels) -> np.ndarray:
+    return np.stack([rows[labels == k].mean(axis=0) for k in range(labels.max() + 1)])
+
+
+def reference_parts(baskets, rows, present, labels, norm):
+    """Local and global part of every user, user by user; None where the user has no item."""
+    popularity = np.zeros(len(rows))
+    for basket in baskets:
+        popularity[basket] += 1
+    centroids = reference_centroids(rows, labels)
+    weights = [popularity[labels == k].sum() for k in range(len(centroids))]
+    fallback = np.average(centroids, axis=0, weights=weights)
+    local = np.empty((len(baskets), rows.shape[1]))
+    cluster = np.empty_like(local)
+    for user, basket in enumerate(baskets):
+        items = basket[present[basket]]
+        if len(items) == 0:
+            local[user] = cluster[user] = fallback
+            continue
+        if norm == "sym":
+            scale = np.sqrt(len(items) * popularity[items])[:, None]
+        else:
+            scale = float(len(items))
+        local[user] = (rows[items] / scale).sum(axis=0)
+        cluster[user] = centroids[labels[items]].mean(axis=0)
+    return local, cluster
+
+
+def assert_rows_close(found, expected, tolerance=1e-6):
+    """Every row differs by at most `tolerance` of its norm."""
+    assert found.shape == expected.shape
+    difference = np.linalg.norm(found.astype(np.float64) - expected, axis=1)
+    allowed = tolerance * np.linalg.norm(expected, axis=1)
+    worst = int(np.argmax(difference - allowed))
+    assert difference[worst] <= allowed[worst], (worst, difference[worst], allowed[worst])
+
+
+@pytest.fixture(scope="session")
+def reference() -> types.SimpleNamespace:
+    return types.SimpleNamespace(
+        prepare=reference_prepare,
+        pca=reference_pca,
+        reduce=reference_reduce,
+        centroids=reference_centroids,
+        parts=reference_parts,
+        close=assert_rows_close,
+        case=Case,
+    )
+
+
+def make_case(n_users=60, n_items=40, widths=(6, 9), seed=0, gaps=False) -> Case:
+    """Random interactions with users and items that have none; `gaps` leaves rows out."""
+    rng = np.random.default_rng(seed)
+    dense = rng.random((n_users, n_items)) < 0.1
+    dense[:2] = False  # users without interactions
+    dense[:, -3:] = False  # items without interactions
+    dense[2] = False
+    dense[2, 0] = True  # a user whose only item has no row where there are gaps
+    features = {}
+    for number, width in enumerate(widths):
+        topics = rng.integers(0, 5, n_items)
+        values = rng.normal(size=(5, width))[topics] * 3 + rng.normal(size=(n_items, width)) + 2
+        present = None
+        if gaps:
+            present = rng.random(n_items) < 0.8
+            present[0], present[1:9] = False, True
+            values[~present] = np.nan
+            values[5] = 0.0
+        features[f"m{number}"] = ItemFeatures(values, present)
+    return Case(sp.csr_array(dense.astype(float)), features)
+
+
+@pytest.fixture
+def made():
+    """Build a case: ``made(gaps=True, widths=(4,))``."""
+    return make_case
+
+
+@pytest.fixture(scope="session")
+def small() -> Case:
+    return make_case()
+
+
+@pytest.fixture(scope="session")
+def gappy() -> Case:
+    return make_case(gaps=True, seed=1)
+
+
+@pytest.fixture(scope="session")
+def planted_case() -> Case:
+    dataset = planted(300, 200, seed=3)
+    return Case(sp.csr_array(dataset.train_matrix()), dict(dataset.features))
+
+
+@pytest.fixture(scope="session")
+def tiktok_case(tiktok_path) -> Case:
+    dataset = load(tiktok_path)
+    return Case(sp.csr_array(dataset.train_matrix()), dict(dataset.features))
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Remember clusterings and reductions, so that a grid of options on real data is quick."""
+    return _remember(monkeypatch)
+
+
+def _remember(monkeypatch):
+    clustered, reduced = _CLUSTERED, _REDUCED
+    cluster_rows = sgurinit.core.clusters.cluster_rows
+    reduce_items = sgurinit.core.start.reduce_items
+
+    def remembered_clusters(rows, n_clusters, seed):
+        key = (rows.shape, str(rows.dtype), hash(rows.tobytes()), n_clusters, seed)
+        if key not in clustered:
+            clustered[key] = cluster_rows(rows, n_clusters, seed)
+        return clustered[key]
+
+    def remembered_reduction(features, dim):
+        key = (tuple(hash(t.values.tobytes()) for t in features.values()), dim)
+        if key not in reduced:
+            reduced[key] = reduce_items(features, dim)
+        return reduced[key]
+
+    monkeypatch.setattr(sgurinit.core.space, "cluster_rows", remembered_clusters)
+    monkeypatch.setattr(sgurinit.core.start, "reduce_items", remembered_reduction)
+    monkeypatch.setattr(sgurinit.core.gap, "SAMPLE", 50)
+
+
+_CLUSTERED: dict = {}
+_REDUCED: dict = {}

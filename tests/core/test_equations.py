@@ -1,0 +1,127 @@
+"""The start equals a slow float64 reference for every combination of options."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from sgurinit.core import SGURInit
+from sgurinit.core.reduce import reduce_items
+
+MIXES = (0.0, 0.1, 0.5, 1.0)
+PREPARATIONS = ((), ("center",), ("center", "unit"), ("whiten",), ("unit", "center", "whiten"))
+CASES = ("small", "gappy", "planted_case", "tiktok_case")
+WIDTHS = {"small": 5, "gappy": 7, "planted_case": 16, "tiktok_case": 64}
+
+
+def expected_parts(case, reference, start, modality, options):
+    """Reference parts of a space, computed once per space and normalisation."""
+    prepare, norm = options
+    key = (modality, prepare, norm)
+    if key not in case.memory:
+        if modality == "reduced":
+            rows, present = reference.reduce(case.features, start.config["reduce_to"])
+            clusters = start.reduced(start.config["reduce_to"]).clusters
+        else:
+            rows = reference.prepare(case.features[modality], prepare)
+            clusters = start.clusters[modality]
+            present = clusters.labels >= 0
+        parts = reference.parts(case.baskets, rows, present, clusters.labels, norm)
+        case.memory[key] = parts, rows, clusters.labels
+    return case.memory[key]
+
+
+@pytest.mark.parametrize("local_norm", ["sym", "mean"])
+@pytest.mark.parametrize("prepare", PREPARATIONS, ids="-".join)
+@pytest.mark.parametrize("name", CASES)
+def test_start_equals_the_reference(name, prepare, local_norm, reference, quick, request):
+    case = request.getfixturevalue(name)
+    for mix, reduce_to in itertools.product(MIXES, (None, WIDTHS[name])):
+        estimator = SGURInit(5, mix, local_norm, prepare, reduce_to, random_state=0)
+        start = estimator.fit(case.matrix, case.features).start_
+        found = dict(start.users)
+        if reduce_to:
+            found["reduced"] = start.reduced(reduce_to).users
+        for modality, users in found.items():
+            options = (prepare if modality != "reduced" else (), local_norm)
+            (local, cluster), _, _ = expected_parts(case, reference, start, modality, options)
+            reference.close(users, mix * local + (1 - mix) * cluster)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_centroids_are_the_exact_means_of_their_members(name, reference, quick, request):
+    case = request.getfixturevalue(name)
+    start = SGURInit(5, random_state=0).fit(case.matrix, case.features).start_
+    for modality, clusters in start.clusters.items():
+        rows = reference.prepare(case.features[modality], ())
+        reference.close(clusters.centroids, reference.centroids(rows, clusters.labels))
+        assert clusters.labels.dtype == np.int32
+        assert clusters.centroids.dtype == start.users[modality].dtype == np.float32
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_item_is_in_the_cluster_of_its_nearest_centroid(name, reference, quick, request):
+    # K-means stops when the squared shift is below 1e-4 of the variance: nearest up to that.
+    case = request.getfixturevalue(name)
+    start = SGURInit(5, random_state=0).fit(case.matrix, case.features).start_
+    for modality, clusters in start.clusters.items():
+        rows = reference.prepare(case.features[modality], ())
+        there = clusters.labels >= 0
+        distances = np.linalg.norm(rows[there][:, None] - clusters.centroids[None], axis=2)
+        own = distances[np.arange(there.sum()), clusters.labels[there]]
+        spread = np.sqrt(rows[there].var(axis=0).sum())
+        assert (own - distances.min(axis=1)).max() <= 0.02 * spread
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_reduced_items_equal_the_reference(name, reference, request):
+    case = request.getfixturevalue(name)
+    items, present = reduce_items(case.features, WIDTHS[name])
+    expected, anywhere = reference.reduce(case.features, WIDTHS[name])
+    np.testing.assert_array_equal(present, anywhere)
+    scale = np.linalg.norm(expected, axis=1).mean()
+    assert np.abs(items - expected).max() <= 1e-6 * scale
+
+
+def test_local_part_of_reduced_items_is_the_reduced_local_part(planted_case):
+    # (A F) P = A (F P): every step but K-means is linear.
+    table = planted_case.features["text"]
+    projection = np.random.default_rng(0).normal(size=(table.width, 4))
+    start = SGURInit(4, mix=1.0, random_state=0).fit(planted_case.matrix, planted_case.features)
+    first, _ = start.start_.on(table.values @ projection)
+    after = start.start_.users["text"].astype(np.float64) @ projection
+    busy = np.diff(planted_case.matrix.indptr) > 0
+    np.testing.assert_allclose(first[busy], after[busy], rtol=1e-4, atol=1e-5)
+
+
+def test_reduced_users_are_the_start_on_the_reduced_items(gappy):
+    start = SGURInit(4, random_state=0).fit(gappy.matrix, gappy.features).start_
+    reduced = start.reduced(6)
+    present = np.logical_or.reduce([table.present for table in gappy.features.values()])
+    users, clusters = start.on(reduced.items, present)
+    np.testing.assert_array_equal(users, reduced.users)
+    np.testing.assert_array_equal(clusters.labels, reduced.clusters.labels)
+    np.testing.assert_array_equal(clusters.centroids, reduced.clusters.centroids)
+    assert start.reduced(6).users is reduced.users
+
+
+def test_start_on_the_features_themselves_is_the_start(gappy):
+    start = SGURInit(4, random_state=0).fit(gappy.matrix, gappy.features).start_
+    for modality, table in gappy.features.items():
+        users, clusters = start.on(table.values, table.present)
+        np.testing.assert_array_equal(users, start.users[modality])
+        np.testing.assert_array_equal(clusters.labels, start.clusters[modality].labels)
+
+
+def test_a_hand_computed_example():
+    # Items at 0, 2 and 10; two clusters {0, 2} and {10}: centroids 1 and 10.
+    interactions = np.array([[0, 0], [0, 2], [1, 2], [2, 1], [2, 1]])
+    features = {"one": np.array([[0.0], [2.0], [10.0]])}
+    start = SGURInit(2, mix=0.25, random_state=0).fit(interactions, features).start_
+    local = [10 / np.sqrt(2 * 2), 10 / np.sqrt(1 * 2), 2 / np.sqrt(1 * 1)]
+    cluster = [(1 + 10) / 2, 10, 1]
+    expected = 0.25 * np.array(local) + 0.75 * np.array(cluster)
+    np.testing.assert_allclose(start.users["one"][:, 0], expected, rtol=1e-6)
+    assert start.diagnostics.duplicate_interactions == 1
