@@ -1,0 +1,48 @@
+"""The comparison as a table for the terminal, in 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from sgurinit.report import wording
+
+
+def comparison_table(summary: Mapping[str, Any]) -> Table:
+    """Test metrics per model and arm, lift and p-value of Recall@20 against random.
+
+    Parameters
+    ----------
+    summary
+        Content of ``summary.json``.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    table.add_column("arm", no_wrap=True)
+    for name in ("R@10", "Recall@20", "N@10", "N@20", "lift", "p", "ep."):
+        table.add_column(name, justify="right", no_wrap=True)
+    shown = None
+    for entry in summary["results"]:
+        test, is_new = entry["test"], entry["model"] != shown
+        if is_new and shown is not None:
+            table.add_section()
+        shown = entry["model"]
+        baseline = entry["arm"] == wording.BASELINE
+        recall = test["recall@20"]
+        cells = [
+            entry["model"] if is_new else "",
+            entry["arm"],
+            wording.score(test["recall@10"], spread=False),
+            wording.score(recall).replace(" ± ", "±"),
+            wording.score(test["ndcg@10"], spread=False),
+            wording.score(test["ndcg@20"], spread=False),
+            "" if baseline else wording.lift(recall).replace(" %", "%"),
+            "" if baseline else wording.p_value(recall),
+            f"{1 + sum(entry['best_epochs']) / len(entry['best_epochs']):.0f}",
+        ]
+        table.add_row(*(Text(cell) for cell in cells))
+    return table

@@ -1,0 +1,83 @@
+"""How figures are worded on the page and in the terminal; the only place that rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+BASELINE = "random"
+METHOD = "sgurinit"
+CONTROL = "permuted"
+HEADLINE_METRIC = "recall@20"
+
+Entry = Mapping[str, Any]
+
+
+def score(metric: Mapping[str, Any], *, spread: bool = True) -> str:
+    """Mean with its standard deviation over seeds, ``0.0934 ± 0.0012``."""
+    if spread and metric["sd"] is not None:
+        return f"{metric['mean']:.4f} ± {metric['sd']:.4f}"
+    return f"{metric['mean']:.4f}"
+
+
+def lift(metric: Mapping[str, Any]) -> str:
+    """Relative gain over random, ``+3.1 %``, empty where there is none to give."""
+    value = metric.get("lift")
+    return "" if value is None else f"{100 * value:+.1f} %".replace("-", "−")
+
+
+def p_value(metric: Mapping[str, Any]) -> str:
+    """Two decimals that matter, ``<0.001`` below them, empty where there is none to give."""
+    value = metric.get("p_value")
+    if value is None:
+        return ""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def epochs(values: Sequence[int | None] | None) -> str:
+    """Mean of epochs over seeds, with how many seeds never got there."""
+    if not values:
+        return ""
+    reached = [value for value in values if value is not None]
+    if not reached:
+        return "never"
+    mean = f"{sum(reached) / len(reached):.0f}"
+    missed = len(values) - len(reached)
+    return f"{mean} ({missed} of {len(values)} never)" if missed else mean
+
+
+def headline(entries: Sequence[Entry], n_seeds: int) -> str:
+    """Say in a sentence or two what came out, whichever way it went."""
+    arms = {entry["arm"] for entry in entries}
+    if BASELINE not in arms or len(arms) == 1:
+        best = max(entries, key=lambda entry: float(entry["test"][HEADLINE_METRIC]["mean"]))
+        return (
+            f"Highest test Recall@20: {best['model']} from {best['arm']}, "
+            f"{score(best['test'][HEADLINE_METRIC])}."
+        )
+    arm = METHOD if METHOD in arms else next(e["arm"] for e in entries if e["arm"] != BASELINE)
+    own = [entry for entry in entries if entry["arm"] == arm]
+    better = sum(_gain(entry) > 0 for entry in own)
+    parts = [f"{entry['model']} {_with_p(entry)}" for entry in own]
+    sentence = (
+        f"Started from {arm} instead of at random, {better} of {len(own)} models reach a higher "
+        f"test Recall@20 (mean of {n_seeds} seed{'s' if n_seeds > 1 else ''}): {', '.join(parts)}."
+    )
+    if CONTROL in arms and arm != CONTROL:
+        control = [e for e in entries if e["arm"] == CONTROL]
+        gains = ", ".join(
+            f"{e['model']} {lift(e['test'][HEADLINE_METRIC]) or 'n/a'}" for e in control
+        )
+        sentence += f" The permuted control, which keeps the scale but not the meaning: {gains}."
+    return sentence
+
+
+def _gain(entry: Entry) -> float:
+    return float(entry["test"][HEADLINE_METRIC]["mean_difference"])
+
+
+def _with_p(entry: Entry) -> str:
+    metric = entry["test"][HEADLINE_METRIC]
+    p = p_value(metric)
+    sign = "" if p.startswith("<") else "= "
+    return f"{lift(metric) or 'n/a'}" + (f" (p {sign}{p})".replace("p <", "p < ") if p else "")
