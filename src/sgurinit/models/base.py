@@ -145,14 +145,3 @@ class Recommender(nn.Module, ABC):
 def embedding(rows: int, width: int) -> nn.Parameter:
     """Free table of vectors, Xavier uniform, as the papers of this field start them."""
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, width)))
-
-
-def feature_tensors(dataset: Dataset) -> dict[str, Tensor]:
-    """Item features by modality as float32 tensors ``(n_items, d_m)``; absent rows are zero."""
-    tensors = {}
-    for modality, features in dataset.features.items():
-        values = torch.tensor(features.values.astype("float32"))
-        if features.present is not None:
-            values[~torch.tensor(features.present)] = 0.0
-        tensors[modality] = values
-    return tensors

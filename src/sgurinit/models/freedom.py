@@ -18,8 +18,8 @@ from sgurinit.models.base import (
     RecommenderConfig,
     UserTable,
     embedding,
-    feature_tensors,
 )
+from sgurinit.models.features import Features
 from sgurinit.models.graphs import (
     Sparse,
     SparseGraph,
@@ -62,9 +62,9 @@ class FREEDOM(Recommender):
     users and the projected features (section 3.3).
 
     With more than two modalities the graph weights of the paper's two (0.1 for the image, the rest
-    for the other) generalise to: named weights as given, the rest shared equally. The projection is
-    linear and the features are constants; the authors' code has the first and, unlike here, updates
-    the raw features with the gradient.
+    for the other) generalise to: named weights as given, the rest shared equally. As in the
+    authors' code the projection is linear, here without the bias, which cancels in a pairwise
+    loss. That code also updates the raw features with the gradient; here they are constants.
     """
 
     citation = (
@@ -79,18 +79,17 @@ class FREEDOM(Recommender):
         width = self.config.width
         self.user_embedding = embedding(self.n_users, width)
         self.item_embedding = embedding(self.n_items, width)
-        self.modalities = list(dataset.features)
-        self.projection = nn.ModuleDict()
-        for modality, values in feature_tensors(dataset).items():
-            self.register_buffer(f"features_{modality}", values, persistent=False)
-            self.projection[modality] = nn.Linear(values.shape[1], width)
+        self.features = Features(dataset)
+        self.projections = nn.ModuleList(
+            nn.Linear(f.shape[1], width, bias=False) for f in self.features
+        )
         self.item_graph = SparseGraph(self._item_matrix(dataset))
         self.graph = bipartite(dataset.train_matrix())
         self.epoch_graph = self.graph
         self._edges = sp.coo_array(normalised(dataset.train_matrix()))
 
     def _item_matrix(self, dataset: Dataset) -> Sparse:
-        weights = shares(self.modalities, self.config.graph_weights)
+        weights = shares(list(dataset.features), self.config.graph_weights)
         return sum(
             (
                 weights[modality] * knn_graph(features, self.config.k, weighted=False)
@@ -104,9 +103,8 @@ class FREEDOM(Recommender):
         if self.config.edge_dropout == 0:
             return
         edges = self._edges
-        kept = sample_edges(
-            edges.data, int(edges.nnz * (1 - self.config.edge_dropout)), np.random.default_rng(seed)
-        )
+        count = max(1, int(edges.nnz * (1 - self.config.edge_dropout)))
+        kept = sample_edges(edges.data, count, np.random.default_rng(seed))
         sample = sp.coo_array(
             (np.ones(len(kept), np.float32), (edges.row[kept], edges.col[kept])), shape=edges.shape
         )
@@ -127,9 +125,7 @@ class FREEDOM(Recommender):
         users, items = self.embed()
         wanted = users[batch.users]
         loss = bpr(wanted, items[batch.positives], items[batch.negatives])
-        for modality in self.modalities:
-            project = self.projection[modality]
-            features = self.get_buffer(f"features_{modality}")
+        for project, features in zip(self.projections, self.features, strict=True):
             content = bpr(
                 wanted, project(features[batch.positives]), project(features[batch.negatives])
             )
@@ -158,10 +154,10 @@ def shares(modalities: list[str], named: Mapping[str, float]) -> dict[str, float
 def sample_edges(
     weights: np.ndarray[tuple[int], np.dtype[np.floating]], count: int, rng: np.random.Generator
 ) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """Draw `count` edges without replacement, each time in proportion to the weights that are left.
+    """Draw `count` (at least 1) edges without replacement, each time in proportion to the weights that are left.
 
     The `count` smallest of independent exponential variables with these rates are such a draw
     (Efraimidis and Spirakis 2006), so one vectorised pass does it for any number of edges.
     """
     arrival = rng.exponential(size=len(weights)) / weights
-    return np.argpartition(arrival, count)[:count]
+    return np.argpartition(arrival, count - 1)[:count]

@@ -15,8 +15,8 @@ from sgurinit.models.base import (
     RecommenderConfig,
     UserTable,
     embedding,
-    feature_tensors,
 )
+from sgurinit.models.features import Features
 from sgurinit.models.graphs import (
     SparseGraph,
     bipartite,
@@ -72,18 +72,18 @@ class MGCN(Recommender):
         width = self.config.width
         self.user_embedding = embedding(self.n_users, width)
         self.item_embedding = embedding(self.n_items, width)
-        self.modalities = list(dataset.features)
-        self.item_graphs = nn.ModuleDict()
-        self.purifier = nn.ModuleDict()
-        self.preference = nn.ModuleDict()
-        for modality, values in feature_tensors(dataset).items():
-            self.register_buffer(f"features_{modality}", values, persistent=False)
-            neighbours = knn_graph(dataset.features[modality], self.config.k, weighted=True)
-            self.item_graphs[modality] = SparseGraph(neighbours)
-            self.purifier[modality] = nn.Sequential(
-                nn.Linear(values.shape[1], width), nn.Linear(width, width), nn.Sigmoid()
-            )
-            self.preference[modality] = nn.Sequential(nn.Linear(width, width), nn.Sigmoid())
+        self.features = Features(dataset)
+        self.item_graphs = nn.ModuleList(
+            SparseGraph(knn_graph(features, self.config.k, weighted=True))
+            for features in dataset.features.values()
+        )
+        self.purifiers = nn.ModuleList(
+            nn.Sequential(nn.Linear(f.shape[1], width), nn.Linear(width, width), nn.Sigmoid())
+            for f in self.features
+        )
+        self.preferences = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, width), nn.Sigmoid()) for _ in self.features
+        )
         self.attention = nn.Sequential(
             nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False)
         )
@@ -95,13 +95,17 @@ class MGCN(Recommender):
         nodes = torch.cat([self.user_embedding, self.item_embedding])
         return propagate_mean(self.graph, nodes, self.config.n_layers)
 
-    def _content(self, modality: str) -> Tensor:
-        """Item-item view of one modality: all nodes, users first."""
-        gate = self.purifier[modality](self.get_buffer(f"features_{modality}"))
-        items = self.item_embedding * gate
-        for _ in range(self.config.n_item_layers):
-            items = self.item_graphs[modality](items)
-        return torch.cat([self.to_users(items), items])
+    def _content(self) -> list[Tensor]:
+        """Item-item view, by modality: all nodes, users first."""
+        views = []
+        for features, purify, graph in zip(
+            self.features, self.purifiers, self.item_graphs, strict=True
+        ):
+            items = self.item_embedding * purify(features)
+            for _ in range(self.config.n_item_layers):
+                items = graph(items)
+            views.append(torch.cat([self.to_users(items), items]))
+        return views
 
     def _fuse(self, behaviour: Tensor, content: list[Tensor]) -> Tensor:
         """Behaviour-aware fuser on any rows: ``(rows, width)``."""
@@ -111,14 +115,14 @@ class MGCN(Recommender):
             start=torch.zeros_like(behaviour),
         )
         fused = shared
-        for modality, view in zip(self.modalities, content, strict=True):
-            fused = fused + self.preference[modality](behaviour) * (view - shared)
+        for prefer, view in zip(self.preferences, content, strict=True):
+            fused = fused + prefer(behaviour) * (view - shared)
         return fused / (len(content) + 1)
 
     @override
     def embed(self) -> tuple[Tensor, Tensor]:
         behaviour = self._behaviour()
-        fused = self._fuse(behaviour, [self._content(modality) for modality in self.modalities])
+        fused = self._fuse(behaviour, self._content())
         nodes = behaviour + fused
         return nodes[: self.n_users], nodes[self.n_users :]
 
@@ -129,9 +133,7 @@ class MGCN(Recommender):
         positive_rows, negative_rows = item_rows.split(len(batch.users))
         nodes = torch.cat([users, self.n_users + items])
         behaviour = self._behaviour()[nodes]
-        fused = self._fuse(
-            behaviour, [self._content(modality)[nodes] for modality in self.modalities]
-        )
+        fused = self._fuse(behaviour, [view[nodes] for view in self._content()])
         final_users, final_items = (behaviour + fused).split([len(users), len(items)])
         vectors = final_users[user_rows], final_items[positive_rows], final_items[negative_rows]
 

@@ -16,8 +16,8 @@ from sgurinit.models.base import (
     RecommenderConfig,
     UserTable,
     embedding,
-    feature_tensors,
 )
+from sgurinit.models.features import Features
 from sgurinit.models.losses import bpr, l2
 
 if TYPE_CHECKING:
@@ -56,37 +56,27 @@ class VBPR(Recommender):
         self.user_embedding = embedding(self.n_users, width)
         self.item_embedding = embedding(self.n_items, width)
         self.item_bias = nn.Parameter(torch.zeros(self.n_items))
-        self.modalities = list(dataset.features)
-        self.user_content = nn.ParameterDict()
-        self.projection = nn.ParameterDict()
-        self.content_bias = nn.ParameterDict()
-        for modality, values in feature_tensors(dataset).items():
-            self.register_buffer(f"features_{modality}", values, persistent=False)
-            self.user_content[modality] = embedding(self.n_users, width)
-            self.projection[modality] = embedding(values.shape[1], width)
-            self.content_bias[modality] = nn.Parameter(torch.zeros(values.shape[1]))
-
-    def _features(self, modality: str) -> Tensor:
-        return self.get_buffer(f"features_{modality}")
-
-    def _project(self, modality: str) -> Tensor:
-        projected: Tensor = self._features(modality) @ self.projection[modality]
-        return projected
+        self.features = Features(dataset)
+        self.user_content = nn.ParameterList(embedding(self.n_users, width) for _ in self.features)
+        self.projections = nn.ParameterList(embedding(f.shape[1], width) for f in self.features)
+        self.content_biases = nn.ParameterList(torch.zeros(f.shape[1]) for f in self.features)
 
     def _user_vectors(self, users: Tensor) -> Tensor:
         """Vectors ``(b, d)`` whose last column is the 1 that meets the items' bias."""
         parts = [self.user_embedding[users]]
-        parts += [self.user_content[modality][users] for modality in self.modalities]
+        parts += [table[users] for table in self.user_content]
         return torch.cat([*parts, parts[0].new_ones(len(users), 1)], dim=1)
 
     def _item_vectors(self, items: Tensor) -> Tensor:
         """Vectors ``(b, d)`` whose last column is the items' whole bias."""
         bias = self.item_bias[items]
         parts = [self.item_embedding[items]]
-        for modality in self.modalities:
-            features = self._features(modality)[items]
-            parts.append(features @ self.projection[modality])
-            bias = bias + features @ self.content_bias[modality]
+        for table, projection, content_bias in zip(
+            self.features, self.projections, self.content_biases, strict=True
+        ):
+            features = table[items]
+            parts.append(features @ projection)
+            bias = bias + features @ content_bias
         return torch.cat([*parts, bias[:, None]], dim=1)
 
     @override
@@ -108,9 +98,8 @@ class VBPR(Recommender):
             self.item_bias[batch.positives],
             self.item_bias[batch.negatives],
         )
-        for modality in self.modalities:
-            penalty = penalty + self.projection[modality].square().sum() / 2
-            penalty = penalty + self.content_bias[modality].square().sum() / 2
+        for weights in (*self.projections, *self.content_biases):
+            penalty = penalty + weights.square().sum() / 2
         return bpr(users, positives, negatives) + self.config.reg * penalty
 
     @override
@@ -118,11 +107,11 @@ class VBPR(Recommender):
         tables = [UserTable("user_embedding", self.user_embedding, "id", items=self.item_embedding)]
         return tables + [
             UserTable(
-                f"user_content.{modality}",
-                self.user_content[modality],
+                f"user_content.{position}",
+                table,
                 "projected",
-                modality=modality,
-                project=partial(self._project, modality),
+                modality=self.features.modalities[position],
+                project=partial(torch.matmul, self.features[position], self.projections[position]),
             )
-            for modality in self.modalities
+            for position, table in enumerate(self.user_content)
         ]

@@ -1,0 +1,86 @@
+"""Sparse graphs against dense ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from sgurinit.core import ItemFeatures
+from sgurinit.models import graphs
+from sgurinit.models.graphs import SparseGraph, bipartite, knn_graph, normalised
+from sgurinit.models.losses import bpr, info_nce
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_product_and_gradient_equal_the_dense_ones(symmetric):
+    rng = np.random.default_rng(0)
+    dense = rng.random((6, 6)) * (rng.random((6, 6)) < 0.4)
+    dense = dense + dense.T if symmetric else dense
+    graph = SparseGraph(sp.csr_array(dense), symmetric=symmetric)
+    x = torch.randn(6, 3, requires_grad=True)
+    y = x.detach().clone().requires_grad_()
+    ((graph(x) * torch.arange(18.0).view(6, 3)) ** 2).sum().backward()
+    ((torch.tensor(dense).float() @ y * torch.arange(18.0).view(6, 3)) ** 2).sum().backward()
+    torch.testing.assert_close(x.grad, y.grad)
+
+
+def test_a_rectangular_graph_goes_both_ways():
+    graph = SparseGraph(sp.csr_array(np.array([[1.0, 0, 2], [0, 3, 0]])))
+    x = torch.ones(3, 1, requires_grad=True)
+    graph(x).sum().backward()
+    assert graph(x).tolist() == [[3.0], [3.0]]
+    assert x.grad.tolist() == [[1.0], [3.0], [2.0]]
+
+
+def test_normalisation_leaves_empty_rows_and_columns_zero():
+    matrix = sp.csr_array(np.array([[1.0, 1, 0], [0, 0, 0]]))
+    expected = np.array([[2**-0.5, 2**-0.5, 0], [0, 0, 0]])
+    np.testing.assert_allclose(normalised(matrix).toarray(), expected)
+    assert torch.isfinite(bipartite(matrix).matrix.to_dense()).all()
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_neighbours_equal_brute_force_whatever_the_block(monkeypatch, weighted):
+    values = np.random.default_rng(0).normal(size=(40, 5))
+    whole = knn_graph(ItemFeatures(values), 6, weighted=weighted).toarray()
+    monkeypatch.setattr(graphs, "KNN_BLOCK", 7)
+    np.testing.assert_allclose(
+        knn_graph(ItemFeatures(values), 6, weighted=weighted).toarray(), whole, rtol=1e-5
+    )
+    unit = values / np.linalg.norm(values, axis=1, keepdims=True)
+    for row, similarities in enumerate(unit @ unit.T):
+        expected = set(np.argsort(-similarities)[:6])
+        if not weighted:
+            assert set(np.flatnonzero(whole[row])) == expected
+        assert set(np.flatnonzero(whole[row])) <= expected
+
+
+def test_items_without_features_are_nobodys_neighbours():
+    values = np.random.default_rng(0).normal(size=(8, 3))
+    present = np.array([True] * 6 + [False] * 2)
+    values[~present] = np.nan
+    graph = knn_graph(ItemFeatures(values, present), 4, weighted=False).toarray()
+    assert not graph[6:].any()
+    assert not graph[:, 6:].any()
+    assert (graph[:6] > 0).sum(axis=1).tolist() == [4] * 6
+
+
+def test_more_neighbours_than_items_means_all_items():
+    graph = knn_graph(ItemFeatures(np.eye(3)), 10, weighted=False).toarray()
+    np.testing.assert_allclose(graph, np.full((3, 3), 1 / 3))
+
+
+def test_counted_contrast_equals_the_repeated_rows():
+    view, other = torch.randn(4, 3), torch.randn(4, 3)
+    counts = torch.tensor([1, 3, 2, 1])
+    repeated = info_nce(
+        view.repeat_interleave(counts, 0), other.repeat_interleave(counts, 0), 0.2, torch.ones(7)
+    )
+    torch.testing.assert_close(info_nce(view, other, 0.2, counts), repeated)
+
+
+def test_bpr_refuses_shapes_that_would_broadcast():
+    with pytest.raises(ValueError, match="equal shapes"):
+        bpr(torch.ones(4, 2), torch.ones(1, 2), torch.ones(4, 2))
