@@ -1,6 +1,11 @@
 """Comparisons of models, arms and seeds: runs on disk, and one set of tables."""
 
-from sgurinit.experiments.compare import Comparison, compare, load_comparison, locked
+from sgurinit.experiments.compare import (
+    Comparison,
+    compare,
+    load_comparison,
+    train_and_test,
+)
 from sgurinit.experiments.run import RunEvent, execute
 from sgurinit.experiments.settings import (
     ComparisonSettings,
@@ -20,6 +25,6 @@ __all__ = [
     "data_facts",
     "execute",
     "load_comparison",
-    "locked",
     "shared_fields",
+    "train_and_test",
 ]

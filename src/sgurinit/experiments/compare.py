@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -16,10 +17,10 @@ from sgurinit.errors import InputError
 from sgurinit.experiments.environment import environment
 from sgurinit.experiments.files import claim, read_json, write_json, write_table
 from sgurinit.experiments.pool import execute_all
-from sgurinit.experiments.run import Listener, ignore
-from sgurinit.experiments.settings import comparison_settings, data_facts
+from sgurinit.experiments.run import Listener, execute, ignore
+from sgurinit.experiments.settings import RunSettings, comparison_settings, data_facts
 from sgurinit.experiments.tables import curves_table, results_table, summarise
-from sgurinit.resolve import resolve_dataset
+from sgurinit.resolve import build, resolve_dataset
 from sgurinit.training import TrainSettings
 
 
@@ -124,6 +125,49 @@ def compare(
         write_table(folder / "curves.csv", curves)
         write_json(folder / "summary.json", summary)
     return Comparison(folder, results, curves, summary)
+
+
+def train_and_test(
+    dataset: Dataset | str | Path,
+    model: str,
+    arm: str = "sgurinit",
+    *,
+    seed: int = 0,
+    out: str | Path | None = None,
+    settings: TrainSettings | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    listen: Listener = ignore,
+) -> dict[str, Any]:
+    """Do one run of a comparison by itself.
+
+    Parameters
+    ----------
+    dataset, model, arm, settings, overrides, listen
+        See `compare`.
+    seed
+        Seed of everything random.
+    out
+        Folder of the run; nothing is kept where None.
+
+    Returns
+    -------
+    dict
+        See `execute`.
+
+    Raises
+    ------
+    InputError
+        As `compare`.
+    """
+    plan = comparison_settings([model], [arm], 1, train=settings, overrides=overrides)
+    run = build(RunSettings, {**dict(next(plan.runs())), "seed": seed}, prefix="run")
+    data = resolve_dataset(dataset)
+    facts = data_facts(data, None)
+    if out is not None:
+        with locked(Path(out)):
+            return execute(data, run, Path(out), facts, listen)
+    with TemporaryDirectory(prefix="sgurinit-") as folder:
+        return execute(data, run, Path(folder), facts, listen)
 
 
 def load_comparison(folder: str | Path) -> Comparison:

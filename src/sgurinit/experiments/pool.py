@@ -41,7 +41,8 @@ def execute_all(
         Each run has the folder of its label in it.
     jobs
         Runs at a time. With one they run in this process, on all of its threads; with more each has
-        a process of its own and its share of the cores, at least one.
+        a process of its own and its share of the cores, at least one, even if it is the only one
+        left: the number of threads decides on the last digits.
 
     Raises
     ------
@@ -50,10 +51,11 @@ def execute_all(
     """
     if jobs < 1:
         raise InputError(f"jobs is {jobs}, expected at least 1")
-    pending = [run for run in runs if not is_finished(folder / run.label)]
-    if jobs == 1 or len(pending) <= 1:
-        for run in pending:
-            execute(dataset, run, folder / run.label, facts, listen)
+    finished = [run for run in runs if is_finished(folder / run.label)]
+    pending = [run for run in runs if run not in finished]
+    for run in runs if jobs == 1 else finished:
+        execute(dataset, run, folder / run.label, facts, listen)
+    if jobs == 1 or not pending:
         return
     # Read-only mappings do not travel between processes, their content does.
     parts = {f.name: getattr(dataset, f.name) for f in fields(dataset)}

@@ -37,12 +37,12 @@ class RunEvent:
     run
         Its label, see `RunSettings.label`.
     kind
-        ``"start"``; ``"epoch"`` with that epoch's row as `values`; ``"done"`` with the test metrics
-        and ``best_epoch`` as `values`.
+        ``"kept"``: it was finished before; ``"start"``; ``"epoch"`` with that epoch's row as
+        `values`; ``"done"`` with test metrics, best_epoch, epochs and seconds as `values`.
     """
 
     run: str
-    kind: Literal["start", "epoch", "done"]
+    kind: Literal["kept", "start", "epoch", "done"]
     values: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -96,6 +96,7 @@ def execute(
     kept = {"run": run.model_dump(mode="json"), "data": {"fingerprint": facts["fingerprint"]}}
     claim(folder / "config.json", kept)
     if is_finished(folder):
+        listen(RunEvent(run.label, "kept"))
         return read_json(folder / RESULT)
     write_json(folder / "environment.json", environment())
     listen(RunEvent(run.label, "start"))
@@ -104,7 +105,8 @@ def execute(
         result = _write(dataset, run, folder, trained)
     # The optimiser's state was for going on; a finished run never does.
     (folder / CHECKPOINT / LAST).unlink(missing_ok=True)
-    listen(RunEvent(run.label, "done", {**result["test"], "best_epoch": result["best_epoch"]}))
+    facts_of_run = {name: result[name] for name in ("best_epoch", "epochs", "seconds")}
+    listen(RunEvent(run.label, "done", {**result["test"], **facts_of_run}))
     return result
 
 

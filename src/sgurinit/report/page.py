@@ -25,7 +25,7 @@ METRICS = {"recall@10": "Recall@10", "recall@20": "Recall@20"} | {
 _STYLE = """
 :root { color-scheme: light; --ink: #1a1a1a; --soft: #5c5c5c; --line: #dcdcdc; --accent: #0072b2; }
 * { box-sizing: border-box; }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); margin: 0 auto; max-width: 70rem;
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); margin: 0 auto; max-width: 72rem;
   padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .25rem; }
 h2 { font-size: 1.15rem; margin: 2.5rem 0 .5rem; }
@@ -35,7 +35,7 @@ p { max-width: 48rem; }
   margin: 1.25rem 0; }
 .note, .sub { color: var(--soft); font-size: .9rem; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .95rem; font-variant-numeric: tabular-nums;
+table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
 th, td { padding: .35rem .55rem; text-align: right; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; font-size: .85rem; color: var(--soft); vertical-align: bottom; }
@@ -44,7 +44,7 @@ th:first-child, td:first-child { padding-left: 0; }
 tr.first td { border-top: 2px solid #999; }
 td.best { font-weight: 700; }
 td.model { font-weight: 600; }
-.small { color: var(--soft); font-size: .85em; }
+.small { color: var(--soft); font-size: .8em; font-weight: 400; }
 /* auto-fill: figures are drawn while the page is read, before the grid knows how many. */
 .grid > div { min-width: 0; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(26rem, 1fr)); gap: 1.5rem; }
@@ -122,11 +122,11 @@ def _protocol(settings: ComparisonSettings) -> str:
     )
     return (
         f"Mean ± standard deviation over {seeds}; best mean of each model in bold. Lift is "
-        "relative to the random start, p is from a paired t-test over users on scores averaged over the "
-        "seeds; both are of Recall@20. All items that a user has not trained on are ranked; "
-        f"{left_out}. Test data was read once per run, at the best validation epoch. “Epochs to "
-        "random’s best” counts the epochs until validation reached the random arm’s best score of "
-        "the same seed."
+        "relative to the random start, p is from a paired t-test over users on scores averaged "
+        "over the seeds; both are of Recall@20. All items that a user has not trained on are "
+        f"ranked; {left_out}. Test data was read once per run, at the best validation epoch. "
+        "“Epochs to random’s best” counts the epochs until validation reached the random arm’s "
+        "best score of the same seed."
     )
 
 
@@ -152,7 +152,7 @@ def _results(entries: Sequence[wording.Entry]) -> str:
         *METRICS.values(),
         "lift",
         "p",
-        "best epoch",
+        "best<br>epoch",
         "epochs to<br>random’s best",
     ]
     head = "".join(f"<th{' class=left' if name == 'arm' else ''}>{name}</th>" for name in heads)

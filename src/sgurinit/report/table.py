@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from sgurinit.evaluation import CUTOFFS, METRICS
 from sgurinit.report import wording
 
 
@@ -45,4 +46,24 @@ def comparison_table(summary: Mapping[str, Any]) -> Table:
             f"{1 + sum(entry['best_epochs']) / len(entry['best_epochs']):.0f}",
         ]
         table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def run_table(result: Mapping[str, Any]) -> Table:
+    """Validation and test metrics of one run.
+
+    Parameters
+    ----------
+    result
+        Content of ``result.json``.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("metric")
+    for k in CUTOFFS:
+        table.add_column(f"valid @{k}" if k == CUTOFFS[0] else f"@{k}", justify="right")
+    for k in CUTOFFS:
+        table.add_column(f"test @{k}" if k == CUTOFFS[0] else f"@{k}", justify="right")
+    for metric in METRICS:
+        cells = [f"{result[s][f'{metric}@{k}']:.4f}" for s in ("valid", "test") for k in CUTOFFS]
+        table.add_row(metric, *cells)
     return table

@@ -43,7 +43,7 @@ def epochs(values: Sequence[int | None] | None) -> str:
         return "never"
     mean = f"{sum(reached) / len(reached):.0f}"
     missed = len(values) - len(reached)
-    return f"{mean} ({missed} of {len(values)} never)" if missed else mean
+    return f"{mean} ({missed}/{len(values)} never)" if missed else mean
 
 
 def headline(entries: Sequence[Entry], n_seeds: int) -> str:

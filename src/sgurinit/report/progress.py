@@ -1,0 +1,109 @@
+"""Progress of runs in the terminal."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+
+if TYPE_CHECKING:
+    from sgurinit.experiments import RunEvent
+
+
+class RunProgress:
+    """A line per finished run, and while it lasts a bar with the runs that are under way.
+
+    Time left is told from the epochs a run took so far on average, or from the most it may take
+    until one is finished.
+
+    Parameters
+    ----------
+    console
+        Where to write.
+    n_runs
+        Runs in all.
+    max_epochs
+        Epochs that a run may take.
+    """
+
+    def __init__(self, console: Console, n_runs: int, max_epochs: int) -> None:
+        self.console = console
+        self.expected = float(max_epochs)
+        self.finished: list[float] = []
+        self.epochs: dict[str, float] = {}
+        self.kept = 0
+        self.tasks: dict[str, TaskID] = {}
+        self.progress = Progress(
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[news]}", table_column=Column(no_wrap=True)),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self.n_runs = n_runs
+        self.whole = self.progress.add_task("all runs", total=n_runs, news=f"0/{n_runs}")
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bar away."""
+        self.progress.stop()
+
+    def __call__(self, event: RunEvent) -> None:
+        """Show news of a run."""
+        getattr(self, f"_{event.kind}")(event)
+        done = self.kept + len(self.finished)
+        part = sum(min(1.0, epochs / self.expected) for epochs in self.epochs.values())
+        self.progress.update(self.whole, completed=done + part, news=f"{done}/{self.n_runs} runs")
+
+    def _kept(self, event: RunEvent) -> None:
+        self.kept += 1
+        self._print(f"{event.run:<28} finished before")
+
+    def _start(self, event: RunEvent) -> None:
+        self.epochs[event.run] = 0.0
+        self.tasks[event.run] = self.progress.add_task(event.run, total=self.expected, news="")
+
+    def _epoch(self, event: RunEvent) -> None:
+        epochs = event.values["epoch"] + 1
+        self.epochs[event.run] = epochs
+        news = (
+            f"epoch {epochs:.0f}, {1 / max(event.values['seconds'], 1e-9):.1f}/s, "
+            f"recall@20 {event.values['recall@20']:.4f}"
+        )
+        self.progress.update(self.tasks[event.run], completed=epochs, news=news)
+
+    def _done(self, event: RunEvent) -> None:
+        values = event.values
+        self.progress.remove_task(self.tasks.pop(event.run))
+        del self.epochs[event.run]
+        self.finished.append(values["epochs"])
+        self.expected = sum(self.finished) / len(self.finished)
+        self._print(
+            f"{event.run:<28} test recall@20 {values['recall@20']:.4f}, "
+            f"best epoch {values['best_epoch'] + 1:.0f} of {values['epochs']:.0f}, "
+            f"{values['seconds']:.0f} s"
+        )
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
