@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
 from typing import Any
 
 import numpy as np
@@ -72,6 +74,16 @@ def test_arrays_cannot_be_changed_through_the_dataset(make_dataset):
     values[0, 0] = 2.0  # the caller's own array stays writeable
     assert values.flags.writeable
     assert present.flags.writeable
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda d: pickle.loads(pickle.dumps(d))])  # noqa: S301
+def test_a_copy_is_the_same_data_and_frozen_too(make_dataset, again):
+    dataset = make_dataset(train=interactions([(0, 0), (0, 0), (1, 1)]))
+    other = again(dataset)
+    assert other.fingerprint == dataset.fingerprint
+    assert other.train.duplicates == 1
+    for array in (other.train.users, other.item_ids, other.features["text"].values):
+        assert not array.flags.writeable
 
 
 def test_counts_follow_the_ids_and_popularity_the_training_split(make_dataset):

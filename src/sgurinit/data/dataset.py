@@ -76,6 +76,11 @@ class Interactions:
         """Return the number of distinct interactions."""
         return int(self.users.size)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy or a pickle, read-only again."""
+        users, items = _frozen(state["users"]), _frozen(state["items"])
+        self.__dict__.update(state | {"users": users, "items": items})
+
     def matrix(self, n_users: int, n_items: int) -> sparse.csr_array[np.float32, tuple[int, int]]:
         """Return the interactions as R, 1.0 at each pair.
 
@@ -145,6 +150,12 @@ class Dataset:
                 "the training split has no interaction; at least one is needed to learn from"
             )
         self._check_disjoint()
+
+    def __reduce__(self) -> tuple[type[Dataset], tuple[Any, ...]]:
+        """Copy and pickle by making the data set anew, checks included."""
+        splits = (self.train, self.valid, self.test)
+        ids = (self.user_ids, self.item_ids)
+        return Dataset, (self.name, self.layout, *splits, dict(self.features), *ids)
 
     @property
     def n_users(self) -> int:
