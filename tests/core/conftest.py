@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import types
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
 import sgurinit.core.clusters
 import sgurinit.core.gap
@@ -25,10 +27,16 @@ class Case:
     features: dict[str, ItemFeatures]
     memory: dict = field(default_factory=dict)
 
-    @property
+    @cached_property
     def baskets(self) -> list[np.ndarray]:
         rows = self.matrix.tolil().rows
         return [np.array(sorted(row), dtype=int) for row in rows]
+
+    def once(self, key, compute):
+        """Compute something slow once per case."""
+        if key not in self.memory:
+            self.memory[key] = compute()
+        return self.memory[key]
 
 
 def reference_prepare(table: ItemFeatures, steps) -> np.ndarray:
@@ -54,7 +62,8 @@ def reference_prepare(table: ItemFeatures, steps) -> np.ndarray:
 def reference_pca(rows: np.ndarray, dim: int | None = None):
     """Scores and deviations by a full SVD; each axis' largest entry is positive."""
     centred = rows - rows.mean(axis=0)
-    _, singular, axes = np.linalg.svd(centred, full_matrices=False)
+    with threadpool_limits(limits=1):  # threads that wait for each other make it slow
+        _, singular, axes = np.linalg.svd(centred, full_matrices=False)
     rank = int((singular**2 > 1e-10 * singular[0] ** 2).sum())
     keep = rank if dim is None else min(rank, dim)
     axes = axes[:keep]

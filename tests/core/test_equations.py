@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
 
 import numpy as np
 import pytest
@@ -17,20 +17,23 @@ WIDTHS = {"small": 5, "gappy": 7, "planted_case": 16, "tiktok_case": 64}
 
 
 def expected_parts(case, reference, start, modality, options):
-    """Reference parts of a space, computed once per space and normalisation."""
+    """Reference parts of a space, computed once per space and options."""
     prepare, norm = options
-    key = (modality, prepare, norm)
-    if key not in case.memory:
+
+    def compute():
         if modality == "reduced":
-            rows, present = reference.reduce(case.features, start.config["reduce_to"])
-            clusters = start.reduced(start.config["reduce_to"]).clusters
+            dim = start.config["reduce_to"]
+            rows, present = case.once(("reduce", dim), lambda: reference.reduce(case.features, dim))
+            clusters = start.reduced(dim).clusters
         else:
-            rows = reference.prepare(case.features[modality], prepare)
+            table = case.features[modality]
+            key = ("prepare", modality, prepare)
+            rows = case.once(key, lambda: reference.prepare(table, prepare))
             clusters = start.clusters[modality]
             present = clusters.labels >= 0
-        parts = reference.parts(case.baskets, rows, present, clusters.labels, norm)
-        case.memory[key] = parts, rows, clusters.labels
-    return case.memory[key]
+        return reference.parts(case.baskets, rows, present, clusters.labels, norm)
+
+    return case.once(("parts", modality, prepare, norm), compute)
 
 
 @pytest.mark.parametrize("local_norm", ["sym", "mean"])
@@ -38,16 +41,27 @@ def expected_parts(case, reference, start, modality, options):
 @pytest.mark.parametrize("name", CASES)
 def test_start_equals_the_reference(name, prepare, local_norm, reference, quick, request):
     case = request.getfixturevalue(name)
-    for mix, reduce_to in itertools.product(MIXES, (None, WIDTHS[name])):
-        estimator = SGURInit(5, mix, local_norm, prepare, reduce_to, random_state=0)
+    width = WIDTHS[name]
+    for mix in MIXES:
+        estimator = SGURInit(5, mix, local_norm, prepare, width, random_state=0)
         start = estimator.fit(case.matrix, case.features).start_
-        found = dict(start.users)
-        if reduce_to:
-            found["reduced"] = start.reduced(reduce_to).users
+        found = dict(start.users) | {"reduced": start.reduced(width).users}
         for modality, users in found.items():
             options = (prepare if modality != "reduced" else (), local_norm)
-            (local, cluster), _, _ = expected_parts(case, reference, start, modality, options)
+            local, cluster = expected_parts(case, reference, start, modality, options)
             reference.close(users, mix * local + (1 - mix) * cluster)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_asking_for_a_reduction_changes_nothing_else(name, quick, request):
+    case = request.getfixturevalue(name)
+    plain = SGURInit(5, random_state=0).fit(case.matrix, case.features).start_
+    reducing = SGURInit(5, reduce_to=WIDTHS[name], random_state=0)
+    start = reducing.fit(case.matrix, case.features).start_
+    for modality, users in plain.users.items():
+        np.testing.assert_array_equal(start.users[modality], users)
+    later = plain.reduced(WIDTHS[name])
+    np.testing.assert_array_equal(start.reduced(WIDTHS[name]).users, later.users)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -78,8 +92,10 @@ def test_every_item_is_in_the_cluster_of_its_nearest_centroid(name, reference, q
 @pytest.mark.parametrize("name", CASES)
 def test_reduced_items_equal_the_reference(name, reference, request):
     case = request.getfixturevalue(name)
-    items, present = reduce_items(case.features, WIDTHS[name])
-    expected, anywhere = reference.reduce(case.features, WIDTHS[name])
+    dim = WIDTHS[name]
+    items, present = reduce_items(case.features, dim)
+    compute = functools.partial(reference.reduce, case.features, dim)
+    expected, anywhere = case.once(("reduce", dim), compute)
     np.testing.assert_array_equal(present, anywhere)
     scale = np.linalg.norm(expected, axis=1).mean()
     assert np.abs(items - expected).max() <= 1e-6 * scale

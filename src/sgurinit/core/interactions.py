@@ -143,7 +143,10 @@ def _from_sparse(source: Any, n_items: int) -> Interactions:
             f"the interaction matrix has shape {source.shape}, expected (n_users, {n_items}): one "
             "column per feature row"
         )
-    coo = source.tocoo()
+    try:
+        coo = source.tocoo()
+    except ValueError as error:
+        raise InputError(f"the interaction matrix is damaged: {error}") from error
     weights = coo.data
     if weights.dtype.kind not in "biuf":
         raise InputError(f"interaction weights must be real numbers, got {weights.dtype}")
@@ -157,6 +160,7 @@ def _from_sparse(source: Any, n_items: int) -> Interactions:
     keep = weights != 0
     users, items = coo.row[keep].astype(np.int64), coo.col[keep].astype(np.int64)
     _check_range(items, n_items, "item")
+    _check_range(users, int(source.shape[0]), "user")
     return _binary(users, items, (int(source.shape[0]), n_items))
 
 

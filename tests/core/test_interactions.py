@@ -1,0 +1,263 @@
+"""Interactions in every accepted form, and features, checked at the door."""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse as sp
+
+from sgurinit.core import ItemFeatures, SGURInit
+from sgurinit.core.features import as_features
+from sgurinit.core.interactions import parse_interactions
+from sgurinit.data import planted
+from sgurinit.errors import InputError
+
+DENSE = np.array([[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 1]], dtype=float)
+EDGES = np.argwhere(DENSE)
+
+
+def parsed(source, **options):
+    return parse_interactions(source, n_items=4, **options)
+
+
+class TestForms:
+    @pytest.mark.parametrize("dtype", ["bool", "int8", "float32", "float64"])
+    @pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil", "dok"])
+    def test_any_sparse_matrix(self, form, dtype):
+        found = parsed(sp.coo_array(DENSE.astype(dtype)).asformat(form))
+        np.testing.assert_array_equal(found.matrix.toarray(), DENSE)
+        assert found.duplicates == 0
+
+    def test_spmatrix_is_welcome_too(self):
+        np.testing.assert_array_equal(parsed(sp.csr_matrix(DENSE)).matrix.toarray(), DENSE)
+
+    def test_edge_list_in_any_order(self):
+        found = parsed(EDGES[::-1])
+        np.testing.assert_array_equal(found.matrix.toarray(), DENSE)
+
+    def test_edge_list_as_plain_pairs(self):
+        np.testing.assert_array_equal(parsed(EDGES.tolist()).matrix.toarray(), DENSE)
+
+    def test_weights_are_only_zero_or_not(self):
+        np.testing.assert_array_equal(parsed(sp.csr_array(DENSE * 4.5)).matrix.toarray(), DENSE)
+
+    def test_stored_zeros_are_no_interactions(self):
+        matrix = sp.csr_array(DENSE)
+        matrix.data[0] = 0
+        assert parsed(matrix).matrix.nnz == 4
+
+    def test_duplicates_are_counted(self):
+        found = parsed(np.concatenate([EDGES, EDGES[:2], EDGES[:1]]))
+        np.testing.assert_array_equal(found.matrix.toarray(), DENSE)
+        assert found.duplicates == 3
+
+    def test_duplicates_in_an_uncanonical_matrix_are_counted(self):
+        matrix = sp.csr_array((np.ones(3), np.array([1, 1, 0]), np.array([0, 2, 3])), shape=(2, 4))
+        found = parsed(matrix)
+        assert found.duplicates == 1
+        np.testing.assert_array_equal(found.matrix.toarray(), [[0, 1, 0, 0], [1, 0, 0, 0]])
+
+    def test_dataset_brings_everything(self):
+        dataset = types.SimpleNamespace(
+            train_matrix=lambda: sp.csr_array(DENSE),
+            features={"text": np.eye(4)},
+            user_ids=np.array(["a", "b", "c", "d"]),
+            item_ids=np.array([7, 5, 6, 4]),
+            fingerprint="f00",
+            train=types.SimpleNamespace(duplicates=3),
+        )
+        start = SGURInit(2, random_state=0).fit(dataset).start_
+        assert start.diagnostics.duplicate_interactions == 3
+        assert start.user_ids.tolist() == ["a", "b", "c", "d"]
+        assert start.item_ids.tolist() == [7, 5, 6, 4]
+        assert start.fingerprint == "f00"
+
+    def test_real_dataset_equals_its_parts(self, planted_case):
+        dataset = planted(300, 200, seed=3)
+        start = SGURInit(4, random_state=0).fit(dataset).start_
+        parts = SGURInit(4, random_state=0).fit(planted_case.matrix, planted_case.features).start_
+        for name, users in parts.users.items():
+            np.testing.assert_array_equal(start.users[name], users)
+        assert start.fingerprint == dataset.fingerprint
+        np.testing.assert_array_equal(start.item_ids, dataset.item_ids)
+
+    def test_dataset_with_items_in_another_order_cannot_be_transformed(self):
+        def dataset(ids):
+            return types.SimpleNamespace(
+                train_matrix=lambda: sp.csr_array(DENSE),
+                features={"text": np.eye(4)},
+                item_ids=np.array(ids),
+            )
+
+        estimator = SGURInit(2, random_state=0).fit(dataset([1, 2, 3, 4]))
+        with pytest.raises(InputError, match="one order"):
+            estimator.transform(dataset([4, 3, 2, 1]))
+
+
+class TestDataFrames:
+    users = np.array(["ann", "bob", "cat", "dan"])
+    items = np.array(["x9", "x1", "x5", "x3"])
+
+    def frame(self, library):
+        order = np.random.default_rng(0).permutation(len(EDGES))
+        columns = {
+            "user": self.users[EDGES[order, 0]].tolist(),
+            "when": list(range(len(EDGES))),
+            "item": self.items[EDGES[order, 1]].tolist(),
+        }
+        return library.DataFrame(columns)
+
+    @pytest.mark.parametrize("library", [pd, pl], ids=["pandas", "polars"])
+    def test_string_ids_in_shuffled_order(self, library):
+        found = parsed(self.frame(library), item_ids=self.items)
+        assert found.user_ids.tolist() == ["ann", "bob", "dan"]
+        np.testing.assert_array_equal(found.matrix.toarray(), DENSE[[0, 1, 3]])
+
+    @pytest.mark.parametrize("library", [pd, pl], ids=["pandas", "polars"])
+    def test_features_follow_their_ids_not_their_position(self, library):
+        features = np.arange(8.0).reshape(4, 2)
+        order = np.array([2, 0, 3, 1])
+        one = SGURInit(2, random_state=0).fit(
+            self.frame(library), {"f": features}, item_ids=self.items
+        )
+        two = SGURInit(2, random_state=0).fit(
+            self.frame(library), {"f": features[order]}, item_ids=self.items[order]
+        )
+        np.testing.assert_allclose(one.start_.users["f"], two.start_.users["f"], rtol=1e-6)
+        assert two.start_.item_ids.tolist() == self.items[order].tolist()
+        found = two.transform(self.frame(library))
+        np.testing.assert_array_equal(found["f"], two.start_.users["f"])
+
+    def test_categorical_and_integer_ids(self):
+        frame = pd.DataFrame({"user": [30, 10], "item": pd.Categorical(["x5", "x9"])})
+        found = parsed(frame, item_ids=self.items)
+        assert found.user_ids.tolist() == [10, 30]
+        np.testing.assert_array_equal(found.matrix.toarray(), [[1, 0, 0, 0], [0, 0, 1, 0]])
+
+    @pytest.mark.parametrize("library", [pd, pl], ids=["pandas", "polars"])
+    def test_unknown_item_id_is_named_with_its_row(self, library):
+        frame = library.DataFrame({"user": ["a", "b"], "item": ["x9", "zzz"]})
+        with pytest.raises(InputError, match=r"row 1.*'zzz'"):
+            parsed(frame, item_ids=self.items)
+
+    @pytest.mark.parametrize("library", [pd, pl], ids=["pandas", "polars"])
+    def test_missing_id_is_named_with_its_row(self, library):
+        frame = library.DataFrame({"user": ["a", None], "item": ["x9", "x1"]})
+        with pytest.raises(InputError, match=r"column 'user', row 1"):
+            parsed(frame, item_ids=self.items)
+
+    @pytest.mark.parametrize(
+        ("frame", "item_ids", "message"),
+        [
+            ({"user": [1], "thing": [2]}, items, "no column 'item'"),
+            ({"user": [1], "item": ["x9"]}, None, "pass item_ids"),
+            ({"user": [1], "item": [9]}, items, "integers but item_ids holds strings"),
+            ({"user": [1.5], "item": ["x9"]}, items, "must hold integers or strings"),
+            ({"user": [1], "item": ["x9"]}, items[:3], "3 entries but there are 4"),
+            ({"user": [1], "item": ["x9"]}, np.array(["x9"] * 4), "more than once"),
+            ({"user": [2**63], "item": ["x9"]}, items, "beyond 64 bits"),
+        ],
+    )
+    def test_bad_frames(self, frame, item_ids, message):
+        with pytest.raises(InputError, match=message):
+            parsed(pd.DataFrame(frame), item_ids=item_ids)
+
+
+class TestBadInteractions:
+    @pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf])
+    def test_bad_weight_is_named_with_its_place(self, weight):
+        dense = DENSE.copy()
+        dense[3, 0] = weight
+        with pytest.raises(InputError, match=r"user 3, item 0.*weight"):
+            parsed(sp.csr_array(dense))
+
+    @pytest.mark.parametrize(
+        ("edges", "message"),
+        [
+            ([[0, 4]], "interaction 0: item position 4.*0 to 3"),
+            ([[0, 1], [0, -1]], "interaction 1: item position -1"),
+            ([[-2, 1]], "user position -2"),
+            ([[0.0, 1.0]], "integer positions"),
+            ([["a", "b"]], "DataFrame"),
+            ([0, 1], "shape"),
+            ([[1, 0, 1]], "scipy.sparse"),
+            ("trn.csv", "got str"),
+            ({"user": [1]}, "got dict"),
+        ],
+    )
+    def test_bad_edges(self, edges, message):
+        with pytest.raises(InputError, match=message):
+            parsed(edges)
+
+    def test_index_beyond_the_matrix_is_an_error(self):
+        rows, columns = sp.csr_array(DENSE), sp.coo_array(DENSE)
+        rows.indices[0] = 9
+        with pytest.raises(InputError, match=r"damaged.*index 9"):
+            parsed(rows)
+        columns.coords[1][0] = 9
+        with pytest.raises(InputError, match="item position 9"):
+            parsed(columns)
+
+    def test_wrong_width_is_an_error(self):
+        with pytest.raises(InputError, match=r"\(4, 3\), expected \(n_users, 4\)"):
+            parsed(sp.csr_array(DENSE[:, :3]))
+
+    def test_complex_weights_are_an_error(self):
+        with pytest.raises(InputError, match="complex"):
+            parsed(sp.csr_array(DENSE.astype(complex)))
+
+
+class TestFeatures:
+    @pytest.mark.parametrize(
+        ("values", "present", "message"),
+        [
+            (np.ones(3), None, "shape"),
+            (np.ones((3, 2), dtype=int), None, "got int64.*astype"),
+            (np.ones((3, 2), dtype=np.longdouble), None, "float64"),
+            (np.ones((3, 0)), None, "at least one column"),
+            (np.array([[1.0], [np.nan], [np.inf]]), None, "row 1"),
+            (np.ones((3, 2)), np.ones(2, bool), r"shape \(3,\)"),
+            (np.ones((3, 2)), np.ones(3), "must be bool"),
+            (np.ones((3, 2)), np.zeros(3, bool), "no item has a row"),
+            (np.ones((0, 2)), None, "no item has a row"),
+        ],
+    )
+    def test_bad_tables(self, values, present, message):
+        with pytest.raises(InputError, match=message):
+            ItemFeatures(values, present)
+
+    def test_absent_rows_may_hold_anything(self):
+        table = ItemFeatures(np.array([[np.nan], [1.0]]), np.array([False, True]))
+        assert (table.n_items, table.n_present, table.width) == (2, 1, 1)
+        np.testing.assert_array_equal(table.rows(), [[1.0]])
+
+    def test_a_memory_map_stays_one(self, tmp_path):
+        np.save(tmp_path / "f.npy", np.ones((3, 2)))
+        table = ItemFeatures(np.load(tmp_path / "f.npy", mmap_mode="r"))
+        assert isinstance(table.values, np.memmap)
+        assert table.rows() is table.values
+
+    @pytest.mark.parametrize(
+        ("features", "message"),
+        [
+            ({}, "non-empty mapping"),
+            (np.eye(3), "non-empty mapping"),
+            ({"a": np.eye(3), "b": np.ones((2, 2))}, "'b'.*2 rows.*'a'.*3"),
+            ({"a": np.eye(3, dtype=int)}, r"features\['a'\]"),
+            ({"reduced": np.eye(3)}, "'reduced'"),
+            ({"a/b": np.eye(3)}, "'a/b'"),
+            ({"": np.eye(3)}, "non-empty strings"),
+            ({3: np.eye(3)}, "name 3"),
+        ],
+    )
+    def test_bad_mappings(self, features, message):
+        with pytest.raises(InputError, match=message):
+            as_features(features)
+
+    def test_features_are_needed(self):
+        with pytest.raises(InputError, match="features are missing"):
+            SGURInit().fit(sp.csr_array(DENSE))

@@ -1,0 +1,187 @@
+"""Rules that hold for any interactions and features."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from sgurinit.core import SGURInit
+from sgurinit.core.aggregate import (
+    ItemSide,
+    histogram,
+    item_degrees,
+    item_weights,
+    popular_centroid,
+    user_rows,
+)
+from sgurinit.core.clusters import cluster_rows
+
+quick = settings(max_examples=40, deadline=None)
+few = settings(max_examples=15, deadline=None)
+norms = st.sampled_from(["sym", "mean"])
+mixes = st.floats(0, 1)
+
+
+@st.composite
+def worlds(draw):
+    """A binary matrix with at least one interaction, and item features with distinct rows."""
+    n_users, n_items = draw(st.integers(1, 12)), draw(st.integers(3, 10))
+    dense = draw(hnp.arrays(np.bool_, (n_users, n_items)))
+    dense[draw(st.integers(0, n_users - 1)), draw(st.integers(0, n_items - 1))] = True
+    width = draw(st.integers(1, 4))
+    seed = draw(st.integers(0, 2**16))
+    values = np.random.default_rng(seed).normal(size=(n_items, width)) * draw(
+        st.sampled_from([1e-3, 1.0, 50.0])
+    )
+    return sp.csr_array(dense.astype(float)), values
+
+
+def fit(matrix, values, **params):
+    params = {"n_clusters": 2, "random_state": 0} | params
+    return SGURInit(**params).fit(matrix, {"m": values}).start_
+
+
+def same(found, expected):
+    scale = max(float(np.abs(expected).max()), 1e-30)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * scale)
+
+
+@quick
+@given(worlds(), norms, mixes, st.randoms(use_true_random=False))
+def test_permuted_users_have_permuted_starts(world, norm, mix, random):
+    matrix, values = world
+    order = list(range(matrix.shape[0]))
+    random.shuffle(order)
+    start = fit(matrix, values, local_norm=norm, mix=mix)
+    found = fit(matrix[order], values, local_norm=norm, mix=mix)
+    same(found.users["m"], start.users["m"][order])
+
+
+@quick
+@given(worlds(), norms, mixes, st.randoms(use_true_random=False))
+def test_the_order_of_the_items_does_not_matter(world, norm, mix, random):
+    matrix, values = world
+    order = list(range(matrix.shape[1]))
+    random.shuffle(order)
+    start = fit(matrix, values, local_norm=norm, mix=mix)
+    found = fit(matrix[:, order], values[order], local_norm=norm, mix=mix)
+    same(found.users["m"], start.users["m"])
+    np.testing.assert_array_equal(found.clusters["m"].labels, start.clusters["m"].labels[order])
+
+
+@few
+@given(worlds(), st.randoms(use_true_random=False))
+def test_the_order_of_the_items_does_not_matter_to_the_reduction(world, random):
+    matrix, values = world
+    order = list(range(matrix.shape[1]))
+    random.shuffle(order)
+    one = fit(matrix, values).reduced(1)
+    two = fit(matrix[:, order], values[order]).reduced(1)
+    np.testing.assert_allclose(two.items, one.items[order], atol=1e-5)
+
+
+@quick
+@given(worlds(), st.floats(-100, 100).filter(lambda value: abs(value) > 1e-3))
+def test_the_mean_of_a_constant_is_the_constant(world, constant):
+    matrix, values = world
+    users = fit(matrix, np.full_like(values, constant), n_clusters=1, local_norm="mean", mix=1.0)
+    np.testing.assert_allclose(users.users["m"], constant, rtol=1e-6)
+
+
+@quick
+@given(worlds())
+def test_symmetric_weights_send_root_item_degrees_to_root_user_degrees(world):
+    # D_U^-1/2 R D_I^-1/2 (D_I^1/2 1) = D_U^1/2 1
+    matrix, _ = world
+    roots = np.sqrt(np.bincount(matrix.indices, minlength=matrix.shape[1])).reshape(-1, 1)
+    start = fit(matrix, roots, n_clusters=1, mix=1.0)
+    degrees = np.diff(matrix.indptr)
+    found = start.users["m"][degrees > 0, 0]
+    np.testing.assert_allclose(found, np.sqrt(degrees[degrees > 0]), rtol=1e-6)
+
+
+@quick
+@given(worlds(), norms, mixes, st.integers(2, 4))
+def test_duplicates_change_nothing(world, norm, mix, times):
+    matrix, values = world
+    once = np.argwhere(matrix.toarray())
+    last = np.array([[matrix.shape[0] - 1, once[0, 1]]])  # the edge list must reach the last user
+    once = np.unique(np.concatenate([once, last]), axis=0)
+    start = fit(once, values, local_norm=norm, mix=mix)
+    found = fit(np.repeat(once, times, axis=0), values, local_norm=norm, mix=mix)
+    np.testing.assert_array_equal(found.users["m"], start.users["m"])
+    assert found.diagnostics.duplicate_interactions == (times - 1) * len(once)
+
+
+@quick
+@given(worlds(), norms, mixes)
+def test_mix_is_linear_between_local_and_global(world, norm, mix):
+    matrix, values = world
+    local = fit(matrix, values, local_norm=norm, mix=1.0).users["m"].astype(float)
+    cluster = fit(matrix, values, local_norm=norm, mix=0.0).users["m"].astype(float)
+    found = fit(matrix, values, local_norm=norm, mix=mix).users["m"]
+    same(found, mix * local + (1 - mix) * cluster)
+
+
+@quick
+@given(worlds(), norms, mixes)
+def test_transforming_the_training_interactions_gives_the_fit(world, norm, mix):
+    matrix, values = world
+    estimator = SGURInit(2, mix, norm, random_state=0).fit(matrix, {"m": values})
+    np.testing.assert_array_equal(estimator.transform(matrix)["m"], estimator.start_.users["m"])
+
+
+@quick
+@given(worlds(), norms, mixes, st.integers(1, 13), st.integers(1, 200))
+def test_blocks_equal_the_whole(world, norm, mix, block_users, block_bytes):
+    matrix, values = world
+    degrees = item_degrees(matrix)
+    labels, centroids = cluster_rows(values, 2, 0)
+    items = ItemSide(
+        values,
+        labels,
+        centroids,
+        item_weights(degrees, norm),
+        popular_centroid(degrees, labels, centroids),
+    )
+    whole = user_rows(matrix, items, mix=mix, local_norm=norm)
+    blocks = user_rows(
+        matrix, items, mix=mix, local_norm=norm, block_users=block_users, block_bytes=block_bytes
+    )
+    np.testing.assert_allclose(blocks, whole, rtol=1e-6, atol=1e-12)
+
+
+@quick
+@given(worlds(), st.integers(1, 4), st.integers(0, 100))
+def test_the_histogram_is_the_product_with_the_one_hot_labels(world, n_clusters, seed):
+    matrix, values = world
+    labels = np.random.default_rng(seed).integers(0, n_clusters, len(values))
+    expected = matrix.toarray() @ np.eye(n_clusters)[labels]
+    np.testing.assert_array_equal(histogram(matrix, labels, n_clusters), expected)
+
+
+@quick
+@given(worlds(), norms)
+def test_the_local_part_is_linear_in_the_features(world, norm):
+    matrix, values = world
+    projection = np.random.default_rng(1).normal(size=(values.shape[1], 2))
+    busy = np.diff(matrix.indptr) > 0
+    after = fit(matrix, values, local_norm=norm, mix=1.0).users["m"].astype(float) @ projection
+    first = fit(matrix, values @ projection, local_norm=norm, mix=1.0).users["m"]
+    np.testing.assert_allclose(
+        first[busy], after[busy], rtol=1e-4, atol=1e-5 * np.abs(values).max()
+    )
+
+
+@quick
+@given(worlds())
+def test_global_rows_are_convex_combinations_of_centroids(world):
+    matrix, values = world
+    start = fit(matrix, values, mix=0.0)
+    centroids = start.clusters["m"].centroids
+    room = 1e-5 * np.abs(centroids).max()
+    assert (start.users["m"] <= centroids.max(axis=0) + room).all()
+    assert (start.users["m"] >= centroids.min(axis=0) - room).all()

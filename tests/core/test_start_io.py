@@ -1,0 +1,267 @@
+"""Starts survive the way to disk and back; bad files say what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from sgurinit.core import SGURInit, UserStart, start_io
+from sgurinit.errors import InputError
+
+
+def frame_start(reduce_to=None):
+    """A start with string ids."""
+    rng = np.random.default_rng(0)
+    users = [f"user {number}" for number in rng.integers(0, 12, 60)]
+    items = np.array([f"ä{number}" for number in range(20)])
+    frame = pl.DataFrame({"user": users, "item": items[rng.integers(0, 20, 60)].tolist()})
+    features = {"image": rng.normal(size=(20, 5)), "text": rng.normal(size=(20, 3))}
+    estimator = SGURInit(3, reduce_to=reduce_to, random_state=0)
+    return estimator.fit(frame, features, item_ids=items).start_
+
+
+@pytest.fixture
+def start():
+    return frame_start()
+
+
+@pytest.fixture
+def reduced_start():
+    return frame_start(reduce_to=4)
+
+
+KEYS = {
+    "users/image",
+    "users/text",
+    "clusters/image/centroids",
+    "clusters/image/labels",
+    "clusters/text/centroids",
+    "clusters/text/labels",
+}
+
+
+class TestSafetensors:
+    def test_keys_shapes_and_metadata(self, reduced_start, tmp_path):
+        path = tmp_path / "start.safetensors"
+        reduced_start.save(path)
+        with safe_open(path, framework="numpy") as file:
+            assert set(file.keys()) == KEYS | {"users/reduced", "items/reduced"}
+            assert file.get_tensor("users/image").shape == (reduced_start.n_users, 5)
+            assert file.get_tensor("users/image").dtype == np.float32
+            assert file.get_tensor("clusters/text/centroids").shape == (3, 3)
+            assert file.get_tensor("clusters/text/labels").shape == (20,)
+            assert file.get_tensor("items/reduced").shape == (20, 4)
+            metadata = file.metadata()
+        assert json.loads(metadata["config"])["mix"] == 0.1
+        assert {"sgurinit", "numpy", "scikit-learn"} <= set(json.loads(metadata["versions"]))
+        assert metadata["fingerprint"] == reduced_start.fingerprint
+        counts = json.loads(metadata["diagnostics"])
+        assert counts["duplicate_interactions"] == reduced_start.diagnostics.duplicate_interactions
+        assert counts["modalities"]["text"]["zero_rows"] == 0
+
+    def test_no_reduction_keys_unless_asked_for_at_fit(self, start, tmp_path):
+        start.reduced(4)
+        start.save(tmp_path / "start.safetensors")
+        with safe_open(tmp_path / "start.safetensors", framework="numpy") as file:
+            assert set(file.keys()) == KEYS
+
+    def test_round_trip_keeps_everything(self, reduced_start, tmp_path):
+        path = tmp_path / "start.safetensors"
+        reduced_start.save(str(path))
+        found = UserStart.load(path)
+        assert list(found.users) == list(reduced_start.users)
+        for name, users in reduced_start.users.items():
+            np.testing.assert_array_equal(found.users[name], users)
+            for part in ("centroids", "labels"):
+                np.testing.assert_array_equal(
+                    getattr(found.clusters[name], part), getattr(reduced_start.clusters[name], part)
+                )
+        for part in ("config", "diagnostics", "versions", "fingerprint", "n_users", "n_items"):
+            assert getattr(found, part) == getattr(reduced_start, part)
+        assert found.user_ids.tolist() == reduced_start.user_ids.tolist()
+        assert found.item_ids.tolist() == reduced_start.item_ids.tolist()
+        expected, again = reduced_start.reduced(4), found.reduced(4)
+        np.testing.assert_array_equal(again.users, expected.users)
+        np.testing.assert_array_equal(again.items, expected.items)
+        np.testing.assert_array_equal(again.clusters.labels, expected.clusters.labels)
+        np.testing.assert_array_equal(again.clusters.centroids, expected.clusters.centroids)
+
+    def test_a_loaded_start_can_be_saved_again(self, reduced_start, tmp_path):
+        one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+        reduced_start.save(one)
+        UserStart.load(one).save(two)
+        first, second = UserStart.load(one), UserStart.load(two)
+        assert first.diagnostics == second.diagnostics
+        np.testing.assert_array_equal(first.reduced(4).users, second.reduced(4).users)
+
+    def test_absent_items_survive(self, gappy, tmp_path):
+        start = SGURInit(4, random_state=0, reduce_to=4).fit(gappy.matrix, gappy.features).start_
+        start.save(tmp_path / "s.safetensors")
+        found = UserStart.load(tmp_path / "s.safetensors")
+        assert found.user_ids is None
+        assert found.item_ids is None
+        np.testing.assert_array_equal(found.clusters["m0"].labels, start.clusters["m0"].labels)
+        np.testing.assert_array_equal(
+            found.reduced(4).clusters.labels, start.reduced(4).clusters.labels
+        )
+
+    @pytest.mark.parametrize("ids", [np.arange(20), np.arange(20) + 5, np.arange(20)[::-1]])
+    def test_integer_ids_survive(self, ids, tmp_path):
+        interactions = np.array([[0, 1], [1, 19]])
+        features = {"x": np.random.default_rng(0).normal(size=(20, 2))}
+        start = SGURInit(2, random_state=0).fit(interactions, features, item_ids=ids).start_
+        start.save(tmp_path / "s.safetensors")
+        np.testing.assert_array_equal(UserStart.load(tmp_path / "s.safetensors").item_ids, ids)
+
+    def test_a_loaded_start_has_no_interactions(self, reduced_start, tmp_path):
+        reduced_start.save(tmp_path / "s.safetensors")
+        found = UserStart.load(tmp_path / "s.safetensors")
+        with pytest.raises(InputError, match="fit SGURInit"):
+            found.on(np.ones((20, 2)))
+        with pytest.raises(InputError, match=r"no reduction to dim=5 \(stored: 4\)"):
+            found.reduced(5)
+
+
+class TestParquet:
+    def test_one_row_per_user_with_its_id(self, reduced_start, tmp_path):
+        reduced_start.save(tmp_path / "users.parquet")
+        table = pl.read_parquet(tmp_path / "users.parquet")
+        assert table.schema == {
+            "user": pl.String,
+            "image": pl.Array(pl.Float32, 5),
+            "text": pl.Array(pl.Float32, 3),
+            "reduced": pl.Array(pl.Float32, 4),
+        }
+        assert table["user"].to_list() == reduced_start.user_ids.tolist()
+        np.testing.assert_array_equal(table["image"].to_numpy(), reduced_start.users["image"])
+        np.testing.assert_array_equal(table["reduced"].to_numpy(), reduced_start.reduced(4).users)
+
+    def test_positions_stand_in_for_unknown_ids(self, small, tmp_path):
+        start = SGURInit(2, random_state=0).fit(small.matrix, small.features).start_
+        start.save(tmp_path / "users.parquet")
+        table = pl.read_parquet(tmp_path / "users.parquet")
+        assert table["user"].to_list() == list(range(start.n_users))
+        assert table.columns == ["user", "m0", "m1"]
+
+    def test_a_table_cannot_be_loaded_as_a_start(self, start, tmp_path):
+        start.save(tmp_path / "users.parquet")
+        with pytest.raises(InputError, match=r"users\.parquet.*holds the users only"):
+            UserStart.load(tmp_path / "users.parquet")
+
+
+class TestBadFiles:
+    @pytest.mark.parametrize("name", ["start.npz", "start", "start.SAFE"])
+    def test_unknown_suffix(self, name, start, tmp_path):
+        with pytest.raises(InputError, match=r"\.safetensors or \.parquet"):
+            start.save(tmp_path / name)
+        assert not list(tmp_path.iterdir())
+
+    def test_missing_file(self, tmp_path):
+        with pytest.raises(InputError, match=r"nowhere\.safetensors: no such file"):
+            UserStart.load(tmp_path / "nowhere.safetensors")
+
+    @pytest.mark.parametrize("keep", [0, 5, 100, -1])
+    def test_truncated_file(self, keep, start, tmp_path):
+        path = tmp_path / "cut.safetensors"
+        start.save(path)
+        path.write_bytes(path.read_bytes()[:keep])
+        with pytest.raises(InputError, match=r"cut\.safetensors: is no readable"):
+            UserStart.load(path)
+
+    def test_foreign_bytes(self, tmp_path):
+        path = tmp_path / "foreign.safetensors"
+        path.write_bytes(b"\x80\x04 this is no such file" * 10)
+        with pytest.raises(InputError, match=r"foreign\.safetensors"):
+            UserStart.load(path)
+
+    def test_foreign_tensors(self, tmp_path):
+        path = tmp_path / "weights.safetensors"
+        save_file({"users/image": np.ones((2, 2))}, path)
+        with pytest.raises(InputError, match=r"weights\.safetensors: is no saved start"):
+            UserStart.load(path)
+
+    @pytest.mark.parametrize("change", ["key", "metadata", "diagnostics", "rows", "labels"])
+    def test_damaged_start(self, change, start, tmp_path):
+        path = tmp_path / "damaged.safetensors"
+        start.save(path)
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        if change == "key":
+            del tensors["clusters/text/labels"]
+        elif change == "metadata":
+            metadata["config"] = "{"
+        elif change == "diagnostics":
+            metadata["diagnostics"] = json.dumps({"modalities": {}, "reduced": None})
+        elif change == "rows":
+            tensors["users/text"] = tensors["users/text"][:-1]
+        else:
+            tensors["clusters/text/labels"] = tensors["clusters/text/labels"][:-1]
+        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, metadata)
+        with pytest.raises(InputError, match=r"damaged\.safetensors"):
+            UserStart.load(path)
+
+    @pytest.mark.parametrize("suffix", [".safetensors", ".parquet"])
+    def test_missing_folder(self, suffix, start, tmp_path):
+        with pytest.raises(InputError, match=r"away.*cannot be written"):
+            start.save(tmp_path / "away" / f"s{suffix}")
+
+    @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+    def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+        self, error, start, reduced_start, tmp_path, monkeypatch
+    ):
+        path = tmp_path / "s.safetensors"
+        start.save(path)
+        before = path.read_bytes()
+
+        def half_written(tensors, target, metadata):
+            target.write_bytes(b"half")
+            raise error
+
+        monkeypatch.setattr(start_io, "save_file", half_written)
+        expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else InputError
+        with pytest.raises(expected):
+            reduced_start.save(path)
+        assert path.read_bytes() == before
+        assert [file.name for file in tmp_path.iterdir()] == ["s.safetensors"]
+
+    def test_ids_beyond_the_header_are_an_error(self, start, tmp_path, monkeypatch):
+        monkeypatch.setattr(start_io, "_HEADER_BYTES", 100)
+        with pytest.raises(InputError, match=r"\.parquet"):
+            start.save(tmp_path / "s.safetensors")
+        assert not list(tmp_path.iterdir())
+
+
+class TestFingerprint:
+    def test_it_ignores_layout_and_order_of_modalities(self, small):
+        features = {name: table.values for name, table in small.features.items()}
+        turned = {name: np.asfortranarray(features[name]) for name in reversed(features)}
+        one = SGURInit(2, random_state=0).fit(small.matrix, features).start_
+        two = SGURInit(3, random_state=1).fit(small.matrix.tocoo(), turned).start_
+        assert one.fingerprint == two.fingerprint
+        assert len(one.fingerprint) == 64
+
+    @pytest.mark.parametrize("change", ["interaction", "value", "dtype", "present", "name"])
+    def test_it_sees_every_change_of_the_data(self, change, small):
+        matrix, features = small.matrix.copy(), dict(small.features)
+        values = features["m0"].values
+        if change == "interaction":
+            matrix = matrix.tolil()
+            matrix[0, 0] = 1
+            matrix = matrix.tocsr()
+        elif change == "value":
+            features["m0"] = np.where(np.arange(len(values))[:, None] == 3, values + 1, values)
+        elif change == "dtype":
+            features["m0"] = values.astype(np.float32)
+        elif change == "present":
+            features["m0"] = type(features["m0"])(values, np.arange(len(values)) != 39)
+        else:
+            features["m2"] = features.pop("m1")
+        one = SGURInit(2, random_state=0).fit(small.matrix, small.features).start_
+        two = SGURInit(2, random_state=0).fit(matrix, features).start_
+        assert one.fingerprint != two.fingerprint
