@@ -74,9 +74,8 @@ def build(settings: type[Settings], fields: Mapping[str, Any], *, prefix: str) -
         first = error.errors()[0]
         field = ".".join([prefix, *(str(part) for part in first["loc"])])
         if first["type"] == "extra_forbidden":
-            raise InputError(
-                f"{field} does not exist; {prefix} has {', '.join(settings.model_fields)}"
-            ) from None
+            known = ", ".join(settings.model_fields) or "no fields"
+            raise InputError(f"{field} does not exist; {prefix} has {known}") from None
         raise InputError(f"{field} is {first['input']!r}: {first['msg']}") from None
 
 

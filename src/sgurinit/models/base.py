@@ -89,7 +89,7 @@ class Recommender(nn.Module, ABC):
         The model's settings; its defaults where None.
     """
 
-    Config: ClassVar[type[RecommenderConfig]]
+    Config: ClassVar[type[RecommenderConfig]] = RecommenderConfig
     citation: ClassVar[str]
     config: RecommenderConfig
 

@@ -154,7 +154,7 @@ def shares(modalities: list[str], named: Mapping[str, float]) -> dict[str, float
 def sample_edges(
     weights: np.ndarray[tuple[int], np.dtype[np.floating]], count: int, rng: np.random.Generator
 ) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """Draw `count` (at least 1) edges without replacement, each time in proportion to the weights that are left.
+    """Draw `count` >= 1 edges without replacement, each in proportion to the weights left.
 
     The `count` smallest of independent exponential variables with these rates are such a draw
     (Efraimidis and Spirakis 2006), so one vectorised pass does it for any number of edges.

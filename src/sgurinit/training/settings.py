@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sgurinit.evaluation.metrics import CUTOFFS, METRICS
+
 
 class TrainSettings(BaseModel):
     """The literature's protocol by default. Frozen; an unknown field is an error."""
@@ -18,7 +20,9 @@ class TrainSettings(BaseModel):
     )
     batch_size: int = Field(default=2048, ge=1, description="Training triples per step.")
     monitor: str = Field(
-        default="recall@20", description="Validation metric that decides, unrounded."
+        default="recall@20",
+        pattern=f"^({'|'.join(METRICS)})@({'|'.join(map(str, CUTOFFS))})$",
+        description="Validation metric that decides, unrounded.",
     )
     negatives: Literal["seen", "all"] = Field(
         default="seen",

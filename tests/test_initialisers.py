@@ -1,0 +1,95 @@
+"""The arms of a comparison."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sgurinit.data import planted
+from sgurinit.errors import InputError
+from sgurinit.initialisers import (
+    GlobalInitialiser,
+    LocalInitialiser,
+    PermutedInitialiser,
+    SGURInitInitialiser,
+    arm_names,
+)
+from sgurinit.resolve import resolve_config, resolve_initialiser, resolve_model
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return planted(300, 120, seed=2)
+
+
+def test_the_five_arms_are_known_by_name():
+    assert arm_names() == ["global", "local", "permuted", "random", "sgurinit"]
+
+
+def test_permuted_is_sgurinit_with_its_rows_shuffled_in_every_space(dataset):
+    ours = SGURInitInitialiser(n_clusters=5).start(dataset, seed=3)
+    shuffled = PermutedInitialiser(n_clusters=5).start(dataset, seed=3)
+    spaces = [
+        (ours.reduced(8).users, shuffled.reduced(8).users),
+        (ours.users["text"], shuffled.users["text"]),
+        (ours.users["image"], shuffled.users["image"]),
+    ]
+    for one, two in spaces:
+        assert not np.allclose(one, two)
+        np.testing.assert_allclose(
+            one[np.lexsort(one.T)], two[np.lexsort(two.T)], rtol=1e-5, atol=1e-6
+        )
+    np.testing.assert_array_equal(ours.reduced(8).items, shuffled.reduced(8).items)
+
+
+def test_the_halves_make_up_the_whole(dataset):
+    local, global_ = (
+        kind(n_clusters=5).start(dataset, 0).users["text"]
+        for kind in (LocalInitialiser, GlobalInitialiser)
+    )
+    mixed = SGURInitInitialiser(n_clusters=5, mix=0.3).start(dataset, 0).users["text"]
+    np.testing.assert_allclose(mixed, 0.3 * local + 0.7 * global_, rtol=1e-4, atol=1e-4)
+
+
+def test_the_seed_decides_the_start(dataset):
+    arm = SGURInitInitialiser(n_clusters=7)
+    one, two = (arm.start(dataset, seed=1).users["image"] for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_names_classes_and_objects_resolve_alike():
+    by_name = resolve_initialiser("SGURInit", {"mix": 0.5})
+    by_class = resolve_initialiser(SGURInitInitialiser, {"mix": 0.5})
+    assert by_name == by_class == resolve_initialiser(by_name)
+    assert resolve_model("LightGCN") is resolve_model("lightgcn") is resolve_model("light-gcn")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: resolve_model("nosuch"), "model 'nosuch' does not exist; known: .*lightgcn"),
+        (lambda: resolve_initialiser("nosuch"), "arm 'nosuch' does not exist; known: .*sgurinit"),
+        (lambda: resolve_initialiser("sgurinit", {"mix": 2}), r"sgurinit\.mix is 2: .*less than"),
+        (lambda: resolve_initialiser("local", {"mix": 0.5}), r"local\.mix is 0.5"),
+        (
+            lambda: resolve_initialiser("random", {"mix": 0.5}),
+            r"random\.mix does not exist; random has no fields",
+        ),
+        (
+            lambda: resolve_initialiser(SGURInitInitialiser(), {"mix": 0.5}),
+            "not both",
+        ),
+        (
+            lambda: resolve_config(resolve_model("freedom"), {"kk": 3}),
+            r"freedom\.kk does not exist; freedom has .*edge_dropout",
+        ),
+        (
+            lambda: resolve_config(resolve_model("freedom"), {"edge_dropout": 1}),
+            r"freedom\.edge_dropout is 1: .*less than 1",
+        ),
+    ],
+)
+def test_a_bad_name_or_field_is_one_clear_line(call, message):
+    with pytest.raises(InputError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
