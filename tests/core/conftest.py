@@ -215,6 +215,7 @@ def _remember(monkeypatch):
     monkeypatch.setattr(sgurinit.core.space, "cluster_rows", remembered_clusters)
     monkeypatch.setattr(sgurinit.core.start, "reduce_items", remembered_reduction)
     monkeypatch.setattr(sgurinit.core.gap, "SAMPLE", 50)
+    monkeypatch.setattr(sgurinit.core.gap, "_separability", lambda *_: None)
 
 
 _CLUSTERED: dict = {}

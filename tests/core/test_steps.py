@@ -195,9 +195,14 @@ class TestGap:
     def test_the_start_closes_the_gap_on_real_data(self, tiktok_case):
         start = SGURInit(random_state=0, reduce_to=64).fit(tiktok_case.matrix, tiktok_case.features)
         facts = start.start_.diagnostics
+        # Raw image rows share one direction, so random items are nearly as close as a user's own.
+        assert facts.modalities["image"].gap_after.alignment > 0.01
+        assert facts.modalities["audio"].gap_after.alignment > 0.3
+        assert facts.reduced.gap_after.alignment > 0.3
         for space in (*facts.modalities.values(), facts.reduced):
-            assert space.gap_after.alignment > 0.1
-            assert abs(space.gap_before.alignment) < 0.02
+            assert abs(space.gap_before.alignment) < 0.01
+        for space in facts.modalities.values():
+            assert space.gap_after.centroid_distance < space.gap_before.centroid_distance
         assert facts.users_without_interactions == 10
         assert facts.items_without_interactions == 465
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Self
 
@@ -209,11 +210,12 @@ def _start(source: Source) -> UserStart:
         diagnostics=diagnostics,
         user_ids=parsed.user_ids,
         item_ids=parsed.item_ids,
-        versions=_versions(),
+        versions=dict(_versions()),
         source=source,
     )
 
 
+@cache
 def _versions() -> dict[str, str]:
     packages = ("sgurinit", "numpy", "scipy", "scikit-learn")
     return {"python": platform.python_version()} | {name: version(name) for name in packages}

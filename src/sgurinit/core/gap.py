@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.linear_model import RidgeClassifier
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
+from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
 from sgurinit.core.aggregate import user_degrees
@@ -135,8 +135,14 @@ def _separability(users: Float64Array, items: Float64Array) -> float | None:
     if size == 0:
         return 0.5
     with threadpool_limits(limits=1):
-        classifier = RidgeClassifier(alpha=_RIDGE * size, solver="cholesky").fit(train, is_user)
-    return float(roc_auc_score(is_user, classifier.decision_function(test)))
+        classifier = Ridge(alpha=_RIDGE * size, solver="cholesky").fit(train, is_user * 2.0 - 1.0)
+    return _auc(classifier.predict(test), half)
+
+
+def _auc(scores: Float64Array, n_users: int) -> float:
+    """Area under the ROC curve of scores whose first half is the users'; ties count half."""
+    wins = float(rankdata(scores)[:n_users].sum()) - n_users * (n_users + 1) / 2
+    return wins / n_users**2
 
 
 def _unit(rows: Float64Array) -> Float64Array:
