@@ -282,7 +282,7 @@ def demo(
         seeds=2,
         out=out,
         max_epochs=60,
-        patience=10,
+        patience=20,
         jobs=jobs,
     )
 

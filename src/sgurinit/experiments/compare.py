@@ -105,7 +105,7 @@ def compare(
     plan = comparison_settings(
         models, arms, seeds, train=settings, overrides=overrides, mask_valid=mask_valid
     )
-    data = resolve_dataset(dataset)
+    data = _usable(dataset)
     facts = data_facts(data, None if isinstance(dataset, Dataset) else dataset)
     folder = Path(out)
     with locked(folder):
@@ -161,7 +161,7 @@ def train_and_test(
     """
     plan = comparison_settings([model], [arm], 1, train=settings, overrides=overrides)
     run = build(RunSettings, {**dict(next(plan.runs())), "seed": seed}, prefix="run")
-    data = resolve_dataset(dataset)
+    data = _usable(dataset)
     facts = data_facts(data, None)
     if out is not None:
         with locked(Path(out)):
@@ -183,6 +183,18 @@ def load_comparison(folder: str | Path) -> Comparison:
     return Comparison(
         place, pl.read_csv(place / "results.csv"), pl.read_csv(place / "curves.csv"), summary
     )
+
+
+def _usable(dataset: Dataset | str | Path) -> Dataset:
+    """Resolve the data and see to it that there is something to stop and to test on."""
+    data = resolve_dataset(dataset)
+    for split, pairs in data.splits():
+        if not len(pairs):
+            raise InputError(
+                f"data set {data.name!r}: the {split} split is empty, expected at least one "
+                "interaction; split the data anew"
+            )
+    return data
 
 
 @contextmanager

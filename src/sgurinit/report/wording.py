@@ -77,7 +77,10 @@ def _gain(entry: Entry) -> float:
 
 
 def _with_p(entry: Entry) -> str:
+    """Lift and p, joined by spaces at which no line breaks."""
     metric = entry["test"][HEADLINE_METRIC]
     p = p_value(metric)
-    sign = "" if p.startswith("<") else "= "
-    return f"{lift(metric) or 'n/a'}" + (f" (p {sign}{p})".replace("p <", "p < ") if p else "")
+    words = lift(metric) or "n/a"
+    if p:
+        words += f" (p < {p[1:]})" if p.startswith("<") else f" (p = {p})"
+    return words.replace(" ", "\u00a0")

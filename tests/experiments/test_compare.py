@@ -1,0 +1,333 @@
+"""Comparisons: what is on disk, what the tables say, resuming, and standing in line."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, stdev
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from filelock import FileLock
+from scipy import stats
+
+from sgurinit.data import Dataset, planted
+from sgurinit.errors import InputError
+from sgurinit.evaluation import CUTOFFS, METRICS, FullRanking
+from sgurinit.experiments import (
+    Comparison,
+    RunEvent,
+    compare,
+    load_comparison,
+    train_and_test,
+)
+from sgurinit.experiments import environment as environment_module
+from sgurinit.experiments.run import METRIC_NAMES
+from sgurinit.models import models
+from sgurinit.models.saved import load_model
+from sgurinit.runtime import available_cores
+from sgurinit.training import TrainSettings
+
+RUN_FILES = {
+    *("config.json", "environment.json", "epochs.csv", "users.parquet", "handover.json"),
+    *("log.txt", "result.json", "checkpoint"),
+}
+
+
+def run_folders(comparison: Comparison) -> list[Path]:
+    return sorted((comparison.folder / "runs").glob("*/*/seed-*"))
+
+
+def numbers(folder: Path) -> dict[str, bytes]:
+    """Every table of a comparison that must not depend on interruptions or clocks."""
+    found = {name: (folder / name).read_bytes() for name in ("results.csv", "curves.csv")}
+    for path in sorted((folder / "runs").rglob("users.parquet")):
+        found[str(path.relative_to(folder))] = path.read_bytes()
+    return found
+
+
+def test_each_run_is_a_complete_folder(finished: Comparison, small: Dataset) -> None:
+    folders = run_folders(finished)
+    assert len(folders) == 2 * 3 * 2
+    for folder in folders:
+        assert {entry.name for entry in folder.iterdir()} == RUN_FILES
+        config = json.loads((folder / "config.json").read_text())
+        assert config["run"]["model"] in folder.parts
+        assert config["data"]["fingerprint"] == small.fingerprint
+        environment = json.loads((folder / "environment.json").read_text())
+        assert environment["versions"]["torch"] == torch.__version__
+        assert environment["threads"] >= 1
+        assert "epoch 0: loss" in (folder / "log.txt").read_text()
+        assert [path.name for path in (folder / "checkpoint").iterdir()] == ["best.safetensors"]
+
+
+def test_user_scores_are_those_of_the_saved_model_and_average_to_the_results(
+    finished: Comparison, small: Dataset
+) -> None:
+    ranking = FullRanking(small, "test")
+    for folder in run_folders(finished):
+        model, arm, seed = folder.parts[-3], folder.parts[-2], int(folder.name[5:])
+        users = pl.read_parquet(folder / "users.parquet")
+        np.testing.assert_array_equal(users["user"], ranking.users)
+        assert users["user_id"].to_list() == small.user_ids[ranking.users].tolist()
+        path = folder / "checkpoint" / "best.safetensors"
+        saved = load_model(models.lookup(model), path, small)
+        scores = ranking.evaluate(saved.scorer())
+        own = finished.results.filter(model=model, arm=arm, seed=seed, split="test")
+        assert own.height == len(METRICS) * len(CUTOFFS)
+        for metric, k, value in own.select("metric", "k", "value").iter_rows():
+            np.testing.assert_array_equal(users[f"{metric}@{k}"], scores[f"{metric}@{k}"])
+            assert value == scores[f"{metric}@{k}"].mean()
+
+
+def test_results_and_curves_are_tidy_and_complete(finished: Comparison) -> None:
+    results, curves = finished.results, finished.curves
+    columns = ["model", "arm", "seed", "split", "group", "metric", "k", "value"]
+    assert results.columns == columns
+    assert not results.select(columns[:-1]).is_duplicated().any()
+    assert results.height == 2 * 3 * 2 * 2 * len(METRICS) * len(CUTOFFS)
+    assert curves.columns == ["model", "arm", "seed", "epoch", "train_loss", *METRIC_NAMES]
+    key = ["model", "arm", "seed"]
+    best = curves.group_by(key).agg(pl.col("recall@20").max())
+    valid = results.filter(split="valid", metric="recall", k=20).select(*key, "value")
+    joined = best.join(valid, on=key)
+    assert joined.height == 12
+    assert joined["recall@20"].to_list() == joined["value"].to_list()
+
+
+def test_tables_read_back_as_they_were(finished: Comparison) -> None:
+    again = load_comparison(finished.folder)
+    assert again.results.equals(finished.results)
+    assert again.curves.equals(finished.curves)
+    assert again.summary == finished.summary
+
+
+def test_the_summary_agrees_with_figures_taken_by_hand(finished: Comparison) -> None:
+    entries = {(e["model"], e["arm"]): e for e in finished.summary["results"]}
+    assert len(entries) == 6
+    for (model, arm), entry in entries.items():
+        per_user = {}
+        for which in (arm, "random"):
+            tables = [
+                pl.read_parquet(finished.folder / f"runs/{model}/{which}/seed-{n}/users.parquet")
+                for n in (0, 1)
+            ]
+            per_user[which] = {
+                name: (tables[0][name].to_numpy() + tables[1][name].to_numpy()) / 2
+                for name in METRIC_NAMES
+            }
+        for name in METRIC_NAMES:
+            metric, k = name.split("@")
+            values = finished.results.filter(
+                model=model, arm=arm, split="test", metric=metric, k=int(k)
+            )["value"].to_list()
+            found = entry["test"][name]
+            assert found["per_seed"] == values
+            assert found["mean"] == pytest.approx(fmean(values), rel=1e-12)
+            assert found["sd"] == pytest.approx(stdev(values), rel=1e-12)
+            reference = entries[model, "random"]["test"][name]["mean"]
+            assert found["lift"] == pytest.approx(found["mean"] / reference - 1, abs=1e-9)
+            if arm != "random":
+                expected = stats.ttest_rel(per_user[arm][name], per_user["random"][name]).pvalue
+                assert found["p_value"] == pytest.approx(expected, rel=1e-6)
+    random = entries["lightgcn", "random"]
+    assert random["test"]["recall@20"]["lift"] == 0
+    assert random["test"]["recall@20"]["p_value"] == 1
+    assert random["epochs_to_random_best"] == [best + 1 for best in random["best_epochs"]]
+    assert random["ratio_to_random_epochs"] == [1, 1]
+
+
+def test_epochs_to_the_random_best_are_counted_on_the_same_seed(finished: Comparison) -> None:
+    curves = finished.curves
+    for entry in finished.summary["results"]:
+        for seed in (0, 1):
+            own, random = (
+                curves.filter(model=entry["model"], arm=arm, seed=seed)["recall@20"].to_list()
+                for arm in (entry["arm"], "random")
+            )
+            goal = max(random)
+            reached = next((n for n, value in enumerate(own, 1) if value >= goal), None)
+            assert entry["epochs_to_random_best"][seed] == reached
+            ratio = None if reached is None else reached / (random.index(goal) + 1)
+            assert entry["ratio_to_random_epochs"][seed] == ratio
+
+
+def test_arms_share_the_training_randomness(finished: Comparison) -> None:
+    """The permuted and the random arm start elsewhere but see the same data in the same order."""
+    handover = json.loads(
+        (finished.folder / "runs/lightgcn/sgurinit/seed-0/handover.json").read_text()
+    )
+    assert handover["tables"][0]["norm_after"] == pytest.approx(
+        handover["tables"][0]["norm_before"], rel=1e-5
+    )
+    arms = finished.curves.filter(model="lightgcn", seed=0, epoch=0)
+    assert arms["train_loss"].n_unique() == 3
+
+
+def test_starting_twice_trains_nothing_and_changes_nothing(
+    finished: Comparison, small: Dataset, brief: TrainSettings
+) -> None:
+    before = numbers(finished.folder)
+    times = {path: path.stat().st_mtime_ns for path in (finished.folder / "runs").rglob("*.*")}
+    events: list[RunEvent] = []
+    arms = ["random", "sgurinit", "permuted"]
+    again = compare(
+        small,
+        ["lightgcn", "vbpr"],
+        arms,
+        2,
+        out=finished.folder,
+        settings=brief,
+        listen=events.append,
+    )
+    assert {event.kind for event in events} == {"kept"}
+    assert len(events) == 12
+    assert numbers(finished.folder) == before
+    assert again.summary == finished.summary
+    assert times == {p: p.stat().st_mtime_ns for p in (finished.folder / "runs").rglob("*.*")}
+
+
+def test_other_settings_or_data_in_the_same_folder_are_refused(
+    finished: Comparison, small: Dataset, brief: TrainSettings
+) -> None:
+    arms, out = ["random", "sgurinit", "permuted"], finished.folder
+    names = ["lightgcn", "vbpr"]
+    with pytest.raises(InputError, match=r"train\.max_epochs is 3 there and 4 now"):
+        compare(small, names, arms, 2, out=out, settings=TrainSettings(max_epochs=4, patience=2))
+    fields = {"sgurinit": {"mix": 0.5}}
+    with pytest.raises(InputError, match=r"arms\.sgurinit\.mix is 0\.1 there and 0\.5 now"):
+        compare(small, names, arms, 2, out=out, settings=brief, overrides=fields)
+    other = planted(120, 80, n_topics=6, seed=1)
+    with pytest.raises(InputError, match=r"settings\.json: data\.fingerprint is "):
+        compare(other, names, arms, 2, out=out, settings=brief)
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path, small: Dataset, brief: TrainSettings) -> None:
+    with (
+        FileLock(tmp_path / ".lock"),
+        pytest.raises(InputError, match="another process is at work in it"),
+    ):
+        compare(small, ["lightgcn"], ["random"], 1, out=tmp_path, settings=brief)
+
+
+def test_a_file_in_the_way_of_the_folder_is_named(
+    tmp_path: Path, small: Dataset, brief: TrainSettings
+) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(InputError, match="out: expected a folder that can be made"):
+        compare(small, ["lightgcn"], ["random"], 1, out=tmp_path / "out", settings=brief)
+
+
+def test_bad_input_leaves_no_folder(tmp_path: Path, small: Dataset) -> None:
+    with pytest.raises(InputError):
+        compare(small, ["no-such"], out=tmp_path / "out")
+    with pytest.raises(InputError):
+        compare(tmp_path / "no-data", ["lightgcn"], out=tmp_path / "out")
+    empty = replace(small, test=small.test.__class__([], []))
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="the test split is empty"):
+        compare(empty, ["lightgcn"], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_comes_out_as_itself_and_the_run_goes_on_to_the_same_numbers(
+    tmp_path: Path, small: Dataset, brief: TrainSettings, finished: Comparison
+) -> None:
+    def stop(event: RunEvent) -> None:
+        if event.kind == "epoch" and event.values["epoch"] == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_and_test(small, "vbpr", "sgurinit", seed=1, out=tmp_path, settings=brief, listen=stop)
+    assert not (tmp_path / "result.json").exists()
+    events: list[RunEvent] = []
+    found = train_and_test(
+        small, "vbpr", "sgurinit", seed=1, out=tmp_path, settings=brief, listen=events.append
+    )
+    assert 0 not in [event.values["epoch"] for event in events if event.kind == "epoch"]
+    whole = finished.folder / "runs/vbpr/sgurinit/seed-1"
+    expected = json.loads((whole / "result.json").read_text())
+    assert {**found, "seconds": 0} == {**expected, "seconds": 0}
+    assert (tmp_path / "users.parquet").read_bytes() == (whole / "users.parquet").read_bytes()
+
+
+@pytest.mark.skipif(available_cores() == 1, reason="needs two cores to run two at a time")
+def test_worker_processes_find_what_one_process_finds(
+    tmp_path: Path, small: Dataset, brief: TrainSettings
+) -> None:
+    one = compare(small, ["lightgcn"], ["random", "local"], 1, out=tmp_path / "1", settings=brief)
+    events: list[RunEvent] = []
+    many = compare(
+        small,
+        ["lightgcn"],
+        ["random", "local"],
+        1,
+        out=tmp_path / "2",
+        settings=brief,
+        jobs=available_cores(),  # one thread each, like this process
+        listen=events.append,
+    )
+    assert numbers(many.folder) == numbers(one.folder)
+    assert sorted(event.kind for event in events) == [*["done"] * 2, *["epoch"] * 6, *["start"] * 2]
+
+
+def test_a_model_that_diverges_stops_the_comparison_with_one_line(
+    tmp_path: Path, small: Dataset, brief: TrainSettings
+) -> None:
+    fields = {"lightgcn": {"learning_rate": 1e30}}
+    with pytest.raises(InputError, match="the model has diverged"):
+        compare(small, ["lightgcn"], out=tmp_path, settings=brief, overrides=fields)
+    log = (tmp_path / "runs/lightgcn/random/seed-0/log.txt").read_text()
+    assert "the model has diverged" in log
+
+
+def test_one_seed_without_random_has_neither_spread_nor_lift(
+    tmp_path: Path, small: Dataset, brief: TrainSettings
+) -> None:
+    found = compare(small, ["lightgcn"], ["global"], 1, out=tmp_path, settings=brief)
+    (entry,) = found.summary["results"]
+    assert entry["test"]["recall@20"]["sd"] is None
+    assert "lift" not in entry["test"]["recall@20"]
+    assert "epochs_to_random_best" not in entry
+    assert math.isfinite(entry["test"]["recall@20"]["mean"])
+
+
+def test_masking_validation_items_is_passed_to_the_test_ranking(
+    tmp_path: Path, small: Dataset, brief: TrainSettings, finished: Comparison
+) -> None:
+    found = compare(
+        small, ["lightgcn"], ["random"], 1, out=tmp_path, settings=brief, mask_valid=True
+    )
+    masked = found.results.filter(split="test")
+    kept = finished.results.filter(split="test", model="lightgcn", arm="random", seed=0)
+    assert (masked["value"] >= kept["value"]).all()
+    assert (masked["value"] > kept["value"]).any()
+
+
+@pytest.mark.parametrize("path", ["", "/nonexistent"])
+def test_without_git_the_revision_is_unknown(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    environment_module.source_revision.cache_clear()
+    monkeypatch.setenv("PATH", path)
+    try:
+        assert environment_module.source_revision() is None
+    finally:
+        environment_module.source_revision.cache_clear()
+
+
+def test_a_checkout_of_another_owner_has_no_revision(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake = tmp_path / "git"
+    fake.write_text("#!/bin/sh\necho 'fatal: detected dubious ownership' >&2\nexit 128\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    environment_module.source_revision.cache_clear()
+    try:
+        assert environment_module.source_revision() is None
+    finally:
+        environment_module.source_revision.cache_clear()

@@ -1,0 +1,53 @@
+"""Files appear whole or not at all, and a folder belongs to one set of settings."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from sgurinit.errors import InputError
+from sgurinit.experiments.files import claim, read_json, write_json, write_table
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"a": math.nan})
+    with pytest.raises(pl.exceptions.ComputeError):
+        write_table(tmp_path / "b.csv", pl.DataFrame({"x": [[1]]}))
+    assert read_json(path) == {"a": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_numbers_survive_a_table_exactly(tmp_path: Path, suffix: str) -> None:
+    table = pl.DataFrame({"x": [0.1 + 0.2, 1 / 3, 1e-300, 5e-324, 0.0, 123456789.123456789]})
+    path = tmp_path / f"t{suffix}"
+    write_table(path, table)
+    read = pl.read_csv(path) if suffix == ".csv" else pl.read_parquet(path)
+    assert read["x"].to_list() == table["x"].to_list()
+
+
+def test_a_claim_names_the_first_field_that_differs(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    wanted = {"train": {"max_epochs": 5, "patience": 3}, "arms": {"random": {}}}
+    claim(path, wanted)
+    claim(path, wanted)
+    with pytest.raises(InputError, match=r"train\.max_epochs is 5 there and 6 now"):
+        claim(path, {**wanted, "train": {"max_epochs": 6, "patience": 4}})
+    with pytest.raises(InputError, match=r"arms\.local is absent there and \{\} now"):
+        claim(path, {**wanted, "arms": {"random": {}, "local": {}}})
+    with pytest.raises(InputError, match=r"train\.patience is 3 there and absent now"):
+        claim(path, {**wanted, "train": {"max_epochs": 5}})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]"])
+def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"settings\.json: expected a JSON"):
+        claim(path, {"a": 1})

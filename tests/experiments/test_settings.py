@@ -1,0 +1,99 @@
+"""Settings are resolved, complete and checked before anything runs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+from pydantic import ValidationError
+
+from sgurinit.errors import InputError
+from sgurinit.experiments import ComparisonSettings, comparison_settings, shared_fields
+from sgurinit.experiments.reproduce import command
+from sgurinit.training import TrainSettings
+
+
+def test_every_field_is_written_out_and_names_are_normalised() -> None:
+    found = comparison_settings(
+        ["LightGCN"], ["Random", "sgurinit"], 2, overrides={"lightgcn": {"n_layers": 2}}
+    )
+    assert list(found.models) == ["lightgcn"]
+    assert found.models["lightgcn"]["n_layers"] == 2
+    assert found.models["lightgcn"]["width"] == 64
+    assert found.arms["sgurinit"]["mix"] == 0.1
+    assert found.train == TrainSettings()
+
+
+def test_settings_survive_json_and_are_frozen() -> None:
+    found = comparison_settings(["lightgcn", "mgcn"], ["random", "local"], 3, mask_valid=True)
+    assert ComparisonSettings.model_validate(json.loads(found.model_dump_json())) == found
+    with pytest.raises(ValidationError):
+        found.seeds = 4  # type: ignore[misc]
+
+
+def test_runs_are_all_combinations_with_the_arms_of_a_seed_together() -> None:
+    found = comparison_settings(["lightgcn", "vbpr"], ["random", "global"], 2)
+    assert [run.label for run in found.runs()] == [
+        f"{model}/{arm}/seed-{seed}"
+        for model in ("lightgcn", "vbpr")
+        for seed in (0, 1)
+        for arm in ("random", "global")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((["no-such"], ["random"], 1), "model 'no-such' does not exist; known: "),
+        ((["lightgcn"], ["no-such"], 1), "arm 'no-such' does not exist; known: "),
+        (([], ["random"], 1), "models: none given"),
+        ((["lightgcn"], ["random", "Random"], 1), "arms: random is given twice"),
+        ((["lightgcn"], ["random"], 0), r"comparison\.seeds is 0"),
+    ],
+)
+def test_bad_names_and_numbers_say_so(arguments: tuple, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        comparison_settings(*arguments)
+
+
+def test_an_override_must_hit_something_that_is_compared() -> None:
+    with pytest.raises(InputError, match=r"'vbpr' is set but not compared"):
+        comparison_settings(["lightgcn"], ["random"], 1, overrides={"vbpr": {"reg": 0.1}})
+    with pytest.raises(InputError, match=r"lightgcn\.n_layers is 0: .*greater than or equal to 1"):
+        comparison_settings(["lightgcn"], ["random"], 1, overrides={"lightgcn": {"n_layers": 0}})
+    with pytest.raises(InputError, match=r"lightgcn\.layers does not exist; lightgcn has .*n_lay"):
+        comparison_settings(["lightgcn"], ["random"], 1, overrides={"lightgcn": {"layers": 1}})
+
+
+def test_shared_fields_go_to_the_arms_that_leave_them_free() -> None:
+    arms = ["random", "sgurinit", "permuted", "local", "global"]
+    found = shared_fields(arms, {"mix": 0.5, "n_clusters": 4})
+    assert found == {
+        "sgurinit": {"mix": 0.5, "n_clusters": 4},
+        "permuted": {"mix": 0.5, "n_clusters": 4},
+        "local": {"n_clusters": 4},
+        "global": {"n_clusters": 4},
+    }
+    assert shared_fields(arms, {}) == {}
+    with pytest.raises(InputError, match="mix is set, but none of the arms random, local takes it"):
+        shared_fields(["random", "local"], {"mix": 0.5})
+
+
+def test_the_command_repeats_what_differs_from_the_defaults() -> None:
+    found = comparison_settings(
+        ["lightgcn"],
+        ["random", "sgurinit"],
+        2,
+        train=TrainSettings(max_epochs=7, batch_size=64),
+        overrides={"lightgcn": {"n_layers": 2}, "sgurinit": {"prepare": ["center"]}},
+        mask_valid=True,
+    )
+    words = shlex.split(command(found, "my data", "out"))
+    assert words[:3] == ["sgurinit", "compare", "my data"]
+    assert words[3:] == [
+        *("--models", "lightgcn", "--arms", "random,sgurinit", "--seeds", "2", "--out", "out"),
+        *("--max-epochs", "7", "--set", "train.batch_size=64"),
+        *("--set", "lightgcn.n_layers=2", "--set", 'sgurinit.prepare=["center"]'),
+        "--mask-valid",
+    ]
