@@ -57,7 +57,7 @@ def run_table(result: Mapping[str, Any]) -> Table:
     result
         Content of ``result.json``.
     """
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("metric")
     for k in CUTOFFS:
         table.add_column(f"valid @{k}" if k == CUTOFFS[0] else f"@{k}", justify="right")

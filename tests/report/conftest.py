@@ -1,0 +1,29 @@
+"""One small comparison to report on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sgurinit.data import planted
+from sgurinit.experiments import Comparison, compare
+from sgurinit.training import TrainSettings
+
+
+@pytest.fixture(scope="session")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """Its data has a name that is markup, in HTML as in rich."""
+    torch.set_num_threads(1)
+    data = replace(planted(120, 80, n_topics=6), name="<script>alert(1)</script> & [bold]")
+    out: Path = tmp_path_factory.mktemp("report") / "<b>out"
+    return compare(
+        data,
+        ["lightgcn", "vbpr"],
+        ["random", "sgurinit", "permuted"],
+        2,
+        out=out,
+        settings=TrainSettings(max_epochs=3, patience=2),
+    )
