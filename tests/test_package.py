@@ -1,0 +1,96 @@
+"""The package as a whole: its names, its light core, its words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import requires, version
+from pathlib import Path
+
+import pytest
+
+import sgurinit
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Stands in for an environment without the extra: what only the extra brings cannot be imported.
+WITHOUT_EXTRA = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "lightning", "plotly", "filelock", "class_resolver"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+def run_without_extra(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRA + code], capture_output=True, text=True, check=False
+    )
+
+
+def test_every_public_name_is_there():
+    for name in sgurinit.__all__:
+        assert getattr(sgurinit, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = sgurinit.nothing
+
+
+def test_core_and_data_work_without_the_extra(tmp_path):
+    done = run_without_extra(
+        f"""
+from sgurinit import SGURInit, load
+start = SGURInit(reduce_to=16, random_state=0).fit(load("planted")).start_
+start.save({str(tmp_path / "start.safetensors")!r})
+start.save({str(tmp_path / "users.parquet")!r})
+assert "torch" not in sys.modules
+"""
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"start.safetensors", "users.parquet"}
+
+
+def test_a_missing_extra_names_what_to_install():
+    done = run_without_extra("import sgurinit; sgurinit.train")
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: sgurinit.train needs ")
+    assert last.endswith("which is not installed: pip install 'sgurinit[train]'")
+
+
+def test_torch_is_no_dependency_of_the_bare_package():
+    plain = [line for line in requires("sgurinit") or [] if "extra ==" not in line]
+    assert plain
+    assert not any(line.startswith(("torch", "lightning")) for line in plain)
+
+
+def test_rooms_import_only_what_lies_before_them():
+    rooms = [
+        "errors", "core", "data", "seeds", "evaluation", "models", "handover", "initialisers",
+        "resolve", "training", "experiments", "report", "cli",
+    ]  # fmt: skip
+    source = ROOT / "src" / "sgurinit"
+    for position, room in enumerate(rooms):
+        files = [source / f"{room}.py"] if (source / f"{room}.py").is_file() else []
+        for file in files or sorted((source / room).rglob("*.py")):
+            for later in rooms[position + 1 :]:
+                assert f"from sgurinit.{later}" not in file.read_text(), f"{file} imports {later}"
+
+
+def test_every_dependency_is_pinned_exactly():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert all("==" in line for line in pins)
+    names = {line.partition("==")[0].lower().replace("_", "-") for line in pins}
+    for line in requires("sgurinit") or []:
+        name = line.split(";")[0].split("[")[0].strip()
+        for mark in "<>=!~ ":
+            name = name.partition(mark)[0]
+        assert name.lower().replace("_", "-") in names | {"sgurinit"}, line
+
+
+def test_the_version_is_in_the_changelog():
+    assert f"## {version('sgurinit')}" in (ROOT / "CHANGELOG.md").read_text()
