@@ -20,5 +20,5 @@ def tiktok_path(data_root: Path) -> Path:
     """TikTok in the HKUDS layout; tests that need it are skipped where it is absent."""
     path = data_root / "tiktok"
     if not path.is_dir():
-        pytest.skip(f"real data absent: {path} (set SGURINIT_DATA to the folder that holds tiktok/)")
+        pytest.skip(f"real data absent: {path}; SGURINIT_DATA may name the folder that holds it")
     return path
