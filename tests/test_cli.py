@@ -1,0 +1,371 @@
+"""Every command on small data, with real training, and every kind of bad input."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from scipy import sparse
+from typer.testing import CliRunner, Result
+
+from sgurinit.cli import app
+from sgurinit.core import UserStart
+from sgurinit.data import Dataset, planted, write_native
+from sgurinit.experiments import compare, load_comparison
+from sgurinit.runtime import available_cores
+from sgurinit.training import TrainSettings
+
+BRIEF = ("--max-epochs", "3", "--patience", "2")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def small() -> Dataset:
+    return planted(120, 80, n_topics=6)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, small: Dataset) -> Path:
+    return write_native(small, tmp_path_factory.mktemp("data") / "small")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def assert_one_line(result: Result, *expected: str) -> None:
+    assert result.exit_code == 2, result.output
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    for part in expected:
+        assert part in lines[0]
+    assert "Traceback" not in result.output
+
+
+def test_help_has_examples_for_every_command() -> None:
+    for command in ("inspect", "init", "train", "compare", "demo"):
+        result = run(command, "--help")
+        assert result.exit_code == 0
+        assert f"$ sgurinit {command}" in result.stdout
+    assert run("--version").stdout.startswith("sgurinit 0.")
+
+
+def test_inspect_shows_the_facts(folder: Path, small: Dataset) -> None:
+    result = run("inspect", folder)
+    assert result.exit_code == 0, result.output
+    for expected in ("120 (", "80 (", f"{len(small.train):,} interactions", "image", "text"):
+        assert expected in result.stdout
+
+
+@pytest.mark.parametrize("name", ["start.safetensors", "start.parquet"])
+def test_init_saves_a_start_for_every_user(folder: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / name
+    options = ("--n-clusters", 4, "--mix", 0.5, "--local-norm", "mean", "--prepare", "center,unit")
+    result = run("init", folder, "--out", out, *options, "--reduce-to", 8, "--seed", 3)
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    if name.endswith(".parquet"):
+        assert pl.read_parquet(out).height == 120
+        return
+    start = UserStart.load(out)
+    assert start.config["n_clusters"] == 4
+    assert start.config["mix"] == 0.5
+    assert tuple(start.config["prepare"]) == ("center", "unit")
+    assert start.reduced(8).users.shape == (120, 8)
+
+
+def test_train_tests_once_and_keeps_the_run(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ("train", "lightgcn", folder, "--init", "sgurinit", *BRIEF, "--seed", 1)
+    words = (*words, "--set", "lightgcn.n_layers=1", "--set", "sgurinit.n_clusters=4")
+    first = run(*words, "--out", out)
+    assert first.exit_code == 0, first.output
+    assert "hit_rate" in first.stdout
+    assert (out / "result.json").is_file()
+    again = run(*words, "--out", out)
+    assert "finished before" in again.stdout
+    assert_one_line(run(*words, "--out", out, "--seed", 2), "run.seed is 1 there and 2 now")
+
+
+def test_compare_writes_tables_and_page_and_prints_where(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("--models", "lightgcn,vbpr", "--arms", "random,sgurinit,local", "--seeds", 1)
+    words = (*words, "--out", out, *BRIEF, "--jobs", 1, "--mask-valid", "--n-clusters", 4)
+    words = (*words, "--mix", 0.4, "--set", "train.batch_size=64", "--set", "sgurinit.mix=0.3")
+    result = run("compare", folder, *words)
+    assert result.exit_code == 0, result.output
+    for name in ("report.html", "results.csv", "curves.csv", "summary.json"):
+        assert (out / name).is_file()
+        assert name in result.stdout
+    settings = load_comparison(out).summary["settings"]
+    assert settings["mask_valid"] is True
+    assert settings["train"]["batch_size"] == 64
+    assert settings["arms"]["sgurinit"]["mix"] == 0.3
+    assert settings["arms"]["local"]["mix"] == 1.0
+    assert settings["arms"]["local"]["n_clusters"] == 4
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("lightgcn.n_layers=0", ("lightgcn.n_layers is 0", "greater than or equal to 1")),
+        ("lightgcn.n_layers=many", ("lightgcn.n_layers is 'many'", "valid integer")),
+        ("lightgcn.layers=2", ("lightgcn.layers does not exist", "n_layers")),
+        ("train.batch_size=0", ("train.batch_size is 0", "greater than or equal to 1")),
+        ("mgcn.n_layers=2", ("'mgcn' is set but not compared",)),
+        ("lightgcn", ("expected NAME.FIELD=VALUE",)),
+        ("=3", ("expected NAME.FIELD=VALUE",)),
+    ],
+)
+def test_bad_settings_name_the_field_and_the_range(
+    folder: Path, tmp_path: Path, option: str, expected: tuple[str, ...]
+) -> None:
+    out = tmp_path / "out"
+    words = ("compare", folder, "--models", "lightgcn", "--out", out, "--set", option)
+    assert_one_line(run(*words), *expected)
+    assert not out.exists()
+
+
+def test_unknown_names_list_the_known_ones(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert_one_line(run("train", "nothing", folder, "--out", out), "'nothing'", "lightgcn", "mgcn")
+    assert_one_line(run("train", "vbpr", folder, "--init", "luck"), "'luck'", "permuted")
+    assert_one_line(run("compare", folder, "--models", "", "--out", out), "models: none given")
+    assert_one_line(run("init", folder, "--out", tmp_path / "x.txt"), "x.txt", ".safetensors")
+    assert_one_line(
+        run("init", folder, "--out", tmp_path / "no" / "x.safetensors"), "x.safetensors"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def hkuds(path: Path) -> Path:
+    """Small data in the HKUDS layout."""
+    data = planted(60, 50, n_topics=4)
+    path.mkdir()
+    for name, pairs in (("trn", data.train), ("val", data.valid), ("tst", data.test)):
+        matrix = sparse.coo_matrix(pairs.matrix(60, 50))
+        (path / f"{name}Mat.pkl").write_bytes(pickle.dumps(matrix))
+    for modality, features in data.features.items():
+        np.save(path / f"{modality}_feat.npy", features.values)
+    return path
+
+
+def missing_file(path: Path) -> None:
+    (path / "valMat.pkl").unlink()
+
+
+def truncated_array(path: Path) -> None:
+    file = path / "image_feat.npy"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def nan_feature(path: Path) -> None:
+    values = np.load(path / "image_feat.npy")
+    values[7, 3] = np.nan
+    np.save(path / "image_feat.npy", values)
+
+
+def item_out_of_range(path: Path) -> None:
+    matrix = sparse.coo_matrix(([1.0], ([0], [70])), shape=(60, 80))
+    (path / "tstMat.pkl").write_bytes(pickle.dumps(matrix))
+
+
+class Malicious:
+    """Unpickling this touches a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return os.system, (f"touch {self.target}",)
+
+
+def malicious_pickle(path: Path) -> None:
+    (path / "trnMat.pkl").write_bytes(pickle.dumps(Malicious(path.parent / "owned")))
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (missing_file, "valMat.pkl"),
+        (truncated_array, "image_feat.npy"),
+        (nan_feature, "row 7"),
+        (item_out_of_range, "tstMat.pkl"),
+        (malicious_pickle, "trnMat.pkl"),
+    ],
+)
+def test_bad_data_is_one_line_and_leaves_nothing(
+    tmp_path: Path, damage: Callable[[Path], None], expected: str
+) -> None:
+    path = hkuds(tmp_path / "data")
+    assert run("inspect", path).exit_code == 0
+    damage(path)
+    for words in (
+        ("inspect", path),
+        ("init", path, "--out", tmp_path / "x.safetensors"),
+        ("train", "lightgcn", path, "--out", tmp_path / "run"),
+        ("compare", path, "--models", "lightgcn", "--out", tmp_path / "out"),
+    ):
+        assert_one_line(run(*words), expected)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
+    assert_one_line(run("inspect", tmp_path / "none"), "none: no such folder")
+
+
+WITHOUT_EXTRA = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "lightning", "plotly", "filelock", "class_resolver"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+from sgurinit.cli import main
+for arguments in ARGUMENTS:
+    sys.argv = ["sgurinit", *arguments]
+    try:
+        main()
+    except SystemExit as stop:
+        print("exit", stop.code)
+"""
+
+
+def test_without_the_extra_inspect_and_init_work_and_others_name_it(
+    folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "x.safetensors"
+    commands = [
+        ["inspect", str(folder)],
+        ["init", str(folder), "--out", str(out)],
+        ["train", "lightgcn", str(folder)],
+        ["compare", str(folder), "--models", "lightgcn", "--out", str(tmp_path / "o")],
+    ]
+    script = WITHOUT_EXTRA.replace("ARGUMENTS", repr(commands))
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    codes = [line for line in done.stdout.splitlines() if line.startswith("exit")]
+    assert codes == ["exit 0", "exit 0", "exit 2", "exit 2"]
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith("error: this command needs ")
+        assert line.endswith("pip install 'sgurinit[train]'")
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+LONG = TrainSettings(max_epochs=40, patience=40)
+RUNS = ["lightgcn/random/seed-0", "lightgcn/sgurinit/seed-0"]
+
+
+@pytest.fixture
+def process(folder: Path, tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[str]]]:
+    """Start a comparison of two runs in a process group of its own; end it after the test."""
+    started = []
+
+    def start(jobs: int) -> subprocess.Popen[str]:
+        words = [sys.executable, "-m", "sgurinit", "compare", str(folder), "--models", "lightgcn"]
+        words += ["--arms", "random,sgurinit", "--seeds", "1", "--out", str(tmp_path / "out")]
+        words += ["--max-epochs", "40", "--patience", "40", "--jobs", str(jobs)]
+        started.append(
+            subprocess.Popen(
+                words,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+        )
+        return started[-1]
+
+    yield start
+    for child in started:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+
+
+def wait_for(reached: Callable[[], bool], child: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 100
+    while not reached():
+        assert child.poll() is None, child.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def epochs(log: Path) -> int:
+    return log.read_text().count(" epoch ") if log.is_file() else 0
+
+
+def assert_group_ends(group: int) -> None:
+    """No process of the group outlives its first one by long."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail("a worker process was left behind")
+
+
+def assert_resumes_to_the_same_numbers(folder: Path, tmp_path: Path) -> None:
+    words = (folder, ["lightgcn"], ["random", "sgurinit"], 1)
+    resumed = compare(*words, out=tmp_path / "out", settings=LONG)
+    whole = compare(*words, out=tmp_path / "whole", settings=LONG)
+    for name in ("results.csv", "curves.csv", *(f"runs/{run}/users.parquet" for run in RUNS)):
+        assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    for ours, theirs in zip(resumed.summary["results"], whole.summary["results"], strict=True):
+        assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
+
+
+def test_a_comparison_killed_in_the_middle_resumes_to_the_same_numbers(
+    process: Callable[[int], subprocess.Popen[str]], folder: Path, tmp_path: Path
+) -> None:
+    child = process(available_cores())  # a thread for each run, like this process
+    runs = [tmp_path / "out" / "runs" / run for run in RUNS]
+    wait_for(lambda: any(epochs(run / "log.txt") >= 3 for run in runs), child)
+    child.kill()
+    assert child.wait() == -signal.SIGKILL
+    assert_group_ends(child.pid)
+    assert not all((run / "result.json").exists() for run in runs)
+    assert not (tmp_path / "out" / "results.csv").exists()
+    assert_resumes_to_the_same_numbers(folder, tmp_path)
+    # An epoch is logged a moment before it is saved, so one may be done twice, and no more.
+    assert all(40 <= epochs(run / "log.txt") <= 41 for run in runs)
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
+    process: Callable[[int], subprocess.Popen[str]], folder: Path, tmp_path: Path
+) -> None:
+    child = process(1)
+    runs = [tmp_path / "out" / "runs" / run for run in RUNS]
+    wait_for(lambda: epochs(runs[1] / "log.txt") >= 3, child)
+    busy = run("compare", folder, "--models", "lightgcn", "--out", tmp_path / "out")
+    assert_one_line(busy, "another process is at work in it")
+    os.killpg(child.pid, signal.SIGINT)
+    _, stderr = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert stderr.splitlines() == [
+        "",
+        "stopped; what is finished is kept, the same command goes on from there",
+    ]
+    assert [(run / "result.json").exists() for run in runs] == [True, False]
+    assert_resumes_to_the_same_numbers(folder, tmp_path)
