@@ -10,7 +10,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from sgurinit.core import SGURInit, UserStart, start_io
+from sgurinit.core import ItemFeatures, SGURInit, UserStart, start_io
 from sgurinit.errors import InputError
 
 
@@ -259,9 +259,19 @@ class TestFingerprint:
         elif change == "dtype":
             features["m0"] = values.astype(np.float32)
         elif change == "present":
-            features["m0"] = type(features["m0"])(values, np.arange(len(values)) != 39)
+            features["m0"] = ItemFeatures(values, np.arange(len(values)) != 39)
         else:
             features["m2"] = features.pop("m1")
         one = SGURInit(2, random_state=0).fit(small.matrix, small.features).start_
         two = SGURInit(2, random_state=0).fit(matrix, features).start_
         assert one.fingerprint != two.fingerprint
+
+    def test_it_sees_which_of_two_equal_rows_is_absent(self):
+        values = np.array([[1.0], [2.0], [2.0]])
+        found = {
+            SGURInit(1, random_state=0)
+            .fit(np.array([[0, 0]]), {"x": ItemFeatures(values, np.array(present))})
+            .start_.fingerprint
+            for present in ([True, True, False], [True, False, True])
+        }
+        assert len(found) == 2

@@ -52,6 +52,11 @@ class TestClusters:
         labels, centroids = cluster_rows(rows, 3, 0)
         np.testing.assert_array_equal(centroids[labels], rows)
 
+    def test_negative_zero_is_zero(self):
+        rows = np.array([[0.0, 1], [0, 2], [-0.0, 1], [-0.0, 2]])
+        with pytest.raises(InputError, match="the 2 distinct"):
+            cluster_rows(rows, 3, 0)
+
     def test_one_cluster_is_the_mean(self):
         rows = np.arange(12.0).reshape(4, 3)
         labels, centroids = cluster_rows(rows, 1, 0)

@@ -96,7 +96,10 @@ def test_lightgcn(dataset, batch):
 
 def test_vbpr(dataset, batch):
     model = built(VBPR, dataset, reg=0.2)
-    features = [table.values.astype(float) for table in dataset.features.values()]
+    features = [
+        table.values.astype(float) / np.abs(table.values).max()
+        for table in dataset.features.values()
+    ]
     expected = np.zeros((dataset.n_users, dataset.n_items))
     for u in range(dataset.n_users):
         for i in range(dataset.n_items):

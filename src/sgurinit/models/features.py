@@ -22,6 +22,8 @@ class Features(nn.Module):
     ----------
     dataset
         Where the features come from.
+    unit_range
+        Divide each modality by its largest absolute value.
 
     Attributes
     ----------
@@ -29,13 +31,15 @@ class Features(nn.Module):
         Names, in the order of the tables.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, *, unit_range: bool = False) -> None:
         super().__init__()
         self.modalities = list(dataset.features)
         for position, features in enumerate(dataset.features.values()):
             table = torch.tensor(features.values.astype("float32"))
             if features.present is not None:
                 table[~torch.tensor(features.present)] = 0.0
+            if unit_range:
+                table /= table.abs().max().clamp(min=torch.finfo(table.dtype).tiny)
             # By position: a modality may have any name, an attribute of a module may not.
             self.register_buffer(f"table_{position}", table, persistent=False)
 

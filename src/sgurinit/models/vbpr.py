@@ -40,7 +40,8 @@ class VBPR(Recommender):
     Equation 4 of the paper, ``alpha + beta_u + beta_i + gamma_u·gamma_i + theta_u·(E f_i) +
     beta'·f_i``, with one ``theta_u``, ``E`` and ``beta'`` per modality, their terms summed. The
     terms ``alpha`` and ``beta_u`` change no user's ranking, cancel in the pairwise criterion and
-    are left out.
+    are left out. Features are divided by the largest value observed, as the authors do; raw ones,
+    with norms far above those of the factors, make steps of any useful size overshoot.
     """
 
     citation = (
@@ -56,7 +57,7 @@ class VBPR(Recommender):
         self.user_embedding = embedding(self.n_users, width)
         self.item_embedding = embedding(self.n_items, width)
         self.item_bias = nn.Parameter(torch.zeros(self.n_items))
-        self.features = Features(dataset)
+        self.features = Features(dataset, unit_range=True)
         self.user_content = nn.ParameterList(embedding(self.n_users, width) for _ in self.features)
         self.projections = nn.ParameterList(embedding(f.shape[1], width) for f in self.features)
         self.content_biases = nn.ParameterList(torch.zeros(f.shape[1]) for f in self.features)
