@@ -1,7 +1,7 @@
 """The command line. Every command is a few lines that call the library.
 
-The library is imported by the command that needs it: help comes at once, and `inspect` and `init`
-work where the extra for training is not installed.
+Each part of the library is imported by the command that needs it, so `inspect` and `init` work
+where the extra for training is not installed.
 """
 
 # ruff: noqa: PLC0415

@@ -31,7 +31,7 @@ def keyboard_interrupts() -> Iterator[None]:
             raise KeyboardInterrupt from None
         raise
     finally:
-        if in_main:
+        if in_main and handler is not None:
             signal.signal(signal.SIGINT, handler)
 
 
