@@ -8,10 +8,9 @@ where the extra for training is not installed.
 
 from __future__ import annotations
 
-import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -20,9 +19,6 @@ from typing_extensions import override
 
 from sgurinit.errors import InputError
 from sgurinit.runtime import available_cores, keyboard_interrupts
-
-if TYPE_CHECKING:
-    from sgurinit.training import TrainSettings
 
 # What comes with the extra; a missing package of any other name is a broken installation.
 _EXTRA = {"torch", "lightning", "plotly", "filelock", "class_resolver"}
@@ -184,13 +180,14 @@ def train(
     sets: Sets = None,
 ) -> None:
     """Train one model with one start and test it once."""
-    from sgurinit.experiments import train_and_test
+    from sgurinit import experiments
     from sgurinit.report.progress import RunProgress
     from sgurinit.report.table import run_table
 
-    settings, overrides = _settings(sets, max_epochs, patience)
+    loop = _given(max_epochs=max_epochs, patience=patience)
+    settings, overrides = experiments.read_assignments(sets or [], loop)
     with RunProgress(console, 1, settings.max_epochs) as progress:
-        result = train_and_test(
+        result = experiments.train_and_test(
             data,
             model,
             init,
@@ -241,7 +238,8 @@ def compare(
     from sgurinit.report.progress import RunProgress
     from sgurinit.report.table import comparison_table
 
-    settings, overrides = _settings(sets, max_epochs, patience)
+    loop = _given(max_epochs=max_epochs, patience=patience)
+    settings, overrides = experiments.read_assignments(sets or [], loop)
     options = _given(n_clusters=n_clusters, mix=mix, local_norm=local_norm)
     for arm, fields in experiments.shared_fields(_names(arms), options).items():
         overrides[arm] = fields | overrides.get(arm, {})
@@ -285,33 +283,6 @@ def demo(
         patience=20,
         jobs=jobs,
     )
-
-
-def _settings(
-    sets: list[str] | None, max_epochs: int | None, patience: int | None
-) -> tuple[TrainSettings, dict[str, dict[str, Any]]]:
-    """Settings of the loop, and the fields set for models and arms by name."""
-    from sgurinit.resolve import build
-    from sgurinit.training import TrainSettings
-
-    fields = _parse(sets or [])
-    own = fields.pop("train", {}) | _given(max_epochs=max_epochs, patience=patience)
-    return build(TrainSettings, own, prefix="train"), fields
-
-
-def _parse(sets: list[str]) -> dict[str, dict[str, Any]]:
-    """``["vbpr.reg=0.1"]`` as ``{"vbpr": {"reg": 0.1}}``; what is no JSON is a string."""
-    fields: dict[str, dict[str, Any]] = {}
-    for setting in sets:
-        target, equals, value = setting.partition("=")
-        name, dot, field = target.strip().partition(".")
-        if not (equals and dot and name and field):
-            raise InputError(f"--set {setting}: expected NAME.FIELD=VALUE, such as vbpr.reg=0.01")
-        try:
-            fields.setdefault(name, {})[field] = json.loads(value)
-        except ValueError:
-            fields.setdefault(name, {})[field] = value
-    return fields
 
 
 def _given(**options: Any) -> dict[str, Any]:

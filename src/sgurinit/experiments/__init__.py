@@ -1,5 +1,6 @@
 """Comparisons of models, arms and seeds: runs on disk, and one set of tables."""
 
+from sgurinit.experiments.assignments import read_assignments
 from sgurinit.experiments.compare import (
     Comparison,
     compare,
@@ -25,6 +26,7 @@ __all__ = [
     "data_facts",
     "execute",
     "load_comparison",
+    "read_assignments",
     "shared_fields",
     "train_and_test",
 ]
