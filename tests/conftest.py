@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+# The tests' tables are small: what threads would gain goes into starting them, tenfold.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

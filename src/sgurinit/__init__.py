@@ -1,8 +1,8 @@
 """Training-free, model-agnostic starts for the users of multimodal recommenders (SG-URInit).
 
-`SGURInit`, `UserStart`, `ItemFeatures`, `Dataset` and `load` need no torch. `initialize_`,
-`hand_over`, `train` and `compare` come with the extra ``sgurinit[train]`` and are imported when
-first asked for.
+The names below are imported when first asked for, so that ``import sgurinit`` costs nothing.
+`compare`, `hand_over`, `initialize_` and `train` come with the extra ``sgurinit[train]``; the
+others need no torch.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sgurinit.core import ItemFeatures, SGURInit, UserStart
-from sgurinit.data import Dataset, load
-from sgurinit.errors import InputError
-
 if TYPE_CHECKING:
+    from sgurinit.core import ItemFeatures, SGURInit, UserStart
+    from sgurinit.data import Dataset, load
+    from sgurinit.errors import InputError
     from sgurinit.experiments import compare
     from sgurinit.handover import hand_over, initialize_
     from sgurinit.training import train
@@ -32,19 +31,25 @@ __all__ = [
     "train",
 ]
 
-_WITH_TORCH = {
+_HOME = {
+    "Dataset": "sgurinit.data",
+    "InputError": "sgurinit.errors",
+    "ItemFeatures": "sgurinit.core",
+    "SGURInit": "sgurinit.core",
+    "UserStart": "sgurinit.core",
     "compare": "sgurinit.experiments",
     "hand_over": "sgurinit.handover",
     "initialize_": "sgurinit.handover",
+    "load": "sgurinit.data",
     "train": "sgurinit.training",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WITH_TORCH:
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return getattr(import_module(_WITH_TORCH[name]), name)
+        return getattr(import_module(_HOME[name]), name)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("sgurinit"):
             raise

@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from typing_extensions import override
 
 from sgurinit.errors import InputError
-from sgurinit.runtime import available_cores, keyboard_interrupts
+from sgurinit.runtime import available_cores
 
 # What comes with the extra; a missing package of any other name is a broken installation.
 _EXTRA = {"torch", "lightning", "plotly", "filelock", "class_resolver"}
@@ -34,8 +34,7 @@ class _Commands(TyperGroup):
     @override
     def invoke(self, ctx: Any) -> Any:
         try:
-            with keyboard_interrupts():
-                return super().invoke(ctx)
+            return super().invoke(ctx)
         except InputError as error:
             _fail(str(error))
         except ModuleNotFoundError as error:

@@ -17,7 +17,6 @@ from sgurinit.experiments.environment import environment
 from sgurinit.experiments.files import claim, read_json, write_json, write_table
 from sgurinit.experiments.settings import RunSettings
 from sgurinit.resolve import resolve_initialiser
-from sgurinit.runtime import keyboard_interrupts
 from sgurinit.training import Trained, train
 from sgurinit.training.run import LAST
 
@@ -100,7 +99,7 @@ def execute(
         return read_json(folder / RESULT)
     write_json(folder / "environment.json", environment())
     listen(RunEvent(run.label, "start"))
-    with _log_file(folder / "log.txt"), keyboard_interrupts():
+    with _log_file(folder / "log.txt"):
         trained = _train(dataset, run, folder, listen)
         result = _write(dataset, run, folder, trained)
     # The optimiser's state was for going on; a finished run never does.

@@ -27,6 +27,7 @@ from sgurinit.resolve import (
     resolve_initialiser,
     resolve_model,
 )
+from sgurinit.runtime import keyboard_interrupts
 from sgurinit.seeds import derive
 from sgurinit.training.callbacks import KeepBest, best_row, is_over
 from sgurinit.training.loop import EpochRow, RecommenderModule
@@ -150,7 +151,7 @@ def _fit(
             module.history, settings.monitor, settings.patience
         ):
             return
-    with _quiet_lightning():
+    with _quiet_lightning(), keyboard_interrupts():
         trainer = lightning.Trainer(
             accelerator="auto",
             devices=1,
