@@ -1,0 +1,66 @@
+"""The code in the documents runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sgurinit import load
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def blocks(name: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def names() -> dict[str, object]:
+    """What the documents take as given."""
+    data = load("planted")
+    text = data.features["text"].values
+    model = SimpleNamespace(
+        user_embedding=nn.Embedding(data.n_users, 16),
+        item_embedding=nn.Embedding(data.n_items, 16),
+        user_text=nn.Embedding(data.n_users, 8),
+        text_projection=nn.Linear(text.shape[1], 8),
+    )
+    return {
+        "model": model,
+        "interactions": data.train_matrix(),
+        "image": data.features["image"].values,
+        "text": text,
+        "text_tensor": torch.tensor(text),
+        "text_vectors": np.random.default_rng(0).normal(size=(3, 4)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "position"),
+    [("README.md", 0), ("README.md", 1), ("docs/handover.md", 0)],
+)
+def test_python_blocks_run(name, position, names, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = names["model"].user_embedding.weight.detach().clone()
+    exec(blocks(name)[position], names)  # noqa: S102 - our own documents
+    filled = not torch.equal(before, names["model"].user_embedding.weight)
+    assert filled == ("initialize_" in names)
+
+
+def test_no_block_is_left_out():
+    assert len(blocks("README.md")) == 2
+    for page in (ROOT / "docs").glob("*.md"):
+        assert len(blocks(f"docs/{page.name}")) == (1 if page.name == "handover.md" else 0)
+
+
+def test_links_between_documents_lead_somewhere():
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
