@@ -225,6 +225,38 @@ def test_bad_data_is_one_line_and_leaves_nothing(
     assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["init", "planted", "--out", "x.safetensors", "--mix", "2"], "'--mix'"),
+        (["init", "planted", "--out", "x.txt"], "use .safetensors or .parquet"),
+        (["init", "planted", "--out", "none/x.parquet"], "a folder that exists"),
+        (["init", "planted", "--out", "file/x.parquet"], "a folder that exists"),
+        (["init", "planted", "--out", "x.parquet", "--prepare", "shake"], "center, unit, whiten"),
+        (["inspect"], "DATA"),
+        (["inspect", "planted", "--deep"], "--deep"),
+        (["inspect", "x" * 300], "cannot be read"),
+        (["mix"], "No such command 'mix'"),
+        (["train", "vbpr", "planted", "--set", "vbpr.reg=Infinity"], "finite"),
+    ],
+)
+def test_wrong_words_are_one_line(
+    words: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    assert_one_line(run(*words), expected)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_of_one_kind_is_not_used_for_the_other(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    words = ("compare", "planted", "--models", "lightgcn", "--out", tmp_path)
+    assert_one_line(run(*words), "holds a single run")
+    (tmp_path / "config.json").rename(tmp_path / "settings.json")
+    assert_one_line(run("train", "lightgcn", "planted", "--out", tmp_path), "holds a comparison")
+
+
 def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
     assert_one_line(run("inspect", tmp_path / "none"), "none: no such folder")
 

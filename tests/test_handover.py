@@ -133,6 +133,16 @@ def test_a_foreign_table_in_the_space_of_its_modules_projection(dataset, start):
     directions_equal(table, start.on(projected.numpy())[0])
 
 
+def test_a_free_table_wider_than_the_features_keeps_zero_columns_and_says_so(dataset):
+    narrow = {"text": dataset.features["text"].values[:, :5]}
+    start = SGURInit(n_clusters=4, random_state=0).fit(dataset.train_matrix(), narrow).start_
+    table = nn.Parameter(torch.randn(start.n_users, WIDTH))
+    report = initialize_(table, start)
+    assert report.columns_filled == 5
+    assert not table[:, 5:].any()
+    assert report.norm_after == pytest.approx(report.norm_before, rel=1e-5)
+
+
 def test_a_saved_start_fills_the_width_it_was_saved_with(dataset, tmp_path):
     fitted = SGURInit(n_clusters=5, reduce_to=WIDTH, random_state=0).fit(dataset).start_
     fitted.save(tmp_path / "start.safetensors")
@@ -151,6 +161,11 @@ def test_what_does_not_fit_is_said_in_one_line(start):
         ((table, {"space": "raw", "modality": "text"}), "must be equal"),
         ((table, {"space": "projected", "modality": "text"}), "pass `project`"),
         ((table, {"scale": "huge"}), "expected 'table', 'items' or None"),
+        ((table, {"space": "ID"}), "expected one of raw, projected, id"),
+        (
+            (table, {"space": "raw", "modality": "text", "items": nn.Embedding(120, WIDTH)}),
+            "items go with a free space",
+        ),
     ]
     before = table.detach().clone()
     for (parameter, options), message in cases:

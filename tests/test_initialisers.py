@@ -55,6 +55,7 @@ def test_the_seed_decides_the_start(dataset):
     arm = SGURInitInitialiser(n_clusters=7)
     one, two = (arm.start(dataset, seed=1).users["image"] for _ in range(2))
     np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one, arm.start(dataset, seed=2).users["image"])
 
 
 def test_names_classes_and_objects_resolve_alike():

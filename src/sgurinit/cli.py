@@ -8,6 +8,7 @@ where the extra for training is not installed.
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -24,12 +25,24 @@ from sgurinit.runtime import available_cores
 _EXTRA = {"torch", "lightning", "plotly", "filelock", "class_resolver"}
 _BAD_INPUT, _INTERRUPTED = 2, 130
 
+# What the parser raises for unknown or malformed options; typer gives its subclasses a name only.
+_UsageError: Any = typer.BadParameter.__base__
+
 console = Console()
 err = Console(stderr=True)
 
 
 class _Commands(TyperGroup):
     """Turns what a user can mend into one line and an exit code."""
+
+    @override
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        try:
+            code = super().main(*args, **{**extra, "standalone_mode": False})
+        except _UsageError as error:
+            _say(err, f"error: {' '.join(error.format_message().split())}")
+            code = _BAD_INPUT
+        sys.exit(code or 0)
 
     @override
     def invoke(self, ctx: Any) -> Any:
@@ -148,11 +161,13 @@ def init(
 ) -> None:
     """Compute a start for every user and save it. No training, no torch."""
     from sgurinit.core import SGURInit
+    from sgurinit.core.start_io import check_target
     from sgurinit.data import load
     from sgurinit.report.inspection import start_table
 
     given = _given(n_clusters=n_clusters, mix=mix, local_norm=local_norm, reduce_to=reduce_to)
     estimator = SGURInit(**given, prepare=_names(prepare), random_state=seed)
+    check_target(out)
     start = estimator.fit(load(data)).start_
     start.save(out)
     console.print(start_table(start.diagnostics))

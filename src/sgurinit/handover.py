@@ -6,9 +6,9 @@ no code of the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -44,6 +44,9 @@ class TableReport:
         Of the item side in the table's space; None where the space has no item side.
     items_filled
         Whether the item table that shares a free space was filled too.
+    columns_filled
+        Columns that the start reached; below the width where the features span fewer directions.
+        None where the table was left as it was.
     """
 
     table: str
@@ -54,14 +57,27 @@ class TableReport:
     norm_start: float | None
     norm_items: float | None
     items_filled: bool = False
+    columns_filled: int | None = None
 
 
 @dataclass(frozen=True)
 class HandoverReport:
-    """What a start did to a model, one entry per user table."""
+    """What an initialiser did to a model.
+
+    Attributes
+    ----------
+    initialiser
+        Name of its class.
+    tables
+        One entry per user table.
+    start
+        The start's diagnostics (policies that applied, cluster sizes, norms, semantic gap), plain
+        data; None where no start was computed.
+    """
 
     initialiser: str
     tables: tuple[TableReport, ...]
+    start: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
@@ -163,6 +179,10 @@ def initialize_(
     --------
     >>> initialize_(model.user_embedding, start)  # doctest: +SKIP
     """
+    if space not in get_args(Space):
+        raise InputError(f"space is {space!r}, expected one of {', '.join(get_args(Space))}")
+    if items is not None and space != "id":
+        raise InputError(f"items go with a free space (space='id'), not with space={space!r}")
     table = UserTable(
         name="parameter",
         parameter=_weight(parameter),
@@ -199,6 +219,7 @@ def _fill(table: UserTable, start: UserStart, *, scale: Scale, items: Items) -> 
         norm_start=norm_start,
         norm_items=norm_items,
         items_filled=fill_items,
+        columns_filled=int(users.any(axis=0).sum()),
     )
 
 

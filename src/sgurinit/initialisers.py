@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
@@ -12,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import override
 
 from sgurinit.core import SGURInit, UserStart
-from sgurinit.handover import HandoverReport, Items, Scale, TableReport, hand_over, untouched
+from sgurinit.handover import HandoverReport, Items, Scale, hand_over, untouched
 from sgurinit.seeds import derive, generator
+
+logger = logging.getLogger("sgurinit")
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
@@ -27,25 +30,23 @@ class Initialiser(BaseModel, ABC):
     batches, negatives and samples.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def __call__(self, model: Recommender, dataset: Dataset, *, seed: int) -> HandoverReport:
         """Start the users of `model`, which was built for `dataset`, and report on it."""
-        return HandoverReport(
-            initialiser=type(self).__name__, tables=self.fill(model, dataset, seed)
-        )
+        return self.fill(model, dataset, seed)
 
     @abstractmethod
-    def fill(self, model: Recommender, dataset: Dataset, seed: int) -> tuple[TableReport, ...]:
-        """Fill the tables and report on each."""
+    def fill(self, model: Recommender, dataset: Dataset, seed: int) -> HandoverReport:
+        """Fill the tables and report on it."""
 
 
 class RandomInitialiser(Initialiser):
     """The model's own start, left as it is."""
 
     @override
-    def fill(self, model: Recommender, dataset: Dataset, seed: int) -> tuple[TableReport, ...]:
-        return untouched(model.user_tables())
+    def fill(self, model: Recommender, dataset: Dataset, seed: int) -> HandoverReport:
+        return HandoverReport(type(self).__name__, untouched(model.user_tables()))
 
 
 class SGURInitInitialiser(Initialiser):
@@ -82,9 +83,17 @@ class SGURInitInitialiser(Initialiser):
         return estimator.fit(interactions, dataset.features).start_
 
     @override
-    def fill(self, model: Recommender, dataset: Dataset, seed: int) -> tuple[TableReport, ...]:
+    def fill(self, model: Recommender, dataset: Dataset, seed: int) -> HandoverReport:
         start = self.start(dataset, seed)
-        return hand_over(model, start, scale=self.scale, items=self.items)
+        facts = start.diagnostics
+        logger.info(
+            "start: %d of %d users without a training interaction begin at the mean of the "
+            "centroids weighted by popularity",
+            facts.users_without_interactions,
+            facts.n_users,
+        )
+        tables = hand_over(model, start, scale=self.scale, items=self.items)
+        return HandoverReport(type(self).__name__, tables, facts.to_dict())
 
 
 class PermutedInitialiser(SGURInitInitialiser):

@@ -306,14 +306,23 @@ class TestOtherItemTables:
         with pytest.raises(InputError, match="7 rows, expected 40"):
             fit(small).start_.on(np.ones((7, 2)))
 
-    def test_width_beyond_the_features_is_an_error_that_says_how_wide(self, small):
-        with pytest.raises(InputError, match=r"only 15 directions.*dim <= 15"):
-            fit(small).start_.reduced(16)
+    def test_columns_beyond_the_directions_of_the_features_are_zero(self, small):
+        start = fit(small).start_
+        wide, narrow = start.reduced(20), start.reduced(15)
+        for one, two in ((wide.users, narrow.users), (wide.items, narrow.items)):
+            np.testing.assert_allclose(one[:, :15], two, rtol=1e-5, atol=1e-6)
+            assert one[:, :15].any(axis=0).all()
+            assert not one[:, 15:].any()
 
     def test_low_rank_features_do_not_count_their_columns(self, small):
         line = np.outer(np.arange(40.0), np.ones(6))
         start = SGURInit(4, random_state=0).fit(small.matrix, {"line": line}).start_
-        with pytest.raises(InputError, match="only 1 direction"):
+        assert start.reduced(2).items.any(axis=0).tolist() == [True, False]
+
+    def test_features_without_any_direction_are_an_error(self, small):
+        same = np.ones((40, 3))
+        start = SGURInit(1, random_state=0).fit(small.matrix, {"same": same}).start_
+        with pytest.raises(InputError, match="same features"):
             start.reduced(2)
 
     @pytest.mark.parametrize("dim", [0, -1, 2.0, True])

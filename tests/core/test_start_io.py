@@ -208,7 +208,7 @@ class TestBadFiles:
 
     @pytest.mark.parametrize("suffix", [".safetensors", ".parquet"])
     def test_missing_folder(self, suffix, start, tmp_path):
-        with pytest.raises(InputError, match=r"away.*cannot be written"):
+        with pytest.raises(InputError, match=r"away.*a folder that exists"):
             start.save(tmp_path / "away" / f"s{suffix}")
 
     @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])

@@ -66,6 +66,25 @@ def test_an_override_must_hit_something_that_is_compared() -> None:
         comparison_settings(["lightgcn"], ["random"], 1, overrides={"lightgcn": {"layers": 1}})
 
 
+def test_what_is_set_for_the_method_holds_for_its_controls_and_halves() -> None:
+    arms = ["random", "sgurinit", "permuted", "local"]
+    overrides = {"SGURInit": {"items": "features", "mix": 0.5}, "permuted": {"scale": "items"}}
+    found = comparison_settings(["LightGCN"], arms, 1, overrides=overrides).arms
+    assert found["random"] == {}
+    assert found["sgurinit"]["items"] == found["permuted"]["items"] == "features"
+    assert found["local"]["items"] == "features"
+    assert (found["sgurinit"]["mix"], found["permuted"]["mix"], found["local"]["mix"]) == (
+        0.5,
+        0.5,
+        1.0,
+    )
+    assert (found["sgurinit"]["scale"], found["permuted"]["scale"]) == ("table", "items")
+    alone = comparison_settings(["lightgcn"], ["permuted"], 1, overrides={"sgurinit": {"mix": 0}})
+    assert alone.arms["permuted"]["mix"] == 0
+    with pytest.raises(InputError, match="'sgurinit' is set but not compared"):
+        comparison_settings(["lightgcn"], ["random"], 1, overrides={"sgurinit": {"mix": 0}})
+
+
 def test_shared_fields_go_to_the_arms_that_leave_them_free() -> None:
     arms = ["random", "sgurinit", "permuted", "local", "global"]
     found = shared_fields(arms, {"mix": 0.5, "n_clusters": 4})
@@ -86,7 +105,7 @@ def test_the_command_repeats_what_differs_from_the_defaults() -> None:
         ["random", "sgurinit"],
         2,
         train=TrainSettings(max_epochs=7, batch_size=64),
-        overrides={"lightgcn": {"n_layers": 2}, "sgurinit": {"prepare": ["center"]}},
+        overrides={"lightgcn": {"n_layers": 3}, "sgurinit": {"prepare": ["center"]}},
         mask_valid=True,
     )
     words = shlex.split(command(found, "my data", "out"))
@@ -94,6 +113,6 @@ def test_the_command_repeats_what_differs_from_the_defaults() -> None:
     assert words[3:] == [
         *("--models", "lightgcn", "--arms", "random,sgurinit", "--seeds", "2", "--out", "out"),
         *("--max-epochs", "7", "--set", "train.batch_size=64"),
-        *("--set", "lightgcn.n_layers=2", "--set", 'sgurinit.prepare=["center"]'),
+        *("--set", "lightgcn.n_layers=3", "--set", 'sgurinit.prepare=["center"]'),
         "--mask-valid",
     ]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from sgurinit.errors import InputError
 from sgurinit.models import FREEDOM, MGCN, VBPR, Batch, LightGCN
 from sgurinit.models.freedom import sample_edges, shares
 from sgurinit.training.run import build_model
@@ -178,6 +179,13 @@ def test_graph_weights_of_any_number_of_modalities():
     )
     assert shares(["image"], {"image": 0.1}) == {"image": 1.0}
     assert shares(["a", "b"], {"image": 0.1}) == {"a": 0.5, "b": 0.5}
+    with pytest.raises(InputError, match="leaves nothing for b"):
+        shares(["image", "a", "b"], {"image": 0.6, "a": 0.6})
+    with pytest.raises(InputError, match="all 0"):
+        shares(["image"], {"image": 0.0})
+    for value in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="graph_weights"):
+            FREEDOM.Config(graph_weights={"image": value})
 
 
 def linear(layer, x):

@@ -67,6 +67,14 @@ def test_items_without_features_are_nobodys_neighbours():
     assert (graph[:6] > 0).sum(axis=1).tolist() == [4] * 6
 
 
+def test_all_zero_rows_are_nobodys_neighbours():
+    values = np.random.default_rng(0).normal(size=(8, 3))
+    values[[2, 5]] = 0
+    graph = knn_graph(ItemFeatures(values), 4, weighted=True).toarray()
+    assert not graph[[2, 5]].any()
+    assert not graph[:, [2, 5]].any()
+
+
 def test_more_neighbours_than_items_means_all_items():
     graph = knn_graph(ItemFeatures(np.eye(3)), 10, weighted=False).toarray()
     np.testing.assert_allclose(graph, np.full((3, 3), 1 / 3))

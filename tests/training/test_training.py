@@ -88,10 +88,38 @@ def test_a_killed_run_goes_on_to_the_same_numbers(dataset, tmp_path, model, epoc
         train(dataset, model, "sgurinit", **options, folder=tmp_path, on_epoch=stop_after(epoch))
     rest = []
     resumed = train(dataset, model, "sgurinit", **options, folder=tmp_path, on_epoch=rest.append)
-    assert rest[0]["epoch"] == epoch  # the epoch that was not saved is trained once more
+    assert rest[0]["epoch"] == epoch + 1  # nothing that was finished is trained again
     assert numbers(resumed.history) == numbers(whole.history)
     assert resumed.best_epoch == whole.best_epoch
     assert torch.equal(scores(resumed), scores(whole))
+
+
+def test_a_folder_goes_on_with_its_own_run_only(dataset, tmp_path):
+    options = {"config": CONFIG, "settings": TrainSettings(max_epochs=1), "folder": tmp_path}
+    train(dataset, "lightgcn", "random", **options)
+    others = [
+        ({"seed": 1}, "seed is 0 there and 1 now"),
+        ({"config": {"width": 4}}, "model.width is 8 there and 4 now"),
+        ({"initialiser": "sgurinit"}, "initialiser.class"),
+        ({"model": "vbpr"}, "model.class"),
+        ({"dataset": planted(200, 100, seed=4)}, "data is"),
+    ]
+    for change, message in others:
+        wanted = {"dataset": dataset, "model": "lightgcn", "initialiser": "random"}
+        with pytest.raises(InputError, match=message):
+            train(**{**wanted, **options, **change})
+
+
+def test_a_broken_checkpoint_is_one_clear_line(dataset, tmp_path):
+    options = {"config": CONFIG, "settings": SETTINGS, "folder": str(tmp_path)}
+    with pytest.raises(KilledError):
+        train(dataset, "lightgcn", **options, on_epoch=stop_after(1))
+    last = tmp_path / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:3000])
+    with pytest.raises(InputError, match=r"last\.ckpt.*remove it to begin the run again"):
+        train(dataset, "lightgcn", **options)
+    last.unlink()
+    assert len(train(dataset, "lightgcn", **options).history) == 6
 
 
 def test_a_finished_run_is_not_trained_again(dataset, tmp_path, monkeypatch):
@@ -144,6 +172,7 @@ def resolve(arm):
 def test_the_hand_over_is_reported(dataset):
     trained = train(dataset, "vbpr", "sgurinit", config=CONFIG, settings=SETTINGS)
     report = trained.handover.to_dict()
+    assert report["start"]["users_without_interactions"] > 0
     assert [table["space"] for table in report["tables"]] == ["id", "projected", "projected"]
     for table in report["tables"]:
         assert table["norm_after"] == pytest.approx(table["norm_before"], rel=1e-5)

@@ -26,7 +26,7 @@ def reduce_items(features: Mapping[str, ItemFeatures], dim: int) -> tuple[Float3
     Each modality is centred, its rows go to unit length and to their leading principal
     coordinates (at most `dim`), and the block is scaled to a mean row norm of one; the blocks are
     joined and reduced to `dim` by PCA. An item without a row, or with an all-zero one, has zeros in
-    that block.
+    that block. Where the features span fewer than `dim` directions, the columns beyond are zero.
 
     Parameters
     ----------
@@ -45,19 +45,16 @@ def reduce_items(features: Mapping[str, ItemFeatures], dim: int) -> tuple[Float3
     Raises
     ------
     InputError
-        When the features span fewer than `dim` directions.
+        When all items have the same features.
     """
     joined = np.hstack([_block(table, dim) for table in features.values()])
     present: BoolArray = np.logical_or.reduce([table.mask() for table in features.values()])
     principal = principal_rows(joined[present], dim) if joined.shape[1] else None
     rank = 0 if principal is None else principal.rows.shape[1]
-    if principal is None or rank < dim:
-        raise InputError(
-            f"the item features span only {rank} directions, so they cannot be reduced to "
-            f"dim={dim}: choose dim <= {rank} or add a modality"
-        )
+    if principal is None or rank == 0:
+        raise InputError("all items have the same features, so there is nothing to reduce")
     items = np.zeros((len(present), dim), dtype=np.float32)
-    items[present] = principal.rows
+    items[present, :rank] = principal.rows
     return items, present
 
 

@@ -181,7 +181,8 @@ class UserStart:
         Parameters
         ----------
         dim : int, >= 1
-            Width; a loaded start has the one it was saved with only.
+            Width; a loaded start has the one it was saved with only. Columns beyond the directions
+            that the features span are zero.
 
         Returns
         -------
@@ -191,7 +192,7 @@ class UserStart:
         Raises
         ------
         InputError
-            When the features span fewer than `dim` directions, or a loaded start lacks the width.
+            When all items have the same features, or a loaded start lacks the width.
         """
         if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or dim < 1:
             raise InputError(f"dim must be an integer >= 1, got {dim!r}")

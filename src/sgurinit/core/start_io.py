@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Callable, Mapping
@@ -31,13 +32,8 @@ Tensors = dict[str, NDArray[Any]]
 
 def save_start(start: UserStart, path: Path) -> None:
     """Write a start; the suffix of `path` chooses the format (see `UserStart.save`)."""
-    writers: dict[str, Callable[[UserStart, Path], None]] = {
-        ".safetensors": _write_safetensors,
-        ".parquet": _write_parquet,
-    }
-    writer = writers.get(path.suffix)
-    if writer is None:
-        raise InputError(f"{path}: unknown suffix {path.suffix!r}, use .safetensors or .parquet")
+    check_target(path)
+    writer = _writers()[path.suffix]
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         writer(start, temporary)
@@ -45,7 +41,24 @@ def save_start(start: UserStart, path: Path) -> None:
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: cannot be written ({error})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the error that led here says more
+            temporary.unlink(missing_ok=True)
+
+
+def check_target(path: Path) -> None:
+    """Refuse a `path` that no start can be saved to, before the work of making one."""
+    if path.suffix not in _writers():
+        raise InputError(f"{path}: unknown suffix {path.suffix!r}, use .safetensors or .parquet")
+    try:
+        found = path.parent.is_dir() and not path.is_dir()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error})") from error
+    if not found:
+        raise InputError(f"{path}: expected a file to write in a folder that exists")
+
+
+def _writers() -> dict[str, Callable[[UserStart, Path], None]]:
+    return {".safetensors": _write_safetensors, ".parquet": _write_parquet}
 
 
 def read_start(path: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def read_assignments(
         ``"vbpr.reg=0.01"`` and the like; the name ``train`` stands for the loop. A value that is no
         JSON is a string.
     loop
-        Fields of the loop that were given otherwise; they win.
+        Fields of the loop that were given otherwise; assignments win.
 
     Returns
     -------
@@ -46,5 +46,5 @@ def read_assignments(
             fields.setdefault(name, {})[field] = json.loads(value)
         except ValueError:
             fields.setdefault(name, {})[field] = value
-    own = {**fields.pop("train", {}), **loop}
+    own = {**loop, **fields.pop("train", {})}
     return build(TrainSettings, own, prefix="train"), fields

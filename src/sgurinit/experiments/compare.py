@@ -15,11 +15,11 @@ from filelock import FileLock, Timeout
 from sgurinit.data import Dataset
 from sgurinit.errors import InputError
 from sgurinit.experiments.environment import environment
-from sgurinit.experiments.files import claim, read_json, write_json, write_table
 from sgurinit.experiments.pool import execute_all
 from sgurinit.experiments.run import Listener, execute, ignore
 from sgurinit.experiments.settings import RunSettings, comparison_settings, data_facts
 from sgurinit.experiments.tables import curves_table, results_table, summarise
+from sgurinit.files import claim, read_json, write_json, write_table
 from sgurinit.resolve import build, resolve_dataset
 from sgurinit.training import TrainSettings
 
@@ -109,6 +109,7 @@ def compare(
     facts = data_facts(data, None if isinstance(dataset, Dataset) else dataset)
     folder = Path(out)
     with locked(folder):
+        _refuse(folder / "config.json", "a single run")
         kept = plan.model_dump(mode="json")
         claim(folder / "settings.json", {**kept, "data": {"fingerprint": facts["fingerprint"]}})
         runs = list(plan.runs())
@@ -165,6 +166,7 @@ def train_and_test(
     facts = data_facts(data, None)
     if out is not None:
         with locked(Path(out)):
+            _refuse(Path(out) / "settings.json", "a comparison")
             return execute(data, run, Path(out), facts, listen)
     with TemporaryDirectory(prefix="sgurinit-") as folder:
         return execute(data, run, Path(folder), facts, listen)
@@ -197,6 +199,11 @@ def _usable(dataset: Dataset | str | Path) -> Dataset:
     return data
 
 
+def _refuse(path: Path, what: str) -> None:
+    if path.exists():
+        raise InputError(f"{path.parent}: holds {what}; choose another folder")
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Have `folder`, made if absent, for this process alone.
@@ -213,6 +220,8 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         with FileLock(folder / ".lock", timeout=0):
             yield
+    except PermissionError as error:
+        raise InputError(f"{folder}: expected a folder that can be written to ({error})") from None
     except Timeout:
         raise InputError(
             f"{folder}: another process is at work in it; wait for it or choose another folder"

@@ -14,8 +14,8 @@ import polars as pl
 from sgurinit.data import Dataset
 from sgurinit.evaluation import CUTOFFS, METRICS, FullRanking
 from sgurinit.experiments.environment import environment
-from sgurinit.experiments.files import claim, read_json, write_json, write_table
 from sgurinit.experiments.settings import RunSettings
+from sgurinit.files import claim, read_json, write_json, write_table
 from sgurinit.resolve import resolve_initialiser
 from sgurinit.training import Trained, train
 from sgurinit.training.run import LAST

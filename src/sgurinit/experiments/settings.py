@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sgurinit.data import Dataset, summary
 from sgurinit.errors import InputError
 from sgurinit.initialisers import Initialiser, initialisers
+from sgurinit.models import models as models_resolver
 from sgurinit.resolve import (
     build,
     model_name,
@@ -22,6 +23,7 @@ from sgurinit.resolve import (
 from sgurinit.training import TrainSettings
 
 Fields = dict[str, Any]
+METHOD = "sgurinit"
 
 
 class _Frozen(BaseModel):
@@ -94,7 +96,8 @@ def comparison_settings(
     train
         Settings of the loop; the literature's where None.
     overrides
-        Fields that differ from the defaults, by the name of a model or an arm.
+        Fields that differ from the defaults, by the name of a model or an arm. Those of
+        ``sgurinit`` hold for its controls and halves too, but for what these fix or set themselves.
     mask_valid
         Leave validation items out of the test ranking.
 
@@ -103,15 +106,20 @@ def comparison_settings(
     InputError
         A name or a field does not exist, is out of range or is given twice.
     """
-    overrides = dict(overrides or {})
+    overrides = {models_resolver.normalize(name): own for name, own in (overrides or {}).items()}
+    shared = overrides.get(METHOD, {})
+    resolve_initialiser(METHOD, shared)
     configs = {}
     for name in _unique([model_name(resolve_model(m)) for m in models], "models"):
         config = resolve_config(resolve_model(name), overrides.pop(name, None))
         configs[name] = config.model_dump(mode="json")
     starts = {}
     for name in _unique([arm_name(arm) for arm in arms], "arms"):
-        start = resolve_initialiser(name, overrides.pop(name, None))
+        inherited = {field: value for field, value in shared.items() if _is_free(name, field)}
+        start = resolve_initialiser(name, inherited | dict(overrides.pop(name, {})))
         starts[name] = start.model_dump(mode="json")
+        if inherited:
+            overrides.pop(METHOD, None)
     if overrides:
         raise InputError(
             f"{next(iter(overrides))!r} is set but not compared; compared are models "

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from sgurinit.evaluation import paired_test
-from sgurinit.experiments.files import read_json
 from sgurinit.experiments.run import METRIC_NAMES, RESULT
 from sgurinit.experiments.settings import ComparisonSettings, RunSettings
+from sgurinit.files import read_json
 
 BASELINE = "random"
 
@@ -55,9 +55,10 @@ def summarise(settings: ComparisonSettings, folder: Path) -> list[dict[str, Any]
     ``test[metric]`` holds mean, sd (over seeds, n - 1; null for one seed), per_seed and, against
     the ``random`` arm where there is one: lift (relative, null where random scores 0),
     mean_difference, p_value (paired t-test over users on scores averaged over the seeds) and
-    n_users. ``epochs_to_random_best`` counts, seed by seed, the epochs until validation reached the
-    random arm's best of the same seed, null where it never did, and ``ratio_to_random_epochs``
-    divides that by random's own count.
+    n_users. ``best_epochs`` are numbers as in the curves, from 0; ``epochs`` and
+    ``epochs_to_random_best`` are counts. The latter is how many it took, seed by seed, until the
+    monitored validation metric reached the random arm's best of the same seed, null where it never
+    did, and ``ratio_to_random_epochs`` divides that by random's own count.
     """
     runs: dict[tuple[str, str], list[RunSettings]] = {}
     for run in settings.runs():

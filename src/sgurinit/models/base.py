@@ -21,7 +21,7 @@ Space = Literal["raw", "projected", "id"]
 class RecommenderConfig(BaseModel):
     """Hyper-parameters that every model has. Frozen; an unknown field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     width: int = Field(default=64, ge=1, description="Width of user and item vectors.")
     learning_rate: float = Field(default=1e-3, gt=0, description="Adam's step size.")

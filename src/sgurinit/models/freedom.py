@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
+from sgurinit.errors import InputError
 from sgurinit.models.base import (
     Batch,
     Recommender,
@@ -40,7 +41,7 @@ class FREEDOMConfig(RecommenderConfig):
     n_layers: int = Field(default=2, ge=1, le=8, description="Layers on the user-item graph.")
     n_item_layers: int = Field(default=1, ge=1, le=8, description="Layers on the item-item graph.")
     k: int = Field(default=10, ge=1, description="Neighbours per item and modality.")
-    graph_weights: Mapping[str, float] = Field(
+    graph_weights: Mapping[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default={"image": 0.1},
         description="Share of a modality in the item-item graph; those not named share the rest.",
     )
@@ -140,15 +141,29 @@ class FREEDOM(Recommender):
 def shares(modalities: list[str], named: Mapping[str, float]) -> dict[str, float]:
     """Weights of all modalities, sum 1: named ones as given, the others share the rest equally.
 
-    Names that the data set does not have are ignored. Where no modality is left to take the rest,
-    the named weights are scaled to sum 1.
+    Names that the data set does not have are ignored, so that one config serves data sets with
+    other modalities. Where no modality is left to take the rest, the named weights are scaled to
+    sum 1.
+
+    Raises
+    ------
+    InputError
+        The named weights leave less than nothing for the others, or are all zero.
     """
     given = {modality: named[modality] for modality in modalities if modality in named}
     others = [modality for modality in modalities if modality not in named]
+    total = sum(given.values())
+    if total > 1 and others:
+        raise InputError(
+            f"graph_weights of {', '.join(given)} sum to {total:g}, which leaves nothing for "
+            f"{', '.join(others)}; make them sum to 1 at most"
+        )
+    if total == 0 and not others:
+        raise InputError(f"graph_weights of {', '.join(given)} are all 0; make one larger")
     if others:
-        rest = (1 - sum(given.values())) / len(others)
+        rest = (1 - total) / len(others)
         return {modality: given.get(modality, rest) for modality in modalities}
-    return {modality: weight / sum(given.values()) for modality, weight in given.items()}
+    return {modality: weight / total for modality, weight in given.items()}
 
 
 def sample_edges(

@@ -100,13 +100,15 @@ def propagate_mean(graph: SparseGraph, x: Tensor, n_layers: int) -> Tensor:
 def knn_graph(features: ItemFeatures, k: int, *, weighted: bool) -> Sparse:
     """Each item's `k` nearest items by cosine, symmetrically normalised by row sums.
 
-    An item is its own nearest neighbour, as in the authors' code of LATTICE and its successors.
-    Similarities are computed in blocks of rows, so the dense items x items matrix never exists.
+    An item is among its own neighbours (unless more than `k` items equal it), as in the authors'
+    code of LATTICE and its successors. Similarities are computed in blocks of rows, so the dense
+    items x items matrix never exists.
 
     Parameters
     ----------
     features
-        One modality. Items without a row in it have no neighbours and are nobody's.
+        One modality. Items without a row in it, or with an all-zero one, which has no direction,
+        have no neighbours and are nobody's.
     k
         Neighbours kept per item, itself included; at most the number of items with a row.
     weighted
@@ -118,9 +120,8 @@ def knn_graph(features: ItemFeatures, k: int, *, weighted: bool) -> Sparse:
         ``D^-1/2 S D^-1/2``, ``(n_items, n_items)``, D the row sums of S.
     """
     values = features.values
-    present = np.arange(len(values))
-    if features.present is not None:
-        present = np.flatnonzero(features.present)
+    present = np.flatnonzero(features.mask())
+    present = present[values[present].any(axis=1)]
     unit = nn.functional.normalize(torch.tensor(values[present].astype(np.float32)), dim=1)
     k = min(k, len(present))
     neighbours, weights = [], []

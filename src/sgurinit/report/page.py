@@ -12,8 +12,8 @@ from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
 from sgurinit.experiments import Comparison, ComparisonSettings, load_comparison
-from sgurinit.experiments.files import write_text
 from sgurinit.experiments.reproduce import command
+from sgurinit.files import write_text
 from sgurinit.report import wording
 from sgurinit.report.figures import convergence
 

@@ -1,7 +1,8 @@
-"""Keeping the best epoch, and stopping when it lies far enough back."""
+"""Keeping the best and the last epoch, and stopping when the best lies far enough back."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,16 +24,18 @@ def is_over(history: Sequence[EpochRow], monitor: str, patience: int) -> bool:
     return bool(history) and history[-1]["epoch"] - best_row(history, monitor)["epoch"] >= patience
 
 
-class KeepBest(Callback):
-    """Saves the weights of each best epoch and stops the run when patience is used up.
+class KeepEpochs(Callback):
+    """Saves the best weights and the last state, and stops the run when patience is used up.
 
-    Both follow from the module's history, which travels in the checkpoint, so a resumed run
-    decides as an uninterrupted one.
+    Which epoch is best and when to stop follow from the module's history, which travels in the
+    checkpoint, so a resumed run decides as an uninterrupted one. Files appear whole or not at all.
 
     Parameters
     ----------
-    path
-        File that holds the best weights.
+    best
+        File for the weights of the best epoch.
+    last
+        File for everything that going on needs.
     monitor
         Validation metric that decides, higher is better.
     patience
@@ -43,12 +46,14 @@ class KeepBest(Callback):
 
     def __init__(
         self,
-        path: Path,
+        best: Path,
+        last: Path,
         monitor: str,
         patience: int,
         on_epoch: Callable[[EpochRow], None] | None = None,
     ) -> None:
-        self.path = path
+        self.best = best
+        self.last = last
         self.monitor = monitor
         self.patience = patience
         self.on_epoch = on_epoch
@@ -60,8 +65,11 @@ class KeepBest(Callback):
         assert isinstance(pl_module, RecommenderModule)  # noqa: S101 - the loop is ours
         history = pl_module.history
         if best_row(history, self.monitor) is history[-1]:
-            save_model(pl_module.model, self.path)
-        if self.on_epoch is not None:
-            self.on_epoch(history[-1])
+            save_model(pl_module.model, self.best)
         if is_over(history, self.monitor, self.patience):
             trainer.should_stop = True
+        partial = self.last.with_name(self.last.name + ".partial")
+        trainer.save_checkpoint(partial)
+        os.replace(partial, self.last)  # noqa: PTH105 - replaces the older file in one step
+        if self.on_epoch is not None:
+            self.on_epoch(history[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -13,10 +14,11 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from sgurinit.data import Dataset
+from sgurinit.errors import InputError
 from sgurinit.evaluation import FullRanking
+from sgurinit.files import claim
 from sgurinit.handover import HandoverReport
 from sgurinit.initialisers import Initialiser
 from sgurinit.models import Recommender, RecommenderConfig
@@ -29,11 +31,12 @@ from sgurinit.resolve import (
 )
 from sgurinit.runtime import keyboard_interrupts
 from sgurinit.seeds import derive
-from sgurinit.training.callbacks import KeepBest, best_row, is_over
+from sgurinit.training.callbacks import KeepEpochs, best_row, is_over
 from sgurinit.training.loop import EpochRow, RecommenderModule
 from sgurinit.training.sampler import TripleSampler
 from sgurinit.training.settings import TrainSettings
 
+RUN = "run.json"
 BEST = "best.safetensors"
 LAST = "last.ckpt"
 
@@ -76,12 +79,12 @@ def build_model(
 def train(
     dataset: Dataset | str | Path,
     model: str | type[Recommender] = "lightgcn",
-    initialiser: str | type[Initialiser] | Initialiser = "random",
+    initialiser: str | type[Initialiser] | Initialiser = "sgurinit",
     *,
     config: Mapping[str, Any] | RecommenderConfig | None = None,
     settings: TrainSettings | None = None,
     seed: int = 0,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     on_epoch: Callable[[EpochRow], None] | None = None,
 ) -> Trained:
     """Build a model, start its users, train it with early stopping on validation.
@@ -111,13 +114,14 @@ def train(
     Raises
     ------
     InputError
-        A name, a field or the data cannot be used.
+        A name, a field or the data cannot be used, or `folder` holds another run.
     """
     dataset = resolve_dataset(dataset)
     kind = resolve_model(model)
     settings = settings or TrainSettings()
+    start = resolve_initialiser(initialiser)
     started = build_model(kind, dataset, resolve_config(kind, config), seed=seed)
-    report = resolve_initialiser(initialiser)(started, dataset, seed=seed)
+    report = start(started, dataset, seed=seed)
     module = RecommenderModule(
         started,
         TripleSampler(dataset, settings.batch_size, seed, settings.negatives),
@@ -125,6 +129,7 @@ def train(
         seed,
     )
     with _folder(folder) as place:
+        claim(place / RUN, _identity(started, start, settings, seed, dataset))
         _fit(module, settings, place, on_epoch)
         load_weights(started, place / BEST)
     return Trained(
@@ -134,6 +139,26 @@ def train(
         handover=report,
         stopped_early=is_over(module.history, settings.monitor, settings.patience),
     )
+
+
+def _identity(
+    model: Recommender,
+    initialiser: Initialiser,
+    settings: TrainSettings,
+    seed: int,
+    dataset: Dataset,
+) -> dict[str, Any]:
+    """Everything that a run's numbers follow from: what may go on in a folder and what may not."""
+    return {
+        "model": {"class": type(model).__name__, **model.config.model_dump(mode="json")},
+        "initialiser": {
+            "class": type(initialiser).__name__,
+            **initialiser.model_dump(mode="json"),
+        },
+        "train": settings.model_dump(mode="json"),
+        "seed": seed,
+        "data": dataset.fingerprint,
+    }
 
 
 def _fit(
@@ -146,7 +171,7 @@ def _fit(
     last = folder / LAST
     resumed = last.is_file()
     if resumed:
-        module.history = torch.load(last, weights_only=True)["history"]
+        module.history = _history(last)
         if len(module.history) >= settings.max_epochs or is_over(
             module.history, settings.monitor, settings.patience
         ):
@@ -162,24 +187,31 @@ def _fit(
             enable_progress_bar=False,
             enable_model_summary=False,
             default_root_dir=folder,
+            enable_checkpointing=False,
             callbacks=[
-                KeepBest(folder / BEST, settings.monitor, settings.patience, on_epoch),
-                ModelCheckpoint(
-                    dirpath=folder,
-                    filename=Path(LAST).stem,
-                    save_on_train_epoch_end=True,
-                    enable_version_counter=False,
-                ),
+                KeepEpochs(folder / BEST, last, settings.monitor, settings.patience, on_epoch)
             ],
         )
         trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
 
 
+def _history(last: Path) -> list[EpochRow]:
+    try:
+        history: list[EpochRow] = torch.load(last, weights_only=True)["history"]
+    except (OSError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{last}: expected the checkpoint of a run ({type(error).__name__}); "
+            "remove it to begin the run again"
+        ) from None
+    return history
+
+
 @contextmanager
-def _folder(folder: Path | None) -> Iterator[Path]:
+def _folder(folder: str | Path | None) -> Iterator[Path]:
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder
+        place = Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        yield place
         return
     with tempfile.TemporaryDirectory(prefix="sgurinit-") as temporary:
         yield Path(temporary)

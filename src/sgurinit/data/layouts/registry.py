@@ -68,7 +68,14 @@ def read(path: str | Path) -> Dataset:
     InputError
         As `recognise`, and as `Layout.read` for what is wrong inside.
     """
-    folder = Path(path).resolve()
+    try:
+        folder = Path(path).resolve()
+        return _read(folder)
+    except (OSError, RuntimeError) as error:  # no permission, a name too long, a loop of links
+        raise InputError(f"{path}: cannot be read ({error})") from error
+
+
+def _read(folder: Path) -> Dataset:
     layout = recognise(folder).layout
     try:
         return layout.read(folder)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from sgurinit.errors import InputError
-from sgurinit.experiments.files import claim, read_json, write_json, write_table
+from sgurinit.files import claim, read_json, write_json, write_table
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
