@@ -55,6 +55,15 @@ def test_matrices_of_different_shapes_are_refused(write_hkuds):
     assert "trnMat.pkl (4, 5)" in message
 
 
+def test_a_made_up_number_of_users_is_refused_before_memory_is_taken(write_hkuds):
+    claimed = {
+        name: pickle.dumps(sparse.coo_matrix(([1.0], ([0], [column])), shape=(2**31 - 1, 5)))
+        for column, name in enumerate(["trnMat", "valMat", "tstMat"])
+    }
+    message = error_of(write_hkuds(**claimed))
+    assert "trnMat.pkl: its shape says 2147483647 users for 3 interactions" in message
+
+
 def test_an_empty_training_split_is_refused_naming_the_folder(write_hkuds):
     folder = write_hkuds(trnMat=pickle.dumps(sparse.coo_matrix((4, 5))))
     assert error_of(folder).startswith(f"{folder}: the training split has no interaction")

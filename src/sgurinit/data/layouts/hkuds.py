@@ -18,6 +18,7 @@ from sgurinit.data.layouts.pickles import read_sparse
 from sgurinit.errors import InputError
 
 _FILES = {"train": "trnMat.pkl", "valid": "valMat.pkl", "test": "tstMat.pkl"}
+_USERS_PER_INTERACTION = 1000  # beyond it a shape is damaged or made up
 
 
 class Hkuds(Layout):
@@ -43,6 +44,7 @@ class Hkuds(Layout):
             found = ", ".join(f"{file} {shape}" for file, shape in shapes.items())
             raise InputError(f"{folder}: the matrices must have one shape, users x items: {found}")
         n_users, n_items = shapes[_FILES["train"]]
+        _check_users(folder, n_users, sum(len(split) for split in splits.values()))
         features = read_features(feature_files(folder), n_items)
         return Dataset(
             name=folder.name,
@@ -51,4 +53,14 @@ class Hkuds(Layout):
             features=features,
             user_ids=np.arange(n_users),
             item_ids=np.arange(n_items),
+        )
+
+
+def _check_users(folder: Path, n_users: int, n_interactions: int) -> None:
+    """Refuse a number of users that no data set has, before memory is taken for each of them."""
+    most = _USERS_PER_INTERACTION * max(n_interactions, 1)
+    if n_users > most:
+        raise InputError(
+            f"{folder / _FILES['train']}: its shape says {n_users} users for {n_interactions} "
+            f"interactions in all, expected {most} at the most; save the matrix again"
         )
