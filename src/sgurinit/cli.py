@@ -293,7 +293,7 @@ def demo(
         arms="random,sgurinit,permuted",
         seeds=2,
         out=out,
-        max_epochs=60,
+        max_epochs=300,
         patience=20,
         jobs=jobs,
     )
