@@ -63,7 +63,8 @@ def test_each_run_is_a_complete_folder(finished: Comparison, small: Dataset) -> 
         assert environment["versions"]["torch"] == torch.__version__
         assert environment["threads"] >= 1
         assert "epoch 0: loss" in (folder / "log.txt").read_text()
-        assert [path.name for path in (folder / "checkpoint").iterdir()] == ["best.safetensors"]
+        kept = {path.name for path in (folder / "checkpoint").iterdir()}
+        assert kept == {"best.safetensors", "run.json"}
 
 
 def test_user_scores_are_those_of_the_saved_model_and_average_to_the_results(

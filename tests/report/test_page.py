@@ -116,7 +116,7 @@ def test_the_page_tells_settings_versions_and_how_to_repeat_it(page: Page) -> No
     words = "".join(page.words)
     for expected in (
         "max_epochs = 3",
-        "n_layers = 3",
+        "n_layers = 2",
         "torch 2.",
         "sgurinit compare DATA --models lightgcn,vbpr --arms random,sgurinit,permuted --seeds 2",
     ):
