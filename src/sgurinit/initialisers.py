@@ -58,7 +58,11 @@ class SGURInitInitialiser(Initialiser):
         default="sym", description="Weights of the local part: symmetric or plain mean."
     )
     prepare: tuple[Literal["center", "unit", "whiten"], ...] = Field(
-        default=(), description="What is done to the features first, in order."
+        default=(),
+        description=(
+            "What is done to the features first, in order. Tables in a raw space alone see it: a "
+            "free space has the joint reduction's own preparation, a projected one the model's."
+        ),
     )
     scale: Scale = Field(
         default="table", description="Mean row norm to match: the table's own, the items', none."
