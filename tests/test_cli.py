@@ -380,14 +380,15 @@ def test_a_comparison_killed_in_the_middle_resumes_to_the_same_numbers(
     assert not all((run / "result.json").exists() for run in runs)
     assert not (tmp_path / "out" / "results.csv").exists()
     assert_resumes_to_the_same_numbers(folder, tmp_path)
-    # An epoch is logged a moment before it is saved, so one may be done twice, and no more.
-    assert all(40 <= epochs(run / "log.txt") <= 41 for run in runs)
+    # None is trained twice. One is saved a moment before it is logged, so a line may be missing.
+    assert all(39 <= epochs(run / "log.txt") <= 40 for run in runs)
 
 
+@pytest.mark.parametrize("jobs", [1, max(2, available_cores())], ids=["in process", "workers"])
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
-    process: Callable[[int], subprocess.Popen[str]], folder: Path, tmp_path: Path
+    process: Callable[[int], subprocess.Popen[str]], folder: Path, tmp_path: Path, jobs: int
 ) -> None:
-    child = process(1)
+    child = process(jobs)
     runs = [tmp_path / "out" / "runs" / run for run in RUNS]
     wait_for(lambda: epochs(runs[1] / "log.txt") >= 3, child)
     busy = run("compare", folder, "--models", "lightgcn", "--out", tmp_path / "out")
@@ -399,5 +400,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
         "",
         "stopped; what is finished is kept, the same command goes on from there",
     ]
-    assert [(run / "result.json").exists() for run in runs] == [True, False]
+    assert_group_ends(child.pid)
+    assert not (runs[1] / "result.json").exists()
+    assert (runs[0] / "result.json").exists() or jobs > 1
     assert_resumes_to_the_same_numbers(folder, tmp_path)
