@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,10 +16,17 @@ if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
 Space = Literal["raw", "projected", "id"]
+SearchSpace = Mapping[str, tuple[Any, ...]]
 
 
 class RecommenderConfig(BaseModel):
-    """Hyper-parameters that every model has. Frozen; an unknown field is an error."""
+    """Hyper-parameters that every model has. Frozen; an unknown field is an error.
+
+    A model's config declares in `search_space` the values of each field that its paper, or its
+    authors' code, chooses from on validation data; the default is among them.
+    """
+
+    search_space: ClassVar[SearchSpace]
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +17,7 @@ from sgurinit.models.base import (
     Batch,
     Recommender,
     RecommenderConfig,
+    SearchSpace,
     UserTable,
     embedding,
 )
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
 
 class FREEDOMConfig(RecommenderConfig):
     """Settings of `FREEDOM`; defaults are the paper's."""
+
+    search_space: ClassVar[SearchSpace] = {
+        "edge_dropout": (0.8, 0.9),
+        "reg": (0.0, 1e-5, 1e-4, 1e-3),
+    }
 
     n_layers: int = Field(default=2, ge=1, le=8, description="Layers on the user-item graph.")
     n_item_layers: int = Field(default=1, ge=1, le=8, description="Layers on the item-item graph.")

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from typing_extensions import override
 
-from sgurinit.models.base import Batch, Recommender, RecommenderConfig, UserTable, embedding
+from sgurinit.models.base import (
+    Batch,
+    Recommender,
+    RecommenderConfig,
+    SearchSpace,
+    UserTable,
+    embedding,
+)
 from sgurinit.models.graphs import bipartite, propagate_mean
 from sgurinit.models.losses import bpr, l2
 
@@ -24,6 +31,11 @@ class LightGCNConfig(RecommenderConfig):
     validation curve on small sparse data can rest for more than the usual patience of 20 epochs
     long before its best, and the run stops there.
     """
+
+    search_space: ClassVar[SearchSpace] = {
+        "n_layers": (1, 2, 3, 4),
+        "reg": (1e-6, 1e-5, 1e-4, 1e-3, 1e-2),
+    }
 
     n_layers: int = Field(default=2, ge=1, le=8, description="Propagation layers K.")
     reg: float = Field(default=1e-4, ge=0, description="Weight of the L2 penalty, lambda.")

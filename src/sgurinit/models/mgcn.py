@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from pydantic import Field
@@ -13,6 +13,7 @@ from sgurinit.models.base import (
     Batch,
     Recommender,
     RecommenderConfig,
+    SearchSpace,
     UserTable,
     embedding,
 )
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 class MGCNConfig(RecommenderConfig):
     """Settings of `MGCN`; defaults are the paper's and, for the decay, the authors' code's."""
+
+    search_space: ClassVar[SearchSpace] = {"contrast": (0.001, 0.01, 0.1)}
 
     learning_rate_decay: float = Field(default=0.96, gt=0, le=1, description="Per 50 epochs.")
     n_layers: int = Field(default=2, ge=1, le=8, description="Layers on the user-item graph.")

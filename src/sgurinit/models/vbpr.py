@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from pydantic import Field
@@ -14,6 +14,7 @@ from sgurinit.models.base import (
     Batch,
     Recommender,
     RecommenderConfig,
+    SearchSpace,
     UserTable,
     embedding,
 )
@@ -30,6 +31,8 @@ class VBPRConfig(RecommenderConfig):
     The paper uses 20 factors in all; the default here is the width at which this literature
     compares models, for the latent and for each content half.
     """
+
+    search_space: ClassVar[SearchSpace] = {"reg": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)}
 
     reg: float = Field(default=1e-4, ge=0, description="Weight of the L2 penalty.")
 
