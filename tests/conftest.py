@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytest.register_assert_rewrite("sgurinit.testing")
+
 # The tests' tables are small: what threads would gain goes into starting them, tenfold.
 torch.set_num_threads(1)
 

@@ -9,7 +9,7 @@ import torch
 
 from sgurinit.core import ItemFeatures
 from sgurinit.models import graphs
-from sgurinit.models.graphs import SparseGraph, bipartite, knn_graph, normalised
+from sgurinit.models.graphs import LearntGraph, SparseGraph, bipartite, knn_graph, normalised
 from sgurinit.models.losses import bpr, info_nce
 
 
@@ -26,6 +26,67 @@ def test_product_and_gradient_equal_the_dense_ones(symmetric):
     torch.testing.assert_close(x.grad, y.grad)
 
 
+@pytest.fixture
+def pattern():
+    """Places of a 7 x 5 matrix in no order, with an empty row and an empty column."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.nonzero(rng.random((7, 5)) < 0.5)
+    kept = (rows != 3) & (columns != 2)
+    order = rng.permutation(int(kept.sum()))
+    return rows[kept][order], columns[kept][order]
+
+
+def test_learnt_weights_and_their_gradients_equal_the_dense_ones(pattern):
+    rows, columns = pattern
+    graph = LearntGraph(rows, columns, (7, 5))
+    results = []
+    weights = torch.randn(len(rows), dtype=torch.float64)
+    x = torch.randn(5, 3, dtype=torch.float64)
+    places = torch.from_numpy(rows), torch.from_numpy(columns)
+
+    def dense(w, y):
+        return torch.zeros(7, 5, dtype=w.dtype).index_put(places, w) @ y
+
+    for product in (graph, dense):
+        w, y = weights.clone().requires_grad_(), x.clone().requires_grad_()
+        out = product(w, y)
+        (out * torch.arange(21.0).view(7, 3)).square().sum().backward()
+        results.append((out, w.grad, y.grad))
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected)
+    assert not results[0][0][3].any()
+
+
+def test_softmax_over_the_entries_of_each_row(pattern):
+    rows, columns = pattern
+    graph = LearntGraph(rows, columns, (7, 5))
+    logits = (50 * torch.randn(len(rows), dtype=torch.float64)).requires_grad_()
+    ours = graph.softmax(logits)
+    dense = torch.full((7, 5), -torch.inf, dtype=torch.float64)
+    expected = torch.softmax(
+        dense.index_put((torch.tensor(rows), torch.tensor(columns)), logits), 1
+    )
+    torch.testing.assert_close(ours, expected[rows, columns])
+    factors = torch.randn(len(rows), dtype=torch.float64)
+    grads = [
+        torch.autograd.grad((values * factors).sum(), logits, retain_graph=True)[0]
+        for values in (ours, expected[rows, columns])
+    ]
+    torch.testing.assert_close(*grads)
+
+
+def test_a_graph_without_entries_gives_zeros():
+    empty = np.zeros(0, np.int64)
+    x = torch.ones(4, 2, requires_grad=True)
+    for product in (
+        SparseGraph(sp.csr_array((3, 4)))(x),
+        LearntGraph(empty, empty, (3, 4))(torch.zeros(0), x),
+    ):
+        assert torch.equal(product, torch.zeros(3, 2))
+        product.sum().backward()
+        assert not x.grad.any()
+
+
 def test_a_rectangular_graph_goes_both_ways():
     graph = SparseGraph(sp.csr_array(np.array([[1.0, 0, 2], [0, 3, 0]])))
     x = torch.ones(3, 1, requires_grad=True)
@@ -38,7 +99,7 @@ def test_normalisation_leaves_empty_rows_and_columns_zero():
     matrix = sp.csr_array(np.array([[1.0, 1, 0], [0, 0, 0]]))
     expected = np.array([[2**-0.5, 2**-0.5, 0], [0, 0, 0]])
     np.testing.assert_allclose(normalised(matrix).toarray(), expected)
-    assert torch.isfinite(bipartite(matrix).matrix.to_dense()).all()
+    assert np.isfinite(bipartite(matrix).to_scipy().toarray()).all()
 
 
 @pytest.mark.parametrize("weighted", [True, False])

@@ -3,37 +3,60 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sgurinit.core import ItemFeatures
 
 Sparse = Any  # SciPy's array and matrix classes share no typed base
+IntArray = NDArray[np.integer[Any]]
 KNN_BLOCK = 1024
+
+
+class _Csr(NamedTuple):
+    """A sparse matrix by rows: entries ``offsets[r]:offsets[r + 1]`` belong to row r."""
+
+    offsets: Tensor
+    columns: Tensor
+    weights: Tensor
+
+
+def _product(matrix: _Csr, x: Tensor) -> Tensor:
+    # A weighted sum of looked-up rows is what embedding bags compute, and torch's kernel for those
+    # is several times faster on CPUs than its CSR product.
+    return functional.embedding_bag(
+        matrix.columns,
+        x.contiguous(),
+        matrix.offsets,
+        mode="sum",
+        per_sample_weights=matrix.weights.to(x.dtype),
+        include_last_offset=True,
+    )
 
 
 class _Propagate(torch.autograd.Function):
     """``A @ x`` with gradient ``A.T @ g``; the graph itself is a constant."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: Tensor, transposed: Tensor) -> Tensor:
-        ctx.save_for_backward(transposed)
-        return matrix @ x
+    def forward(ctx: Any, x: Tensor, matrix: _Csr, transposed: _Csr) -> Tensor:
+        ctx.save_for_backward(*transposed)
+        return _product(matrix, x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (transposed,) = ctx.saved_tensors
-        return transposed @ grad.contiguous(), None, None
+        return _product(_Csr(*ctx.saved_tensors), grad), None, None
 
 
 class SparseGraph(nn.Module):
     """A constant sparse matrix that dense tables are multiplied with.
 
-    Stored in CSR together with its transpose (the same tensor where the matrix is symmetric), so
+    Stored by rows together with its transpose (the same tensors where the matrix is symmetric), so
     that neither direction of a training step converts formats. It moves between devices with the
     model and stays out of the model's saved state.
 
@@ -47,28 +70,139 @@ class SparseGraph(nn.Module):
 
     def __init__(self, matrix: Sparse, *, symmetric: bool = False) -> None:
         super().__init__()
-        forward = _csr_tensor(matrix)
-        self.register_buffer("matrix", forward, persistent=False)
-        backward = forward if symmetric else _csr_tensor(matrix.T)
-        self.register_buffer("transposed", backward, persistent=False)
+        self.shape: tuple[int, int] = matrix.shape
+        forward = _csr(matrix)
+        backward = forward if symmetric else _csr(matrix.T)
+        for direction, csr in (("forward", forward), ("backward", backward)):
+            for name, tensor in csr._asdict().items():
+                self.register_buffer(f"_{direction}_{name}", tensor, persistent=False)
+
+    def _direction(self, direction: str) -> _Csr:
+        return _Csr(*(self.get_buffer(f"_{direction}_{name}") for name in _Csr._fields))
 
     def forward(self, x: Tensor) -> Tensor:
         """Product with the dense table `x` ``(m, d)``: ``(n, d)``."""
-        return cast(Tensor, _Propagate.apply(x, self.matrix, self.transposed))  # type: ignore[no-untyped-call]
+        return cast(
+            Tensor,
+            _Propagate.apply(x, self._direction("forward"), self._direction("backward")),  # type: ignore[no-untyped-call]
+        )
+
+    def to_scipy(self) -> Sparse:
+        """The matrix as ``scipy.sparse.csr_array``."""
+        csr = self._direction("forward")
+        data, columns, offsets = (t.cpu().numpy() for t in (csr.weights, csr.columns, csr.offsets))
+        return sp.csr_array((data, columns, offsets), shape=self.shape)
 
 
-def _csr_tensor(matrix: Sparse) -> Tensor:
+def _csr(matrix: Sparse) -> _Csr:
     csr = sp.csr_array(matrix)
-    csr.sort_indices()
+    csr.sum_duplicates()
+    # Half the bytes per index, as long as the number of entries allows it.
+    integer = np.int32 if max(csr.nnz, *csr.shape) <= np.iinfo(np.int32).max else np.int64
+    return _Csr(
+        torch.from_numpy(csr.indptr.astype(integer)),
+        torch.from_numpy(csr.indices.astype(integer)),
+        torch.from_numpy(csr.data.astype(np.float32)),
+    )
+
+
+class _Pattern(NamedTuple):
+    """Places of a sparse matrix's entries by row, and how to read them by column."""
+
+    offsets: Tensor
+    columns: Tensor
+    transposed_offsets: Tensor
+    transposed_columns: Tensor
+    transposed_order: Tensor
+
+
+class _PropagateLearnt(torch.autograd.Function):
+    """``A(w) @ x`` with gradients for `x` and, at the pattern's entries alone, for `w`."""
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, x: Tensor, pattern: _Pattern) -> Tensor:
+        ctx.save_for_backward(weights, x, *pattern)
+        return _product(_Csr(pattern.offsets, pattern.columns, weights), x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        weights, x, *tensors = ctx.saved_tensors
+        pattern = _Pattern(*tensors)
+        grad = grad.contiguous()
+        for_weights = for_x = None
+        if ctx.needs_input_grad[0]:
+            for_weights = _entries(pattern, grad, x)
+        if ctx.needs_input_grad[1]:
+            by_column = weights[pattern.transposed_order]
+            transposed = _Csr(pattern.transposed_offsets, pattern.transposed_columns, by_column)
+            for_x = _product(transposed, grad)
+        return for_weights, for_x, None
+
+
+def _entries(pattern: _Pattern, left: Tensor, right: Tensor) -> Tensor:
+    """Entries of ``left @ right.T`` at a pattern, ``(nnz,)``, without the dense product."""
     with warnings.catch_warnings():  # torch announces that CSR is in beta, once per process
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(csr.indptr.astype(np.int64)),
-            torch.from_numpy(csr.indices.astype(np.int64)),
-            torch.from_numpy(csr.data.astype(np.float32)),
-            size=csr.shape,
+        empty = torch.sparse_csr_tensor(
+            pattern.offsets,
+            pattern.columns,
+            left.new_zeros(len(pattern.columns)),
+            size=(len(left), len(right)),
             check_invariants=False,
         )
+    filled: Tensor = torch.sparse.sampled_addmm(empty, left, right.T, beta=0.0)
+    return filled.values()
+
+
+class LearntGraph(nn.Module):
+    """A sparse matrix with constant pattern whose weights are learnt.
+
+    Entry ``weights[e]`` stands at row ``rows[e]`` and column ``columns[e]``; the entries may be
+    given in any order, each place once.
+
+    Parameters
+    ----------
+    rows, columns
+        Places of the entries, ``(nnz,)`` integers.
+    shape
+        ``(n, m)``.
+    """
+
+    def __init__(self, rows: IntArray, columns: IntArray, shape: tuple[int, int]) -> None:
+        super().__init__()
+        self.shape = shape
+        by_row = np.lexsort((columns, rows))
+        by_column = np.lexsort((rows, columns))
+        place = np.empty(len(rows), np.int64)  # where by_row puts each entry
+        place[by_row] = np.arange(len(rows))
+        for name, array in {
+            "rows": rows[by_row],
+            "offsets": np.searchsorted(rows[by_row], np.arange(shape[0] + 1)),
+            "columns": columns[by_row],
+            "transposed_offsets": np.searchsorted(columns[by_column], np.arange(shape[1] + 1)),
+            "transposed_columns": rows[by_column],
+            "transposed_order": place[by_column],
+            "order": by_row,
+            "place": place,
+        }.items():
+            self.register_buffer(f"_{name}", torch.from_numpy(np.asarray(array, np.int64)), False)
+
+    def forward(self, weights: Tensor, x: Tensor) -> Tensor:
+        """Product of the matrix of `weights` ``(nnz,)`` with `x` ``(m, d)``: ``(n, d)``."""
+        pattern = _Pattern(*(self.get_buffer(f"_{name}") for name in _Pattern._fields))
+        ordered = weights[self.get_buffer("_order")]
+        return cast(Tensor, _PropagateLearnt.apply(ordered, x, pattern))  # type: ignore[no-untyped-call]
+
+    def softmax(self, logits: Tensor) -> Tensor:
+        """Weights ``(nnz,)`` that sum to 1 over the entries of each row, from `logits`."""
+        rows = self.get_buffer("_rows")
+        sorted_logits = logits[self.get_buffer("_order")]
+        # Shifted by the row's maximum, which changes nothing but the range of the exponentials.
+        top = logits.new_full((self.shape[0],), -torch.inf)
+        top = top.scatter_reduce(0, rows, sorted_logits.detach(), "amax")
+        raised = (sorted_logits - top[rows]).exp()
+        total = raised.new_zeros(self.shape[0]).index_add(0, rows, raised)
+        return (raised / total[rows])[self.get_buffer("_place")]
 
 
 def normalised(matrix: Sparse) -> Sparse:
@@ -122,7 +256,7 @@ def knn_graph(features: ItemFeatures, k: int, *, weighted: bool) -> Sparse:
     values = features.values
     present = np.flatnonzero(features.mask())
     present = present[values[present].any(axis=1)]
-    unit = nn.functional.normalize(torch.tensor(values[present].astype(np.float32)), dim=1)
+    unit = functional.normalize(torch.tensor(values[present].astype(np.float32)), dim=1)
     k = min(k, len(present))
     neighbours, weights = [], []
     for block in unit.split(KNN_BLOCK):
