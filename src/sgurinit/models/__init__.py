@@ -3,6 +3,8 @@
 from class_resolver import ClassResolver
 
 from sgurinit.models.base import Batch, Recommender, RecommenderConfig, UserTable
+from sgurinit.models.dragon import DRAGON
+from sgurinit.models.dualgnn import DualGNN
 from sgurinit.models.freedom import FREEDOM
 from sgurinit.models.lightgcn import LightGCN
 from sgurinit.models.mgcn import MGCN
@@ -11,10 +13,12 @@ from sgurinit.models.vbpr import VBPR
 models: ClassResolver[Recommender] = ClassResolver.from_subclasses(Recommender, suffix="")  # type: ignore[type-abstract]
 
 __all__ = [
+    "DRAGON",
     "FREEDOM",
     "MGCN",
     "VBPR",
     "Batch",
+    "DualGNN",
     "LightGCN",
     "Recommender",
     "RecommenderConfig",
