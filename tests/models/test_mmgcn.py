@@ -1,0 +1,88 @@
+"""MMGCN: what holds for every model, and its equations written once more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from reference import array, built, dense_adjacency, linear, log_sigmoid_loss
+
+from sgurinit.models import MMGCN
+from sgurinit.testing import RecommenderTests, small_dataset
+
+
+class TestMMGCN(RecommenderTests):
+    kind = MMGCN
+    small = {"width": 4, "latent_widths": {"image": 7}}  # noqa: RUF012 - as the base declares it
+
+
+def leaky(x):
+    return np.where(x > 0, x, 0.01 * x)
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def final_nodes(model, dataset):
+    neighbours = dense_adjacency(dataset) > 0
+    mean = neighbours / np.maximum(neighbours.sum(axis=1, keepdims=True), 1)
+    free = np.vstack([array(model.user_embedding), array(model.item_embedding)])
+    results = []
+    for branch, table in zip(model.branches, dataset.features.values(), strict=True):
+        items = table.values.astype(float)
+        if branch.projection is not None:
+            items = linear(branch.projection, items)
+        nodes = unit(np.vstack([array(branch.preferences), items]))
+        for layer in branch.layers:
+            aggregated = leaky(mean @ linear(layer.aggregate, nodes))
+            own = leaky(linear(layer.own, nodes)) + free
+            nodes = leaky(linear(layer.combine, np.hstack([aggregated, own])))
+        results.append(nodes)
+    return np.mean(results, axis=0)
+
+
+@pytest.mark.parametrize("n_layers", [1, 3])
+def test_mmgcn(dataset, batch, n_layers):
+    model = built(MMGCN, dataset, latent_widths={"image": 7}, n_layers=n_layers, reg=0.3)
+    final = final_nodes(model, dataset)
+    embedded = np.vstack([array(part) for part in model.embed()])
+    np.testing.assert_allclose(embedded, final, rtol=1e-4, atol=1e-6)
+
+    shift = dataset.n_users
+    u, p, n = (
+        rows.numpy() for rows in (batch.users, batch.positives + shift, batch.negatives + shift)
+    )
+    free = np.vstack([array(model.user_embedding), array(model.item_embedding)])
+    squares = free[np.repeat(u, 2)] ** 2 + free[np.stack([p, n], axis=1).ravel()] ** 2
+    penalty = squares.mean()
+    for branch in model.branches:
+        penalty += (array(branch.preferences) ** 2).mean()
+    expected = log_sigmoid_loss(final[u], final[p], final[n]) + 0.3 * penalty
+    assert model.loss(batch).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_each_table_is_in_the_space_that_its_modality_enters_in(dataset):
+    model = built(MMGCN, dataset, latent_widths={"image": 7})
+    free, image, text = model.user_tables()
+    assert (free.space, image.space, text.space) == ("id", "projected", "raw")
+    assert free.items is model.item_embedding
+    assert (image.modality, text.modality) == ("image", "text")
+    assert image.parameter.shape == (dataset.n_users, 7)
+    assert text.parameter.shape == (dataset.n_users, 4)
+    projected = linear(model.branches[0].projection, dataset.features["image"].values)
+    np.testing.assert_allclose(array(image.project()), projected, rtol=1e-4, atol=1e-6)
+
+
+def test_tables_may_stay_as_they_began(batch):
+    model = built(MMGCN, small_dataset(), train_tables=False)
+    model.loss(batch).backward()
+    kept = {"user_embedding", "item_embedding", "branches.0.preferences", "branches.1.preferences"}
+    assert {name for name, p in model.named_parameters() if p.grad is None} == kept
+    assert torch.isfinite(model.loss(batch))
+
+
+def test_free_vectors_start_at_the_scale_of_one_joint_table():
+    model = MMGCN(small_dataset(), MMGCN.Config(width=64))
+    joint = torch.cat([model.user_embedding, model.item_embedding])
+    assert joint.std().item() == pytest.approx((2 / (30 + 20 + 64)) ** 0.5, rel=0.1)
