@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,11 @@ def tiktok_path(data_root: Path) -> Path:
     if not path.is_dir():
         pytest.skip(f"real data absent: {path}; SGURINIT_DATA may name the folder that holds it")
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep graphs that the tests build out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SGURINIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

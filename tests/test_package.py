@@ -18,9 +18,11 @@ ROOT = Path(__file__).resolve().parents[1]
 WITHOUT_EXTRA = """
 import sys
 
+EXTRA = {"torch", "lightning", "plotly", "filelock", "class_resolver", "platformdirs"}
+
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "lightning", "plotly", "filelock", "class_resolver"}:
+        if name.split(".")[0] in EXTRA:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Refuse())

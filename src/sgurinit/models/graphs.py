@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sgurinit.core import ItemFeatures
+from sgurinit.models.cache import cached_graph
 
 Sparse = Any  # SciPy's array and matrix classes share no typed base
 IntArray = NDArray[np.integer[Any]]
@@ -231,12 +232,14 @@ def propagate_mean(graph: SparseGraph, x: Tensor, n_layers: int) -> Tensor:
     return total / (n_layers + 1)
 
 
+@cached_graph(version=1)
 def knn_graph(features: ItemFeatures, k: int, *, weighted: bool) -> Sparse:
     """Each item's `k` nearest items by cosine, symmetrically normalised by row sums.
 
     An item is among its own neighbours (unless more than `k` items equal it), as in the authors'
     code of LATTICE and its successors. Similarities are computed in blocks of rows, so the dense
-    items x items matrix never exists.
+    items x items matrix never exists. Kept on disk, see
+    `cached_graph`.
 
     Parameters
     ----------

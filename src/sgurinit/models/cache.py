@@ -1,0 +1,120 @@
+"""Graphs that take long to build are built once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from platformdirs import user_cache_path
+
+from sgurinit.core import ItemFeatures
+
+logger = logging.getLogger("sgurinit")
+
+Arguments = ParamSpec("Arguments")
+_BLOCK_ROWS = 4096
+
+
+def cache_folder() -> Path:
+    """Where graphs are kept: ``$SGURINIT_CACHE``, else the user's cache folder.
+
+    Any file in it may be deleted at any time; it is built again when it is needed.
+    """
+    named = os.environ.get("SGURINIT_CACHE")
+    return Path(named) if named else user_cache_path("sgurinit", appauthor=False)
+
+
+def cached_graph(
+    version: int,
+) -> Callable[[Callable[Arguments, sp.csr_array]], Callable[Arguments, sp.csr_array]]:
+    """Keep what a builder of graphs returns, under a key of all that it depends on.
+
+    The builder is a function of its arguments alone (features, sparse matrices, arrays, numbers,
+    text). The key is made of its name and `version`, the release of torch, and the content of every
+    argument, so another k, another modality or one changed feature is another graph. A file that is
+    missing or broken is made anew; a folder that cannot be written to means no cache.
+
+    Parameters
+    ----------
+    version
+        To be raised with every change of the builder's code that changes its result.
+    """
+
+    def decorate(
+        build: Callable[Arguments, sp.csr_array],
+    ) -> Callable[Arguments, sp.csr_array]:
+        signature = inspect.signature(build)
+
+        @wraps(build)
+        def cached(*args: Arguments.args, **kwargs: Arguments.kwargs) -> sp.csr_array:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            digest = hashlib.sha256(f"{build.__name__} {version} {torch.__version__}".encode())
+            for name, value in bound.arguments.items():
+                _feed(digest, name, value)
+            path = cache_folder() / "graphs" / f"{build.__name__}-{digest.hexdigest()[:32]}.npz"
+            graph = _read(path)
+            if graph is None:
+                graph = build(*args, **kwargs)
+                _write(path, graph)
+            return graph
+
+        return cached
+
+    return decorate
+
+
+def _feed(digest: Any, name: str, value: object) -> None:
+    """Add one argument's type, shape and content to `digest`."""
+    if isinstance(value, ItemFeatures):
+        _feed(digest, f"{name}.present", value.mask())
+        _feed(digest, f"{name}.rows", value.rows())  # what absent rows hold is never read
+    elif sp.issparse(value):
+        matrix: Any = sp.csr_array(value)  # type: ignore[call-overload]
+        digest.update(f"{name} sparse {matrix.shape}".encode())
+        for part in ("indptr", "indices", "data"):
+            _feed(digest, f"{name}.{part}", getattr(matrix, part))
+    elif isinstance(value, np.ndarray):
+        digest.update(f"{name} {value.dtype.str} {value.shape}".encode())
+        for first in range(0, len(value), _BLOCK_ROWS):
+            digest.update(np.ascontiguousarray(value[first : first + _BLOCK_ROWS]).tobytes())
+    elif isinstance(value, int | float | str | None):
+        digest.update(f"{name} {value!r};".encode())
+    else:
+        raise TypeError(f"a graph's {name} is a {type(value).__name__}, which no key is made of")
+
+
+def _read(path: Path) -> sp.csr_array | None:
+    try:
+        return sp.csr_array(sp.load_npz(path))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _write(path: Path, graph: sp.csr_array) -> None:
+    """Write a graph; the file appears whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=".partial-", suffix=".npz", delete=False
+        ) as partial:
+            try:
+                sp.save_npz(partial, graph, compressed=False)
+                partial.close()
+                os.replace(partial.name, path)  # noqa: PTH105 - replaces an older file in one step
+            except BaseException:
+                Path(partial.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        logger.warning("%s: graphs cannot be kept here (%s) and are built anew", path.parent, error)
