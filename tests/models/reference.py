@@ -57,7 +57,7 @@ def linear(layer, x):
 
 def built(kind, dataset, **fields):
     """A model whose every weight is random, biases that start at zero among them."""
-    model = build_model(kind, dataset, kind.Config(width=4, **fields), seed=3)
+    model = build_model(kind, dataset, kind.Config(**{"width": 4, **fields}), seed=3)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.5)
