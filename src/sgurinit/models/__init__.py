@@ -7,6 +7,7 @@ from sgurinit.models.dragon import DRAGON
 from sgurinit.models.dualgnn import DualGNN
 from sgurinit.models.freedom import FREEDOM
 from sgurinit.models.lightgcn import LightGCN
+from sgurinit.models.mentor import MENTOR
 from sgurinit.models.mgcn import MGCN
 from sgurinit.models.vbpr import VBPR
 
@@ -15,6 +16,7 @@ models: ClassResolver[Recommender] = ClassResolver.from_subclasses(Recommender, 
 __all__ = [
     "DRAGON",
     "FREEDOM",
+    "MENTOR",
     "MGCN",
     "VBPR",
     "Batch",
