@@ -1,0 +1,125 @@
+"""BM3: bootstrapped views of users, items and modalities, without negatives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+from typing_extensions import override
+
+from sgurinit.models.base import (
+    Batch,
+    Recommender,
+    RecommenderConfig,
+    SearchSpace,
+    UserTable,
+    embedding,
+)
+from sgurinit.models.features import Features
+from sgurinit.models.graphs import bipartite, propagate_mean
+
+if TYPE_CHECKING:
+    from sgurinit.data import Dataset
+
+
+class BM3Config(RecommenderConfig):
+    """Settings of `BM3`; defaults are those that the authors report for Baby."""
+
+    search_space: ClassVar[SearchSpace] = {
+        "n_layers": (1, 2),
+        "dropout": (0.3, 0.5),
+        "reg": (0.01, 0.1),
+    }
+
+    n_layers: int = Field(default=1, ge=1, le=8, description="Layers on the user-item graph.")
+    dropout: float = Field(
+        default=0.5, ge=0, lt=1, description="Share of entries zeroed in a target view."
+    )
+    contrast: float = Field(default=2.0, ge=0, description="Weight of the modality losses.")
+    reg: float = Field(default=0.1, ge=0, description="Weight of the penalty on the vectors' norm.")
+
+
+class BM3(Recommender):
+    """Bootstrapped multimodal model.
+
+    Users and items come from LightGCN's layer mean, an item with its free vector added once more;
+    each modality's features are projected linearly. Each of these online views passes a linear
+    predictor, which they share, and is drawn by cosine towards target views: the vectors before
+    the predictor, without gradient, with dropout (contrastive view generator). The multimodal
+    contrastive loss has three parts: graph reconstruction (a user towards the item and the item
+    towards the user), inter-modality alignment (a modality towards its item) and intra-modality
+    alignment (a modality towards itself), the last two summed over any number of modalities. There
+    are no negatives; those of the batch go unread. Scores are dot products of the predicted views.
+
+    As in the authors' code, the penalty is the norm, not squared, of all users' vectors plus that
+    of all items', before the predictor, divided by the number of items. That code also updates the
+    raw features with the gradient; here they are constants.
+
+    Predictor, projections and dropout work row by row, so a training step runs them on the batch's
+    distinct users and items only; a node that a batch holds several times has one dropout mask
+    there too.
+    """
+
+    citation = (
+        "Zhou et al., Bootstrap Latent Representations for Multi-modal Recommendation, WWW 2023, "
+        "https://arxiv.org/abs/2207.05969"
+    )
+
+    config: BM3Config
+
+    def __init__(self, dataset: Dataset, config: BM3Config | None = None) -> None:
+        super().__init__(dataset, config)
+        width = self.config.width
+        self.user_embedding = embedding(self.n_users, width)
+        self.item_embedding = embedding(self.n_items, width)
+        self.features = Features(dataset)
+        self.predictor = nn.Linear(width, width)
+        self.projections = nn.ModuleList(nn.Linear(f.shape[1], width) for f in self.features)
+        for layer in (self.predictor, *self.projections):
+            nn.init.xavier_normal_(layer.weight)
+        self.graph = bipartite(dataset.train_matrix())
+
+    def _online(self) -> tuple[Tensor, Tensor]:
+        """Users' and items' vectors before the predictor."""
+        nodes = torch.cat([self.user_embedding, self.item_embedding])
+        nodes = propagate_mean(self.graph, nodes, self.config.n_layers)
+        return nodes[: self.n_users], nodes[self.n_users :] + self.item_embedding
+
+    def _predicted(self, online: Tensor) -> Tensor:
+        predicted: Tensor = self.predictor(online)
+        return functional.normalize(predicted, dim=1)
+
+    def _target(self, online: Tensor) -> Tensor:
+        return functional.normalize(functional.dropout(online.detach(), self.config.dropout), dim=1)
+
+    @override
+    def embed(self) -> tuple[Tensor, Tensor]:
+        users, items = self._online()
+        return self.predictor(users), self.predictor(items)
+
+    @override
+    def loss(self, batch: Batch) -> Tensor:
+        all_users, all_items = self._online()
+        norms = [torch.linalg.vector_norm(table) for table in (all_users, all_items)]
+        users, user_rows = batch.users.unique(return_inverse=True)
+        items, item_rows, counts = batch.positives.unique(return_inverse=True, return_counts=True)
+        user_views, item_views = all_users[users], all_items[items]
+        user_targets, item_targets = self._target(user_views), self._target(item_views)
+
+        to_items = self._predicted(user_views)[user_rows] * item_targets[item_rows]
+        to_users = self._predicted(item_views)[item_rows] * user_targets[user_rows]
+        loss: Tensor = 2 - (to_items + to_users).sum(dim=1).mean()
+        shares = counts / counts.sum()
+        for project, features in zip(self.projections, self.features, strict=True):
+            views = project(features[items])
+            targets = item_targets + self._target(views)
+            cosines = (self._predicted(views) * targets).sum(dim=1)
+            loss = loss + self.config.contrast * (2 - shares @ cosines)
+        return loss + self.config.reg * sum(norms) / self.n_items
+
+    @override
+    def user_tables(self) -> list[UserTable]:
+        return [UserTable("user_embedding", self.user_embedding, "id", items=self.item_embedding)]
