@@ -3,24 +3,36 @@
 from class_resolver import ClassResolver
 
 from sgurinit.models.base import Batch, Recommender, RecommenderConfig, UserTable
+from sgurinit.models.bm3 import BM3
+from sgurinit.models.bprmf import BPRMF
 from sgurinit.models.dragon import DRAGON
 from sgurinit.models.dualgnn import DualGNN
 from sgurinit.models.freedom import FREEDOM
+from sgurinit.models.lattice import LATTICE
+from sgurinit.models.lgmrec import LGMRec
 from sgurinit.models.lightgcn import LightGCN
 from sgurinit.models.mentor import MENTOR
 from sgurinit.models.mgcn import MGCN
+from sgurinit.models.mmgcn import MMGCN
+from sgurinit.models.smore import SMORE
 from sgurinit.models.vbpr import VBPR
 
 models: ClassResolver[Recommender] = ClassResolver.from_subclasses(Recommender, suffix="")  # type: ignore[type-abstract]
 
 __all__ = [
+    "BM3",
+    "BPRMF",
     "DRAGON",
     "FREEDOM",
+    "LATTICE",
     "MENTOR",
     "MGCN",
+    "MMGCN",
+    "SMORE",
     "VBPR",
     "Batch",
     "DualGNN",
+    "LGMRec",
     "LightGCN",
     "Recommender",
     "RecommenderConfig",

@@ -103,7 +103,7 @@ class BM3(Recommender):
     @override
     def loss(self, batch: Batch) -> Tensor:
         all_users, all_items = self._online()
-        norms = [torch.linalg.vector_norm(table) for table in (all_users, all_items)]
+        penalty: Tensor = (all_users.norm() + all_items.norm()) / self.n_items
         users, user_rows = batch.users.unique(return_inverse=True)
         items, item_rows, counts = batch.positives.unique(return_inverse=True, return_counts=True)
         user_views, item_views = all_users[users], all_items[items]
@@ -111,14 +111,14 @@ class BM3(Recommender):
 
         to_items = self._predicted(user_views)[user_rows] * item_targets[item_rows]
         to_users = self._predicted(item_views)[item_rows] * user_targets[user_rows]
-        loss: Tensor = 2 - (to_items + to_users).sum(dim=1).mean()
+        loss = 2 - (to_items + to_users).sum(dim=1).mean()
         shares = counts / counts.sum()
         for project, features in zip(self.projections, self.features, strict=True):
             views = project(features[items])
             targets = item_targets + self._target(views)
             cosines = (self._predicted(views) * targets).sum(dim=1)
             loss = loss + self.config.contrast * (2 - shares @ cosines)
-        return loss + self.config.reg * sum(norms) / self.n_items
+        return loss + self.config.reg * penalty
 
     @override
     def user_tables(self) -> list[UserTable]:
