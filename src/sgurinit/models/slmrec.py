@@ -1,0 +1,211 @@
+"""SLMRec: self-supervised learning across behaviour and modalities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+from typing_extensions import override
+
+from sgurinit.models.base import (
+    Batch,
+    Recommender,
+    RecommenderConfig,
+    SearchSpace,
+    UserTable,
+    embedding,
+)
+from sgurinit.models.features import Features
+from sgurinit.models.graphs import SparseGraph, normalised
+
+if TYPE_CHECKING:
+    from sgurinit.data import Dataset
+
+NARROW = 8  # times the vectors' width: features up to it are propagated once, in the constructor
+
+
+class SLMRecConfig(RecommenderConfig):
+    """Settings of `SLMRec`; defaults are the authors' code's."""
+
+    search_space: ClassVar[SearchSpace] = {
+        "learning_rate": (1e-4, 1e-3, 1e-2, 1e-1),
+        "contrast": (0.01, 0.05, 0.1, 0.5, 1.0),
+        "contrast_temperature": (0.1, 0.2, 0.5, 1.0),
+    }
+
+    learning_rate: float = Field(default=1e-2, gt=0, description="Adam's step size.")
+    n_layers: int = Field(default=3, ge=1, le=8, description="Layers on the user-item graph.")
+    temperature: float = Field(default=0.2, gt=0, description="Of the main task.")
+    contrast: float = Field(default=0.1, ge=0, description="Weight of the self-supervised task.")
+    contrast_temperature: float = Field(
+        default=0.2, gt=0, description="Of the self-supervised task."
+    )
+    reg: float = Field(default=1e-4, ge=0, description="Weight of the L2 penalty on all weights.")
+
+
+class SLMRec(Recommender):
+    """Self-supervised learning-guided multimedia recommendation, with the task FAC.
+
+    Every view of the nodes, behaviour (free vectors) and one per modality (unit-length features,
+    projected linearly), is LightGCN's layer mean over the interactions; the users' free vectors are
+    the same in all of them. Joined, the views pass one linear layer for users and one for items.
+    The main loss is the InfoNCE of the batch's pairs by cosine, with the batch's other items as
+    negatives; the sampled ones go unread. Of the paper's three self-supervised tasks, feature
+    dropout (FD), feature masking (FM), and feature fine and coarse spaces (FAC), this is FAC, which
+    the authors' code has as its default: items' behaviour and first modality are mapped into one
+    space and contrasted there, by dot product; what behaviour became is mapped on into the next
+    space, to meet the next modality, and so on through any number of them, in the data set's
+    order. The last space of several has half the width, as in that code, which has image, audio and
+    text, or, for Kwai, the image alone.
+
+    The L2 penalty is half the squared norm of all weights: the gradient is that of the weight decay
+    which the authors' code gives Adam. That code passes scores through a sigmoid, which ranks
+    alike but where float32 saturates; here they are dot products.
+
+    All the way to the fused vectors everything is linear, so the views need one propagation of the
+    free vectors; features of moderate width are propagated once for all, ``(P F) W = P (F W)``, and
+    a training step maps the batch's rows of the result.
+    """
+
+    citation = (
+        "Tao et al., Self-Supervised Learning for Multimedia Recommendation, IEEE Transactions on "
+        "Multimedia 25, 2023, https://doi.org/10.1109/TMM.2022.3187556"
+    )
+
+    config: SLMRecConfig
+
+    def __init__(self, dataset: Dataset, config: SLMRecConfig | None = None) -> None:
+        super().__init__(dataset, config)
+        width = self.config.width
+        self.user_embedding = embedding(self.n_users, width)
+        self.item_embedding = embedding(self.n_items, width)
+        self.features = Features(dataset)
+        for table in self.features:
+            table.copy_(functional.normalize(table, dim=1))
+        self.projections = nn.ModuleList(nn.Linear(f.shape[1], width) for f in self.features)
+        n_modalities = len(self.features)
+        self.user_fuser = nn.Linear(width * (1 + n_modalities), width)
+        self.item_fuser = nn.Linear(width * (1 + n_modalities), width)
+        spaces = [width] * n_modalities
+        if n_modalities > 1:
+            spaces[-1] = max(1, width // 2)
+        self.behaviour_maps = nn.ModuleList(nn.Linear(width, space) for space in spaces)
+        self.modality_maps = nn.ModuleList(nn.Linear(width, space) for space in spaces)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+        matrix = normalised(dataset.train_matrix())
+        self.to_users, self.to_items = SparseGraph(matrix), SparseGraph(matrix.T)
+        for position, table in enumerate(self.features):
+            if table.shape[1] <= NARROW * width:
+                constant = functional.pad(table, (0, 1), value=1.0)  # the bias's column
+                items, users = self._spread_items(constant)
+                self.register_buffer(f"_users_{position}", users, False)
+                self.register_buffer(f"_items_{position}", items, False)
+
+    def _spread_users(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Layer means of users and items where only `users` start with vectors."""
+        return _spread(users, self.to_items, self.to_users, self.config.n_layers)
+
+    def _spread_items(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Layer means of items and users where only `items` start with vectors."""
+        return _spread(items, self.to_users, self.to_items, self.config.n_layers)
+
+    def _content(self, position: int, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Share of a modality's features in the vectors of some users and items."""
+        project = self.projections[position]
+        table = self.features[position]
+        if table.shape[1] <= NARROW * self.config.width:
+            weight, bias = project.parameters()
+            weights = torch.cat([weight, bias[:, None]], dim=1).T
+            constants = self.get_buffer(f"_users_{position}"), self.get_buffer(f"_items_{position}")
+            return constants[0][users] @ weights, constants[1][items] @ weights
+        of_items, of_users = self._spread_items(project(table))
+        return of_users[users], of_items[items]
+
+    def _views(self, users: Tensor, items: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Views of some users and items, each ``(rows, width)``: behaviour, then modalities."""
+        to_users, to_items = self._spread_users(self.user_embedding)
+        to_users, to_items = to_users[users], to_items[items]
+        of_items, of_users = self._spread_items(self.item_embedding)
+        parts = [(of_users[users], of_items[items])]
+        parts += [self._content(position, users, items) for position in range(len(self.features))]
+        return [to_users + part for part, _ in parts], [to_items + part for _, part in parts]
+
+    @override
+    def embed(self) -> tuple[Tensor, Tensor]:
+        device = self.user_embedding.device
+        users, items = self._views(
+            torch.arange(self.n_users, device=device), torch.arange(self.n_items, device=device)
+        )
+        return self.user_fuser(torch.cat(users, dim=1)), self.item_fuser(torch.cat(items, dim=1))
+
+    def _fine_and_coarse(self, views: list[Tensor], rows: Tensor) -> Tensor:
+        """The task FAC on views of distinct items, of which the batch holds `rows`."""
+        behaviour, *content = views
+        loss = behaviour.new_zeros(())
+        for map_on, map_modality, view in zip(
+            self.behaviour_maps, self.modality_maps, content, strict=True
+        ):
+            behaviour = map_on(behaviour)
+            scaled = map_modality(view) / self.config.contrast_temperature
+            loss = loss + contrast(behaviour, scaled, rows, rows)
+        return loss
+
+    @override
+    def loss(self, batch: Batch) -> Tensor:
+        users, user_rows = batch.users.unique(return_inverse=True)
+        items, item_rows = batch.positives.unique(return_inverse=True)
+        user_views, item_views = self._views(users, items)
+        final_users = functional.normalize(self.user_fuser(torch.cat(user_views, dim=1)), dim=1)
+        final_items = functional.normalize(self.item_fuser(torch.cat(item_views, dim=1)), dim=1)
+        main = contrast(final_users / self.config.temperature, final_items, user_rows, item_rows)
+        task = self._fine_and_coarse(item_views, item_rows)
+        penalty = sum(weights.square().sum() for weights in self.parameters()) / 2
+        return main + self.config.contrast * task + self.config.reg * penalty
+
+    @override
+    def user_tables(self) -> list[UserTable]:
+        return [UserTable("user_embedding", self.user_embedding, "id", items=self.item_embedding)]
+
+
+def contrast(view: Tensor, other: Tensor, view_rows: Tensor, other_rows: Tensor) -> Tensor:
+    """InfoNCE of a batch's pairs by dot product, each against the batch's other partners.
+
+    Every distinct row is given once, which has the value and the gradient of repeating it.
+
+    Parameters
+    ----------
+    view, other
+        Vectors ``(n, d)`` and ``(m, d)``; every row is in the batch.
+    view_rows, other_rows
+        The pairs: rows of `view` and of `other`, each ``(batch,)``.
+    """
+    positive = (view[view_rows] * other[other_rows]).sum()
+    products = view @ other.T
+    top = products.detach().amax(dim=1, keepdim=True)
+    total = (products - top).exp() @ other_rows.bincount().to(view.dtype)
+    normaliser = total.log() + top.squeeze(1)
+    return (normaliser @ view_rows.bincount().to(view.dtype) - positive) / len(view_rows)
+
+
+def _spread(
+    x: Tensor, to_other: SparseGraph, to_own: SparseGraph, n_layers: int
+) -> tuple[Tensor, Tensor]:
+    """LightGCN's layer means of one side's nodes and the other's, where the other starts at zero.
+
+    A layer of a bipartite graph moves everything to the other side, so each is half a product.
+    """
+    own, other = x, to_other(x)
+    x = other
+    for layer in range(1, n_layers):
+        if layer % 2:
+            x = to_own(x)
+            own = own + x
+        else:
+            x = to_other(x)
+            other = other + x
+    return own / (n_layers + 1), other / (n_layers + 1)
