@@ -23,6 +23,7 @@ from sgurinit.models.base import (
 )
 from sgurinit.models.features import Features
 from sgurinit.models.graphs import Sparse, SparseGraph
+from sgurinit.models.joint import joint_tables
 from sgurinit.models.losses import bpr, l2
 
 if TYPE_CHECKING:
@@ -83,13 +84,9 @@ class MMGCN(Recommender):
 
     def __init__(self, dataset: Dataset, config: MMGCNConfig | None = None) -> None:
         super().__init__(dataset, config)
-        width = self.config.width
-        # Drawn as one table: the scale of the authors' start depends on the number of rows.
-        users, items = _normal(self.n_users + self.n_items, width).split(
-            [self.n_users, self.n_items]
+        self.user_embedding, self.item_embedding = joint_tables(
+            self.n_users, self.n_items, self.config.width
         )
-        self.user_embedding = nn.Parameter(users.clone())
-        self.item_embedding = nn.Parameter(items.clone())
         interactions = dataset.train_matrix()
         self.to_users = SparseGraph(_row_mean(interactions))
         self.to_items = SparseGraph(_row_mean(interactions.T))
@@ -188,7 +185,7 @@ class _Branch(nn.Module):
         super().__init__()
         n_users, raw_width = to_users.shape[0], features.shape[1]
         entry = latent_width or raw_width
-        self.preferences = nn.Parameter(_normal(n_users, entry))
+        self.preferences = nn.Parameter(nn.init.xavier_normal_(torch.empty(n_users, entry)))
         self.projection = None if latent_width is None else nn.Linear(raw_width, latent_width)
         self.layers = nn.ModuleList(
             _Layer(config.width if depth else entry, config.width)
@@ -236,13 +233,12 @@ class _Layer(nn.Module):
     @override
     def forward(self, nodes: Tensor, neighbours: Tensor, free: Tensor) -> Tensor:
         # The map of a mean is the mean of the maps.
-        aggregated = functional.leaky_relu(self.aggregate(neighbours))
-        own = functional.leaky_relu(self.own(nodes)) + free
-        return functional.leaky_relu(self.combine(torch.cat([aggregated, own], dim=1)))
-
-
-def _normal(rows: int, width: int) -> Tensor:
-    return nn.init.xavier_normal_(torch.empty(rows, width))
+        aggregated = functional.leaky_relu(self.aggregate(neighbours), inplace=True)
+        own = functional.leaky_relu(self.own(nodes), inplace=True) + free
+        # The map of two joined vectors is the sum of their maps, without a copy of both.
+        first, second = self.combine.weight.T.split([aggregated.shape[1], own.shape[1]])
+        combined = torch.addmm(torch.addmm(self.combine.bias, own, second), aggregated, first)
+        return functional.leaky_relu(combined, inplace=True)
 
 
 def _row_mean(matrix: Sparse) -> Sparse:
