@@ -71,7 +71,8 @@ class MENTOR(Recommender):
       gradients, so it changes nothing; it is left out.
     - The code gives each perturbed view branches of its own, which scores never use, so that its
       contrast reaches them through the users' weights alone. Here the model's own branches are
-      perturbed, and the contrast is among the batch's users and items instead of among all.
+      perturbed, and the contrast is among the batch's users and its positive items, as SimGCL's
+      is, instead of among all.
     - The code's scores come from the last training step, here from the present weights.
 
     The names of the parts are the paper's as its abstract and the code give them. The code
@@ -120,31 +121,31 @@ class MENTOR(Recommender):
         total = x
         for _ in range(self.config.n_layers):
             x = self.graph(x)
-            noise = functional.normalize(torch.rand_like(x))
-            x = x + self.config.noise * x.sign() * noise
+            with torch.no_grad():  # neither the noise nor a sign has a gradient
+                noise = functional.normalize(torch.rand_like(x))
+                noise.mul_(x.sign()).mul_(self.config.noise)
+            x = x + noise
             total = total + x
         return total
 
     def _alignment(self, nodes: list[Tensor], users: Tensor, items: Tensor) -> Tensor:
         """Distances of means and variances, for each two tables, from `_join`'s in- and output."""
         guide = self._propagate(self.guide(self.item_embedding))
+        by_modality = items.split(self.config.width, dim=1)
         tables = [
             (users, items),
             (guide[: self.n_users], self._relate(guide[self.n_users :])),
+            *((x[: self.n_users], i) for x, i in zip(nodes, by_modality, strict=True)),
         ]
-        by_modality = items.split(self.config.width, dim=1)
-        tables += [(x[: self.n_users], i) for x, i in zip(nodes, by_modality, strict=True)]
-        moments = [
-            torch.stack(torch.var_mean(torch.cat([u.flatten(), i.flatten()]))) for u, i in tables
-        ]
+        moments = [_moments(torch.cat(table)) for table in tables]
         return torch.stack([(a - b).abs().sum() for a, b in combinations(moments, 2)]).sum()
 
     def _contrast(self, starts: list[Tensor], batch: Batch) -> Tensor:
         """Two perturbed views of the batch's users and items, each against its own kind."""
-        nodes = batch.users.unique(), torch.cat([batch.positives, batch.negatives]).unique()
         first, second = (self._join([self._perturbed(x) for x in starts]) for _ in range(2))
         total = self.modality_weights.new_zeros(())
-        for one, other, rows in zip(first, second, nodes, strict=True):
+        for one, other, nodes in zip(first, second, (batch.users, batch.positives), strict=True):
+            rows = nodes.unique()
             once = torch.ones_like(rows)
             total = total + info_nce(one[rows], other[rows], self.config.temperature, once)
         return total
@@ -171,3 +172,11 @@ class MENTOR(Recommender):
         # The guide's items are free vectors before their map, so no item table shares its space.
         guide = UserTable("guide.preference", self.guide.preference, "id")
         return [*self.branches.user_tables("branches"), guide]
+
+
+def _moments(table: Tensor) -> Tensor:
+    """Mean and variance over all entries, ``(2,)``."""
+    entries = table.flatten()
+    # Entries average near 0, so nothing is lost, and a product is far faster than `torch.var`.
+    mean = entries.mean()
+    return torch.stack([mean, entries.dot(entries) / len(entries) - mean.square()])
