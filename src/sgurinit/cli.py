@@ -19,10 +19,10 @@ from typer.core import TyperGroup
 from typing_extensions import override
 
 from sgurinit.errors import InputError
-from sgurinit.runtime import available_cores
+from sgurinit.runtime import available_cores, keep_freed_memory
 
 # What comes with the extra; a missing package of any other name is a broken installation.
-_EXTRA = {"torch", "lightning", "plotly", "filelock", "class_resolver"}
+_EXTRA = {"torch", "lightning", "plotly", "filelock", "class_resolver", "platformdirs"}
 _BAD_INPUT, _INTERRUPTED = 2, 130
 
 # What the parser raises for unknown or malformed options; typer gives its subclasses a name only.
@@ -310,6 +310,7 @@ def _names(text: str) -> list[str]:
 
 def main() -> None:
     """Run the command line."""
+    keep_freed_memory()
     app()
 
 

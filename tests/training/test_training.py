@@ -24,7 +24,7 @@ def dataset():
 
 
 def numbers(history):
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
+    return [{k: v for k, v in row.items() if "seconds" not in k} for row in history]
 
 
 def scores(trained):

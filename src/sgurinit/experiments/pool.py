@@ -19,7 +19,7 @@ from sgurinit.data import Dataset
 from sgurinit.errors import InputError
 from sgurinit.experiments.run import Listener, RunEvent, execute, is_finished
 from sgurinit.experiments.settings import RunSettings
-from sgurinit.runtime import available_cores, children_ignore_interrupts
+from sgurinit.runtime import available_cores, children_ignore_interrupts, keep_freed_memory
 
 
 def execute_all(
@@ -117,6 +117,7 @@ def _serve(
 ) -> None:
     """Do one run after the other as they come over `link`, None being the end."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_freed_memory()
     torch.set_num_threads(threads)
     with threadpool_limits(threads):
         try:

@@ -81,12 +81,13 @@ class SparseGraph(nn.Module):
     def _direction(self, direction: str) -> _Csr:
         return _Csr(*(self.get_buffer(f"_{direction}_{name}") for name in _Csr._fields))
 
+    def directions(self) -> tuple[_Csr, _Csr]:
+        """The matrix and its transpose."""
+        return self._direction("forward"), self._direction("backward")
+
     def forward(self, x: Tensor) -> Tensor:
         """Product with the dense table `x` ``(m, d)``: ``(n, d)``."""
-        return cast(
-            Tensor,
-            _Propagate.apply(x, self._direction("forward"), self._direction("backward")),  # type: ignore[no-untyped-call]
-        )
+        return cast(Tensor, _Propagate.apply(x, *self.directions()))  # type: ignore[no-untyped-call]
 
     def to_scipy(self) -> Sparse:
         """The matrix as ``scipy.sparse.csr_array``."""
@@ -223,13 +224,31 @@ def bipartite(interactions: Sparse) -> SparseGraph:
     return SparseGraph(sp.block_array([[None, block], [block.T, None]]), symmetric=True)
 
 
+class _PropagateMean(torch.autograd.Function):
+    """``(x + A x + ... + A^n x) / (n + 1)`` and its gradient, the same sum over ``A.T``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, matrix: _Csr, transposed: _Csr, n_layers: int) -> Tensor:
+        ctx.save_for_backward(*transposed)
+        ctx.n_layers = n_layers
+        return _layer_mean(matrix, x, n_layers)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return _layer_mean(_Csr(*ctx.saved_tensors), grad, ctx.n_layers), None, None, None
+
+
+def _layer_mean(matrix: _Csr, x: Tensor, n_layers: int) -> Tensor:
+    total = x.clone()
+    for _ in range(n_layers):
+        x = _product(matrix, x)
+        total += x
+    return total.div_(n_layers + 1)
+
+
 def propagate_mean(graph: SparseGraph, x: Tensor, n_layers: int) -> Tensor:
     """Mean of `x` and its `n_layers` propagations over `graph` (LightGCN, eq. 4)."""
-    total = x
-    for _ in range(n_layers):
-        x = graph(x)
-        total = total + x
-    return total / (n_layers + 1)
+    return cast(Tensor, _PropagateMean.apply(x, *graph.directions(), n_layers))  # type: ignore[no-untyped-call]
 
 
 @cached_graph(version=1)

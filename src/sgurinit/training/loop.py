@@ -52,6 +52,7 @@ class RecommenderModule(lightning.LightningModule):
         self._blocks: list[dict[str, np.ndarray[Any, Any]]] = []
         self._score: Callable[[Tensor], Tensor] | None = None
         self._started = 0.0
+        self._trained = 0.0
 
     @override
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -87,6 +88,7 @@ class RecommenderModule(lightning.LightningModule):
 
     @override
     def on_validation_epoch_start(self) -> None:
+        self._trained = time.perf_counter()
         self._blocks = []
         self._score = self.model.scorer()
 
@@ -103,6 +105,7 @@ class RecommenderModule(lightning.LightningModule):
         }
         for metric in self._blocks[0]:
             row[metric] = float(np.concatenate([block[metric] for block in self._blocks]).mean())
+        row["train_seconds"] = self._trained - self._started
         row["seconds"] = time.perf_counter() - self._started
         self._score = None
         self.history.append(row)
@@ -110,7 +113,7 @@ class RecommenderModule(lightning.LightningModule):
             {
                 name: torch.tensor(value, dtype=torch.float64)
                 for name, value in row.items()
-                if name not in {"epoch", "seconds"}
+                if name not in {"epoch", "train_seconds", "seconds"}
             }
         )
 

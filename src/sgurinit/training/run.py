@@ -51,7 +51,7 @@ class Trained:
         The model with the weights of its best epoch.
     history
         A row per epoch: ``epoch`` (from 0), ``train_loss``, each validation metric as
-        ``recall@20``, and ``seconds`` for training and validation together.
+        ``recall@20``, ``train_seconds`` for training and ``seconds`` with validation.
     best_epoch
         Epoch with the best validation score.
     handover

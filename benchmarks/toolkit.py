@@ -1,0 +1,166 @@
+"""Runs a model of the public toolkit MMRec, unmodified, on one of our data sets.
+
+    python benchmarks/toolkit.py CHECKOUT MODEL DATA [--epochs N] [--seed N] [--set KEY=VALUE ...]
+
+CHECKOUT is a clone of https://github.com/enoche/MMRec beside the project. Its imports of matplotlib
+and torch_geometric must be installed; what it imports without use (torchvision, torch_scatter,
+lmdb) need not. NumPy and SciPy names that are gone are brought back and hard-coded moves to a GPU
+undone, all from outside.
+
+Prints one line of JSON: seconds per epoch, validation and test metrics of the epoch with the best
+validation Recall@20, peak memory. The toolkit has two slots for modalities: the data set's last
+modality goes into the image slot and its first into the text slot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import resource
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+import torch
+import yaml
+
+from sgurinit import load
+from sgurinit.data import Dataset
+from sgurinit.models.user_graph import co_interactions
+
+USER_GRAPH = "user_graph.npy"
+UNUSED = (
+    "lmdb",
+    "torch_scatter",
+    "torchvision",
+    "torchvision.transforms",
+    "torchvision.transforms.functional",
+)
+USERS_KEPT = 200  # per user, as the toolkit's own script keeps
+
+
+def write_data(dataset: Dataset, folder: Path) -> dict[str, Any]:
+    """Write `dataset` in the toolkit's layout and return the settings that name it."""
+    place = folder / dataset.name
+    place.mkdir()
+    parts = [
+        pl.DataFrame({"userID": part.users, "itemID": part.items}).with_columns(x_label=label)
+        for label, part in enumerate((dataset.train, dataset.valid, dataset.test))
+    ]
+    pl.concat(parts).sort("userID", "x_label").write_csv(place / "all.inter", separator="\t")
+    tables = [features.values for features in dataset.features.values()]
+    if len(tables) > 2:
+        sys.exit(f"{dataset.name} has {len(tables)} modalities, the toolkit takes two")
+    np.save(place / "image.npy", tables[-1])
+    np.save(place / "text.npy", tables[0])
+    neighbours = co_interactions(dataset.train_matrix(), USERS_KEPT)
+    graph = {}
+    for user in range(dataset.n_users):
+        of_user = slice(*neighbours.indptr[user : user + 2])
+        order = np.argsort(-neighbours.data[of_user], kind="stable")
+        graph[user] = [
+            neighbours.indices[of_user][order].tolist(),
+            neighbours.data[of_user][order].tolist(),
+        ]
+    np.save(place / USER_GRAPH, np.array(graph, dtype=object), allow_pickle=True)
+    return {
+        "data_path": f"{folder}/",
+        "inter_file_name": "all.inter",
+        "USER_ID_FIELD": "userID",
+        "ITEM_ID_FIELD": "itemID",
+        "TIME_FIELD": "timestamp",
+        "vision_feature_file": "image.npy",
+        "text_feature_file": "text.npy",
+        "user_graph_dict_file": USER_GRAPH,
+        "filter_out_cod_start_users": True,
+    }
+
+
+def make_it_run() -> None:
+    """Bring back what current NumPy and SciPy dropped, and stay on the CPU."""
+    np.float = float  # noqa: NPY001 - the name that is gone
+    sp.dok_matrix._update = lambda self, entries: self._dict.update(entries)
+    torch.Tensor.cuda = torch.nn.Module.cuda = lambda self, *_, **__: self
+    for name in UNUSED:
+        sys.modules[name] = MagicMock()
+
+
+def fields(model: str, checkout: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Settings of one run: the first of each list that the toolkit would search, or the given."""
+    path = checkout / "src" / "configs" / "model" / f"{model}.yaml"
+    settings = yaml.safe_load(re.sub(r"(\d)e-", r"\1.0e-", path.read_text()))
+    searched = settings.get("hyper_parameters", [])
+    chosen = {name: settings[name][0] for name in searched if isinstance(settings.get(name), list)}
+    chosen |= given
+    return {name: [value] if name in searched else value for name, value in chosen.items()}
+
+
+def figures(log: str) -> dict[str, Any]:
+    """Read what the toolkit logged."""
+    training = [float(s) for s in re.findall(r"training \[time: ([\d.]+)s", log)]
+    evaluation = [float(s) for s in re.findall(r"evaluating \[time: ([\d.]+)s", log)]
+    best = re.search(r"best eval result in epoch (\d+)", log)
+    found: dict[str, Any] = {
+        "train_seconds": training,
+        "valid_seconds": evaluation,
+        "best_epoch": int(best[1]) if best else None,
+    }
+    for split in ("valid", "test"):
+        line = re.findall(rf"best {split}: (.*)", log)[-1]
+        metrics = dict(re.findall(r"(\w+@\d+): ([\d.]+)", line))
+        found[split] = {
+            f"{name}@{k}": float(metrics[f"{name}@{k}"])
+            for name in ("recall", "ndcg")
+            for k in (10, 20)
+        }
+    return found
+
+
+def main() -> None:
+    """Run one model and print its figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("model")
+    parser.add_argument("data")
+    parser.add_argument("--epochs", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=999)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    dataset = load(args.data)
+    given = {k: yaml.safe_load(v) for k, v in (pair.split("=", 1) for pair in args.set)}
+    checkout = args.checkout.resolve()
+    with tempfile.TemporaryDirectory() as temporary:
+        config = write_data(dataset, Path(temporary))
+        config |= {"use_gpu": False, "gpu_id": 0, "epochs": args.epochs, "seed": [args.seed]}
+        config |= fields(args.model, checkout, given)
+        make_it_run()
+        log = Path(temporary) / "log.txt"
+        os.chdir(checkout / "src")
+        sys.path.insert(0, str(checkout / "src"))
+        output, errors = os.dup(1), os.dup(2)
+        with log.open("w") as file:  # its log is the only place where it says how long things took
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            try:
+                from utils.quick_start import quick_start  # noqa: PLC0415
+
+                quick_start(args.model, dataset.name, config, save_model=False)
+            except Exception:
+                os.write(errors, log.read_bytes())
+                raise
+        found = figures(log.read_text())
+    found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    os.write(output, (json.dumps({"model": args.model, **found}) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

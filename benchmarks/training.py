@@ -1,0 +1,175 @@
+"""Seconds per epoch and peak memory of every model, beside the public toolkit's in the same run.
+
+    python benchmarks/training.py DATA [--toolkit CHECKOUT] [--models A,B] [--threads 1,2]
+
+Every measurement is a process of its own, one at a time, ours and the toolkit's in turn. An epoch
+is training and one full-ranking validation; figures are medians over epochs, the first left out.
+`loop` is the share of our epoch that is neither the model's steps nor the evaluation: what
+Lightning and the checkpoints take, measured against a bare loop over the same batches. See
+`toolkit.py` for what the toolkit needs; without `--toolkit` only our models are measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from statistics import geometric_mean, median
+from typing import Any
+
+import polars as pl
+import torch
+
+from sgurinit import load
+from sgurinit.data import Dataset
+from sgurinit.evaluation import FullRanking
+from sgurinit.models import models
+from sgurinit.runtime import keep_freed_memory
+from sgurinit.training import TrainSettings, train
+from sgurinit.training.run import build_model
+from sgurinit.training.sampler import TripleSampler
+
+# The toolkit's models, each with the settings under which it is the same model as ours by default.
+TOOLKIT: dict[str, tuple[str, dict[str, str]]] = {
+    "bprmf": ("BPR", {"reg_weight": "1.0e-4"}),
+    "lightgcn": ("LightGCN", {"n_layers": "2", "reg_weight": "1.0e-4"}),
+    "vbpr": ("VBPR", {"reg_weight": "1.0e-4"}),
+    "freedom": ("FREEDOM", {"dropout": "0.8", "reg_weight": "1.0e-4"}),
+    "mgcn": ("MGCN", {"cl_loss": "0.01"}),
+}
+
+
+def measure_ours(data: str, model: str, threads: int, epochs: int) -> dict[str, Any]:
+    """Train in this process as a worker of a comparison does; then once more without Lightning."""
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    dataset = load(data)
+    ends: list[float] = []
+    settings = TrainSettings(max_epochs=epochs, patience=epochs)
+    with tempfile.TemporaryDirectory() as folder:
+        history = train(
+            dataset,
+            model,
+            "random",
+            settings=settings,
+            folder=folder,
+            on_epoch=lambda _: ends.append(time.perf_counter()),
+        ).history
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    whole = median(later - earlier for earlier, later in pairwise(ends))
+    bare = median(bare_epochs(dataset, model, settings)[1:])
+    return {
+        "train_seconds": median(row["train_seconds"] for row in history[1:]),
+        "valid_seconds": median(row["seconds"] - row["train_seconds"] for row in history[1:]),
+        "peak_mb": peak,
+        "loop": 1 - bare / whole,
+    }
+
+
+def bare_epochs(dataset: Dataset, model: str, settings: TrainSettings) -> list[float]:
+    """Seconds of each epoch of the same work in the plainest loop."""
+    kind = models.lookup(model)
+    built = build_model(kind, dataset, kind.Config(), seed=0)
+    optimizer = torch.optim.Adam(built.parameters(), lr=built.config.learning_rate, fused=True)
+    sampler = TripleSampler(dataset, settings.batch_size, 0)
+    ranking = FullRanking(dataset, "valid")
+    seconds = []
+    for epoch in range(settings.max_epochs):
+        began = time.perf_counter()
+        built.start_epoch(epoch)
+        for batch in sampler.epoch(epoch):
+            optimizer.zero_grad()
+            built.loss(batch).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        ranking.evaluate(built.scorer())
+        seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+def measure_toolkit(
+    checkout: str, data: str, model: str, threads: int, epochs: int
+) -> dict[str, Any]:
+    """The same epochs of the toolkit's model in a process of its own."""
+    name, settings = TOOLKIT[model]
+    command = [str(Path(__file__).with_name("toolkit.py")), checkout, name, data]
+    command += ["--epochs", str(epochs), "--threads", str(threads)]
+    for key, value in settings.items():
+        command += ["--set", f"{key}={value}"]
+    found = in_process(command, threads)
+    return {
+        "toolkit_train_seconds": median(found["train_seconds"][1:]),
+        "toolkit_valid_seconds": median(found["valid_seconds"][1:]),
+        "toolkit_peak_mb": found["peak_mb"],
+    }
+
+
+def in_process(command: list[str], threads: int) -> dict[str, Any]:
+    """Run a Python file that ends with a line of JSON."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(  # noqa: S603 - our own files
+        [sys.executable, *command], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return figures
+
+
+def line(row: dict[str, Any]) -> str:
+    """One row of the printed table."""
+    text = (
+        f"{row['model']:9} {row['threads']}"
+        f"  {row['train_seconds']:6.2f} +{row['valid_seconds']:5.2f} s"
+        f"  {row['peak_mb']:5.0f} MB  loop {row['loop']:6.1%}"
+    )
+    if "speedup" in row:
+        text += (
+            f"   toolkit {row['toolkit_train_seconds']:6.2f} +{row['toolkit_valid_seconds']:5.2f} s"
+            f"  {row['toolkit_peak_mb']:5.0f} MB   {row['speedup']:5.1f}x"
+        )
+    return text
+
+
+def main() -> None:
+    """Measure every model and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data")
+    parser.add_argument("--toolkit", metavar="CHECKOUT")
+    parser.add_argument("--models", default=",".join(sorted(models.options)))
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--out", type=Path, help="CSV file for the figures")
+    parser.add_argument("--only", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.only:
+        print(json.dumps(measure_ours(args.data, args.only, int(args.threads), args.epochs)))
+        return
+    rows: list[dict[str, Any]] = []
+    for threads in map(int, args.threads.split(",")):
+        for model in args.models.split(","):
+            command = [__file__, args.data, "--only", model, "--threads", str(threads)]
+            row = {"model": model, "threads": threads}
+            row |= in_process([*command, "--epochs", str(args.epochs)], threads)
+            if args.toolkit and model in TOOLKIT:
+                row |= measure_toolkit(args.toolkit, args.data, model, threads, args.epochs)
+                ours = row["train_seconds"] + row["valid_seconds"]
+                theirs = row["toolkit_train_seconds"] + row["toolkit_valid_seconds"]
+                row["speedup"] = theirs / ours
+            rows.append(row)
+            print(line(row), flush=True)
+            if args.out:
+                pl.DataFrame(rows, infer_schema_length=None).write_csv(args.out)
+        ratios = [row["speedup"] for row in rows if row["threads"] == threads and "speedup" in row]
+        if ratios:
+            print(f"{threads} thread(s): {geometric_mean(ratios):.1f}x in geometric mean\n")
+
+
+if __name__ == "__main__":
+    main()
