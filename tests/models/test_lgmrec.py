@@ -9,7 +9,7 @@ import pytest
 import torch
 from reference import array, built, dense_adjacency, layer_mean, log_sigmoid_loss
 
-from sgurinit.models import LGMRec
+from sgurinit.models import LGMRec, lgmrec
 from sgurinit.testing import RecommenderTests, small_dataset
 
 THREE = {"image": 6, "keys": 3, "text.v2": 4}
@@ -76,8 +76,11 @@ def expected_loss(model, dataset, batch, final, hyper):
 
 
 @pytest.mark.parametrize("modalities", [None, {"text": 5}, THREE], ids=["two", "one", "three"])
-@pytest.mark.parametrize(("n_hyperedges", "n_hyper_layers"), [(3, 1), (5, 3)])
-def test_lgmrec(batch, modalities, n_hyperedges, n_hyper_layers):
+@pytest.mark.parametrize(
+    ("n_hyperedges", "n_hyper_layers", "narrow"), [(3, 1, 8), (5, 3, 0)], ids=["narrow", "wide"]
+)
+def test_lgmrec(monkeypatch, batch, modalities, n_hyperedges, n_hyper_layers, narrow):
+    monkeypatch.setattr(lgmrec, "NARROW", narrow)
     dataset = small_dataset(modalities)
     model = built(
         LGMRec, dataset, n_layers=3, n_content_layers=2, n_hyper_layers=n_hyper_layers,

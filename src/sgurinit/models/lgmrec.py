@@ -28,6 +28,8 @@ from sgurinit.models.losses import bpr
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
+NARROW = 8  # widths of the model up to which features are propagated ahead of training
+
 
 class LGMRecConfig(RecommenderConfig):
     """Settings of `LGMRec`; defaults are the authors' for Amazon Baby."""
@@ -87,6 +89,10 @@ class LGMRec(Recommender):
     which the first modality's users had the second's dependencies and the second's had none of
     the softmax; as corrected by its authors since, and here, each has its own.
 
+    The modality graph embedding is linear, ``A F W``, so for narrow features the table ``A F`` is
+    made once and a training step projects the batch's rows of it. For wide ones, whose table would
+    take several times the features' room, it is ``A (F W)``.
+
     Any number of modalities: sums run over all; the contrast is the mean over pairs, the earlier
     against the later in the data set's order (the authors' one pair is image against text). One
     modality leaves nothing to contrast.
@@ -114,23 +120,42 @@ class LGMRec(Recommender):
         self.to_users = SparseGraph(interactions)
         degrees = np.maximum(interactions.sum(axis=1), 1).astype(np.float32)
         self.register_buffer("degrees", torch.from_numpy(degrees)[:, None], persistent=False)
+        for position, table in enumerate(self.features):
+            narrow = table.shape[1] <= NARROW * width
+            content = self._travel(table) if narrow else None
+            self.register_buffer(f"content_{position}", content, persistent=False)
 
     def _behaviour(self) -> Tensor:
         """Collaborative graph embedding of all nodes, users first."""
         nodes = torch.cat([self.user_embedding, self.item_embedding])
         return propagate_mean(self.graph, nodes, self.config.n_layers)
 
-    def _content(self) -> Tensor:
-        """Modality graph embedding of all nodes, ``(n_users + n_items, modalities * width)``."""
-        items = _joined(self.features, self.projections)
+    def _travel(self, items: Tensor) -> Tensor:
+        """From items to all nodes, users first, by the modality graph embedding's layers."""
         nodes = torch.cat([self.to_users(items) / self.get_buffer("degrees"), items])
         for _ in range(self.config.n_content_layers):
             nodes = self.graph(nodes)
         return nodes
 
+    def _content(self, rows: Tensor | slice) -> Tensor:
+        """Modality graph embedding of some nodes, unit vectors added up: ``(rows, width)``."""
+        total = torch.zeros(())
+        for position, (features, weights) in enumerate(
+            zip(self.features, self.projections, strict=True)
+        ):
+            table: Tensor | None = getattr(self, f"content_{position}")
+            projected = (
+                self._travel(features @ weights)[rows] if table is None else table[rows] @ weights
+            )
+            total = total + functional.normalize(projected, dim=1)
+        return total
+
     def _dependencies(self) -> Tensor:
         """Hyperedge dependencies of all nodes, ``(n_users + n_items, modalities, hyperedges)``."""
-        items = _joined(self.features, self.hyperedges)
+        items = torch.cat(
+            [table @ edges for table, edges in zip(self.features, self.hyperedges, strict=True)],
+            dim=1,
+        )
         logits = torch.cat([self.to_users(items), items]).unflatten(1, (len(self.features), -1))
         if self.training:
             logits = logits - torch.empty_like(logits).exponential_().log()
@@ -147,21 +172,17 @@ class LGMRec(Recommender):
                 messages = again @ messages
         return messages
 
-    def _join(
-        self, behaviour: Tensor, content: Tensor, dependencies: Tensor, messages: Tensor
-    ) -> Tensor:
-        """Final vectors of any rows: ``(rows, width)``."""
-        content = content.unflatten(1, (len(self.features), -1))
-        local = functional.normalize(content, dim=2).sum(dim=1)
+    def _global(self, dependencies: Tensor, messages: Tensor) -> Tensor:
+        """Global hypergraph embedding of any rows, weighted: ``(rows, width)``."""
         overall = dependencies.flatten(1) @ messages.flatten(0, 1)
-        return behaviour + local + self.config.global_weight * functional.normalize(overall, dim=1)
+        return self.config.global_weight * functional.normalize(overall, dim=1)
 
     @override
     def embed(self) -> tuple[Tensor, Tensor]:
         behaviour = self._behaviour()
         dependencies = self._dependencies()
         messages = self._messages(behaviour[self.n_users :], dependencies[self.n_users :])
-        nodes = self._join(behaviour, self._content(), dependencies, messages)
+        nodes = behaviour + self._content(slice(None)) + self._global(dependencies, messages)
         return nodes[: self.n_users], nodes[self.n_users :]
 
     @override
@@ -174,7 +195,9 @@ class LGMRec(Recommender):
         behaviour = self._behaviour()
         dependencies = self._dependencies()
         messages = self._messages(behaviour[self.n_users :], dependencies[self.n_users :])
-        final = self._join(behaviour[nodes], self._content()[nodes], dependencies[nodes], messages)
+        final = (
+            behaviour[nodes] + self._content(nodes) + self._global(dependencies[nodes], messages)
+        )
         final_users, final_items = final.split([len(users), len(items)])
         vectors = final_users[user_rows], final_items[positive_rows], final_items[negative_rows]
         norms = sum((table.norm() for table in vectors), start=final.new_zeros(()))
@@ -222,10 +245,3 @@ class LGMRec(Recommender):
     @override
     def user_tables(self) -> list[UserTable]:
         return [UserTable("user_embedding", self.user_embedding, "id", items=self.item_embedding)]
-
-
-def _joined(features: Features, weights: nn.ParameterList) -> Tensor:
-    """Every modality's features times its weights, side by side."""
-    return torch.cat(
-        [table @ weight for table, weight in zip(features, weights, strict=True)], dim=1
-    )
