@@ -8,12 +8,14 @@ from sgurinit.models.bprmf import BPRMF
 from sgurinit.models.dragon import DRAGON
 from sgurinit.models.dualgnn import DualGNN
 from sgurinit.models.freedom import FREEDOM
+from sgurinit.models.grcn import GRCN
 from sgurinit.models.lattice import LATTICE
 from sgurinit.models.lgmrec import LGMRec
 from sgurinit.models.lightgcn import LightGCN
 from sgurinit.models.mentor import MENTOR
 from sgurinit.models.mgcn import MGCN
 from sgurinit.models.mmgcn import MMGCN
+from sgurinit.models.slmrec import SLMRec
 from sgurinit.models.smore import SMORE
 from sgurinit.models.vbpr import VBPR
 
@@ -24,6 +26,7 @@ __all__ = [
     "BPRMF",
     "DRAGON",
     "FREEDOM",
+    "GRCN",
     "LATTICE",
     "MENTOR",
     "MGCN",
@@ -36,6 +39,7 @@ __all__ = [
     "LightGCN",
     "Recommender",
     "RecommenderConfig",
+    "SLMRec",
     "UserTable",
     "models",
 ]
