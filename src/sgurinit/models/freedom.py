@@ -12,7 +12,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from sgurinit.errors import InputError
 from sgurinit.models.base import (
     Batch,
     Recommender,
@@ -23,13 +22,12 @@ from sgurinit.models.base import (
 )
 from sgurinit.models.features import Features
 from sgurinit.models.graphs import (
-    Sparse,
     SparseGraph,
     bipartite,
-    knn_graph,
     normalised,
     propagate_mean,
 )
+from sgurinit.models.item_graph import frozen_item_graph
 from sgurinit.models.losses import bpr
 
 if TYPE_CHECKING:
@@ -90,20 +88,12 @@ class FREEDOM(Recommender):
         self.projections = nn.ModuleList(
             nn.Linear(f.shape[1], width, bias=False) for f in self.features
         )
-        self.item_graph = SparseGraph(self._item_matrix(dataset))
+        self.item_graph = SparseGraph(
+            frozen_item_graph(dataset, self.config.k, self.config.graph_weights)
+        )
         self.graph = bipartite(dataset.train_matrix())
         self.epoch_graph = self.graph
         self._edges = sp.coo_array(normalised(dataset.train_matrix()))
-
-    def _item_matrix(self, dataset: Dataset) -> Sparse:
-        weights = shares(list(dataset.features), self.config.graph_weights)
-        return sum(
-            (
-                weights[modality] * knn_graph(features, self.config.k, weighted=False)
-                for modality, features in dataset.features.items()
-            ),
-            start=sp.csr_array((self.n_items, self.n_items)),
-        )
 
     @override
     def start_epoch(self, seed: int) -> None:
@@ -142,34 +132,6 @@ class FREEDOM(Recommender):
     @override
     def user_tables(self) -> list[UserTable]:
         return [UserTable("user_embedding", self.user_embedding, "id", items=self.item_embedding)]
-
-
-def shares(modalities: list[str], named: Mapping[str, float]) -> dict[str, float]:
-    """Weights of all modalities, sum 1: named ones as given, the others share the rest equally.
-
-    Names that the data set does not have are ignored, so that one config serves data sets with
-    other modalities. Where no modality is left to take the rest, the named weights are scaled to
-    sum 1.
-
-    Raises
-    ------
-    InputError
-        The named weights leave less than nothing for the others, or are all zero.
-    """
-    given = {modality: named[modality] for modality in modalities if modality in named}
-    others = [modality for modality in modalities if modality not in named]
-    total = sum(given.values())
-    if total > 1 and others:
-        raise InputError(
-            f"graph_weights of {', '.join(given)} sum to {total:g}, which leaves nothing for "
-            f"{', '.join(others)}; make them sum to 1 at most"
-        )
-    if total == 0 and not others:
-        raise InputError(f"graph_weights of {', '.join(given)} are all 0; make one larger")
-    if others:
-        rest = (1 - total) / len(others)
-        return {modality: given.get(modality, rest) for modality in modalities}
-    return {modality: weight / total for modality, weight in given.items()}
 
 
 def sample_edges(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import scipy.sparse as sp
 
-from sgurinit.models.freedom import shares
+from sgurinit.errors import InputError
 from sgurinit.models.graphs import Sparse, knn_graph
 
 if TYPE_CHECKING:
@@ -39,3 +39,31 @@ def frozen_item_graph(dataset: Dataset, k: int, weights: Mapping[str, float]) ->
         ),
         start=sp.csr_array((dataset.n_items, dataset.n_items)),
     )
+
+
+def shares(modalities: list[str], named: Mapping[str, float]) -> dict[str, float]:
+    """Weights of all modalities, sum 1: named ones as given, the others share the rest equally.
+
+    Names that the data set does not have are ignored, so that one config serves data sets with
+    other modalities. Where no modality is left to take the rest, the named weights are scaled to
+    sum 1.
+
+    Raises
+    ------
+    InputError
+        The named weights leave less than nothing for the others, or are all zero.
+    """
+    given = {modality: named[modality] for modality in modalities if modality in named}
+    others = [modality for modality in modalities if modality not in named]
+    total = sum(given.values())
+    if total > 1 and others:
+        raise InputError(
+            f"graph_weights of {', '.join(given)} sum to {total:g}, which leaves nothing for "
+            f"{', '.join(others)}; make them sum to 1 at most"
+        )
+    if total == 0 and not others:
+        raise InputError(f"graph_weights of {', '.join(given)} are all 0; make one larger")
+    if others:
+        rest = (1 - total) / len(others)
+        return {modality: given.get(modality, rest) for modality in modalities}
+    return {modality: weight / total for modality, weight in given.items()}
