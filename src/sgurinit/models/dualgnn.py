@@ -56,7 +56,8 @@ class DualGNN(Recommender):
     position here.
 
     MMRec's port adds the second modality to the first one's vectors in place before it weights
-    them, so that a user's vector is ``w1 (v1 + v2) + w2 v2``. Not so in the authors' code or here.
+    them, so that a user's vector is ``w1 (v1 + v2) + w2 v2``: the same model, begun with weights
+    1/2 and 1 instead of 1/2 and 1/2. Not so in the authors' code or here.
 
     The mean over user neighbours is linear, so a training step makes it for the batch's users only.
     """

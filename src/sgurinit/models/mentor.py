@@ -60,9 +60,9 @@ class MENTOR(Recommender):
     Multilevel cross-modal alignment: free vectors of users and items take the same way as a
     modality does. Mean and variance over all entries of their table, of each modality's and of the
     joined one are brought together, every two of them, by absolute difference: for two modalities
-    the four levels of the paper, six pairs. General feature enhancement: two views of the joined
-    vectors, whose layers are perturbed by noise of a fixed length and the layer's signs, as in
-    SimGCL, are contrasted, users with users and items with items.
+    the six pairs of the four levels that the code names. General feature enhancement: two views of
+    the joined vectors, whose layers are perturbed by noise of a fixed length and the layer's signs,
+    as in SimGCL, are contrasted, users with users and items with items.
 
     The authors' code is followed: BPR with the logarithm to base 2, an L2 penalty as mean squares
     of the preferences of the batch's users and of all users' weights. Points that differ:
