@@ -67,7 +67,7 @@ def parts(model, dataset, kept):
     for m, (spectrum, graph) in enumerate(zip(spectra, graphs, strict=True)):
         weights = array(model.filters[m])
         denoised = inverse(spectrum * (weights[:, 0] + 1j * weights[:, 1]), width)
-        gated = items * sigmoid(linear(model.gates[m][0], denoised))
+        gated = items * sigmoid(linear(model.gates[m], denoised))
         for _ in range(config.n_item_layers):
             gated = graph @ gated
         tables.append(np.vstack([adjacency[:n_users, n_users:] @ gated, gated]))
@@ -77,7 +77,7 @@ def parts(model, dataset, kept):
             first, _, second = model.queries[m]
             raised = np.exp(linear(second, np.tanh(linear(first, tables[-1]))))
             table = table * raised / raised.sum(axis=1, keepdims=True)  # noqa: PLW2901
-        side += kept[m] * sigmoid(linear(model.preferences[m][0], behaviour)) * table
+        side += kept[m] * sigmoid(linear(model.preferences[m], behaviour)) * table
     return behaviour, side / len(tables)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 import torch
 from pydantic import Field
@@ -116,8 +116,8 @@ class SMORE(Recommender):
         # One per modality, and the last for the fused table.
         n_tables = len(self.features) + 1
         self.filters = nn.ParameterList(torch.randn(width // 2 + 1, 2) for _ in range(n_tables))
-        self.gates = nn.ModuleList(_gate(width) for _ in range(n_tables))
-        self.preferences = nn.ModuleList(_gate(width) for _ in range(n_tables))
+        self.gates = nn.ModuleList(nn.Linear(width, width) for _ in range(n_tables))
+        self.preferences = nn.ModuleList(nn.Linear(width, width) for _ in range(n_tables))
         self.item_graphs = nn.ModuleList(
             SparseGraph(matrix) for matrix in self._item_matrices(dataset)
         )
@@ -137,31 +137,32 @@ class SMORE(Recommender):
         return propagate_mean(self.graph, nodes, self.config.n_layers)
 
     def _spectrum_fusion(self) -> list[Tensor]:
-        """Denoised features by modality, then the fused ones, each ``(n_items, width)``."""
-        spectra = [
-            torch.fft.rfft(project(features), dim=1, norm="ortho")
+        """Gates of the items' free vectors, by modality and then fused: ``(n_items, width)`` each.
+
+        A filter is linear, so instead of all items' rows its adjoint filters the gate's weights.
+        """
+        rows = [
+            project(features)
             for project, features in zip(self.projections, self.features, strict=True)
         ]
-        spectra.append(reduce(torch.mul, spectra))
+        fused = reduce(torch.mul, (torch.fft.rfft(table, norm="ortho") for table in rows))
+        rows.append(torch.fft.irfft(fused, self.config.width, norm="ortho"))
+        gates = (cast(nn.Linear, gate) for gate in self.gates)
         return [
-            torch.fft.irfft(
-                spectrum * torch.view_as_complex(weights), self.config.width, dim=1, norm="ortho"
-            )
-            for spectrum, weights in zip(spectra, self.filters, strict=True)
+            functional.linear(table, _filtered(gate.weight, weights), gate.bias).sigmoid()
+            for table, gate, weights in zip(rows, gates, self.filters, strict=True)
         ]
 
-    def _content(self) -> Tensor:
-        """Item-item views: all nodes, users first, ``(n_users + n_items, tables, width)``."""
+    def _content(self, users: Tensor | slice, items: Tensor | slice) -> Tensor:
+        """Item-item views of some nodes, users first: ``(nodes, tables, width)``."""
         tables = []
-        for denoised, gate, graph in zip(
-            self._spectrum_fusion(), self.gates, self.item_graphs, strict=True
-        ):
-            items = self.item_embedding * gate(denoised)
+        for gate, graph in zip(self._spectrum_fusion(), self.item_graphs, strict=True):
+            table = self.item_embedding * gate
             for _ in range(self.config.n_item_layers):
-                items = graph(items)
-            tables.append(items)
+                table = graph(table)
+            tables.append(table)
         joined = torch.cat(tables, dim=1)
-        nodes = torch.cat([self.to_users(joined), joined])
+        nodes = torch.cat([self.to_users(joined)[users], joined[items]])
         return nodes.view(len(nodes), len(tables), -1)
 
     def _side(self, behaviour: Tensor, content: Tensor) -> Tensor:
@@ -171,14 +172,15 @@ class SMORE(Recommender):
         weighted = [weight * content[:, m] for m, weight in enumerate(weights)]
         total = torch.zeros_like(fused)
         for prefer, table in zip(self.preferences, [*weighted, fused], strict=True):
-            preference = functional.dropout(prefer(behaviour), self.config.dropout, self.training)
+            preference = prefer(behaviour).sigmoid()
+            preference = functional.dropout(preference, self.config.dropout, self.training)
             total = total + preference * table
         return total / len(self.preferences)
 
     @override
     def embed(self) -> tuple[Tensor, Tensor]:
         behaviour = self._behaviour()
-        nodes = behaviour + self._side(behaviour, self._content())
+        nodes = behaviour + self._side(behaviour, self._content(slice(None), slice(None)))
         return nodes[: self.n_users], nodes[self.n_users :]
 
     @override
@@ -188,7 +190,7 @@ class SMORE(Recommender):
         positive_rows, negative_rows = item_rows.split(len(batch.users))
         nodes = torch.cat([users, self.n_users + items])
         behaviour = self._behaviour()[nodes]
-        side = self._side(behaviour, self._content()[nodes])
+        side = self._side(behaviour, self._content(users, items))
         final_users, final_items = (behaviour + side).split([len(users), len(items)])
         vectors = final_users[user_rows], final_items[positive_rows], final_items[negative_rows]
 
@@ -204,5 +206,11 @@ class SMORE(Recommender):
         return [UserTable("user_embedding", self.user_embedding, "id", items=self.item_embedding)]
 
 
-def _gate(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, width), nn.Sigmoid())
+def _filtered(rows: Tensor, weights: Tensor) -> Tensor:
+    """Filter each of the `rows` by the adjoint of the filter with these complex `weights`.
+
+    For rows a, b: ``filtered(a) · b = a · adjoint(b)``, and the adjoint has conjugate weights.
+    """
+    spectrum = torch.fft.rfft(rows, norm="ortho") * torch.view_as_complex(weights).conj()
+    filtered: Tensor = torch.fft.irfft(spectrum, rows.shape[1], norm="ortho")
+    return filtered
