@@ -63,8 +63,10 @@ class LATTICE(Recommender):
     As in the authors' code: the learnt graphs are summed first and then symmetrically normalised
     together, each initial graph is normalised by itself; the graph is rebuilt, with gradient, in
     the first batch of an epoch and held, as a constant, for the rest of it, so projections and
-    modality weights take one step an epoch; inference rebuilds it from the present weights; the
-    user-item graph is ``D^-1 (A + I)``, neither symmetric nor without self-loops as LightGCN's is.
+    modality weights take one step an epoch (the torch of that code's time gave them zeros for the
+    other batches, in which Adam's momentum moved them on); inference rebuilds it from the present
+    weights; the user-item graph is ``D^-1 (A + I)``, neither symmetric nor without self-loops as
+    LightGCN's is.
     Negative cosines become 0, as the paper has it; that code keeps them, which only tiny data
     notice. It trains the raw features as well; here they are constants, and items without any have
     no neighbours and are nobody's.

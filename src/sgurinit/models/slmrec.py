@@ -59,7 +59,8 @@ class SLMRec(Recommender):
     space and contrasted there, by dot product; what behaviour became is mapped on into the next
     space, to meet the next modality, and so on through any number of them, in the data set's
     order. The last space of several has half the width, as in that code, which has image, audio and
-    text, or, for Kwai, the image alone.
+    text, or, for Kwai, the image alone. (MMRec's port skips the audio and keeps its linear map,
+    which two modalities do not need.)
 
     The L2 penalty is half the squared norm of all weights: the gradient is that of the weight decay
     which the authors' code gives Adam. That code passes scores through a sigmoid, which ranks
