@@ -57,6 +57,18 @@ def test_learnt_weights_and_their_gradients_equal_the_dense_ones(pattern):
     assert not results[0][0][3].any()
 
 
+def test_products_at_the_entries_and_their_gradients_equal_the_dense_ones(pattern):
+    rows, columns = pattern
+    graph = LearntGraph(rows, columns, (7, 5))
+    tables = [torch.randn(n, 3, dtype=torch.float64, requires_grad=True) for n in (7, 5)]
+    factors = torch.randn(len(rows), dtype=torch.float64)
+    ours, dense = graph.products(*tables), (tables[0] @ tables[1].T)[rows, columns]
+    torch.testing.assert_close(ours, dense)
+    grads = [torch.autograd.grad((factors * found).sum(), tables) for found in (ours, dense)]
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_softmax_over_the_entries_of_each_row(pattern):
     rows, columns = pattern
     graph = LearntGraph(rows, columns, (7, 5))

@@ -118,6 +118,12 @@ class _Pattern(NamedTuple):
     transposed_order: Tensor
 
 
+def _by_column(pattern: _Pattern, weights: Tensor) -> _Csr:
+    """The transpose of the pattern's matrix with `weights` by row."""
+    ordered = weights[pattern.transposed_order]
+    return _Csr(pattern.transposed_offsets, pattern.transposed_columns, ordered)
+
+
 class _PropagateLearnt(torch.autograd.Function):
     """``A(w) @ x`` with gradients for `x` and, at the pattern's entries alone, for `w`."""
 
@@ -135,10 +141,24 @@ class _PropagateLearnt(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             for_weights = _entries(pattern, grad, x)
         if ctx.needs_input_grad[1]:
-            by_column = weights[pattern.transposed_order]
-            transposed = _Csr(pattern.transposed_offsets, pattern.transposed_columns, by_column)
-            for_x = _product(transposed, grad)
+            for_x = _product(_by_column(pattern, weights), grad)
         return for_weights, for_x, None
+
+
+class _Entries(torch.autograd.Function):
+    """Entries of ``left @ right.T`` at a pattern; the gradients are sparse products."""
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor, pattern: _Pattern) -> Tensor:
+        ctx.save_for_backward(left, right, *pattern)
+        return _entries(pattern, left, right)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        left, right, *tensors = ctx.saved_tensors
+        pattern = _Pattern(*tensors)
+        for_left = _product(_Csr(pattern.offsets, pattern.columns, grad), right)
+        return for_left, _product(_by_column(pattern, grad), left), None
 
 
 def _entries(pattern: _Pattern, left: Tensor, right: Tensor) -> Tensor:
@@ -191,9 +211,16 @@ class LearntGraph(nn.Module):
 
     def forward(self, weights: Tensor, x: Tensor) -> Tensor:
         """Product of the matrix of `weights` ``(nnz,)`` with `x` ``(m, d)``: ``(n, d)``."""
-        pattern = _Pattern(*(self.get_buffer(f"_{name}") for name in _Pattern._fields))
         ordered = weights[self.get_buffer("_order")]
-        return cast(Tensor, _PropagateLearnt.apply(ordered, x, pattern))  # type: ignore[no-untyped-call]
+        return cast(Tensor, _PropagateLearnt.apply(ordered, x, self._pattern()))  # type: ignore[no-untyped-call]
+
+    def _pattern(self) -> _Pattern:
+        return _Pattern(*(self.get_buffer(f"_{name}") for name in _Pattern._fields))
+
+    def products(self, left: Tensor, right: Tensor) -> Tensor:
+        """Dot product of `left`'s row and `right`'s column at each entry, ``(nnz,)``."""
+        entries = cast(Tensor, _Entries.apply(left, right, self._pattern()))  # type: ignore[no-untyped-call]
+        return entries[self.get_buffer("_place")]
 
     def softmax(self, logits: Tensor) -> Tensor:
         """Weights ``(nnz,)`` that sum to 1 over the entries of each row, from `logits`."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import scipy.sparse as sp
 import torch
@@ -202,46 +201,16 @@ class _Edges(nn.Module):
 
     users: Tensor
     items: Tensor
-    offsets: Tensor
 
     def __init__(self, dataset: Dataset) -> None:
         super().__init__()
-        by_user = sp.csr_array(dataset.train_matrix())
-        by_user.sort_indices()
-        edges = sp.coo_array(by_user)
+        edges = sp.coo_array(dataset.train_matrix())
         self.register_buffer("users", torch.from_numpy(edges.row).long(), persistent=False)
         self.register_buffer("items", torch.from_numpy(edges.col).long(), persistent=False)
-        offsets = torch.from_numpy(by_user.indptr).long()
-        self.register_buffer("offsets", offsets, persistent=False)
         self.to_users = LearntGraph(edges.row, edges.col, edges.shape)
         self.to_items = LearntGraph(edges.col, edges.row, edges.shape[::-1])
 
     @override
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Dot product of the two ends of each edge, ``(n_edges,)``."""
-        return cast(Tensor, _EdgeProducts.apply(users, items, self))  # type: ignore[no-untyped-call]
-
-
-class _EdgeProducts(torch.autograd.Function):
-    """Entries of ``users @ items.T`` at the edges; the gradients are sparse products."""
-
-    @staticmethod
-    def forward(ctx: Any, users: Tensor, items: Tensor, edges: _Edges) -> Tensor:
-        ctx.save_for_backward(users, items)
-        ctx.edges = edges
-        with warnings.catch_warnings():  # torch announces that CSR is in beta, once per process
-            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-            empty = torch.sparse_csr_tensor(
-                edges.offsets,
-                edges.items,
-                users.new_zeros(len(edges.items)),
-                size=(len(users), len(items)),
-                check_invariants=False,
-            )
-        products: Tensor = torch.sparse.sampled_addmm(empty, users, items.T, beta=0.0).values()
-        return products
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        users, items = ctx.saved_tensors
-        return ctx.edges.to_users(grad, items), ctx.edges.to_items(grad, users), None
+        return self.to_users.products(users, items)
