@@ -58,7 +58,8 @@ class LATTICE(Recommender):
     that are the softmax of one learnt number each, and the initial one has the share lambda
     (`skip`, the skip connection) in the mixture of the two. *Graph convolution*: items' free
     vectors travel over that graph; the result, at unit length, is added to the item vectors of
-    LightGCN, the paper's main collaborative part. Loss: BPR and an L2 penalty on the final vectors.
+    LightGCN, the collaborative part that the authors' code has as its default. Loss: BPR and an L2
+    penalty on the final vectors.
 
     As in the authors' code: the learnt graphs are summed first and then symmetrically normalised
     together, each initial graph is normalised by itself; the graph is rebuilt, with gradient, in
@@ -66,10 +67,9 @@ class LATTICE(Recommender):
     modality weights take one step an epoch (the torch of that code's time gave them zeros for the
     other batches, in which Adam's momentum moved them on); inference rebuilds it from the present
     weights; the user-item graph is ``D^-1 (A + I)``, neither symmetric nor without self-loops as
-    LightGCN's is.
-    Negative cosines become 0, as the paper has it; that code keeps them, which only tiny data
-    notice. It trains the raw features as well; here they are constants, and items without any have
-    no neighbours and are nobody's.
+    LightGCN's is. Other than there, negative cosines become 0, since a degree must not be negative
+    (among the nearest of many items there are none), and the raw features, which that code trains
+    as well, are constants; items without any have no neighbours and are nobody's.
 
     Only the kept edges of the learnt graph exist, with a gradient for each: cosines are computed in
     blocks of rows to choose them, then again, differentiably, for those k per item alone.
