@@ -10,10 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sgurinit.models.cache import cached_graph
+
 Sparse = Any  # SciPy's array and matrix classes share no typed base
 BLOCK_PAIRS = 1 << 22
 
 
+@cached_graph(version=1)
 def co_interactions(interactions: Sparse, k: int) -> Sparse:
     """Each user's `k` nearest other users by the number of items that both interacted with.
 
