@@ -151,7 +151,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     dataset = load(args.data)
-    given = {k: yaml.safe_load(v) for k, v in (pair.split("=", 1) for pair in args.set)}
+    given = {k: json.loads(v) for k, v in (pair.split("=", 1) for pair in args.set)}
     checkout = args.checkout.resolve()
     with tempfile.TemporaryDirectory() as temporary:
         config = write_data(dataset, Path(temporary))

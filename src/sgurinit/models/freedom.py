@@ -123,9 +123,9 @@ class FREEDOM(Recommender):
         wanted = users[batch.users]
         loss = bpr(wanted, items[batch.positives], items[batch.negatives])
         for project, features in zip(self.projections, self.features, strict=True):
-            content = bpr(
-                wanted, project(features[batch.positives]), project(features[batch.negatives])
-            )
+            # The map is linear: that of the items' difference is the difference of their maps.
+            difference = project(features[batch.positives] - features[batch.negatives])
+            content = bpr(wanted, difference, torch.zeros_like(difference))
             loss = loss + self.config.reg * content
         return loss
 
