@@ -4,8 +4,8 @@
 
 CHECKOUT is a clone of https://github.com/enoche/MMRec beside the project. Its imports of matplotlib
 and torch_geometric must be installed; torchvision and lmdb, which it imports without use, need not,
-and torch_scatter's one function in use has a stand-in here. NumPy and SciPy names that are gone are brought back and hard-coded moves to a GPU
-undone, all from outside.
+and torch_scatter's one function in use has a stand-in here. NumPy and SciPy names that are gone are
+brought back and hard-coded moves to a GPU undone, all from outside.
 
 Prints one line of JSON: seconds per epoch, validation and test metrics of the epoch with the best
 validation Recall@20, peak memory. The toolkit has two slots for modalities: the data set's last

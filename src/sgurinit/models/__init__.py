@@ -1,5 +1,7 @@
 """Recommenders, one file per paper, and the resolver that finds them by name."""
 
+import inspect
+
 from class_resolver import ClassResolver
 
 from sgurinit.models.base import Batch, Recommender, RecommenderConfig, UserTable
@@ -19,7 +21,11 @@ from sgurinit.models.slmrec import SLMRec
 from sgurinit.models.smore import SMORE
 from sgurinit.models.vbpr import VBPR
 
-models: ClassResolver[Recommender] = ClassResolver.from_subclasses(Recommender, suffix="")  # type: ignore[type-abstract]
+models: ClassResolver[Recommender] = ClassResolver.from_subclasses(
+    Recommender,  # type: ignore[type-abstract]
+    suffix="",
+    exclude_predicate=inspect.isabstract,
+)
 
 __all__ = [
     "BM3",

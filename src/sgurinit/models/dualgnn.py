@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, ClassVar
+from functools import reduce
+from typing import ClassVar
 
+import torch
 from pydantic import Field
 from torch import Tensor
 from typing_extensions import override
 
-from sgurinit.models.base import Batch, Recommender, RecommenderConfig, SearchSpace, UserTable
-from sgurinit.models.branches import Branches, modality_weights, propagate_sum
-from sgurinit.models.features import Features
-from sgurinit.models.graphs import bipartite
-from sgurinit.models.losses import bpr
-from sgurinit.models.user_graph import NeighbourMean, co_interactions
-
-if TYPE_CHECKING:
-    from sgurinit.data import Dataset
+from sgurinit.models.base import SearchSpace
+from sgurinit.models.neighbourly import NeighbourlyConfig, NeighbourlyRecommender
 
 
-class DualGNNConfig(RecommenderConfig):
+class DualGNNConfig(NeighbourlyConfig):
     """Settings of `DualGNN`; defaults are those of the authors' code.
 
     The search space is the one of the toolkit MMRec.
@@ -31,13 +25,10 @@ class DualGNNConfig(RecommenderConfig):
         "reg": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
     }
 
-    learning_rate: float = Field(default=1e-4, gt=0, description="Adam's step size.")
-    n_layers: int = Field(default=2, ge=1, le=8, description="Layers on the user-item graph.")
-    k_users: int = Field(default=40, ge=1, description="Neighbours per user.")
     reg: float = Field(default=0.1, ge=0, description="Weight of the L2 penalty.")
 
 
-class DualGNN(Recommender):
+class DualGNN(NeighbourlyRecommender):
     """Dual graph neural network.
 
     Single-modal representation learning: in each modality the users' preferences and the projected
@@ -58,8 +49,6 @@ class DualGNN(Recommender):
     MMRec's port adds the second modality to the first one's vectors in place before it weights
     them, so that a user's vector is ``w1 (v1 + v2) + w2 v2``: the same model, begun with weights
     1/2 and 1 instead of 1/2 and 1/2. Not so in the authors' code or here.
-
-    The mean over user neighbours is linear, so a training step makes it for the batch's users only.
     """
 
     citation = (
@@ -69,38 +58,6 @@ class DualGNN(Recommender):
 
     config: DualGNNConfig
 
-    def __init__(self, dataset: Dataset, config: DualGNNConfig | None = None) -> None:
-        super().__init__(dataset, config)
-        interactions = dataset.train_matrix()
-        features = Features(dataset)
-        self.branches = Branches(self.n_users, features, self.config.width)
-        self.modality_weights = modality_weights(self.n_users, len(features))
-        self.graph = bipartite(interactions)
-        self.user_graph = NeighbourMean(co_interactions(interactions, self.config.k_users))
-
-    def _nodes(self) -> tuple[Tensor, Tensor]:
-        """All users before their graph, and all items."""
-        users = items = self.modality_weights.new_zeros(())
-        for start, weights in zip(self.branches(), self.modality_weights.T, strict=True):
-            nodes = propagate_sum(self.graph, start, self.config.n_layers)
-            users = users + nodes[: self.n_users] * weights[:, None]
-            items = items + nodes[self.n_users :]
-        return users, items
-
     @override
-    def embed(self) -> tuple[Tensor, Tensor]:
-        users, items = self._nodes()
-        return users + self.user_graph(users), items
-
-    @override
-    def loss(self, batch: Batch) -> Tensor:
-        users, items = self._nodes()
-        distinct, rows = batch.users.unique(return_inverse=True)
-        wanted = (users[distinct] + self.user_graph(users, distinct))[rows]
-        ranking = bpr(wanted, items[batch.positives], items[batch.negatives]) / math.log(2)
-        penalty = self.branches.penalty(batch.users) + self.modality_weights.square().mean()
-        return ranking + self.config.reg * penalty
-
-    @override
-    def user_tables(self) -> list[UserTable]:
-        return self.branches.user_tables("branches")
+    def _join(self, users: list[Tensor], items: list[Tensor]) -> tuple[Tensor, Tensor]:
+        return reduce(torch.add, users), reduce(torch.add, items)
