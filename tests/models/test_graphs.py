@@ -9,7 +9,14 @@ import torch
 
 from sgurinit.core import ItemFeatures
 from sgurinit.models import graphs
-from sgurinit.models.graphs import LearntGraph, SparseGraph, bipartite, knn_graph, normalised
+from sgurinit.models.graphs import (
+    LearntGraph,
+    SparseGraph,
+    bipartite,
+    knn_graph,
+    nearest,
+    normalised,
+)
 from sgurinit.models.losses import bpr, info_nce
 
 
@@ -128,6 +135,17 @@ def test_neighbours_equal_brute_force_whatever_the_block(monkeypatch, weighted):
         if not weighted:
             assert set(np.flatnonzero(whole[row])) == expected
         assert set(np.flatnonzero(whole[row])) <= expected
+
+
+def test_nearest_rows_are_the_same_whatever_the_block(monkeypatch):
+    vectors = torch.randn(40, 5)
+    expected = (vectors @ vectors.T).sort(dim=1, descending=True)
+    for block in (40, 7):
+        monkeypatch.setattr(graphs, "KNN_BLOCK", block)
+        products, positions = nearest(vectors, 6)
+        assert torch.equal(positions, expected.indices[:, :6])
+        torch.testing.assert_close(products, expected.values[:, :6])
+    assert nearest(vectors, 99)[1].shape == (40, 40)
 
 
 def test_items_without_features_are_nobodys_neighbours():

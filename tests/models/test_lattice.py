@@ -8,8 +8,7 @@ import torch
 from reference import built
 from torch.nn.functional import logsigmoid
 
-from sgurinit.models import LATTICE, lattice
-from sgurinit.models.lattice import nearest
+from sgurinit.models import LATTICE
 from sgurinit.testing import RecommenderTests, small_dataset
 
 
@@ -119,12 +118,3 @@ def test_inference_uses_the_present_weights_not_the_held_graph(dataset, batch):
             parameter.add_(torch.randn_like(parameter))
     expected = dense(model, dataset)[1]
     torch.testing.assert_close(model.eval().embed()[1].double(), expected, rtol=1e-4, atol=1e-6)
-
-
-def test_neighbours_are_the_same_whatever_the_block(monkeypatch):
-    vectors = torch.randn(40, 5)
-    expected = (vectors @ vectors.T).argsort(dim=1, descending=True)[:, :6]
-    assert torch.equal(nearest(vectors, 6), expected)
-    monkeypatch.setattr(lattice, "BLOCK", 7)
-    assert torch.equal(nearest(vectors, 6), expected)
-    assert nearest(vectors, 99).shape == (40, 40)

@@ -77,10 +77,12 @@ def expected_loss(model, dataset, batch, final, hyper):
 
 @pytest.mark.parametrize("modalities", [None, {"text": 5}, THREE], ids=["two", "one", "three"])
 @pytest.mark.parametrize(
-    ("n_hyperedges", "n_hyper_layers", "narrow"), [(3, 1, 8), (5, 3, 0)], ids=["narrow", "wide"]
+    ("n_hyperedges", "n_hyper_layers", "narrow"),
+    [(3, 1, True), (5, 3, False)],
+    ids=["narrow", "wide"],
 )
 def test_lgmrec(monkeypatch, batch, modalities, n_hyperedges, n_hyper_layers, narrow):
-    monkeypatch.setattr(lgmrec, "NARROW", narrow)
+    monkeypatch.setattr(lgmrec, "is_narrow", lambda table, width: narrow)
     dataset = small_dataset(modalities)
     model = built(
         LGMRec, dataset, n_layers=3, n_content_layers=2, n_hyper_layers=n_hyper_layers,

@@ -51,3 +51,12 @@ class Features(nn.Module):
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[position] for position in range(len(self)))
+
+
+def is_narrow(table: Tensor, width: int) -> bool:
+    """Whether a modality may be propagated once ahead of training, ``(A F) W`` for ``A (F W)``.
+
+    That saves a propagation per step and costs a copy of the features for every node, which is
+    worth it up to a few times the vectors' width, not for features of thousands of columns.
+    """
+    return table.shape[1] <= 8 * width

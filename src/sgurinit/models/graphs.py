@@ -17,7 +17,7 @@ from sgurinit.models.cache import cached_graph
 
 Sparse = Any  # SciPy's array and matrix classes share no typed base
 IntArray = NDArray[np.integer[Any]]
-KNN_BLOCK = 1024
+KNN_BLOCK = 512
 
 
 class _Csr(NamedTuple):
@@ -278,6 +278,27 @@ def propagate_mean(graph: SparseGraph, x: Tensor, n_layers: int) -> Tensor:
     return cast(Tensor, _PropagateMean.apply(x, *graph.directions(), n_layers))  # type: ignore[no-untyped-call]
 
 
+def nearest(unit: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Each row's `k` nearest rows by dot product, itself included, a block of rows at a time.
+
+    Parameters
+    ----------
+    unit
+        Vectors ``(n, d)``; of unit length where nearest by cosine is meant.
+    k
+        Neighbours per row; all rows where there are fewer.
+
+    Returns
+    -------
+    tuple of Tensor
+        Products and positions, each ``(n, min(k, n))``, nearest first.
+    """
+    k = min(k, len(unit))
+    best = [torch.topk(block @ unit.T, k, dim=1) for block in unit.split(KNN_BLOCK)]
+    products, positions = zip(*best, strict=True)
+    return torch.cat(products), torch.cat(positions)
+
+
 @cached_graph(version=1)
 def knn_graph(features: ItemFeatures, k: int, *, weighted: bool) -> Sparse:
     """Each item's `k` nearest items by cosine, symmetrically normalised by row sums.
@@ -306,15 +327,11 @@ def knn_graph(features: ItemFeatures, k: int, *, weighted: bool) -> Sparse:
     present = np.flatnonzero(features.mask())
     present = present[values[present].any(axis=1)]
     unit = functional.normalize(torch.tensor(values[present].astype(np.float32)), dim=1)
-    k = min(k, len(present))
-    neighbours, weights = [], []
-    for block in unit.split(KNN_BLOCK):
-        best = torch.topk(block @ unit.T, k, dim=1)
-        neighbours.append(best.indices.numpy())
-        weights.append(best.values.clamp(min=0).numpy())
-    rows = np.repeat(present, k)
-    columns = present[np.concatenate(neighbours).ravel()]
-    data = np.concatenate(weights).ravel() if weighted else np.ones(len(rows), np.float32)
+    cosines, neighbours = nearest(unit, k)
+    rows = np.repeat(present, neighbours.shape[1])
+    columns = present[neighbours.numpy().ravel()]
+    kept = cosines.clamp(min=0) if weighted else torch.ones_like(cosines)
+    data = kept.numpy().ravel()
     adjacency = sp.csr_array((data, (rows, columns)), shape=(len(values), len(values)))
     root = sp.diags_array(_inverse_root(np.asarray(adjacency.sum(axis=1)).ravel()))
     return sp.csr_array(root @ adjacency @ root)

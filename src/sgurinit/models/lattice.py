@@ -21,13 +21,18 @@ from sgurinit.models.base import (
     embedding,
 )
 from sgurinit.models.features import Features
-from sgurinit.models.graphs import LearntGraph, Sparse, SparseGraph, knn_graph, propagate_mean
+from sgurinit.models.graphs import (
+    LearntGraph,
+    Sparse,
+    SparseGraph,
+    knn_graph,
+    nearest,
+    propagate_mean,
+)
 from sgurinit.models.losses import bpr, l2
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
-
-BLOCK = 512
 
 
 class LATTICEConfig(RecommenderConfig):
@@ -121,7 +126,7 @@ class LATTICE(Recommender):
         """
         known = self._known.get(position)
         if known is None or known[0].device != unit.device or not torch.equal(known[0], unit):
-            known = unit, nearest(unit, self.config.k)
+            known = unit, nearest(unit, self.config.k)[1]
             self._known[position] = known
         return known[1]
 
@@ -180,25 +185,6 @@ class LATTICE(Recommender):
     @override
     def user_tables(self) -> list[UserTable]:
         return [UserTable("user_embedding", self.user_embedding, "id", items=self.item_embedding)]
-
-
-def nearest(unit: Tensor, k: int) -> Tensor:
-    """Positions of each row's `k` nearest rows by dot product, itself included.
-
-    Parameters
-    ----------
-    unit
-        Vectors ``(n, d)``; of unit length where nearest by cosine is meant.
-    k
-        Neighbours per row; all rows where there are fewer.
-
-    Returns
-    -------
-    Tensor
-        ``(n, min(k, n))``, nearest first.
-    """
-    k = min(k, len(unit))
-    return torch.cat([(block @ unit.T).topk(k, dim=1).indices for block in unit.split(BLOCK)])
 
 
 def _random_walk(interactions: Sparse) -> SparseGraph:

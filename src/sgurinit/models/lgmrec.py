@@ -21,14 +21,12 @@ from sgurinit.models.base import (
     embedding,
 )
 from sgurinit.models.contrast import log_sums
-from sgurinit.models.features import Features
+from sgurinit.models.features import Features, is_narrow
 from sgurinit.models.graphs import SparseGraph, bipartite, propagate_mean
 from sgurinit.models.losses import bpr
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
-
-NARROW = 8  # widths of the model up to which features are propagated ahead of training
 
 
 class LGMRecConfig(RecommenderConfig):
@@ -121,8 +119,7 @@ class LGMRec(Recommender):
         degrees = np.maximum(interactions.sum(axis=1), 1).astype(np.float32)
         self.register_buffer("degrees", torch.from_numpy(degrees)[:, None], persistent=False)
         for position, table in enumerate(self.features):
-            narrow = table.shape[1] <= NARROW * width
-            content = self._travel(table) if narrow else None
+            content = self._travel(table) if is_narrow(table, width) else None
             self.register_buffer(f"content_{position}", content, persistent=False)
 
     def _behaviour(self) -> Tensor:

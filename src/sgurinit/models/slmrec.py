@@ -18,13 +18,11 @@ from sgurinit.models.base import (
     UserTable,
     embedding,
 )
-from sgurinit.models.features import Features
+from sgurinit.models.features import Features, is_narrow
 from sgurinit.models.graphs import SparseGraph, normalised
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
-
-NARROW = 8  # times the vectors' width: features up to it are propagated once, in the constructor
 
 
 class SLMRecConfig(RecommenderConfig):
@@ -101,7 +99,7 @@ class SLMRec(Recommender):
         matrix = normalised(dataset.train_matrix())
         self.to_users, self.to_items = SparseGraph(matrix), SparseGraph(matrix.T)
         for position, table in enumerate(self.features):
-            if table.shape[1] <= NARROW * width:
+            if is_narrow(table, width):
                 constant = functional.pad(table, (0, 1), value=1.0)  # the bias's column
                 items, users = self._spread_items(constant)
                 self.register_buffer(f"_users_{position}", users, False)
@@ -119,7 +117,7 @@ class SLMRec(Recommender):
         """Share of a modality's features in the vectors of some users and items."""
         project = self.projections[position]
         table = self.features[position]
-        if table.shape[1] <= NARROW * self.config.width:
+        if is_narrow(table, self.config.width):
             weight, bias = project.parameters()
             weights = torch.cat([weight, bias[:, None]], dim=1).T
             constants = self.get_buffer(f"_users_{position}"), self.get_buffer(f"_items_{position}")

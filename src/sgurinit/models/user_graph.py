@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -11,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sgurinit.models.cache import cached_graph
+from sgurinit.models.graphs import Sparse
 
-Sparse = Any  # SciPy's array and matrix classes share no typed base
 BLOCK_PAIRS = 1 << 22
 
 
