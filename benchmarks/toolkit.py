@@ -1,15 +1,16 @@
 """Runs a model of the public toolkit MMRec, unmodified, on one of our data sets.
 
-    python benchmarks/toolkit.py CHECKOUT MODEL DATA [--epochs N] [--seed N] [--set KEY=VALUE ...]
+    python benchmarks/toolkit.py CHECKOUT MODEL DATA [--epochs N] [--seed N] [--threads N]
 
-CHECKOUT is a clone of https://github.com/enoche/MMRec beside the project. Its imports of matplotlib
-and torch_geometric must be installed; torchvision and lmdb, which it imports without use, need not,
-and torch_scatter's one function in use has a stand-in here. NumPy and SciPy names that are gone are
-brought back and hard-coded moves to a GPU undone, all from outside.
+MODEL is our name of it; the settings are those under which the toolkit's is the same as ours by
+default. CHECKOUT is a clone of https://github.com/enoche/MMRec beside the project. Its imports of
+matplotlib and torch_geometric must be installed; torchvision and lmdb, which it imports without
+use, need not, and torch_scatter's one function in use has a stand-in here. NumPy and SciPy names
+that are gone are brought back and hard-coded moves to a GPU undone, all from outside.
 
-Prints one line of JSON: seconds per epoch, validation and test metrics of the epoch with the best
-validation Recall@20, peak memory. The toolkit has two slots for modalities: the data set's last
-modality goes into the image slot and its first into the text slot.
+Prints one line of JSON: settings, seconds per epoch, validation and test metrics of the epoch with
+the best validation Recall@20, peak memory. The toolkit has two slots for modalities: the data
+set's last modality goes into the image slot and its first into the text slot.
 """
 
 from __future__ import annotations
@@ -37,6 +38,36 @@ from torch import Tensor
 from sgurinit import load
 from sgurinit.data import Dataset
 from sgurinit.models.user_graph import co_interactions
+
+# The toolkit's models, each with the settings under which it is the same model as ours by default.
+TOOLKIT: dict[str, tuple[str, dict[str, float]]] = {
+    "bm3": ("BM3", {"n_layers": 1, "dropout": 0.5, "reg_weight": 0.1}),
+    "bprmf": ("BPR", {"reg_weight": 1e-4}),
+    "dragon": ("DRAGON", {"learning_rate": 1e-4, "reg_weight": 1e-3}),
+    "dualgnn": ("DualGNN", {"learning_rate": 1e-4, "reg_weight": 0.1}),
+    "freedom": ("FREEDOM", {"dropout": 0.8, "reg_weight": 1e-4}),
+    "grcn": ("GRCN", {"learning_rate": 1e-4, "reg_weight": 1e-3}),
+    "lattice": ("LATTICE", {"learning_rate": 5e-4, "reg_weight": 1e-5}),
+    "lgmrec": ("LGMRec", {}),
+    "lightgcn": ("LightGCN", {"n_layers": 2, "reg_weight": 1e-4}),
+    "mgcn": ("MGCN", {"cl_loss": 0.01}),
+    "mmgcn": ("MMGCN", {"learning_rate": 5e-4, "reg_weight": 0.1}),
+    "slmrec": (
+        "SLMRec",
+        {"learning_rate": 0.01, "weight_decay": 1e-4, "ssl_alpha": 0.1, "ssl_temp": 0.2},
+    ),
+    "smore": (
+        "SMORE",
+        {
+            "n_ui_layers": 4,
+            "image_knn_k": 40,
+            "text_knn_k": 15,
+            "reg_weight": 1e-4,
+            "dropout_rate": 0.1,
+        },
+    ),
+    "vbpr": ("VBPR", {"reg_weight": 1e-4}),
+}
 
 USER_GRAPH = "user_graph.npy"
 UNUSED = (
@@ -149,21 +180,20 @@ def main() -> None:
     """Run one model and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkout", type=Path)
-    parser.add_argument("model")
+    parser.add_argument("model", choices=sorted(TOOLKIT))
     parser.add_argument("data")
     parser.add_argument("--epochs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=999)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     dataset = load(args.data)
-    given = {k: json.loads(v) for k, v in (pair.split("=", 1) for pair in args.set)}
+    name, given = TOOLKIT[args.model]
     checkout = args.checkout.resolve()
     with tempfile.TemporaryDirectory() as temporary:
         config = write_data(dataset, Path(temporary))
         config |= {"use_gpu": False, "gpu_id": 0, "epochs": args.epochs, "seed": [args.seed]}
-        config |= fields(args.model, checkout, given)
+        config |= fields(name, checkout, given)
         make_it_run()
         log = Path(temporary) / "log.txt"
         os.chdir(checkout / "src")
@@ -176,12 +206,13 @@ def main() -> None:
                 from utils import quick_start  # noqa: PLC0415
 
                 quick_start.get_model = constructor(quick_start.get_model)
-                quick_start.quick_start(args.model, dataset.name, config, save_model=False)
+                quick_start.quick_start(name, dataset.name, config, save_model=False)
             finally:
                 os.dup2(errors, 2)
         found = figures(log.read_text())
     found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    os.write(output, (json.dumps({"model": args.model, **found}) + "\n").encode())
+    row = {"model": args.model, "seed": args.seed, "settings": given, **found}
+    os.write(output, (json.dumps(row) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from typing import Any
 
 import polars as pl
 import torch
+from toolkit import TOOLKIT
 
 from sgurinit import load
 from sgurinit.data import Dataset
@@ -36,36 +37,6 @@ from sgurinit.training import TrainSettings, train
 from sgurinit.training.callbacks import KeepEpochs
 from sgurinit.training.run import build_model
 from sgurinit.training.sampler import TripleSampler
-
-# The toolkit's models, each with the settings under which it is the same model as ours by default.
-TOOLKIT: dict[str, tuple[str, dict[str, float]]] = {
-    "bm3": ("BM3", {"n_layers": 1, "dropout": 0.5, "reg_weight": 0.1}),
-    "bprmf": ("BPR", {"reg_weight": 1e-4}),
-    "dragon": ("DRAGON", {"learning_rate": 1e-4, "reg_weight": 1e-3}),
-    "dualgnn": ("DualGNN", {"learning_rate": 1e-4, "reg_weight": 0.1}),
-    "freedom": ("FREEDOM", {"dropout": 0.8, "reg_weight": 1e-4}),
-    "grcn": ("GRCN", {"learning_rate": 1e-4, "reg_weight": 1e-3}),
-    "lattice": ("LATTICE", {"learning_rate": 5e-4, "reg_weight": 1e-5}),
-    "lgmrec": ("LGMRec", {}),
-    "lightgcn": ("LightGCN", {"n_layers": 2, "reg_weight": 1e-4}),
-    "mgcn": ("MGCN", {"cl_loss": 0.01}),
-    "mmgcn": ("MMGCN", {"learning_rate": 5e-4, "reg_weight": 0.1}),
-    "slmrec": (
-        "SLMRec",
-        {"learning_rate": 0.01, "weight_decay": 1e-4, "ssl_alpha": 0.1, "ssl_temp": 0.2},
-    ),
-    "smore": (
-        "SMORE",
-        {
-            "n_ui_layers": 4,
-            "image_knn_k": 40,
-            "text_knn_k": 15,
-            "reg_weight": 1e-4,
-            "dropout_rate": 0.1,
-        },
-    ),
-    "vbpr": ("VBPR", {"reg_weight": 1e-4}),
-}
 
 
 def measure_ours(data: str, model: str, threads: int, epochs: int) -> dict[str, Any]:
@@ -135,11 +106,8 @@ def measure_toolkit(
     checkout: str, data: str, model: str, threads: int, epochs: int
 ) -> dict[str, Any]:
     """The same epochs of the toolkit's model in a process of its own."""
-    name, settings = TOOLKIT[model]
-    command = [str(Path(__file__).with_name("toolkit.py")), checkout, name, data]
+    command = [str(Path(__file__).with_name("toolkit.py")), checkout, model, data]
     command += ["--epochs", str(epochs), "--threads", str(threads)]
-    for key, value in settings.items():
-        command += ["--set", f"{key}={value!r}"]
     found = in_process(command, threads)
     return {
         "toolkit_train_seconds": median(found["train_seconds"][1:]),
