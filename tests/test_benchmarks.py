@@ -1,0 +1,40 @@
+"""The benchmarks run, on generated data and without a peer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def test_training_measures_our_models(tmp_path):
+    out = tmp_path / "figures.csv"
+    done = subprocess.run(
+        [
+            sys.executable, str(BENCHMARKS / "training.py"), "planted", "--models", "bprmf,freedom",
+            "--threads", "1", "--epochs", "3", "--out", str(out),
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["bprmf", "freedom"]
+    table = pl.read_csv(out)
+    assert table["model"].to_list() == ["bprmf", "freedom"]
+    assert (table["train_seconds"] > 0).all()
+    assert (table["peak_mb"] > 100).all()
+
+
+def test_the_toolkits_settings_are_for_models_of_ours():
+    done = subprocess.run(
+        [
+            sys.executable, "-c",
+            "from toolkit import TOOLKIT; from sgurinit.models import models;"
+            "assert set(TOOLKIT) <= set(models.options), TOOLKIT",
+        ],
+        cwd=BENCHMARKS, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

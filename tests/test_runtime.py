@@ -1,0 +1,32 @@
+"""What the machine is asked for."""
+
+from __future__ import annotations
+
+import ctypes
+from types import SimpleNamespace
+
+import pytest
+
+from sgurinit.runtime import available_cores, keep_freed_memory
+
+
+def test_the_allocator_is_told_to_keep_memory(monkeypatch):
+    told = {}
+    library = SimpleNamespace(mallopt=told.__setitem__)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    keep_freed_memory()
+    trim_threshold, mmap_threshold = -1, -3  # as malloc.h has them
+    assert told == {trim_threshold: 1 << 30, mmap_threshold: 1 << 30}
+
+
+@pytest.mark.parametrize("error", [OSError, TypeError, AttributeError])
+def test_other_c_libraries_are_left_alone(monkeypatch, error):
+    def missing(name):
+        raise error
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    keep_freed_memory()
+
+
+def test_there_is_a_core():
+    assert available_cores() >= 1
