@@ -143,7 +143,7 @@ def test_arms_see_the_same_weights_batches_negatives_and_samples(dataset, monkey
             (
                 [column.clone() for column in batch],
                 torch.rand(2),  # what the model would draw here
-                self.model.epoch_graph.matrix.values().sum(),
+                torch.from_numpy(self.model.epoch_graph.to_scipy().data),
                 {n: p.detach().clone() for n, p in weights.items() if n != "user_embedding"},
             )
         )

@@ -109,13 +109,6 @@ class RecommenderModule(lightning.LightningModule):
         row["seconds"] = time.perf_counter() - self._started
         self._score = None
         self.history.append(row)
-        self.log_dict(
-            {
-                name: torch.tensor(value, dtype=torch.float64)
-                for name, value in row.items()
-                if name not in {"epoch", "train_seconds", "seconds"}
-            }
-        )
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
