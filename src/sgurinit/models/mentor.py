@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import reduce
 from itertools import combinations
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -14,7 +15,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from sgurinit.models.base import Batch, Recommender, RecommenderConfig, SearchSpace, UserTable
-from sgurinit.models.branches import Branch, Branches, modality_weights, propagate_sum
+from sgurinit.models.branches import Branch, Branches, modality_weights
 from sgurinit.models.features import Features
 from sgurinit.models.graphs import SparseGraph, bipartite
 from sgurinit.models.item_graph import frozen_item_graph
@@ -113,24 +114,33 @@ class MENTOR(Recommender):
         items = torch.cat([x[self.n_users :] for x in nodes], dim=1)
         return torch.cat(users, dim=1), self._relate(items)
 
-    def _propagate(self, x: Tensor) -> Tensor:
-        return propagate_sum(self.graph, x, self.config.n_layers)
-
-    def _perturbed(self, x: Tensor) -> Tensor:
-        """Propagate with noise in every layer."""
-        total = x
+    def _layers(self, x: Tensor) -> list[Tensor]:
+        """`x` and its propagations over the interactions."""
+        layers = [x]
         for _ in range(self.config.n_layers):
-            x = self.graph(x)
-            with torch.no_grad():  # neither the noise nor a sign has a gradient
-                noise = functional.normalize(torch.rand_like(x))
-                noise.mul_(x.sign()).mul_(self.config.noise)
-            x = x + noise
-            total = total + x
+            layers.append(self.graph(layers[-1]))
+        return layers
+
+    @torch.no_grad()
+    def _noise(self, layers: list[Tensor]) -> Tensor:
+        """What noise in every layer, propagated on, adds to the sum of the clean `layers`.
+
+        Propagation is linear and neither the noise nor a sign has a gradient, so a perturbed view
+        is the clean one plus this constant.
+        """
+        carried = torch.zeros_like(layers[0])
+        total = torch.zeros_like(layers[0])
+        for depth, layer in enumerate(layers[1:]):
+            if depth:
+                carried = self.graph(carried)
+            fresh = functional.normalize(torch.rand_like(layer))
+            carried = carried + fresh.mul_((layer + carried).sign_()).mul_(self.config.noise)
+            total += carried
         return total
 
     def _alignment(self, nodes: list[Tensor], users: Tensor, items: Tensor) -> Tensor:
         """Distances of means and variances, for each two tables, from `_join`'s in- and output."""
-        guide = self._propagate(self.guide(self.item_embedding))
+        guide = _sum(self._layers(self.guide(self.item_embedding)))
         by_modality = items.split(self.config.width, dim=1)
         tables = [
             (users, items),
@@ -140,31 +150,43 @@ class MENTOR(Recommender):
         moments = [_moments(torch.cat(table)) for table in tables]
         return torch.stack([(a - b).abs().sum() for a, b in combinations(moments, 2)]).sum()
 
-    def _contrast(self, starts: list[Tensor], batch: Batch) -> Tensor:
+    def _contrast(
+        self, layers: list[list[Tensor]], nodes: list[Tensor], items: Tensor, batch: Batch
+    ) -> Tensor:
         """Two perturbed views of the batch's users and items, each against its own kind."""
-        first, second = (self._join([self._perturbed(x) for x in starts]) for _ in range(2))
+        user_rows, item_rows = batch.users.unique(), batch.positives.unique()
+        weights = self.modality_weights[user_rows].T
+        views = []
+        for _ in range(2):
+            noise = [self._noise(of_modality) for of_modality in layers]
+            users = [
+                (x[user_rows] + n[user_rows]) * w[:, None]
+                for x, n, w in zip(nodes, noise, weights, strict=True)
+            ]
+            with torch.no_grad():
+                added = self._relate(torch.cat([n[self.n_users :] for n in noise], dim=1))
+            views.append((torch.cat(users, dim=1), items[item_rows] + added[item_rows]))
         total = self.modality_weights.new_zeros(())
-        for one, other, nodes in zip(first, second, (batch.users, batch.positives), strict=True):
-            rows = nodes.unique()
-            once = torch.ones_like(rows)
-            total = total + info_nce(one[rows], other[rows], self.config.temperature, once)
+        for one, other in zip(*views, strict=True):
+            once = torch.ones(len(one), device=one.device)
+            total = total + info_nce(one, other, self.config.temperature, once)
         return total
 
     @override
     def embed(self) -> tuple[Tensor, Tensor]:
-        return self._join([self._propagate(x) for x in self.branches()])
+        return self._join([_sum(self._layers(x)) for x in self.branches()])
 
     @override
     def loss(self, batch: Batch) -> Tensor:
-        starts = self.branches()
-        nodes = [self._propagate(x) for x in starts]
+        layers = [self._layers(x) for x in self.branches()]
+        nodes = [_sum(of_modality) for of_modality in layers]
         users, items = self._join(nodes)
         vectors = users[batch.users], items[batch.positives], items[batch.negatives]
         penalty = self.branches.penalty(batch.users) + self.modality_weights.square().mean()
         loss = bpr(*vectors) / math.log(2) + self.config.reg * penalty
         loss = loss + self.config.align * self._alignment(nodes, users, items)
         if self.config.contrast > 0:
-            loss = loss + self.config.contrast * self._contrast(starts, batch)
+            loss = loss + self.config.contrast * self._contrast(layers, nodes, items, batch)
         return loss
 
     @override
@@ -172,6 +194,10 @@ class MENTOR(Recommender):
         # The guide's items are free vectors before their map, so no item table shares its space.
         guide = UserTable("guide.preference", self.guide.preference, "id")
         return [*self.branches.user_tables("branches"), guide]
+
+
+def _sum(layers: list[Tensor]) -> Tensor:
+    return reduce(torch.add, layers)
 
 
 def _moments(table: Tensor) -> Tensor:
