@@ -4,9 +4,9 @@
 
 Every measurement is a process of its own, one at a time, ours and the toolkit's in turn. An epoch
 is training and one full-ranking validation; figures are medians over epochs, the first left out.
-`loop` is Lightning's share of our epoch: its wall time beyond that of a bare loop over the same
-batches, the checkpoints (`saving`) taken off. See `toolkit.py` for what the toolkit needs; without
-`--toolkit` only our models are measured.
+`loop` is Lightning's share of our epoch: the wall time that passes outside of drawing batches,
+loss, gradient, update, ranking and the checkpoints (`saving`). See `toolkit.py` for what the
+toolkit needs; without `--toolkit` only our models are measured.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import wraps
 from itertools import pairwise
 from pathlib import Path
 from statistics import geometric_mean, median
@@ -27,79 +28,82 @@ from typing import Any
 import polars as pl
 import torch
 from toolkit import TOOLKIT
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from sgurinit import load
-from sgurinit.data import Dataset
-from sgurinit.evaluation import FullRanking
 from sgurinit.models import models
 from sgurinit.runtime import keep_freed_memory
 from sgurinit.training import TrainSettings, train
 from sgurinit.training.callbacks import KeepEpochs
-from sgurinit.training.run import build_model
-from sgurinit.training.sampler import TripleSampler
+from sgurinit.training.loop import RecommenderModule
 
 
 def measure_ours(data: str, model: str, threads: int, epochs: int) -> dict[str, Any]:
-    """Train in this process as a worker of a comparison does; then once more without Lightning."""
+    """Train in this process as a worker of a comparison does."""
     torch.set_num_threads(threads)
     keep_freed_memory()
-    dataset = load(data)
-    ends: list[float] = []
-    settings = TrainSettings(max_epochs=epochs, patience=epochs)
-    saving = timed_checkpoints()
+    spent = watch()
+    ends: list[tuple[float, float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         history = train(
-            dataset,
+            load(data),
             model,
             "random",
-            settings=settings,
+            settings=TrainSettings(max_epochs=epochs, patience=epochs),
             folder=folder,
-            on_epoch=lambda _: ends.append(time.perf_counter()),
+            on_epoch=lambda _: ends.append((time.perf_counter(), spent["work"], spent["saving"])),
         ).history
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    whole = median(later - earlier for earlier, later in pairwise(ends))
-    bare = median(bare_epochs(dataset, model, settings)[1:])
+    shares = [
+        ((work - work_before) / (now - before), (saving - saving_before) / (now - before))
+        for (before, work_before, saving_before), (now, work, saving) in pairwise(ends)
+    ]
     return {
         "train_seconds": median(row["train_seconds"] for row in history[1:]),
         "valid_seconds": median(row["seconds"] - row["train_seconds"] for row in history[1:]),
-        "peak_mb": peak,
-        "saving": median(saving[1:]) / whole,
-        "loop": 1 - (bare + median(saving[1:])) / whole,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "saving": median(saving for _, saving in shares),
+        "loop": median(1 - work - saving for work, saving in shares),
     }
 
 
-def timed_checkpoints() -> list[float]:
-    """Fill a list with the seconds that saving the best weights and the last state takes."""
-    seconds: list[float] = []
-    plain = KeepEpochs.on_train_epoch_end
+def watch() -> dict[str, float]:
+    """Count the seconds that pass in what a loop of our own would do as well, and in saving."""
+    spent = {"work": 0.0, "saving": 0.0}
+    backward_ended = 0.0
 
-    def timed(self: KeepEpochs, *args: Any) -> None:
-        began = time.perf_counter()
-        plain(self, *args)
-        seconds.append(time.perf_counter() - began)
+    def timed(owner: type, name: str, part: str) -> None:
+        plain = getattr(owner, name)
 
-    KeepEpochs.on_train_epoch_end = timed  # type: ignore[method-assign]
-    return seconds
+        @wraps(plain)
+        def wrapped(*args: Any) -> Any:
+            nonlocal backward_ended
+            began = time.perf_counter()
+            result = plain(*args)
+            backward_ended = time.perf_counter()
+            spent[part] += backward_ended - began
+            return result
 
+        setattr(owner, name, wrapped)
 
-def bare_epochs(dataset: Dataset, model: str, settings: TrainSettings) -> list[float]:
-    """Seconds of each epoch of the same work in the plainest loop."""
-    kind = models.lookup(model)
-    built = build_model(kind, dataset, kind.Config(), seed=0)
-    optimizer = torch.optim.Adam(built.parameters(), lr=built.config.learning_rate, fused=True)
-    sampler = TripleSampler(dataset, settings.batch_size, 0)
-    ranking = FullRanking(dataset, "valid")
-    seconds = []
-    for epoch in range(settings.max_epochs):
-        began = time.perf_counter()
-        built.start_epoch(epoch)
-        for batch in sampler.epoch(epoch):
-            optimizer.zero_grad()
-            built.loss(batch).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-        ranking.evaluate(built.scorer())
-        seconds.append(time.perf_counter() - began)
-    return seconds
+    def updated(*_: Any) -> None:
+        # The loop runs the step's loss and gradient inside of the optimiser's step; its own work
+        # begins when the gradient is there.
+        spent["work"] += time.perf_counter() - backward_ended
+
+    for name in (
+        "train_dataloader",
+        "on_train_epoch_start",
+        "optimizer_zero_grad",
+        "training_step",
+        "backward",
+        "on_validation_epoch_start",
+        "validation_step",
+        "on_validation_epoch_end",
+    ):
+        timed(RecommenderModule, name, "work")
+    register_optimizer_step_post_hook(updated)
+    timed(KeepEpochs, "on_train_epoch_end", "saving")
+    return spent
 
 
 def measure_toolkit(
