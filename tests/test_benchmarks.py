@@ -26,6 +26,10 @@ def test_training_measures_our_models(tmp_path):
     assert table["model"].to_list() == ["bprmf", "freedom"]
     assert (table["train_seconds"] > 0).all()
     assert (table["peak_mb"] > 100).all()
+    # Parts of an epoch; what is neither is most of it.
+    assert (table["loop"] > 0).all()
+    assert (table["saving"] > 0).all()
+    assert (table["loop"] + table["saving"] < 0.9).all()
 
 
 def test_the_toolkits_settings_are_for_models_of_ours():

@@ -17,7 +17,6 @@ from sgurinit.models.graphs import (
     nearest,
     normalised,
 )
-from sgurinit.models.losses import bpr, info_nce
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -169,17 +168,3 @@ def test_all_zero_rows_are_nobodys_neighbours():
 def test_more_neighbours_than_items_means_all_items():
     graph = knn_graph(ItemFeatures(np.eye(3)), 10, weighted=False).toarray()
     np.testing.assert_allclose(graph, np.full((3, 3), 1 / 3))
-
-
-def test_counted_contrast_equals_the_repeated_rows():
-    view, other = torch.randn(4, 3), torch.randn(4, 3)
-    counts = torch.tensor([1, 3, 2, 1])
-    repeated = info_nce(
-        view.repeat_interleave(counts, 0), other.repeat_interleave(counts, 0), 0.2, torch.ones(7)
-    )
-    torch.testing.assert_close(info_nce(view, other, 0.2, counts), repeated)
-
-
-def test_bpr_refuses_shapes_that_would_broadcast():
-    with pytest.raises(ValueError, match="equal shapes"):
-        bpr(torch.ones(4, 2), torch.ones(1, 2), torch.ones(4, 2))

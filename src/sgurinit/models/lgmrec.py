@@ -23,7 +23,7 @@ from sgurinit.models.base import (
 from sgurinit.models.contrast import log_sums
 from sgurinit.models.features import Features, is_narrow
 from sgurinit.models.graphs import SparseGraph, bipartite, propagate_mean
-from sgurinit.models.losses import bpr
+from sgurinit.models.losses import COLDEST, bpr
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
@@ -54,7 +54,9 @@ class LGMRecConfig(RecommenderConfig):
         default=0.3, ge=0, description="Weight of the hypergraph's vectors, alpha."
     )
     temperature: float = Field(
-        default=0.2, gt=0, description="Of the hyperedge dependencies and of the contrastive task."
+        default=0.2,
+        ge=COLDEST,
+        description="Of the hyperedge dependencies and of the contrastive task.",
     )
     contrast: float = Field(default=1e-4, ge=0, description="Weight of the contrastive task.")
     reg: float = Field(default=1e-6, ge=0, description="Weight of the penalty on vector norms.")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+# Lowest temperature at which sums of exponentials of cosines stay in float32's range unshifted.
+COLDEST = 0.02
+
 
 def bpr(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
     """Bayesian personalised ranking: ``-mean ln sigmoid(u·p - u·n)``.
@@ -46,7 +49,7 @@ def info_nce(view: Tensor, other: Tensor, temperature: float, counts: Tensor) ->
     view, other
         Two views of the same nodes, each ``(n, d)``; compared by cosine.
     temperature
-        Divides the cosines, above 0.
+        Divides the cosines, at least `COLDEST`.
     counts
         How often the batch holds each node, ``(n,)``.
 

@@ -19,7 +19,7 @@ from sgurinit.models.branches import Branch, Branches, modality_weights
 from sgurinit.models.features import Features
 from sgurinit.models.graphs import SparseGraph, bipartite
 from sgurinit.models.item_graph import frozen_item_graph
-from sgurinit.models.losses import bpr, info_nce
+from sgurinit.models.losses import COLDEST, bpr, info_nce
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
@@ -45,7 +45,7 @@ class MENTORConfig(RecommenderConfig):
     )
     align: float = Field(default=0.1, ge=0, description="Weight of the cross-modal alignment.")
     contrast: float = Field(default=1e-4, ge=0, description="Weight of the contrastive task.")
-    temperature: float = Field(default=0.2, gt=0, description="Of the contrastive task.")
+    temperature: float = Field(default=0.2, ge=COLDEST, description="Of the contrastive task.")
     noise: float = Field(default=0.1, ge=0, description="Length of the noise added to a layer.")
     reg: float = Field(default=1e-3, ge=0, description="Weight of the L2 penalty.")
 

@@ -19,7 +19,7 @@ from sgurinit.models.base import (
 )
 from sgurinit.models.features import Features
 from sgurinit.models.graphs import SparseGraph, bipartite, normalised, propagate_mean
-from sgurinit.models.losses import bpr, info_nce, l2
+from sgurinit.models.losses import COLDEST, bpr, info_nce, l2
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
@@ -34,7 +34,7 @@ class TwoViewConfig(RecommenderConfig):
     n_layers: int = Field(default=2, ge=1, le=8, description="Layers on the user-item graph.")
     n_item_layers: int = Field(default=1, ge=1, le=8, description="Layers on the item-item graphs.")
     contrast: float = Field(default=0.01, ge=0, description="Weight of the contrastive task.")
-    temperature: float = Field(default=0.2, gt=0, description="Of the contrastive task.")
+    temperature: float = Field(default=0.2, ge=COLDEST, description="Of the contrastive task.")
     reg: float = Field(default=1e-4, ge=0, description="Weight of the L2 penalty.")
 
 
