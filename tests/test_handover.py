@@ -102,6 +102,15 @@ class RawUsers(Recommender):
         return [UserTable("users", self.users, "raw", modality="text")]
 
 
+def test_a_number_scales_users_and_items_to_so_many_times_their_own_norm(dataset, start):
+    model = build_model(LightGCN, dataset, LightGCN.Config(width=WIDTH), seed=0)
+    users, items = mean_norm(model.user_embedding), mean_norm(model.item_embedding)
+    hand_over(model, start, scale=4, items="features")
+    assert mean_norm(model.user_embedding) == pytest.approx(4 * users, rel=1e-5)
+    assert mean_norm(model.item_embedding) == pytest.approx(4 * items, rel=1e-5)
+    directions_equal(model.user_embedding, start.reduced(WIDTH).users)
+
+
 @pytest.mark.parametrize(
     ("scale", "target"), [("table", "norm_before"), ("items", "norm_items"), (None, "norm_start")]
 )
@@ -133,6 +142,18 @@ def test_a_foreign_table_in_the_space_of_its_modules_projection(dataset, start):
     directions_equal(table, start.on(projected.numpy())[0])
 
 
+@pytest.mark.parametrize("space", ["projected", "raw"])
+def test_who_uses_an_item_is_carried_into_a_modalitys_space(dataset, space):
+    start = SGURInit(n_clusters=4, collaborative=0.5, random_state=0).fit(dataset).start_
+    values = dataset.features["text"].values
+    project = torch.tensor(values) @ torch.randn(32, 8) if space == "projected" else None
+    items = values if project is None else project.numpy()
+    table = nn.Parameter(torch.randn(start.n_users, items.shape[1]))
+    report = initialize_(table, start, space=space, modality="text", project=project)
+    directions_equal(table, start.carried(items))
+    assert report.norm_items == pytest.approx(np.linalg.norm(items, axis=1).mean(), rel=1e-5)
+
+
 def test_a_free_table_wider_than_the_features_keeps_zero_columns_and_says_so(dataset):
     narrow = {"text": dataset.features["text"].values[:, :5]}
     start = SGURInit(n_clusters=4, random_state=0).fit(dataset.train_matrix(), narrow).start_
@@ -160,7 +181,10 @@ def test_what_does_not_fit_is_said_in_one_line(start):
         ((table, {"space": "raw", "modality": "sound"}), "'sound'.*it has image, text"),
         ((table, {"space": "raw", "modality": "text"}), "must be equal"),
         ((table, {"space": "projected", "modality": "text"}), "pass `project`"),
-        ((table, {"scale": "huge"}), "expected 'table', 'items' or None"),
+        ((table, {"scale": "huge"}), "expected 'table', 'items', None or a number above 0"),
+        ((table, {"scale": 0}), "scale is 0, expected"),
+        ((table, {"scale": True}), "scale is True, expected"),
+        ((table, {"scale": float("nan")}), "scale is nan, expected"),
         ((table, {"space": "ID"}), "expected one of raw, projected, id"),
         (
             (table, {"space": "raw", "modality": "text", "items": nn.Embedding(120, WIDTH)}),

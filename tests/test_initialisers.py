@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from sgurinit.data import planted
+from sgurinit.data import load, planted
 from sgurinit.errors import InputError
+from sgurinit.evaluation import FullRanking
 from sgurinit.initialisers import (
     GlobalInitialiser,
     LocalInitialiser,
@@ -14,7 +16,9 @@ from sgurinit.initialisers import (
     SGURInitInitialiser,
     arm_names,
 )
+from sgurinit.models import LightGCN
 from sgurinit.resolve import resolve_config, resolve_initialiser, resolve_model
+from sgurinit.training.run import build_model
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +44,32 @@ def test_permuted_is_sgurinit_with_its_rows_shuffled_in_every_space(dataset):
             one[np.lexsort(one.T)], two[np.lexsort(two.T)], rtol=1e-5, atol=1e-6
         )
     np.testing.assert_array_equal(ours.reduced(8).items, shuffled.reduced(8).items)
+
+
+def test_permuted_shuffles_the_items_that_were_started(dataset):
+    tables = {}
+    for kind in (SGURInitInitialiser, PermutedInitialiser):
+        model = build_model(LightGCN, dataset, LightGCN.Config(width=8), seed=0)
+        kind(n_clusters=5, items="features")(model, dataset, seed=3)
+        tables[kind] = model.item_embedding.detach().numpy()
+    one, two = tables.values()
+    assert not np.allclose(one, two)
+    np.testing.assert_array_equal(one[np.lexsort(one.T)], two[np.lexsort(two.T)])
+    models = [build_model(LightGCN, dataset, LightGCN.Config(width=8), seed=0) for _ in range(2)]
+    PermutedInitialiser(n_clusters=5)(models[0], dataset, seed=3)
+    assert torch.equal(models[0].item_embedding, models[1].item_embedding)
+
+
+def test_collaborative_columns_rank_far_above_popularity_without_training(tiktok_path):
+    data = load(tiktok_path)
+    ranking = FullRanking(data, "valid")
+    start = SGURInitInitialiser(mix=1, local_norm="mean", collaborative=0.5).start(data, seed=0)
+    reduced = start.reduced(64)
+    users, items = torch.from_numpy(reduced.users), torch.from_numpy(reduced.items)
+    found = ranking.evaluate(lambda chosen: users[chosen] @ items.T)["ndcg@20"].mean()
+    popularity = torch.from_numpy(data.popularity()).float()
+    plain = ranking.evaluate(lambda chosen: popularity.expand(len(chosen), -1))["ndcg@20"].mean()
+    assert found > 1.4 * plain
 
 
 def test_the_halves_make_up_the_whole(dataset):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -19,7 +20,7 @@ from sgurinit.core.reduce import match_scale
 from sgurinit.errors import InputError
 from sgurinit.models.base import Recommender, Space, UserTable
 
-Scale = Literal["table", "items"] | None
+Scale = Literal["table", "items"] | float | None
 FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Items = Literal["random", "features"]
 
@@ -159,11 +160,12 @@ def initialize_(
         initial weights.
     items
         For a free space: the item table to fill from the same reduced features, scaled to its own
-        random start's mean norm. Left alone where None.
+        random start's mean norm or, where `scale` is a number, so many times that. Left alone where
+        None.
     scale
         Mean row norm that the start is brought to: ``"table"``, that of the table's own random
-        start, for which optimisers are tuned; ``"items"``, that of the item side of the space;
-        None, left as computed.
+        start, for which optimisers are tuned; a number above 0, so many times that; ``"items"``,
+        that of the item side of the space; None, left as computed.
 
     Returns
     -------
@@ -196,19 +198,18 @@ def initialize_(
 
 def _fill(table: UserTable, start: UserStart, *, scale: Scale, items: Items) -> TableReport:
     _check_rows(table, start)
-    if scale not in {"table", "items", None}:
-        raise InputError(f"scale is {scale!r}, expected 'table', 'items' or None")
+    times = _times(scale)
     users, norm_items = _start_in(table, start)
     fill_items = items == "features" and table.items is not None
     if table.items is not None:
         if fill_items:
             rows = start.reduced(table.items.shape[1]).items
-            _land(table.items, match_scale(rows, _mean_norm(table.items)), table.name)
+            _land(table.items, match_scale(rows, times * _mean_norm(table.items)), table.name)
         norm_items = _mean_norm(table.items)
     before = _mean_norm(table.parameter)
     norm_start = float(np.linalg.norm(users, axis=1).mean())
     if scale is not None:
-        users = match_scale(users, before if scale == "table" else norm_items)
+        users = match_scale(users, norm_items if scale == "items" else times * before)
     _land(table.parameter, users, table.name)
     return TableReport(
         table=table.name,
@@ -223,6 +224,15 @@ def _fill(table: UserTable, start: UserStart, *, scale: Scale, items: Items) -> 
     )
 
 
+def _times(scale: Scale) -> float:
+    """How many times its own mean norm a table is brought to, where it is so."""
+    if scale in {"table", "items", None}:
+        return 1.0
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < inf:
+        raise InputError(f"scale is {scale!r}, expected 'table', 'items', None or a number above 0")
+    return float(scale)
+
+
 def _start_in(table: UserTable, start: UserStart) -> tuple[FloatArray, float]:
     """Start's users in the table's space, and the mean row norm of the items there."""
     if table.space == "id":
@@ -235,7 +245,9 @@ def _start_in(table: UserTable, start: UserStart) -> tuple[FloatArray, float]:
         )
     if table.space == "raw":
         norm = start.diagnostics.modalities[table.modality].item_mean_norm
-        return start.users[table.modality], norm
+        if not start.config.get("collaborative"):
+            return start.users[table.modality], norm
+        return start.carried(start.features(table.modality)), norm
     if table.project is None:
         raise InputError(
             f"table {table.name!r} is in a projected space, expected the items' vectors in it; "
@@ -244,8 +256,10 @@ def _start_in(table: UserTable, start: UserStart) -> tuple[FloatArray, float]:
     with torch.no_grad():
         projected = table.project().detach().cpu().numpy()
     present = start.clusters[table.modality].labels >= 0
-    users, _ = start.on(projected, present)
-    return users, float(np.linalg.norm(projected[present], axis=1).mean())
+    norm = float(np.linalg.norm(projected[present], axis=1).mean())
+    if not start.config.get("collaborative"):
+        return start.on(projected, present)[0], norm
+    return start.carried(np.where(present[:, None], projected, 0.0)), norm
 
 
 def _check_rows(table: UserTable, start: UserStart) -> None:

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import scipy.sparse as sp
+import torch
 from class_resolver import ClassResolver
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 from typing_extensions import override
 
 from sgurinit.core import SGURInit, UserStart
-from sgurinit.handover import HandoverReport, Items, Scale, hand_over, untouched
+from sgurinit.handover import HandoverReport, Items, hand_over, untouched
 from sgurinit.seeds import derive, generator
 
 logger = logging.getLogger("sgurinit")
@@ -64,8 +65,17 @@ class SGURInitInitialiser(Initialiser):
             "free space has the joint reduction's own preparation, a projected one the model's."
         ),
     )
-    scale: Scale = Field(
-        default="table", description="Mean row norm to match: the table's own, the items', none."
+    collaborative: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of a free space's columns that tell who uses an item, not what it is.",
+    )
+    scale: Literal["table", "items"] | PositiveFloat | None = Field(
+        default="table",
+        description=(
+            "Mean row norm to match: the table's own, the items', none, or so many times its own."
+        ),
     )
     items: Items = Field(
         default="random",
@@ -82,6 +92,7 @@ class SGURInitInitialiser(Initialiser):
             mix=self.mix,
             local_norm=self.local_norm,
             prepare=self.prepare,
+            collaborative=self.collaborative,
             random_state=derive(seed, "clusters"),
         )
         return estimator.fit(interactions, dataset.features).start_
@@ -101,16 +112,27 @@ class SGURInitInitialiser(Initialiser):
 
 
 class PermutedInitialiser(SGURInitInitialiser):
-    """Control: SG-URInit's rows shuffled among the users.
+    """Control: SG-URInit's rows shuffled among the users, and items' among the items.
 
     Norms and distribution are the same, the meaning is gone. Shuffling the rows of the
-    interactions before the fit shuffles the rows of every start in every space alike.
+    interactions before the fit shuffles the rows of every start in every space alike. Item tables
+    are shuffled where the start filled them.
     """
 
     @override
     def start(self, dataset: Dataset, seed: int) -> UserStart:
         order = generator(seed, "permutation").permutation(dataset.n_users)
         return self._fit(dataset.train_matrix()[order], dataset, seed)
+
+    @override
+    def fill(self, model: Recommender, dataset: Dataset, seed: int) -> HandoverReport:
+        report = super().fill(model, dataset, seed)
+        order = torch.from_numpy(generator(seed, "items").permutation(dataset.n_items))
+        for table, found in zip(model.user_tables(), report.tables, strict=True):
+            if found.items_filled and table.items is not None:
+                with torch.no_grad():
+                    table.items.copy_(table.items[order.to(table.items.device)])
+        return report
 
 
 class LocalInitialiser(SGURInitInitialiser):

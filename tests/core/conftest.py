@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 
 import sgurinit.core.clusters
 import sgurinit.core.gap
+import sgurinit.core.reduce
 import sgurinit.core.space
-import sgurinit.core.start
 from sgurinit.core import ItemFeatures
 from sgurinit.data import load, planted
 
@@ -198,7 +198,7 @@ def quick(monkeypatch):
 def _remember(monkeypatch):
     clustered, reduced = _CLUSTERED, _REDUCED
     cluster_rows = sgurinit.core.clusters.cluster_rows
-    reduce_items = sgurinit.core.start.reduce_items
+    reduce_items = sgurinit.core.reduce.reduce_items
 
     def remembered_clusters(rows, n_clusters, seed):
         key = (rows.shape, str(rows.dtype), hash(rows.tobytes()), n_clusters, seed)
@@ -213,7 +213,7 @@ def _remember(monkeypatch):
         return reduced[key]
 
     monkeypatch.setattr(sgurinit.core.space, "cluster_rows", remembered_clusters)
-    monkeypatch.setattr(sgurinit.core.start, "reduce_items", remembered_reduction)
+    monkeypatch.setattr(sgurinit.core.reduce, "reduce_items", remembered_reduction)
     monkeypatch.setattr(sgurinit.core.gap, "SAMPLE", 50)
     monkeypatch.setattr(sgurinit.core.gap, "_separability", lambda *_: None)
 

@@ -113,6 +113,7 @@ class TestParameters:
             "mix": 1.0,
             "local_norm": "sym",
             "prepare": ["unit"],
+            "collaborative": 0.0,
             "reduce_to": None,
             "seed": 7,
         }

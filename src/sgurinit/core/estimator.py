@@ -43,6 +43,9 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         Steps applied to each modality's features, in order, before everything else.
     reduce_to : int, optional
         Also compute the joint reduction to this width at fit, so that it is saved with the start.
+    collaborative : float in [0, 1], default 0
+        Share of the joint reduction's columns that tell who uses an item (`spectral_items`) rather
+        than what it is. Features of single modalities do not see it.
     random_state : int, RandomState or None, default None
         Seed of K-means.
 
@@ -80,12 +83,14 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         local_norm: str = "sym",
         prepare: Sequence[str] = (),
         reduce_to: int | None = None,
+        collaborative: float = 0.0,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.mix = mix
         self.local_norm = local_norm
         self.prepare = prepare
+        self.collaborative = collaborative
         self.reduce_to = reduce_to
         self.random_state = random_state
 

@@ -16,7 +16,13 @@ LOCAL_NORMS = ("sym", "mean")
 PREPARE_STEPS = ("center", "unit", "whiten")
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "paper": {"n_clusters": 8, "mix": 0.1, "local_norm": "sym", "prepare": ()},
+    "paper": {
+        "n_clusters": 8,
+        "mix": 0.1,
+        "local_norm": "sym",
+        "prepare": (),
+        "collaborative": 0.0,
+    },
 }
 
 
@@ -34,6 +40,8 @@ class Parameters:
         Weights of the local part.
     prepare : tuple of {"center", "unit", "whiten"}
         Steps applied to the features, in order.
+    collaborative : float in [0, 1]
+        Share of the joint reduction's columns that tell who uses an item.
     reduce_to : int or None
         Width of the joint reduction that is computed at fit.
     seed : int
@@ -44,6 +52,7 @@ class Parameters:
     mix: float
     local_norm: str
     prepare: tuple[str, ...]
+    collaborative: float
     reduce_to: int | None
     seed: int
 
@@ -64,9 +73,10 @@ class Parameters:
         reduce_to = params["reduce_to"]
         return cls(
             n_clusters=_positive_int("n_clusters", params["n_clusters"]),
-            mix=_mix(params["mix"]),
+            mix=_share("mix", params["mix"]),
             local_norm=_local_norm(params["local_norm"]),
             prepare=_prepare(params["prepare"]),
+            collaborative=_share("collaborative", params["collaborative"]),
             reduce_to=None if reduce_to is None else _positive_int("reduce_to", reduce_to),
             seed=_seed(params["random_state"]),
         )
@@ -78,6 +88,7 @@ class Parameters:
             "mix": self.mix,
             "local_norm": self.local_norm,
             "prepare": list(self.prepare),
+            "collaborative": self.collaborative,
             "reduce_to": self.reduce_to,
             "seed": self.seed,
         }
@@ -96,9 +107,9 @@ def _positive_int(name: str, value: object) -> int:
     return int(value)
 
 
-def _mix(value: object) -> float:
+def _share(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
-        raise InputError(f"mix must be a number in [0, 1], got {value!r}")
+        raise InputError(f"{name} must be a number in [0, 1], got {value!r}")
     return float(value)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sgurinit.core.features import (
@@ -17,6 +18,7 @@ from sgurinit.core.features import (
 )
 from sgurinit.core.pca import principal_rows
 from sgurinit.core.prepare import center, unit
+from sgurinit.core.spectral import spectral_items
 from sgurinit.errors import InputError
 
 
@@ -56,6 +58,61 @@ def reduce_items(features: Mapping[str, ItemFeatures], dim: int) -> tuple[Float3
     items = np.zeros((len(present), dim), dtype=np.float32)
     items[present, :rank] = principal.rows
     return items, present
+
+
+def describe_items(
+    matrix: sp.csr_array,
+    features: Mapping[str, ItemFeatures],
+    dim: int,
+    *,
+    collaborative: float,
+) -> tuple[Float32Array, BoolArray]:
+    """Describe all items in one table of the given width: by who uses them, and by content.
+
+    The first ``round(collaborative * dim)`` columns are `spectral_items`, the others
+    `reduce_items`, each block scaled to a mean row norm of one over the items that have a row in
+    it.
+
+    Parameters
+    ----------
+    matrix : csr_array of shape (n_users, n_items)
+        Binary training interactions.
+    features : mapping of str to ItemFeatures
+        All modalities.
+    dim : int, >= 1
+        Width of the result.
+    collaborative : float in [0, 1]
+        Share of the columns that tell who uses an item.
+
+    Returns
+    -------
+    items : ndarray of float32, shape (n_items, dim)
+        Described items.
+    present : ndarray of bool, shape (n_items,)
+        Items with a row in at least one modality or with any entry in the table.
+
+    Raises
+    ------
+    InputError
+        When content is asked for and all items have the same features.
+    """
+    n_spectral = round(collaborative * dim)
+    if n_spectral == 0:
+        return reduce_items(features, dim)
+    spectral = spectral_items(matrix, n_spectral)
+    used: BoolArray = np.asarray(spectral.any(axis=1))
+    blocks = [_unit_mean(spectral, used)]
+    present: BoolArray = np.logical_or.reduce([used, *(t.mask() for t in features.values())])
+    if n_spectral < dim:
+        content, featured = reduce_items(features, dim - n_spectral)
+        blocks.append(_unit_mean(content, featured))
+    return np.hstack(blocks), present
+
+
+def _unit_mean(block: Float32Array, present: NDArray[np.bool_]) -> Float32Array:
+    """Scale a block to a mean row norm of one over the rows that are there."""
+    mean = float(row_norms(block[present]).mean())
+    return (block / mean).astype(np.float32)
 
 
 def match_scale(rows: FloatArray, target_mean_norm: float) -> Float32Array:

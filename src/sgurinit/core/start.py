@@ -16,9 +16,13 @@ from sgurinit.core.features import BoolArray, Float32Array, FloatArray, ItemFeat
 from sgurinit.core.fingerprint import fingerprint
 from sgurinit.core.interactions import IdArray, Interactions
 from sgurinit.core.parameters import Parameters
-from sgurinit.core.reduce import reduce_items
+from sgurinit.core.reduce import describe_items
 from sgurinit.core.space import Space
 from sgurinit.errors import InputError
+
+# What `carried` adds to the items' mean square along any direction, as a share of it.
+RIDGE = 0.1
+TINY = 1e-12  # for a table of zeros
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +78,10 @@ class Source:
     def reduction(self, dim: int) -> tuple[ItemFeatures, Space, Float32Array]:
         """Reduced items, the space fitted on them, and the users in it; computed once."""
         if dim not in self.reductions:
-            table = ItemFeatures(*reduce_items(self.features, dim))
+            share = self.parameters.collaborative
+            table = ItemFeatures(
+                *describe_items(self.interactions.matrix, self.features, dim, collaborative=share)
+            )
             space = self.space_on(table)
             self.reductions[dim] = table, space, space.users(self.interactions.matrix)
         return self.reductions[dim]
@@ -187,7 +194,8 @@ class UserStart:
         Returns
         -------
         ReducedStart
-            ``users`` are those of ``on(items)``. Computed once per width.
+            ``users`` are those of ``on(items)`` at the items that have a row. Computed once per
+            width.
 
         Raises
         ------
@@ -200,6 +208,60 @@ class UserStart:
             return self._loaded_reduction(int(dim))
         table, space, users = self.source.reduction(int(dim))
         return ReducedStart(users, np.asarray(table.values), space.clusters())
+
+    def features(self, modality: str) -> FloatArray:
+        """Features of all items in a modality, as given; zeros for an item without a row.
+
+        Raises
+        ------
+        InputError
+            When the start was loaded and has no features.
+        """
+        if self.source is None:
+            raise InputError(
+                "a loaded start has no features, so it cannot be carried into their space: fit "
+                "SGURInit on the data and use its start_"
+            )
+        table = self.source.features[modality]
+        return np.where(table.mask()[:, None], table.values, 0)
+
+    def carried(self, items: FloatArray, width: int = 64) -> Float32Array:
+        """Carry the users of the joint space into the space of any item table.
+
+        A user becomes the vector whose scores over the given items come closest to those that the
+        joint space gives them: with joint users S and items F, and the given items P, ridge
+        regression, ``U = S F^T P (P^T P + a I)^-1``. What `on` cannot know, who uses an item,
+        reaches a space in which items have content alone.
+
+        Parameters
+        ----------
+        items : ndarray of shape (n_items, d)
+            Item rows in that space; zeros for an item without a row.
+        width : int, >= 1
+            Width of the joint space.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_users, d)
+
+        Raises
+        ------
+        InputError
+            When the items do not fit, or a loaded start lacks the joint space of that width.
+        """
+        rows = np.asarray(items, dtype=np.float64)
+        if rows.ndim != 2 or len(rows) != self.n_items or not np.isfinite(rows).all():
+            raise InputError(
+                f"the item table has shape {rows.shape}, expected {self.n_items} rows of finite "
+                "numbers: one per item"
+            )
+        joint = self.reduced(width)
+        gram = rows.T @ rows
+        ridge = RIDGE * np.trace(gram) / len(gram)
+        wanted = joint.items.astype(np.float64).T @ rows
+        carry = np.linalg.solve(gram + max(ridge, TINY) * np.eye(len(gram)), wanted.T).T
+        users: Float32Array = (joint.users @ carry).astype(np.float32)
+        return users
 
     def save(self, path: str | Path) -> None:
         """Write the start to a ``.safetensors`` file, or its users to a ``.parquet`` table.
@@ -258,6 +320,7 @@ class UserStart:
         assert self.stored_reduction is not None  # noqa: S101
         items = self.stored_reduction[1]
         present = np.logical_or.reduce([part.labels >= 0 for part in self.clusters.values()])
+        present |= items.any(axis=1)
         found, centroids = cluster_rows(
             items[present], self.config["n_clusters"], self.config["seed"]
         )
