@@ -71,7 +71,7 @@ def test_torch_is_no_dependency_of_the_bare_package():
 
 
 ROOMS = [
-    "errors", "runtime", "files", "core", "data", "seeds", "evaluation", "models", "handover",
+    "errors", "runtime", "files", "core", "seeds", "data", "evaluation", "models", "handover",
     "initialisers", "resolve", "training", "testing", "experiments", "report", "cli", "__main__",
 ]  # fmt: skip
 

@@ -22,7 +22,10 @@ from sgurinit.errors import InputError
 from sgurinit.runtime import available_cores, keep_freed_memory
 
 # What comes with the extra; a missing package of any other name is a broken installation.
-_EXTRA = {"torch", "lightning", "plotly", "filelock", "class_resolver", "platformdirs"}
+_EXTRA = {
+    *("class_resolver", "filelock", "lightning", "optuna", "platformdirs", "plotly", "torch"),
+    "yaml",
+}
 _BAD_INPUT, _INTERRUPTED = 2, 130
 
 # What the parser raises for unknown or malformed options; typer gives its subclasses a name only.
@@ -157,6 +160,12 @@ def init(
     reduce_to: Annotated[
         int | None, typer.Option(min=1, help="Also reduce all modalities jointly to this width.")
     ] = None,
+    collaborative: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Share of those columns that tell who uses an item. Default 0."
+        ),
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Compute a start for every user and save it. No training, no torch."""
@@ -166,6 +175,7 @@ def init(
     from sgurinit.report.inspection import start_table
 
     given = _given(n_clusters=n_clusters, mix=mix, local_norm=local_norm, reduce_to=reduce_to)
+    given |= _given(collaborative=collaborative)
     estimator = SGURInit(**given, prepare=_names(prepare), random_state=seed)
     check_target(out)
     start = estimator.fit(load(data)).start_
@@ -274,6 +284,39 @@ def compare(
     page = write_report(out)
     console.print(comparison_table(found.summary))
     _say(console, f"page:   {page}\ntables: {out}/results.csv, curves.csv, summary.json")
+
+
+@app.command(
+    epilog=_examples(
+        "sgurinit study studies/main.yaml", "sgurinit study studies/main.yaml --out x --jobs 2"
+    )
+)
+def study(
+    file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="Description of the study.")],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the study; resumes there. FILE without .yaml by default."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at a time, sharing the cores. One per core by default."),
+    ] = None,
+) -> None:
+    """Search settings on validation data, then compare starts, as a file describes."""
+    from sgurinit import experiments
+    from sgurinit.report.page import write_report
+    from sgurinit.report.progress import RunProgress
+    from sgurinit.report.table import comparison_table
+
+    described = experiments.Study.read(file)
+    total = described.plan.count()
+    with RunProgress(console, total, described.plan.train.max_epochs) as progress:
+        found = described.run(out, jobs=jobs or min(available_cores(), total), listen=progress)
+    folder = found.folder
+    page = write_report(folder)
+    console.print(comparison_table(found.summary))
+    _say(console, f"page:   {page}\ntables: {folder}/results.csv, curves.csv, summary.json")
 
 
 @app.command(epilog=_examples("sgurinit demo", "sgurinit demo --out my-demo"))

@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from sgurinit.errors import InputError
-from sgurinit.evaluation import paired_test
+from sgurinit.evaluation import holm, paired_test
 
 
 @pytest.mark.parametrize("n", [2, 3, 50, 5000])
@@ -38,3 +40,20 @@ def test_one_user_has_no_p_value() -> None:
 def test_other_shapes_are_refused(a: list[float], b: list[float]) -> None:
     with pytest.raises(InputError, match="paired test of shapes"):
         paired_test(np.array(a), np.array(b))
+
+
+def test_holm_on_figures_worked_by_hand() -> None:
+    # Four hypotheses: 4 x .01, then 3 x .02, 2 x .04, and .05, which may not fall below.
+    assert holm([0.04, 0.01, 0.05, 0.02]) == pytest.approx([0.08, 0.04, 0.08, 0.06])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_keeps_the_order_and_lies_between_raw_and_bonferroni(p: list[float]) -> None:
+    adjusted = holm(p)
+    for raw, found in zip(p, adjusted, strict=True):
+        assert raw <= found <= min(1.0, len(p) * raw)
+    order = np.argsort(p, kind="stable")
+    assert (np.diff(np.array(adjusted)[order]) >= 0).all()

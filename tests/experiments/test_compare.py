@@ -34,7 +34,8 @@ from sgurinit.runtime import available_cores
 from sgurinit.training import TrainSettings
 
 RUN_FILES = {
-    *("config.json", "environment.json", "epochs.csv", "users.parquet", "handover.json"),
+    *("config.json", "environment.json", "epochs.csv", "users.parquet", "groups.parquet"),
+    "handover.json",
     *("log.txt", "result.json", "checkpoint"),
 }
 
@@ -79,7 +80,7 @@ def test_user_scores_are_those_of_the_saved_model_and_average_to_the_results(
         path = folder / "checkpoint" / "best.safetensors"
         saved = load_model(models.lookup(model), path, small)
         scores = ranking.evaluate(saved.scorer())
-        own = finished.results.filter(model=model, arm=arm, seed=seed, split="test")
+        own = finished.results.filter(model=model, arm=arm, seed=seed, split="test", group="all")
         assert own.height == len(METRICS) * len(CUTOFFS)
         for metric, k, value in own.select("metric", "k", "value").iter_rows():
             np.testing.assert_array_equal(users[f"{metric}@{k}"], scores[f"{metric}@{k}"])
@@ -91,7 +92,9 @@ def test_results_and_curves_are_tidy_and_complete(finished: Comparison) -> None:
     columns = ["model", "arm", "seed", "split", "group", "metric", "k", "value"]
     assert results.columns == columns
     assert not results.select(columns[:-1]).is_duplicated().any()
-    assert results.height == 2 * 3 * 2 * 2 * len(METRICS) * len(CUTOFFS)
+    plain = results.filter(group="all")
+    assert plain.height == 2 * 3 * 2 * 2 * len(METRICS) * len(CUTOFFS)
+    assert set(results.filter(split="valid")["group"]) == {"all"}
     assert curves.columns == ["model", "arm", "seed", "epoch", "train_loss", *METRIC_NAMES]
     key = ["model", "arm", "seed"]
     best = curves.group_by(key).agg(pl.col("recall@20").max())
@@ -125,7 +128,7 @@ def test_the_summary_agrees_with_figures_taken_by_hand(finished: Comparison) -> 
         for name in METRIC_NAMES:
             metric, k = name.split("@")
             values = finished.results.filter(
-                model=model, arm=arm, split="test", metric=metric, k=int(k)
+                model=model, arm=arm, split="test", group="all", metric=metric, k=int(k)
             )["value"].to_list()
             found = entry["test"][name]
             assert found["per_seed"] == values
@@ -141,6 +144,58 @@ def test_the_summary_agrees_with_figures_taken_by_hand(finished: Comparison) -> 
     assert random["test"]["recall@20"]["p_value"] == 1
     assert random["epochs_to_random_best"] == [best + 1 for best in random["best_epochs"]]
     assert random["ratio_to_random_epochs"] == [1, 1]
+
+
+def test_groups_are_the_same_scores_by_users_and_the_ranking_of_their_items(
+    finished: Comparison, small: Dataset
+) -> None:
+    n_train = np.bincount(small.train.users, minlength=small.n_users)
+    popularity = small.popularity()
+    for folder in run_folders(finished):
+        model, arm, seed = folder.parts[-3], folder.parts[-2], int(folder.name[5:])
+        of_run = finished.results.filter(model=model, arm=arm, seed=seed, split="test")
+        values = {
+            group: of_run.filter(group=group, metric="recall", k=20)["value"].item()
+            for group in of_run["group"].unique(maintain_order=True)
+        }
+        users = pl.read_parquet(folder / "users.parquet")
+        np.testing.assert_array_equal(users["n_train"], n_train[users["user"]])
+        for group, value in values.items():
+            if group.startswith("users with "):
+                low, _, high = group.removeprefix("users with ").partition("-")
+                own = users.filter(pl.col("n_train").is_between(int(low), int(high or low)))
+                assert own["recall@20"].mean() == pytest.approx(value, rel=1e-12)
+        saved = load_model(models.lookup(model), folder / "checkpoint" / "best.safetensors", small)
+        cold = FullRanking(small, "test", positives=popularity == 0).evaluate(saved.scorer())
+        assert values["cold items"] == cold["recall@20"].mean()
+        assert set(values) >= {"cold among cold", "tail items", "head items"}
+    entry = next(e for e in finished.summary["results"] if e["arm"] == "sgurinit")
+    found = entry["groups"]["head items"]["recall@20"]
+    of_arm = finished.results.filter(
+        model=entry["model"], arm="sgurinit", group="head items", metric="recall", k=20
+    )
+    assert found["per_seed"] == of_arm["value"].to_list()
+    assert found["lift"] is not None
+    assert 0 <= found["p_value"] <= 1
+
+
+def test_p_values_of_several_models_are_adjusted(finished: Comparison) -> None:
+    for arm in ("sgurinit", "permuted"):
+        own = [e["test"]["ndcg@20"] for e in finished.summary["results"] if e["arm"] == arm]
+        low, high = sorted(own, key=lambda metric: metric["p_value"])
+        assert low["p_holm"] == min(1, 2 * low["p_value"])
+        assert high["p_holm"] == max(low["p_holm"], high["p_value"])
+
+
+def test_seconds_to_the_random_best_are_those_of_its_epochs(finished: Comparison) -> None:
+    for entry in finished.summary["results"]:
+        for seed, epochs in enumerate(entry["epochs_to_random_best"]):
+            seconds = entry["seconds_to_random_best"][seed]
+            if epochs is None:
+                assert seconds is None
+                continue
+            path = finished.folder / f"runs/{entry['model']}/{entry['arm']}/seed-{seed}/epochs.csv"
+            assert seconds == pytest.approx(pl.read_csv(path)["seconds"][:epochs].sum())
 
 
 def test_epochs_to_the_random_best_are_counted_on_the_same_seed(finished: Comparison) -> None:
@@ -303,8 +358,10 @@ def test_masking_validation_items_is_passed_to_the_test_ranking(
     found = compare(
         small, ["lightgcn"], ["random"], 1, out=tmp_path, settings=brief, mask_valid=True
     )
-    masked = found.results.filter(split="test")
-    kept = finished.results.filter(split="test", model="lightgcn", arm="random", seed=0)
+    masked = found.results.filter(split="test", group="all")
+    kept = finished.results.filter(
+        split="test", group="all", model="lightgcn", arm="random", seed=0
+    )
     assert (masked["value"] >= kept["value"]).all()
     assert (masked["value"] > kept["value"]).any()
 

@@ -70,7 +70,7 @@ def test_what_is_set_for_the_method_holds_for_its_controls_and_halves() -> None:
     arms = ["random", "sgurinit", "permuted", "local"]
     overrides = {"SGURInit": {"items": "features", "mix": 0.5}, "permuted": {"scale": "items"}}
     found = comparison_settings(["LightGCN"], arms, 1, overrides=overrides).arms
-    assert found["random"] == {}
+    assert found["random"] == {"kind": "random"}
     assert found["sgurinit"]["items"] == found["permuted"]["items"] == "features"
     assert found["local"]["items"] == "features"
     assert (found["sgurinit"]["mix"], found["permuted"]["mix"], found["local"]["mix"]) == (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sgurinit.data.cold import hold_out_items
 from sgurinit.data.dataset import SPLITS, Dataset, Interactions
 from sgurinit.data.describe import DatasetSummary, ModalitySummary, summary
 from sgurinit.data.layouts.native import write_native
@@ -18,6 +19,7 @@ __all__ = [
     "ModalitySummary",
     "PlantedData",
     "Recognised",
+    "hold_out_items",
     "load",
     "plant",
     "planted",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from sgurinit.errors import InputError
+from sgurinit.errors import DivergedError, InputError
 from sgurinit.evaluation.metrics import CUTOFFS, METRICS, check_cutoffs, per_user_metrics
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def top_k(scores: torch.Tensor, k: int) -> torch.Tensor:
 
     Raises
     ------
-    InputError
+    DivergedError
         A score is NaN.
     """
     return torch.from_numpy(_top_positions(_as_array(scores), k))
@@ -101,7 +101,7 @@ def _refuse_nan(values: np.ndarray) -> None:
     bad = np.isnan(values)
     if bad.any():
         row = int(np.flatnonzero(bad.any(axis=1))[0])
-        raise InputError(
+        raise DivergedError(
             f"scores to rank: row {row} holds NaN, expected numbers; the model has diverged, "
             "try a lower learning rate"
         )
@@ -126,6 +126,11 @@ class FullRanking:
         Users scored together, at least 1; memory is ``block_size * n_items`` scores.
     cutoffs
         List lengths k of the metrics, each at least 1.
+    positives
+        ``(n_items,)`` bool, the items that count as positives; all where None. Users without any
+        are not scored.
+    candidates
+        ``(n_items,)`` bool, the items that are ranked; all where None.
 
     Attributes
     ----------
@@ -141,6 +146,8 @@ class FullRanking:
         mask_valid: bool = False,
         block_size: int = 1024,
         cutoffs: Sequence[int] = CUTOFFS,
+        positives: np.ndarray | None = None,
+        candidates: np.ndarray | None = None,
     ) -> None:
         if split not in {"valid", "test"}:
             raise InputError(f"split is {split!r}, expected 'valid' or 'test'")
@@ -149,12 +156,16 @@ class FullRanking:
         self.cutoffs = check_cutoffs(cutoffs)
         self.block_size = block_size
         shape = (dataset.n_users, dataset.n_items)
-        positives = getattr(dataset, split).matrix(*shape)
+        right = sparse.csr_array(getattr(dataset, split).matrix(*shape))
+        if positives is not None:
+            right.data *= positives[right.indices]
+            right.eliminate_zeros()
         seen = dataset.train_matrix()
         if mask_valid and split == "test":
             seen = seen + dataset.valid.matrix(*shape)
-        self._positives: sparse.csr_array[Any] = sparse.csr_array(positives)
+        self._positives: sparse.csr_array[Any] = right
         self._seen: sparse.csr_array[Any] = sparse.csr_array(seen)
+        self._left_out = None if candidates is None else np.flatnonzero(~candidates)
         self.users: np.ndarray = np.flatnonzero(np.diff(self._positives.indptr)).astype(np.int64)
         if len(self.users) == 0:
             raise InputError(
@@ -185,7 +196,7 @@ class FullRanking:
         Raises
         ------
         InputError
-            The scores have another shape or hold NaN.
+            The scores have another shape or, a `DivergedError` one, hold NaN.
         """
         expected = (len(users), self._positives.shape[1])
         if tuple(scores.shape) != expected:
@@ -193,6 +204,9 @@ class FullRanking:
         values = _as_array(scores)
         if not values.flags.c_contiguous:  # an expanded row would be masked for everyone
             values = np.ascontiguousarray(values)
+        if self._left_out is not None:
+            values = values.copy()
+            values[:, self._left_out] = -np.inf
         seen = self._seen[users]
         rows = np.repeat(np.arange(len(users)), np.diff(seen.indptr))
         kept = values[rows, seen.indices]

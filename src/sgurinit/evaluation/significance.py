@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,3 +62,25 @@ def paired_test(a: np.ndarray, b: np.ndarray) -> PairedTest:
         return PairedTest(mean, 1.0 if mean == 0.0 else 0.0, len(a))
     t = mean / (spread / len(a) ** 0.5)
     return PairedTest(mean, float(2.0 * stats.t.sf(abs(t), len(a) - 1)), len(a))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values for being several (Holm, 1979).
+
+    Parameters
+    ----------
+    p_values
+        One per hypothesis, each in [0, 1].
+
+    Returns
+    -------
+    list of float
+        In the same order: the smallest level at which each hypothesis is rejected when all of them
+        together may err with that probability.
+    """
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, at in enumerate(sorted(range(len(p_values)), key=lambda at: p_values[at])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[at]))
+        adjusted[at] = highest
+    return adjusted

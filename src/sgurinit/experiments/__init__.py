@@ -15,12 +15,14 @@ from sgurinit.experiments.settings import (
     data_facts,
     shared_fields,
 )
+from sgurinit.experiments.study import Study
 
 __all__ = [
     "Comparison",
     "ComparisonSettings",
     "RunEvent",
     "RunSettings",
+    "Study",
     "compare",
     "comparison_settings",
     "data_facts",

@@ -17,7 +17,12 @@ from sgurinit.errors import InputError
 from sgurinit.experiments.environment import environment
 from sgurinit.experiments.pool import execute_all
 from sgurinit.experiments.run import Listener, execute, ignore
-from sgurinit.experiments.settings import RunSettings, comparison_settings, data_facts
+from sgurinit.experiments.settings import (
+    ComparisonSettings,
+    RunSettings,
+    comparison_settings,
+    data_facts,
+)
 from sgurinit.experiments.tables import curves_table, results_table, summarise
 from sgurinit.files import claim, read_json, write_json, write_table
 from sgurinit.resolve import build, resolve_dataset
@@ -105,27 +110,75 @@ def compare(
     plan = comparison_settings(
         models, arms, seeds, train=settings, overrides=overrides, mask_valid=mask_valid
     )
-    data = _usable(dataset)
-    facts = data_facts(data, None if isinstance(dataset, Dataset) else dataset)
+    source = None if isinstance(dataset, Dataset) else dataset
+    return run_plan(plan, usable(dataset), source, out=out, jobs=jobs, listen=listen)
+
+
+def run_plan(
+    plan: ComparisonSettings,
+    dataset: Dataset,
+    source: str | Path | None,
+    *,
+    out: str | Path,
+    file: str | Path | None = None,
+    jobs: int,
+    listen: Listener,
+) -> Comparison:
+    """Bring a plan to its end: search, where it has one, then every run, then the tables.
+
+    Parameters
+    ----------
+    plan
+        What to compare.
+    dataset, source
+        The data, and the path or name that they were loaded by.
+    file
+        The file that describes the plan, where there is one.
+    out, jobs, listen
+        See `compare`.
+
+    Raises
+    ------
+    InputError
+        `out` holds another comparison or is in use, or a run cannot be done.
+    """
+    facts = data_facts(dataset, source)
     folder = Path(out)
     with locked(folder):
         _refuse(folder / "config.json", "a single run")
         kept = plan.model_dump(mode="json")
         claim(folder / "settings.json", {**kept, "data": {"fingerprint": facts["fingerprint"]}})
         runs = list(plan.runs())
-        execute_all(data, runs, folder / "runs", facts, jobs=jobs, listen=listen)
+        if plan.search is not None:
+            # Here, so that a comparison without a search does not load the searcher.
+            from sgurinit.experiments.search import search  # noqa: PLC0415
+
+            chosen = search(plan, dataset, folder, facts, jobs=jobs, listen=listen)
+            runs = [chosen[run.model, run.arm].for_seed(run.seed) for run in runs]
+        execute_all(dataset, runs, folder / "runs", facts, jobs=jobs, listen=listen)
         results = results_table(runs, folder / "runs")
         curves = curves_table(runs, folder / "runs")
         summary = {
             "settings": kept,
+            "file": None if file is None else str(file),
+            "chosen": _chosen(runs) if plan.search is not None else None,
             "data": facts,
             "environment": environment(),
-            "results": summarise(plan, folder / "runs"),
+            "results": summarise(runs, folder / "runs"),
         }
         write_table(folder / "results.csv", results)
         write_table(folder / "curves.csv", curves)
         write_json(folder / "summary.json", summary)
     return Comparison(folder, results, curves, summary)
+
+
+def _chosen(runs: Sequence[RunSettings]) -> dict[str, dict[str, Any]]:
+    """Settings that the search chose, by model and arm."""
+    found: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        own = {"config": run.config, "initialiser": run.initialiser}
+        found.setdefault(run.model, {})[run.arm] = own
+    return found
 
 
 def train_and_test(
@@ -162,7 +215,7 @@ def train_and_test(
     """
     plan = comparison_settings([model], [arm], 1, train=settings, overrides=overrides)
     run = build(RunSettings, {**dict(next(plan.runs())), "seed": seed}, prefix="run")
-    data = _usable(dataset)
+    data = usable(dataset)
     facts = data_facts(data, None)
     if out is not None:
         with locked(Path(out)):
@@ -187,7 +240,7 @@ def load_comparison(folder: str | Path) -> Comparison:
     )
 
 
-def _usable(dataset: Dataset | str | Path) -> Dataset:
+def usable(dataset: Dataset | str | Path) -> Dataset:
     """Resolve the data and see to it that there is something to stop and to test on."""
     data = resolve_dataset(dataset)
     for split, pairs in data.splits():

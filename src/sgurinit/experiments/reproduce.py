@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sgurinit.experiments.settings import ComparisonSettings
+from sgurinit.experiments.settings import KIND, ComparisonSettings
 from sgurinit.resolve import resolve_initialiser, resolve_model
 from sgurinit.training import TrainSettings
 
@@ -17,7 +17,9 @@ from sgurinit.training import TrainSettings
 _OPTIONS = {"max_epochs": "--max-epochs", "patience": "--patience"}
 
 
-def command(settings: ComparisonSettings, source: str | None, out: str) -> str:
+def command(
+    settings: ComparisonSettings, source: str | None, out: str, file: str | None = None
+) -> str:
     """Shell command that repeats a comparison; what equals a default is left out.
 
     Parameters
@@ -28,7 +30,11 @@ def command(settings: ComparisonSettings, source: str | None, out: str) -> str:
         Path or name of the data; ``DATA`` stands for data that came from neither.
     out
         Folder of the comparison.
+    file
+        File that describes it, where there is one.
     """
+    if file is not None:
+        return shlex.join(["sgurinit", "study", file, "--out", out])
     words = ["sgurinit", "compare", source or "DATA"]
     words += ["--models", ",".join(settings.models), "--arms", ",".join(settings.arms)]
     words += ["--seeds", str(settings.seeds), "--out", out]
@@ -39,7 +45,8 @@ def command(settings: ComparisonSettings, source: str | None, out: str) -> str:
     for name, config in settings.models.items():
         words += _set(name, config, resolve_model(name).Config())
     for name, fields in settings.arms.items():
-        words += _set(name, fields, resolve_initialiser(name))
+        own = {field: value for field, value in fields.items() if field != KIND}
+        words += _set(name, own, resolve_initialiser(name))
     if settings.mask_valid:
         words.append("--mask-valid")
     return shlex.join(words)

@@ -1,4 +1,7 @@
-"""One run in its folder: train, read the test data once, leave everything that was found."""
+"""One run in its folder: train, read the test data once, leave everything that was found.
+
+A trial of a search reads validation data alone and leaves no more than what the search needs.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 
 from sgurinit.data import Dataset
-from sgurinit.evaluation import CUTOFFS, METRICS, FullRanking
+from sgurinit.errors import DivergedError
+from sgurinit.evaluation import CUTOFFS, METRICS, FullRanking, group_rankings
 from sgurinit.experiments.environment import environment
 from sgurinit.experiments.settings import RunSettings
 from sgurinit.files import claim, read_json, write_json, write_table
-from sgurinit.resolve import resolve_initialiser
 from sgurinit.training import Trained, train
-from sgurinit.training.run import LAST
+from sgurinit.training.run import BEST, LAST
 
 METRIC_NAMES = tuple(f"{metric}@{k}" for metric in METRICS for k in CUTOFFS)
 RESULT = "result.json"
@@ -37,7 +41,8 @@ class RunEvent:
         Its label, see `RunSettings.label`.
     kind
         ``"kept"``: it was finished before; ``"start"``; ``"epoch"`` with that epoch's row as
-        `values`; ``"done"`` with test metrics, best_epoch, epochs and seconds as `values`.
+        `values`; ``"done"`` with test metrics (a trial: validation metrics), best_epoch, epochs and
+        seconds as `values`.
     """
 
     run: str
@@ -84,7 +89,8 @@ def execute(
     Returns
     -------
     dict
-        The run's ``result.json``: metrics of both splits, best epoch, epochs, seconds.
+        The run's ``result.json``: metrics of both splits, of validation alone for a trial, best
+        epoch, epochs, seconds. A trial that diverged scores 0.
 
     Raises
     ------
@@ -100,12 +106,16 @@ def execute(
     write_json(folder / "environment.json", environment())
     listen(RunEvent(run.label, "start"))
     with _log_file(folder / "log.txt"):
-        trained = _train(dataset, run, folder, listen)
-        result = _write(dataset, run, folder, trained)
+        result = (
+            _test(dataset, run, folder, listen)
+            if run.trial is None
+            else _try(dataset, run, folder, listen)
+        )
+        write_json(folder / RESULT, result)
     # The optimiser's state was for going on; a finished run never does.
     (folder / CHECKPOINT / LAST).unlink(missing_ok=True)
     facts_of_run = {name: result[name] for name in ("best_epoch", "epochs", "seconds")}
-    listen(RunEvent(run.label, "done", {**result["test"], **facts_of_run}))
+    listen(RunEvent(run.label, "done", {**result.get("test", result["valid"]), **facts_of_run}))
     return result
 
 
@@ -126,7 +136,7 @@ def _train(dataset: Dataset, run: RunSettings, folder: Path, listen: Listener) -
     return train(
         dataset,
         run.model,
-        resolve_initialiser(run.arm, run.initialiser),
+        run.start(),
         config=run.config,
         settings=run.train,
         seed=run.seed,
@@ -135,25 +145,57 @@ def _train(dataset: Dataset, run: RunSettings, folder: Path, listen: Listener) -
     )
 
 
-def _write(dataset: Dataset, run: RunSettings, folder: Path, trained: Trained) -> dict[str, Any]:
+def _try(dataset: Dataset, run: RunSettings, folder: Path, listen: Listener) -> dict[str, Any]:
+    """Train and keep no more than the validation score."""
+    try:
+        trained = _train(dataset, run, folder, listen)
+    except DivergedError:
+        logger.info("diverged")
+        return {
+            "best_epoch": 0, "epochs": 0, "seconds": 0.0, "valid": dict.fromkeys(METRIC_NAMES, 0.0)
+        }  # fmt: skip
+    (folder / CHECKPOINT / BEST).unlink()
+    return _found(trained)
+
+
+def _test(dataset: Dataset, run: RunSettings, folder: Path, listen: Listener) -> dict[str, Any]:
+    """Train, test, and write the tables of the run."""
+    trained = _train(dataset, run, folder, listen)
     write_table(folder / "epochs.csv", pl.DataFrame(trained.history))
     write_json(folder / "handover.json", trained.handover.to_dict())
+    score = trained.model.scorer()
     ranking = FullRanking(dataset, "test", mask_valid=run.mask_valid)
-    test = ranking.evaluate(trained.model.scorer())
-    users = {"user": ranking.users, "user_id": dataset.user_ids[ranking.users]}
+    test = ranking.evaluate(score)
+    n_train = np.bincount(dataset.train.users, minlength=dataset.n_users)
+    users = {
+        "user": ranking.users,
+        "user_id": dataset.user_ids[ranking.users],
+        "n_train": n_train[ranking.users],
+    }
     write_table(folder / "users.parquet", pl.DataFrame({**users, **test}))
+    groups = [
+        pl.DataFrame({"user": of_group.users, **of_group.evaluate(score)}).with_columns(
+            group=pl.lit(name)
+        )
+        for name, of_group in group_rankings(dataset, mask_valid=run.mask_valid)
+    ]
+    write_table(folder / "groups.parquet", pl.concat(groups))
+    result = _found(trained)
+    result["test"] = {name: float(test[name].mean()) for name in METRIC_NAMES}
+    logger.info("test %s %.6f", run.train.monitor, result["test"][run.train.monitor])
+    return result
+
+
+def _found(trained: Trained) -> dict[str, Any]:
+    """What training and validation came to."""
     best = next(row for row in trained.history if row["epoch"] == trained.best_epoch)
-    result: dict[str, Any] = {
+    return {
         "best_epoch": trained.best_epoch,
         "epochs": len(trained.history),
         "stopped_early": trained.stopped_early,
         "seconds": sum(row["seconds"] for row in trained.history),
         "valid": {name: best[name] for name in METRIC_NAMES},
-        "test": {name: float(test[name].mean()) for name in METRIC_NAMES},
     }
-    logger.info("test %s %.6f", run.train.monitor, result["test"][run.train.monitor])
-    write_json(folder / RESULT, result)
-    return result
 
 
 @contextmanager

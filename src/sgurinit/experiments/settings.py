@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from sgurinit.training import TrainSettings
 
 Fields = dict[str, Any]
 METHOD = "sgurinit"
+KIND = "kind"
+LABEL = r"[A-Za-z0-9][A-Za-z0-9._+=-]*"
 
 
 class _Frozen(BaseModel):
@@ -35,16 +39,38 @@ class RunSettings(_Frozen):
 
     model: str = Field(description="Name of the model.")
     config: Fields = Field(description="Every field of the model's config.")
-    arm: str = Field(description="Name of the initialiser.")
-    initialiser: Fields = Field(description="Every field of the initialiser.")
+    arm: str = Field(description="Name of the arm.")
+    initialiser: Fields = Field(description="Kind of the initialiser and every field of it.")
     seed: int = Field(ge=0, description="Seed of everything random.")
+    trial: int | None = Field(
+        default=None, ge=0, description="Number of the trial of a search; it reads no test data."
+    )
     train: TrainSettings = Field(description="Settings of the loop.")
     mask_valid: bool = Field(description="Leave validation items out of the test ranking.")
 
     @property
     def label(self) -> str:
         """Name of the run, also its folder: ``"lightgcn/random/seed-0"``."""
-        return f"{self.model}/{self.arm}/seed-{self.seed}"
+        last = f"seed-{self.seed}" if self.trial is None else f"trial-{self.trial}"
+        return f"{self.model}/{self.arm}/{last}"
+
+    def for_seed(self, seed: int) -> RunSettings:
+        """Make the settings of a run with `seed` out of a trial's."""
+        return self.model_copy(update={"seed": seed, "trial": None})
+
+    def start(self) -> Initialiser:
+        """Make the initialiser."""
+        fields = dict(self.initialiser)
+        return resolve_initialiser(fields.pop(KIND), fields)
+
+
+class SearchSettings(_Frozen):
+    """How settings are chosen on validation data: alike for every arm of every model."""
+
+    trials: int = Field(ge=1, description="Settings tried per model and arm.")
+    spaces: dict[str, dict[str, tuple[Any, ...]]] = Field(
+        description="Values to choose from, by field, by the name of a model or an arm."
+    )
 
 
 class ComparisonSettings(_Frozen):
@@ -55,42 +81,68 @@ class ComparisonSettings(_Frozen):
     """
 
     models: dict[str, Fields] = Field(min_length=1, description="Model name to its config.")
-    arms: dict[str, Fields] = Field(min_length=1, description="Arm name to its initialiser.")
+    arms: dict[str, Fields] = Field(
+        min_length=1, description="Arm name to its initialiser's kind and fields."
+    )
     seeds: int = Field(ge=1, description="Number of seeds; they are 0, 1, ...")
     train: TrainSettings = Field(description="Settings of the loop.")
     mask_valid: bool = Field(description="Leave validation items out of the test ranking.")
+    search: SearchSettings | None = Field(
+        default=None, description="How settings are searched; where None they are as given."
+    )
+
+    def run(self, model: str, arm: str, seed: int) -> RunSettings:
+        """Settings of one run, as given."""
+        return RunSettings(
+            model=model,
+            config=self.models[model],
+            arm=arm,
+            initialiser=self.arms[arm],
+            seed=seed,
+            train=self.train,
+            mask_valid=self.mask_valid,
+        )
+
+    def count(self) -> int:
+        """How many runs there are, trials included."""
+        pairs = len(self.models) * len(self.arms)
+        if self.search is None:
+            return pairs * self.seeds
+        sizes = {name: prod(map(len, space.values())) for name, space in self.search.spaces.items()}
+        trials = [
+            min(self.search.trials, sizes[model] * sizes[arm])
+            for model in self.models
+            for arm in self.arms
+        ]
+        return sum(trials) + pairs * self.seeds
 
     def runs(self) -> Iterator[RunSettings]:
         """Yield every run, all arms of a model and seed one after the other."""
-        for model, config in self.models.items():
+        for model in self.models:
             for seed in range(self.seeds):
-                for arm, initialiser in self.arms.items():
-                    yield RunSettings(
-                        model=model,
-                        config=config,
-                        arm=arm,
-                        initialiser=initialiser,
-                        seed=seed,
-                        train=self.train,
-                        mask_valid=self.mask_valid,
-                    )
+                for arm in self.arms:
+                    yield self.run(model, arm, seed)
 
 
 def comparison_settings(
     models: Sequence[str],
-    arms: Sequence[str],
+    arms: Sequence[str] | Mapping[str, Mapping[str, Any]],
     seeds: int,
     *,
     train: TrainSettings | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     mask_valid: bool = False,
+    search: Mapping[str, Any] | None = None,
 ) -> ComparisonSettings:
     """Resolve names and fields into full settings.
 
     Parameters
     ----------
-    models, arms
+    models
         Names as the resolver knows them.
+    arms
+        Names as the resolver knows them; or names of your own with the fields of each, among them
+        ``kind``, the initialiser's name where it is not the arm's.
     seeds
         How many, at least 1.
     train
@@ -100,6 +152,9 @@ def comparison_settings(
         ``sgurinit`` hold for its controls and halves too, but for what these fix or set themselves.
     mask_valid
         Leave validation items out of the test ranking.
+    search
+        ``trials`` and, by the name of a model or an arm, ``spaces`` of values by field. A model
+        that is not named has the space that its config declares, an arm none.
 
     Raises
     ------
@@ -107,19 +162,14 @@ def comparison_settings(
         A name or a field does not exist, is out of range or is given twice.
     """
     overrides = {models_resolver.normalize(name): own for name, own in (overrides or {}).items()}
-    shared = overrides.get(METHOD, {})
-    resolve_initialiser(METHOD, shared)
     configs = {}
     for name in _unique([model_name(resolve_model(m)) for m in models], "models"):
         config = resolve_config(resolve_model(name), overrides.pop(name, None))
         configs[name] = config.model_dump(mode="json")
-    starts = {}
-    for name in _unique([arm_name(arm) for arm in arms], "arms"):
-        inherited = {field: value for field, value in shared.items() if _is_free(name, field)}
-        start = resolve_initialiser(name, inherited | dict(overrides.pop(name, {})))
-        starts[name] = start.model_dump(mode="json")
-        if inherited:
-            overrides.pop(METHOD, None)
+    starts = _starts(arms, overrides)
+    for name in starts:
+        if name in configs:
+            raise InputError(f"arms: {name} is the name of a model compared; choose another")
     if overrides:
         raise InputError(
             f"{next(iter(overrides))!r} is set but not compared; compared are models "
@@ -127,7 +177,66 @@ def comparison_settings(
         )
     fields = {"models": configs, "arms": starts, "seeds": seeds, "mask_valid": mask_valid}
     fields["train"] = train or TrainSettings()
+    if search is not None:
+        fields["search"] = _search(search, configs, starts)
     return build(ComparisonSettings, fields, prefix="comparison")
+
+
+def _starts(
+    arms: Sequence[str] | Mapping[str, Mapping[str, Any]], overrides: dict[str, Mapping[str, Any]]
+) -> dict[str, Fields]:
+    """Every arm's kind and fields; what is used of `overrides` is taken out."""
+    given: dict[str, Fields]
+    if isinstance(arms, Mapping):
+        given = {_label(name): {KIND: name, **own} for name, own in arms.items()}
+    else:
+        given = {name: {KIND: name} for name in _unique([arm_name(arm) for arm in arms], "arms")}
+    shared = {**given.get(METHOD, {}), **overrides.get(METHOD, {})}
+    shared.pop(KIND, None)
+    resolve_initialiser(METHOD, shared)
+    starts = {}
+    for name, own in given.items():
+        kind = arm_name(own.pop(KIND))
+        is_relative = name == kind  # a name of one's own stands for itself
+        inherited = {f: v for f, v in shared.items() if is_relative and _is_free(kind, f)}
+        start = resolve_initialiser(kind, {**inherited, **own, **overrides.pop(name, {})})
+        starts[name] = {KIND: kind, **start.model_dump(mode="json")}
+        if inherited:
+            overrides.pop(METHOD, None)
+    return starts
+
+
+def _search(
+    search: Mapping[str, Any], configs: Mapping[str, Fields], starts: Mapping[str, Fields]
+) -> SearchSettings:
+    """Complete spaces, each value of which is known to be usable."""
+    given = dict(search.get("spaces") or {})
+    spaces: dict[str, dict[str, tuple[Any, ...]]] = {}
+    for name, fields in {**configs, **starts}.items():
+        default = dict(resolve_model(name).Config.search_space) if name in configs else {}
+        spaces[name] = {field: tuple(values) for field, values in given.pop(name, default).items()}
+        for field, values in spaces[name].items():
+            if not values:
+                raise InputError(f"search.spaces.{name}.{field} is empty, expected values")
+            for value in values:
+                tried = {**fields, field: value}
+                if name in configs:
+                    resolve_config(resolve_model(name), tried)
+                else:
+                    resolve_initialiser(tried.pop(KIND), tried)
+    if given:
+        raise InputError(
+            f"search.spaces.{next(iter(given))} is not compared; compared are {', '.join(spaces)}"
+        )
+    return build(SearchSettings, {**search, "spaces": spaces}, prefix="search")
+
+
+def _label(name: str) -> str:
+    if not re.fullmatch(LABEL, name):
+        raise InputError(
+            f"arms: {name!r} is no name for a folder; use letters, digits and any of . _ + = -"
+        )
+    return name
 
 
 def arm_name(arm: str | type[Initialiser]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -11,30 +11,57 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sgurinit.evaluation import paired_test
+from sgurinit.evaluation import holm, paired_test, user_groups
 from sgurinit.experiments.run import METRIC_NAMES, RESULT
-from sgurinit.experiments.settings import ComparisonSettings, RunSettings
+from sgurinit.experiments.settings import RunSettings
 from sgurinit.files import read_json
 
 BASELINE = "random"
+ALL = "all"
+GROUP_METRICS = ("recall@20", "ndcg@20")
+
+Scores = Mapping[str, np.ndarray[Any, Any]]
 
 
 def results_table(runs: Sequence[RunSettings], folder: Path) -> pl.DataFrame:
     """Every metric of every run, one number a row.
 
-    Columns: model, arm, seed, split (valid, test), group (all), metric, k, value. Validation is
-    that of the run's best epoch.
+    Columns: model, arm, seed, split (valid, test), group, metric, k, value. Validation is that of
+    the run's best epoch. Besides ``"all"`` users there are, for the test split, groups of users by
+    their number of training interactions, and scores for the items of one kind (see
+    `item_groups`).
     """
     rows = []
     for run in runs:
         result = read_json(folder / run.label / RESULT)
-        for split in ("valid", "test"):
-            for name in METRIC_NAMES:
-                metric, _, k = name.partition("@")
-                value = result[split][name]
-                rows.append((run.model, run.arm, run.seed, split, "all", metric, int(k), value))
+        groups = {
+            name: {metric: float(values.mean()) for metric, values in scores.items()}
+            for name, scores in _scores_by_group(folder / run.label)
+        }
+        for split, by_group in (("valid", {ALL: result["valid"]}), ("test", groups)):
+            for group, values in by_group.items():
+                for name in METRIC_NAMES:
+                    metric, _, k = name.partition("@")
+                    value = values[name]
+                    rows.append((run.model, run.arm, run.seed, split, group, metric, int(k), value))
     columns = ["model", "arm", "seed", "split", "group", "metric", "k", "value"]
     return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+def _scores_by_group(folder: Path) -> Iterator[tuple[str, Scores]]:
+    """Per-user test scores of a run, ``(n,)`` by metric: of all users, then of each group."""
+    users = pl.read_parquet(folder / "users.parquet")
+    yield ALL, _columns(users)
+    for name, members in user_groups(users["n_train"].to_numpy()).items():
+        yield name, _columns(users.filter(members))
+    for (name,), part in pl.read_parquet(folder / "groups.parquet").group_by(
+        "group", maintain_order=True
+    ):
+        yield str(name), _columns(part)
+
+
+def _columns(table: pl.DataFrame) -> Scores:
+    return {name: table[name].to_numpy() for name in METRIC_NAMES}
 
 
 def curves_table(runs: Sequence[RunSettings], folder: Path) -> pl.DataFrame:
@@ -49,84 +76,114 @@ def curves_table(runs: Sequence[RunSettings], folder: Path) -> pl.DataFrame:
     return pl.concat(tables)
 
 
-def summarise(settings: ComparisonSettings, folder: Path) -> list[dict[str, Any]]:
+def summarise(runs: Sequence[RunSettings], folder: Path) -> list[dict[str, Any]]:
     """One entry per model and arm, ready for JSON.
 
     ``test[metric]`` holds mean, sd (over seeds, n - 1; null for one seed), per_seed and, against
     the ``random`` arm where there is one: lift (relative, null where random scores 0),
-    mean_difference, p_value (paired t-test over users on scores averaged over the seeds) and
-    n_users. ``best_epochs`` are numbers as in the curves, from 0; ``epochs`` and
-    ``epochs_to_random_best`` are counts. The latter is how many it took, seed by seed, until the
-    monitored validation metric reached the random arm's best of the same seed, null where it never
-    did, and ``ratio_to_random_epochs`` divides that by random's own count.
+    mean_difference, p_value (paired t-test over users on scores averaged over the seeds), p_holm
+    (that of all models with the same arm, adjusted for being several) and n_users. ``groups`` holds
+    the same for Recall@20 and NDCG@20 of each group of users and items. ``best_epochs`` are numbers
+    as in the curves, from 0; ``epochs`` and ``epochs_to_random_best`` are counts. The latter is how
+    many it took, seed by seed, until the monitored validation metric reached the random arm's best
+    of the same seed, null where it never did; ``ratio_to_random_epochs`` divides that by random's
+    own count, and ``seconds_to_random_best`` is the time that it took.
     """
-    runs: dict[tuple[str, str], list[RunSettings]] = {}
-    for run in settings.runs():
-        runs.setdefault((run.model, run.arm), []).append(run)
+    by_arm: dict[tuple[str, str], list[RunSettings]] = {}
+    for run in runs:
+        by_arm.setdefault((run.model, run.arm), []).append(run)
+    tables = {
+        pair: [dict(_scores_by_group(folder / run.label)) for run in own]
+        for pair, own in by_arm.items()
+    }
     entries = []
-    for (model, arm), own in runs.items():
-        base = runs.get((model, BASELINE))
+    for (model, arm), own in by_arm.items():
         results = [read_json(folder / run.label / RESULT) for run in own]
-        entries.append(
-            {
-                "model": model,
-                "arm": arm,
-                "test": _test_metrics(own, base, folder),
-                "best_epochs": [result["best_epoch"] for result in results],
-                "epochs": [result["epochs"] for result in results],
-                "seconds": [result["seconds"] for result in results],
-                **_convergence(own, base, folder, settings.train.monitor),
-            }
-        )
+        base = (model, BASELINE) if (model, BASELINE) in by_arm else None
+        by_group = _by_group(tables[model, arm], tables[base] if base else None)
+        test = by_group.pop(ALL)
+        entry = {
+            "model": model,
+            "arm": arm,
+            "test": test,
+            "groups": {
+                group: {name: found[name] for name in GROUP_METRICS}
+                for group, found in by_group.items()
+            },
+            "best_epochs": [result["best_epoch"] for result in results],
+            "epochs": [result["epochs"] for result in results],
+            "seconds": [result["seconds"] for result in results],
+        }
+        entries.append(entry | (_convergence(own, by_arm[base], folder) if base else {}))
+    _adjust(entries)
     return entries
 
 
-def _test_metrics(
-    own: Sequence[RunSettings], base: Sequence[RunSettings] | None, folder: Path
-) -> dict[str, Any]:
-    users, base_users = _user_scores(own, folder), base and _user_scores(base, folder)
-    results = [read_json(folder / run.label / RESULT)["test"] for run in own]
-    metrics: dict[str, Any] = {}
-    for name in METRIC_NAMES:
-        values = [result[name] for result in results]
-        entry: dict[str, Any] = {
-            "mean": fmean(values),
-            "sd": stdev(values) if len(values) > 1 else None,
-            "per_seed": values,
+def _by_group(
+    own: Sequence[Mapping[str, Scores]], base: Sequence[Mapping[str, Scores]] | None
+) -> dict[str, dict[str, Any]]:
+    """Compare each group's scores, given per seed, with those of `base`."""
+    return {
+        group: {
+            name: _compared(
+                [scores[group][name] for scores in own],
+                None if base is None else [scores[group][name] for scores in base],
+            )
+            for name in METRIC_NAMES
         }
-        if base_users:
-            reference = float(base_users[name].mean())
-            test = paired_test(users[name], base_users[name])
-            entry["lift"] = test.mean_difference / reference if reference else None
-            entry["mean_difference"] = test.mean_difference
-            entry["p_value"] = None if math.isnan(test.p_value) else test.p_value
-            entry["n_users"] = test.n
-        metrics[name] = entry
-    return metrics
+        for group in own[0]
+    }
 
 
-def _user_scores(runs: Sequence[RunSettings], folder: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """Per-user test scores averaged over the seeds, ``(n_users,)`` by metric."""
-    tables = [pl.read_parquet(folder / run.label / "users.parquet") for run in runs]
-    return {name: np.mean([table[name].to_numpy() for table in tables], 0) for name in METRIC_NAMES}
+def _compared(
+    own: Sequence[np.ndarray[Any, Any]], base: Sequence[np.ndarray[Any, Any]] | None
+) -> dict[str, Any]:
+    """Mean and spread over seeds and, where there is a `base`, what sets it apart from that."""
+    per_seed = [float(scores.mean()) for scores in own]
+    entry: dict[str, Any] = {
+        "mean": fmean(per_seed),
+        "sd": stdev(per_seed) if len(per_seed) > 1 else None,
+        "per_seed": per_seed,
+    }
+    if base is not None:
+        reference = np.mean(base, axis=0)
+        test = paired_test(np.mean(own, axis=0), reference)
+        entry["lift"] = float(test.mean_difference / reference.mean()) if reference.any() else None
+        entry["mean_difference"] = test.mean_difference
+        entry["p_value"] = None if math.isnan(test.p_value) else test.p_value
+        entry["n_users"] = test.n
+    return entry
+
+
+def _adjust(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Add Holm's p-values over the models of each arm."""
+    for arm in {entry["arm"] for entry in entries}:
+        for name in METRIC_NAMES:
+            metrics = [entry["test"][name] for entry in entries if entry["arm"] == arm]
+            known = [metric for metric in metrics if metric.get("p_value") is not None]
+            for metric, p in zip(known, holm([m["p_value"] for m in known]), strict=True):
+                metric["p_holm"] = p
 
 
 def _convergence(
-    own: Sequence[RunSettings], base: Sequence[RunSettings] | None, folder: Path, monitor: str
+    own: Sequence[RunSettings], base: Sequence[RunSettings], folder: Path
 ) -> dict[str, Any]:
-    if base is None:
-        return {}
     needed: list[int | None] = []
     ratios: list[float | None] = []
+    seconds: list[float | None] = []
     for run, reference in zip(own, base, strict=True):
-        random = pl.read_csv(folder / reference.label / "epochs.csv")[monitor]
-        mine = pl.read_csv(folder / run.label / "epochs.csv")[monitor]
-        target = random.max()
-        epochs = _first(mine >= target)
-        own_epochs = _first(random >= target)
+        random = pl.read_csv(folder / reference.label / "epochs.csv")[run.train.monitor]
+        mine = pl.read_csv(folder / run.label / "epochs.csv")
+        epochs = _first(mine[run.train.monitor] >= random.max())
+        own_epochs = _first(random >= random.max())
         needed.append(epochs)
         ratios.append(epochs / own_epochs if epochs and own_epochs else None)
-    return {"epochs_to_random_best": needed, "ratio_to_random_epochs": ratios}
+        seconds.append(float(mine["seconds"][:epochs].sum()) if epochs else None)
+    return {
+        "epochs_to_random_best": needed,
+        "ratio_to_random_epochs": ratios,
+        "seconds_to_random_best": seconds,
+    }
 
 
 def _first(reached: pl.Series) -> int | None:

@@ -99,7 +99,7 @@ def _page(comparison: Comparison) -> str:
         "<h2>Data and settings</h2>",
         _facts(_described(summary, settings)),
         "<h2>Make it again</h2>",
-        f"<pre>{escape(command(settings, data['source'], str(comparison.folder)))}</pre>",
+        f"<pre>{escape(_command(comparison, settings))}</pre>",
     ]
     return "\n".join(
         [
@@ -111,6 +111,11 @@ def _page(comparison: Comparison) -> str:
             "</body>\n</html>\n",
         ]
     )
+
+
+def _command(comparison: Comparison, settings: ComparisonSettings) -> str:
+    summary = comparison.summary
+    return command(settings, summary["data"]["source"], str(comparison.folder), summary["file"])
 
 
 def _protocol(settings: ComparisonSettings) -> str:
@@ -225,7 +230,9 @@ def _described(
     for name, fields in settings.models.items():
         yield f"model {name}", _fields(fields)
     for name, fields in settings.arms.items():
-        yield f"arm {name}", _fields(fields) or "the model’s own start"
+        own = {field: value for field, value in fields.items() if field != "kind"}
+        kind = "" if fields["kind"] == name else f"{fields['kind']}: "
+        yield f"arm {name}", kind + (_fields(own) or "the model’s own start")
     yield "seeds", ", ".join(str(seed) for seed in range(settings.seeds))
     seconds = sum(sum(entry["seconds"]) for entry in summary["results"])
     yield "time", f"{seconds:,.0f} s of training and validation, all runs together"

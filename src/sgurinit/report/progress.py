@@ -95,12 +95,13 @@ class RunProgress:
 
     def _done(self, event: RunEvent) -> None:
         values = event.values
+        split = "valid" if "/trial-" in event.run else "test"
         self.progress.remove_task(self.tasks.pop(event.run))
         del self.epochs[event.run]
         self.finished.append(values["epochs"])
         self.expected = sum(self.finished) / len(self.finished)
         self._print(
-            f"{event.run:<28} test recall@20 {values['recall@20']:.4f}, "
+            f"{event.run:<28} {split} recall@20 {values['recall@20']:.4f}, "
             f"best epoch {values['best_epoch'] + 1:.0f} of {values['epochs']:.0f}, "
             f"{values['seconds']:.0f} s"
         )

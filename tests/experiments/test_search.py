@@ -1,0 +1,166 @@
+"""Searches: what is proposed, that the test data stays unread, resuming."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from sgurinit.data import Dataset
+from sgurinit.errors import InputError
+from sgurinit.experiments import RunEvent, comparison_settings
+from sgurinit.experiments.compare import run_plan
+from sgurinit.experiments.search import Proposals
+from sgurinit.training import TrainSettings
+
+ARMS = ["random", "sgurinit"]
+SPACES = {"lightgcn": {"n_layers": [1, 2], "reg": [1e-4, 1e-2]}, "sgurinit": {"mix": [0.1, 1.0]}}
+
+
+def proposals(arm: str = "sgurinit", seed: int = 0) -> Proposals:
+    plan = comparison_settings(["lightgcn"], ARMS, 1)
+    spaces = {"random": {}, **SPACES}
+    return Proposals(plan.run("lightgcn", arm, 1), SPACES["lightgcn"], spaces[arm], seed)
+
+
+def choices(found: Proposals, trials: int) -> list[tuple]:
+    """Settings of the first trials, scored by a fixed function of them."""
+    asked = []
+    for _ in range(trials):
+        run = found.ask()
+        if run is None:
+            break
+        start = run.initialiser.get("mix")
+        asked.append((run.config["n_layers"], run.config["reg"], start))
+        found.tell(run.config["n_layers"] - run.config["reg"] + (start or 0))
+    return asked
+
+
+def test_the_first_trial_is_the_settings_as_given_and_none_comes_twice() -> None:
+    asked = choices(proposals(), 20)
+    assert asked[0] == (2, 1e-4, 0.1)
+    assert len(asked) == len(set(asked)) == 8  # all there are
+    assert choices(proposals("random"), 20)[0] == (2, 1e-4, None)
+    assert len(choices(proposals("random"), 20)) == 4
+
+
+def test_proposals_follow_from_the_seed() -> None:
+    assert choices(proposals(seed=3), 5) == choices(proposals(seed=3), 5)
+    assert any(choices(proposals(seed=s), 5) != choices(proposals(seed=3), 5) for s in range(4))
+
+
+def test_a_large_space_is_searched_towards_better_values() -> None:
+    plan = comparison_settings(["lightgcn"], ["random"], 1)
+    space = {"width": list(range(1, 200)), "n_layers": [1, 2, 3, 4]}
+    found = Proposals(plan.run("lightgcn", "random", 1), space, {}, 0)
+    best = []
+    for _ in range(60):
+        run = found.ask()
+        assert run is not None
+        found.tell(-abs(run.config["n_layers"] - 3))
+        best.append(run.config["n_layers"] == 3)
+    assert sum(best[30:]) > sum(best[:30])
+
+
+@pytest.fixture(scope="module")
+def searched(
+    tmp_path_factory: pytest.TempPathFactory, small: Dataset, brief: TrainSettings
+) -> tuple:
+    plan = comparison_settings(
+        ["lightgcn"], ARMS, 2, train=brief, search={"trials": 3, "spaces": SPACES}
+    )
+    out = tmp_path_factory.mktemp("search")
+    events: list[RunEvent] = []
+    found = run_plan(plan, small, None, out=out, jobs=1, listen=events.append)
+    return plan, found, events
+
+
+def test_every_arm_has_the_same_number_of_trials_and_the_best_is_run(searched: tuple) -> None:
+    plan, found, events = searched
+    assert plan.count() == 2 * 3 + 2 * 2 == sum(event.kind == "done" for event in events)
+    trials = pl.read_csv(found.folder / "trials.csv")
+    assert trials.select("model", "arm", "trial").rows() == [
+        ("lightgcn", arm, trial) for arm in ARMS for trial in range(3)
+    ]
+    for arm in ARMS:
+        own = trials.filter(arm=arm)
+        best = json.loads(own["settings"][int(own["recall@20"].arg_max())])
+        for seed in (0, 1):
+            config = json.loads(
+                (found.folder / f"runs/lightgcn/{arm}/seed-{seed}/config.json").read_text()
+            )["run"]
+            assert config["trial"] is None
+            assert config["config"]["n_layers"] == best["n_layers"]
+            assert config["config"]["reg"] == best["reg"]
+            if arm == "sgurinit":
+                assert config["initialiser"]["mix"] == best["sgurinit.mix"]
+        chosen = found.summary["chosen"]["lightgcn"][arm]
+        assert chosen["config"]["reg"] == best["reg"]
+
+
+def test_trials_never_touch_test_data_and_leave_little(searched: tuple) -> None:
+    _, found, _ = searched
+    folders = sorted((found.folder / "trials").glob("*/*/trial-*"))
+    assert len(folders) == 6
+    for folder in folders:
+        names = {path.name for path in folder.iterdir()}
+        assert names == {
+            "config.json", "environment.json", "log.txt", "result.json", "checkpoint",
+        }  # fmt: skip
+        assert {path.name for path in (folder / "checkpoint").iterdir()} == {"run.json"}
+        result = json.loads((folder / "result.json").read_text())
+        assert "test" not in result
+        assert json.loads((folder / "config.json").read_text())["run"]["seed"] == 2
+        assert "test" not in (folder / "log.txt").read_text()
+
+
+def test_a_search_goes_on_where_it_was(searched: tuple, small: Dataset, tmp_path: Path) -> None:
+    plan, found, _ = searched
+
+    def stop(event: RunEvent) -> None:
+        if event.run.endswith("sgurinit/trial-1") and event.kind == "epoch":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, small, None, out=tmp_path, jobs=1, listen=stop)
+    events: list[RunEvent] = []
+    again = run_plan(plan, small, None, out=tmp_path, jobs=1, listen=events.append)
+    kept = {event.run for event in events if event.kind == "kept"}
+    assert "lightgcn/random/trial-1" in kept
+    assert "lightgcn/sgurinit/trial-1" not in kept
+    assert again.results.equals(found.results)
+    drop = ["seconds"]
+    first, second = (pl.read_csv(f / "trials.csv") for f in (found.folder, tmp_path))
+    assert first.drop(drop).equals(second.drop(drop))
+
+
+def test_a_trial_that_diverges_counts_as_the_worst(
+    small: Dataset, brief: TrainSettings, tmp_path: Path
+) -> None:
+    plan = comparison_settings(
+        ["lightgcn"], ["random"], 1, train=brief,
+        search={"trials": 2, "spaces": {"lightgcn": {"learning_rate": [1e30, 1e-3]}}},
+    )  # fmt: skip
+    found = run_plan(plan, small, None, out=tmp_path, jobs=1, listen=lambda _: None)
+    trials = pl.read_csv(tmp_path / "trials.csv")
+    assert sorted(trials["recall@20"] == 0) == [False, True]
+    assert found.summary["chosen"]["lightgcn"]["random"]["config"]["learning_rate"] == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ({"trials": 0}, r"search\.trials is 0"),
+        ({"trials": 1, "spaces": {"vbpr": {"reg": [1]}}}, r"search\.spaces\.vbpr is not compared"),
+        ({"trials": 1, "spaces": {"lightgcn": {"n_layers": [0]}}}, r"lightgcn\.n_layers is 0"),
+        ({"trials": 1, "spaces": {"sgurinit": {"mix": [2]}}}, r"sgurinit\.mix is 2"),
+        ({"trials": 1, "spaces": {"sgurinit": {"no": [2]}}}, r"sgurinit\.no does not exist"),
+        ({"trials": 1, "spaces": {"sgurinit": {"mix": []}}}, r"search\.spaces\.sgurinit\.mix"),
+        ({"trials": 1, "tries": 2}, r"search\.tries does not exist"),
+    ],
+)
+def test_bad_searches_say_so(search: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        comparison_settings(["lightgcn"], ARMS, 1, search=search)

@@ -1,0 +1,144 @@
+"""Studies described by a file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from sgurinit.data import Dataset, hold_out_items, write_native
+from sgurinit.errors import InputError
+from sgurinit.experiments import Study
+
+STUDY = """
+data: {path: small, cold_items: 0.1, seed: 3}
+models:
+  lightgcn: {n_layers: 1}
+  bprmf:
+arms:
+  random:
+  sgurinit: {mix: 0.5}
+  permuted:
+  both: &both {kind: sgurinit, mix: 1.0, items: features}
+  both-permuted: {<<: *both, kind: permuted}
+seeds: 1
+train: {max_epochs: 2, patience: 2}
+search:
+  trials: 1
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, small: Dataset) -> Path:
+    write_native(small, tmp_path / "small")
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "s.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_says_everything(folder: Path, small: Dataset) -> None:
+    study = Study.read(write(folder, STUDY))
+    plan = study.plan
+    assert list(plan.models) == ["lightgcn", "bprmf"]
+    assert plan.models["lightgcn"]["n_layers"] == 1
+    assert plan.seeds == 1
+    assert plan.train.max_epochs == 2
+    arms = plan.arms
+    assert {name: fields["kind"] for name, fields in arms.items()} == {
+        "random": "random", "sgurinit": "sgurinit", "permuted": "permuted",
+        "both": "sgurinit", "both-permuted": "permuted",
+    }  # fmt: skip
+    assert (arms["sgurinit"]["mix"], arms["permuted"]["mix"]) == (0.5, 0.5)
+    # A name of one's own inherits nothing.
+    assert arms["both-permuted"] == {**arms["both"], "kind": "permuted"}
+    assert plan.search is not None
+    assert plan.search.spaces["bprmf"]["reg"]
+    assert plan.search.spaces["random"] == {}
+    assert study.dataset.fingerprint == hold_out_items(small, 0.1, seed=3).fingerprint
+    assert plan.count() == 2 * 5 * 2
+
+
+def test_a_study_runs_to_its_tables_beside_its_file(folder: Path) -> None:
+    path = write(folder, STUDY.replace("  bprmf:\n", ""))
+    found = Study.read(path).run()
+    assert found.folder == folder / "s"
+    assert found.summary["file"] == str(path)
+    results = pl.read_csv(folder / "s" / "results.csv")
+    assert results["arm"].unique(maintain_order=True).to_list() == [
+        "random", "sgurinit", "permuted", "both", "both-permuted",
+    ]  # fmt: skip
+    assert "cold among cold" in results["group"].to_list()
+    assert (folder / "s" / "trials.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seeds: 1", "seeds: 0", r"s\.yaml: study\.seeds is 0"),
+        ("seeds: 1", "seed: 1", r"s\.yaml: study\.seed does not exist; study has data, models"),
+        ("data:", "dat:", r"s\.yaml: study\.(dat does not exist|data is )"),
+        ("cold_items: 0.1", "cold_items: 2", r"s\.yaml: study\.data\.cold_items is 2"),
+        ("path: small", "path: nothing", r"nothing: no such folder"),
+        ("mix: 0.5", "mix: 5", r"s\.yaml: sgurinit\.mix is 5"),
+        ("lightgcn:", "lightgnc:", r"s\.yaml: model 'lightgnc' does not exist; known: "),
+        ("both: &both", "../both: &both", r"s\.yaml: arms: '\.\./both' is no name for a folder"),
+        ("both: &both", "lightgcn: &both", r"s\.yaml: arms: lightgcn is the name of a model"),
+        ("kind: sgurinit, ", "", r"s\.yaml: arm 'both' does not exist; known: "),
+        ("trials: 1", "trials: none", r"s\.yaml: study\.search\.trials is 'none'"),
+        ("max_epochs: 2", "epochs: 2", r"s\.yaml: train\.epochs does not exist"),
+        (STUDY, "- a list", r"s\.yaml: expected fields such as data, models and arms"),
+        (STUDY, "{", r"s\.yaml: no YAML: "),
+        (STUDY, "data: {path: small}\nmodels: {}\narms: {random: }", r"study\.models is \{\}"),
+    ],
+)
+def test_a_fault_names_file_and_field(folder: Path, old: str, new: str, message: str) -> None:
+    assert old in STUDY
+    with pytest.raises(InputError, match=message):
+        Study.read(write(folder, STUDY.replace(old, new)))
+    assert not (folder / "s").exists()
+
+
+def test_a_sweep_makes_an_arm_of_every_combination(tmp_path: Path) -> None:
+    sweep = "{kind: sgurinit, scale: items, sweep: {n_clusters: [2, 4], mix: [0, 0.5]}}"
+    text = f"data: {{path: planted}}\nmodels: {{bprmf: }}\narms: {{random: , ours: {sweep}}}\n"
+    arms = Study.read(write(tmp_path, text)).plan.arms
+    assert list(arms) == [
+        "random", "ours-n_clusters=2-mix=0", "ours-n_clusters=2-mix=0.5",
+        "ours-n_clusters=4-mix=0", "ours-n_clusters=4-mix=0.5",
+    ]  # fmt: skip
+    last = arms["ours-n_clusters=4-mix=0.5"]
+    assert (last["kind"], last["n_clusters"], last["mix"], last["scale"]) == (
+        "sgurinit", 4, 0.5, "items",
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"s\.yaml: arms\.ours\.sweep is \{'mix': 1\}"):
+        Study.read(write(tmp_path, text.replace("n_clusters: [2, 4], mix: [0, 0.5]", "mix: 1")))
+
+
+def test_the_documented_study_reads(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text()
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    plan = Study.read(write(tmp_path, text.replace("../../shared/data/tiktok", "planted"))).plan
+    assert plan.models["freedom"]["n_layers"] == 1
+    assert len(plan.arms) == 4 + 4
+    assert plan.search is not None
+    assert plan.search.spaces["sgurinit"] == {"mix": (0.1, 0.5, 1.0)}
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.yaml: expected a YAML file that can be read"):
+        Study.read(tmp_path / "none.yaml")
+
+
+def test_embedded_data_go_by_their_name(tmp_path: Path) -> None:
+    text = "data: {path: planted}\nmodels: {bprmf: }\narms: {random: }\n"
+    study = Study.read(write(tmp_path, text))
+    assert study.source == "planted"
+    assert study.plan.seeds == 5
+    assert study.plan.search is None
+    assert study.plan.count() == 5
