@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -12,6 +13,8 @@ from sgurinit.errors import InputError
 from sgurinit.experiments import ComparisonSettings, comparison_settings, shared_fields
 from sgurinit.experiments.reproduce import command
 from sgurinit.training import TrainSettings
+
+STUDIES = Path(__file__).resolve().parents[2] / "studies"
 
 
 def test_every_field_is_written_out_and_names_are_normalised() -> None:
@@ -23,6 +26,21 @@ def test_every_field_is_written_out_and_names_are_normalised() -> None:
     assert found.models["lightgcn"]["width"] == 64
     assert found.arms["sgurinit"]["mix"] == 0.1
     assert found.train == TrainSettings()
+
+
+@pytest.mark.parametrize(
+    "path", sorted(STUDIES.glob("*/settings.json")), ids=lambda p: p.parent.name
+)
+def test_a_committed_study_can_be_gone_on_with(path: Path) -> None:
+    kept = json.loads(path.read_text())
+    del kept["data"]
+    found = ComparisonSettings.model_validate(kept)
+    arms = {name: dict(fields) for name, fields in found.arms.items()}
+    now = comparison_settings(
+        list(found.models), arms, found.seeds, train=found.train, overrides=found.models,
+        mask_valid=found.mask_valid, search=found.search and found.search.model_dump(),
+    )  # fmt: skip
+    assert now.model_dump(mode="json") == kept
 
 
 def test_settings_survive_json_and_are_frozen() -> None:
