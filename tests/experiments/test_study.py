@@ -104,6 +104,18 @@ def test_a_fault_names_file_and_field(folder: Path, old: str, new: str, message:
     assert not (folder / "s").exists()
 
 
+def test_values_of_a_search_are_what_the_config_holds_each_once(tmp_path: Path) -> None:
+    text = (
+        "data: {path: planted}\nmodels: {lightgcn: }\narms: {random: , sgurinit: }\n"
+        "search:\n  trials: 2\n  spaces:\n"
+        "    lightgcn: {reg: [1e-4, 0.0001, 1e-2]}\n    sgurinit: {scale: [table, 4, 4.0]}\n"
+    )
+    search = Study.read(write(tmp_path, text)).plan.search
+    assert search is not None
+    assert search.spaces["lightgcn"] == {"reg": (1e-4, 1e-2)}
+    assert search.spaces["sgurinit"] == {"scale": ("table", 4.0)}
+
+
 def test_a_sweep_makes_an_arm_of_every_combination(tmp_path: Path) -> None:
     sweep = "{kind: sgurinit, scale: items, sweep: {n_clusters: [2, 4], mix: [0, 0.5]}}"
     text = f"data: {{path: planted}}\nmodels: {{bprmf: }}\narms: {{random: , ours: {sweep}}}\n"
@@ -116,6 +128,10 @@ def test_a_sweep_makes_an_arm_of_every_combination(tmp_path: Path) -> None:
     assert (last["kind"], last["n_clusters"], last["mix"], last["scale"]) == (
         "sgurinit", 4, 0.5, "items",
     )  # fmt: skip
+    steps = text.replace("n_clusters: [2, 4], mix: [0, 0.5]", "prepare: [[], [center, unit]]")
+    arms = Study.read(write(tmp_path, steps)).plan.arms
+    assert list(arms)[1:] == ["ours-prepare=none", "ours-prepare=center+unit"]
+    assert arms["ours-prepare=center+unit"]["prepare"] == ["center", "unit"]
     with pytest.raises(InputError, match=r"s\.yaml: arms\.ours\.sweep is \{'mix': 1\}"):
         Study.read(write(tmp_path, text.replace("n_clusters: [2, 4], mix: [0, 0.5]", "mix: 1")))
 

@@ -214,21 +214,36 @@ def _search(
     spaces: dict[str, dict[str, tuple[Any, ...]]] = {}
     for name, fields in {**configs, **starts}.items():
         default = dict(resolve_model(name).Config.search_space) if name in configs else {}
-        spaces[name] = {field: tuple(values) for field, values in given.pop(name, default).items()}
-        for field, values in spaces[name].items():
+        own = given.pop(name, default)
+        for field, values in own.items():
             if not values:
                 raise InputError(f"search.spaces.{name}.{field} is empty, expected values")
-            for value in values:
-                tried = {**fields, field: value}
-                if name in configs:
-                    resolve_config(resolve_model(name), tried)
-                else:
-                    resolve_initialiser(tried.pop(KIND), tried)
+        spaces[name] = {
+            field: _values(name, fields, field, values, is_model=name in configs)
+            for field, values in own.items()
+        }
     if given:
         raise InputError(
             f"search.spaces.{next(iter(given))} is not compared; compared are {', '.join(spaces)}"
         )
     return build(SearchSettings, {**search, "spaces": spaces}, prefix="search")
+
+
+def _values(
+    name: str, fields: Fields, field: str, values: Sequence[Any], *, is_model: bool
+) -> tuple[Any, ...]:
+    """Values of one field as its config holds them, each once: YAML reads ``1e-4`` as a text."""
+    found = []
+    for value in values:
+        tried = {**fields, field: value}
+        resolved: BaseModel = (
+            resolve_config(resolve_model(name), tried)
+            if is_model
+            else resolve_initialiser(tried.pop(KIND), tried)
+        )
+        if (held := resolved.model_dump(mode="json")[field]) not in found:
+            found.append(held)
+    return tuple(found)
 
 
 def _label(name: str) -> str:

@@ -153,8 +153,13 @@ def _swept(arms: Named) -> Iterator[tuple[str, dict[str, Any]]]:
             raise InputError(f"arms.{name}.sweep is {values!r}, expected lists of values by field")
         for combination in itertools.product(*values.values()):
             chosen = dict(zip(values, combination, strict=True))
-            suffix = "".join(f"-{field}={value}" for field, value in chosen.items())
+            suffix = "".join(f"-{field}={_word(value)}" for field, value in chosen.items())
             yield name + suffix, {**own, **chosen}
+
+
+def _word(value: Any) -> str:
+    """A value in the name of an arm."""
+    return "+".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
 def _content(place: Path) -> Mapping[str, Any]:
