@@ -82,6 +82,6 @@ def build(settings: type[Settings], fields: Mapping[str, Any], *, prefix: str) -
 def _lookup(resolver: ClassResolver[Found], query: str | type[Found], kind: str) -> type[Found]:
     try:
         return resolver.lookup(query)
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         known = ", ".join(sorted(resolver.options))
         raise InputError(f"{kind} {query!r} does not exist; known: {known}") from None

@@ -11,6 +11,7 @@ import pytest
 from sgurinit.data import Dataset
 from sgurinit.errors import InputError
 from sgurinit.experiments import RunEvent, comparison_settings
+from sgurinit.experiments import run as run_module
 from sgurinit.experiments.compare import run_plan
 from sgurinit.experiments.search import Proposals
 from sgurinit.training import TrainSettings
@@ -22,7 +23,7 @@ SPACES = {"lightgcn": {"n_layers": [1, 2], "reg": [1e-4, 1e-2]}, "sgurinit": {"m
 def proposals(arm: str = "sgurinit", seed: int = 0) -> Proposals:
     plan = comparison_settings(["lightgcn"], ARMS, 1)
     spaces = {"random": {}, **SPACES}
-    return Proposals(plan.run("lightgcn", arm, 1), SPACES["lightgcn"], spaces[arm], seed)
+    return Proposals(plan.run("lightgcn", arm, 1), SPACES["lightgcn"], spaces[arm], seed, 8)
 
 
 def choices(found: Proposals, trials: int) -> list[tuple]:
@@ -54,7 +55,7 @@ def test_proposals_follow_from_the_seed() -> None:
 def test_a_large_space_is_searched_towards_better_values() -> None:
     plan = comparison_settings(["lightgcn"], ["random"], 1)
     space = {"width": list(range(1, 200)), "n_layers": [1, 2, 3, 4]}
-    found = Proposals(plan.run("lightgcn", "random", 1), space, {}, 0)
+    found = Proposals(plan.run("lightgcn", "random", 1), space, {}, 0, 60)
     best = []
     for _ in range(60):
         run = found.ask()
@@ -136,6 +137,39 @@ def test_a_search_goes_on_where_it_was(searched: tuple, small: Dataset, tmp_path
     assert first.drop(drop).equals(second.drop(drop))
 
 
+def test_a_trial_killed_before_its_result_is_there_can_be_gone_on_with(
+    searched: tuple, small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, found, _ = searched
+    plain = run_module.write_json
+
+    def killed(path: Path, data: object) -> None:
+        if path.name == "result.json" and path.parent.name == "trial-1":
+            raise KeyboardInterrupt
+        plain(path, data)
+
+    monkeypatch.setattr(run_module, "write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, small, None, out=tmp_path, jobs=1, listen=lambda _: None)
+    monkeypatch.setattr(run_module, "write_json", plain)
+    again = run_plan(plan, small, None, out=tmp_path, jobs=1, listen=lambda _: None)
+    assert again.results.equals(found.results)
+
+
+def test_a_trial_that_cannot_be_done_counts_as_the_worst_and_says_why(
+    small: Dataset, brief: TrainSettings, tmp_path: Path
+) -> None:
+    plan = comparison_settings(
+        ["bprmf"], ["sgurinit"], 1, train=brief,
+        search={"trials": 2, "spaces": {"bprmf": {}, "sgurinit": {"n_clusters": [500, 8]}}},
+    )  # fmt: skip
+    found = run_plan(plan, small, None, out=tmp_path, jobs=1, listen=lambda _: None)
+    trials = pl.read_csv(tmp_path / "trials.csv")
+    (why,) = trials["failed"].drop_nulls().to_list()
+    assert "n_clusters=500 is more than the 80 distinct item rows" in why
+    assert found.summary["chosen"]["bprmf"]["sgurinit"]["initialiser"]["n_clusters"] == 8
+
+
 def test_a_trial_that_diverges_counts_as_the_worst(
     small: Dataset, brief: TrainSettings, tmp_path: Path
 ) -> None:
@@ -158,6 +192,7 @@ def test_a_trial_that_diverges_counts_as_the_worst(
         ({"trials": 1, "spaces": {"sgurinit": {"mix": [2]}}}, r"sgurinit\.mix is 2"),
         ({"trials": 1, "spaces": {"sgurinit": {"no": [2]}}}, r"sgurinit\.no does not exist"),
         ({"trials": 1, "spaces": {"sgurinit": {"mix": []}}}, r"search\.spaces\.sgurinit\.mix"),
+        ({"trials": 1, "spaces": {"sgurinit": {"kind": ["local"]}}}, r"kind cannot be searched"),
         ({"trials": 1, "tries": 2}, r"search\.tries does not exist"),
     ],
 )

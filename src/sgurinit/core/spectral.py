@@ -13,7 +13,8 @@ from sgurinit.core.features import Float32Array, Float64Array
 # What is added to every degree: one interaction more, as in Laplace's rule.
 REGULARISER = 1.0
 
-# Up to this many users or items all directions are cheap; beyond it the leading ones are computed.
+# Up to this many users, or items, all directions of that side's Gram matrix are cheap; beyond it
+# the leading ones are computed.
 _SMALL = 512
 
 
@@ -59,13 +60,30 @@ def _leading(matrix: sp.csr_array, dim: int) -> Float64Array:
     smaller = min(matrix.shape)
     with threadpool_limits(limits=1):  # the same sums on any machine
         if smaller <= max(_SMALL, dim):
-            _, values, rows = np.linalg.svd(matrix.toarray(), full_matrices=False)
+            values, rows = _all(matrix)
         else:
-            begin = np.random.default_rng(0).normal(size=smaller)
-            _, values, rows = svds(matrix, dim, v0=begin)
+            values, rows = _some(matrix, dim)
     order = np.argsort(-values, kind="stable")[:dim]
     order = order[values[order] > np.finfo(np.float32).eps * values.max()]
     columns = rows[order].T
     largest = np.abs(columns).argmax(axis=0)
     signed: Float64Array = columns * np.sign(columns[largest, np.arange(len(order))])
     return signed
+
+
+def _all(matrix: sp.csr_array) -> tuple[Float64Array, Float64Array]:
+    """All singular values and right singular vectors, as rows, by way of the smaller side."""
+    by_items = matrix.shape[1] <= matrix.shape[0]
+    gram = matrix.T @ matrix if by_items else matrix @ matrix.T
+    squares, vectors = np.linalg.eigh(gram.toarray())
+    values = np.sqrt(np.maximum(squares, 0.0))
+    if by_items:
+        return values, vectors.T
+    return values, (matrix.T @ vectors / np.where(values > 0, values, 1.0)).T
+
+
+def _some(matrix: sp.csr_array, dim: int) -> tuple[Float64Array, Float64Array]:
+    """The `dim` largest singular values and their right singular vectors, as rows."""
+    begin = np.random.default_rng(0).normal(size=min(matrix.shape))
+    _, values, rows = svds(matrix, dim, v0=begin)
+    return values.astype(np.float64), rows.astype(np.float64)

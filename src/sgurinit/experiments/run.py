@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from sgurinit.data import Dataset
-from sgurinit.errors import DivergedError
+from sgurinit.errors import InputError
 from sgurinit.evaluation import CUTOFFS, METRICS, FullRanking, group_rankings
 from sgurinit.experiments.environment import environment
 from sgurinit.experiments.settings import RunSettings
@@ -90,7 +90,7 @@ def execute(
     -------
     dict
         The run's ``result.json``: metrics of both splits, of validation alone for a trial, best
-        epoch, epochs, seconds. A trial that diverged scores 0.
+        epoch, epochs, seconds. A trial that cannot be done or diverges scores 0 and has ``failed``.
 
     Raises
     ------
@@ -114,6 +114,8 @@ def execute(
         write_json(folder / RESULT, result)
     # The optimiser's state was for going on; a finished run never does.
     (folder / CHECKPOINT / LAST).unlink(missing_ok=True)
+    if run.trial is not None:
+        (folder / CHECKPOINT / BEST).unlink(missing_ok=True)
     facts_of_run = {name: result[name] for name in ("best_epoch", "epochs", "seconds")}
     listen(RunEvent(run.label, "done", {**result.get("test", result["valid"]), **facts_of_run}))
     return result
@@ -149,12 +151,12 @@ def _try(dataset: Dataset, run: RunSettings, folder: Path, listen: Listener) -> 
     """Train and keep no more than the validation score."""
     try:
         trained = _train(dataset, run, folder, listen)
-    except DivergedError:
-        logger.info("diverged")
+    except InputError as error:
+        logger.info("failed: %s", error)
         return {
-            "best_epoch": 0, "epochs": 0, "seconds": 0.0, "valid": dict.fromkeys(METRIC_NAMES, 0.0)
+            "best_epoch": 0, "epochs": 0, "seconds": 0.0, "failed": str(error),
+            "valid": dict.fromkeys(METRIC_NAMES, 0.0),
         }  # fmt: skip
-    (folder / CHECKPOINT / BEST).unlink()
     return _found(trained)
 
 

@@ -26,9 +26,10 @@ REPEATS = 100  # proposals already tried that are answered from memory before on
 class Proposals:
     """Settings to try for one model and arm, one after the other, none of them twice.
 
-    The first are the settings as given, where the space holds them; then Optuna's tree-structured
-    Parzen estimator proposes. What it proposes follows from the seed and the values reported alone,
-    so a search that was interrupted proposes the same again.
+    The first are the settings as given, in the fields whose space holds them; then random ones, and
+    from half of the trials on Optuna's tree-structured Parzen estimator proposes. What it proposes
+    follows from the seed and the values reported alone, so a search that was interrupted proposes
+    the same again.
 
     Parameters
     ----------
@@ -38,6 +39,8 @@ class Proposals:
         Values to choose from, by field of the model's config and of the initialiser.
     seed
         Seed of the proposals.
+    trials
+        How many are wanted.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Proposals:
         model_space: Mapping[str, Sequence[Any]],
         arm_space: Mapping[str, Sequence[Any]],
         seed: int,
+        trials: int,
     ) -> None:
         self.plain = plain
         self.fields = [("config", field, list(values)) for field, values in model_space.items()]
@@ -53,7 +57,7 @@ class Proposals:
         self.size = math.prod(len(values) for *_, values in self.fields)
         self.values: dict[Choice, float] = {}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler = optuna.samplers.TPESampler(seed=seed)
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=trials // 2)
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
         self._distributions: dict[str, optuna.distributions.BaseDistribution] = {
             f"{part}.{field}": optuna.distributions.CategoricalDistribution(range(len(values)))
@@ -112,9 +116,9 @@ def search(
 ) -> dict[tuple[str, str], RunSettings]:
     """Try settings for every model and arm and keep the best on validation data.
 
-    Every model and arm has the same number of trials, fewer only where its space holds fewer. All
-    trials use the first seed that no run uses. The arms of a model share the seed of the proposals,
-    so while nothing is known yet they try the same settings of the model.
+    Every model and arm has the same number of trials, fewer only where its space holds fewer
+    settings: an arm with a space of its own can then have more than one without. All trials use the
+    first seed that no run uses. The arms of a model share the seed of the proposals.
 
     Parameters
     ----------
@@ -124,7 +128,7 @@ def search(
         See `execute_all`.
     folder
         Trials are run in ``trials`` in it, ``trials.csv`` lists them: model, arm, trial, the
-        searched fields as JSON, best validation score, epochs, seconds.
+        searched fields as JSON, best validation score, epochs, seconds, why it failed.
 
     Returns
     -------
@@ -136,7 +140,11 @@ def search(
     pairs = [(model, arm) for model in plan.models for arm in plan.arms]
     proposals = {
         (model, arm): Proposals(
-            plan.run(model, arm, plan.seeds), spaces[model], spaces[arm], derive(0, "search", model)
+            plan.run(model, arm, plan.seeds),
+            spaces[model],
+            spaces[arm],
+            derive(0, "search", model),
+            plan.search.trials,
         )
         for model, arm in pairs
     }
@@ -177,4 +185,5 @@ def _row(
         run.train.monitor: score,
         "epochs": result["epochs"],
         "seconds": result["seconds"],
+        "failed": result.get("failed"),
     }

@@ -218,6 +218,8 @@ def _search(
         for field, values in own.items():
             if not values:
                 raise InputError(f"search.spaces.{name}.{field} is empty, expected values")
+            if field == KIND:
+                raise InputError(f"search.spaces.{name}: kind cannot be searched; name two arms")
         spaces[name] = {
             field: _values(name, fields, field, values, is_model=name in configs)
             for field, values in own.items()

@@ -151,10 +151,21 @@ def _swept(arms: Named) -> Iterator[tuple[str, dict[str, Any]]]:
         values = own.pop("sweep", {})
         if not isinstance(values, dict) or not all(isinstance(v, list) for v in values.values()):
             raise InputError(f"arms.{name}.sweep is {values!r}, expected lists of values by field")
+        if not all(values.values()):
+            raise InputError(f"arms.{name}.sweep is {values!r}: an empty list leaves no arm")
         for combination in itertools.product(*values.values()):
             chosen = dict(zip(values, combination, strict=True))
             suffix = "".join(f"-{field}={_word(value)}" for field, value in chosen.items())
             yield name + suffix, {**own, **chosen}
+
+
+def _check_keys(place: Path, content: Any) -> None:
+    """Refuse fields that are no names: YAML reads ``on`` as true and ``1`` as a number."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            if not isinstance(key, str):
+                raise InputError(f"{place}: field {key!r} is no name; put it in quotes")
+            _check_keys(place, value)
 
 
 def _word(value: Any) -> str:
@@ -168,7 +179,8 @@ def _content(place: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise InputError(f"{place}: expected a YAML file that can be read ({error})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{place}: no YAML: {error}") from None
+        raise InputError(f"{place}: no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise InputError(f"{place}: expected fields such as data, models and arms")
+    _check_keys(place, content)
     return content
