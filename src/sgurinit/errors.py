@@ -10,7 +10,3 @@ class InputError(ValueError):
     the field, says what was expected and what to do. The command line prints it as it stands and
     exits with code 2.
     """
-
-
-class DivergedError(InputError):
-    """A model's scores are no numbers any more."""

@@ -150,6 +150,19 @@ def test_the_documented_study_reads(tmp_path: Path) -> None:
     assert plan.search.spaces["sgurinit"] == {"mix": (0.1, 0.5, 1.0)}
 
 
+def test_a_study_does_not_write_into_its_data(folder: Path) -> None:
+    path = folder / "small.yaml"
+    path.write_text("data: {path: small}\nmodels: {bprmf: }\narms: {random: }\n")
+    before = sorted((folder / "small").iterdir())
+    with pytest.raises(InputError, match="small: holds the study's file or its data"):
+        Study.read(path).run()
+    assert sorted((folder / "small").iterdir()) == before
+    bare = folder / "study"
+    bare.write_text(path.read_text())
+    with pytest.raises(InputError, match="study: holds the study's file"):
+        Study.read(bare).run()
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.yaml: expected a YAML file that can be read"):
         Study.read(tmp_path / "none.yaml")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from sgurinit.errors import DivergedError, InputError
+from sgurinit.errors import InputError
 from sgurinit.evaluation.metrics import CUTOFFS, METRICS, check_cutoffs, per_user_metrics
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def top_k(scores: torch.Tensor, k: int) -> torch.Tensor:
 
     Raises
     ------
-    DivergedError
+    InputError
         A score is NaN.
     """
     return torch.from_numpy(_top_positions(_as_array(scores), k))
@@ -101,7 +101,7 @@ def _refuse_nan(values: np.ndarray) -> None:
     bad = np.isnan(values)
     if bad.any():
         row = int(np.flatnonzero(bad.any(axis=1))[0])
-        raise DivergedError(
+        raise InputError(
             f"scores to rank: row {row} holds NaN, expected numbers; the model has diverged, "
             "try a lower learning rate"
         )
@@ -196,7 +196,7 @@ class FullRanking:
         Raises
         ------
         InputError
-            The scores have another shape or, a `DivergedError` one, hold NaN.
+            The scores have another shape or hold NaN.
         """
         expected = (len(users), self._positives.shape[1])
         if tuple(scores.shape) != expected:

@@ -1,4 +1,4 @@
-"""Settings chosen on validation data, with the same number of trials for every arm and model."""
+"""Settings chosen on validation data, with up to the same number of trials per model and arm."""
 
 from __future__ import annotations
 

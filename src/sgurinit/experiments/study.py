@@ -110,7 +110,8 @@ class Study:
         except InputError as error:
             raise InputError(f"{file}: {error}") from None
         beside = file.parent / found.data.path
-        source = str(beside) if beside.exists() else found.data.path
+        is_path = found.data.path != "planted" and beside.exists()
+        source = str(beside) if is_path else found.data.path
         dataset = load(source)
         if found.data.cold_items is not None:
             dataset = hold_out_items(dataset, found.data.cold_items, seed=found.data.seed)
@@ -133,11 +134,14 @@ class Study:
         InputError
             As `compare`.
         """
+        folder = self.file.with_suffix("") if out is None else Path(out)
+        if folder.resolve() in {self.file.resolve(), Path(self.source).resolve()}:
+            raise InputError(f"{folder}: holds the study's file or its data; choose another folder")
         return run_plan(
             self.plan,
             self.dataset,
             self.source,
-            out=self.file.with_suffix("") if out is None else out,
+            out=folder,
             file=self.file,
             jobs=jobs,
             listen=listen,
