@@ -215,8 +215,12 @@ class UserStart:
         Raises
         ------
         InputError
-            When the start was loaded and has no features.
+            When there is no such modality, or the start was loaded and has no features.
         """
+        if modality not in self.users:
+            raise InputError(
+                f"the start has no modality {modality!r}; it has {', '.join(self.users)}"
+            )
         if self.source is None:
             raise InputError(
                 "a loaded start has no features, so it cannot be carried into their space: fit "
