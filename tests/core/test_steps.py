@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from sgurinit.core import SGURInit
+from sgurinit.core import SGURInit, kmeans
 from sgurinit.core.clusters import cluster_rows
 from sgurinit.core.diagnostics import Diagnostics
 from sgurinit.core.gap import semantic_gap
@@ -38,6 +40,39 @@ class TestClusters:
         with threadpool_limits(limits=1):
             plain = KMeans(8, n_init=10, random_state=1).fit(rows).inertia_
         assert inertia(rows, labels) <= 1.01 * plain
+
+    @pytest.mark.parametrize(("n", "width"), [(900, 400), (6000, 20), (6000, 400)])
+    @pytest.mark.parametrize("backend", ["lloyd", "minibatch", "faiss"])
+    def test_many_rows_and_columns_cost_no_inertia(self, backend, n, width, monkeypatch):
+        if backend == "faiss":
+            pytest.importorskip("faiss")
+        monkeypatch.setattr(kmeans, "SAMPLE_ROWS", 2000)
+        monkeypatch.setattr(kmeans, "SAMPLE_PER_CLUSTER", 20)
+        rng = np.random.default_rng(0)
+        topics = rng.normal(size=(12, 16))[rng.integers(0, 12, n)] + rng.normal(size=(n, 16))
+        rows = np.maximum(topics @ rng.normal(size=(16, width)) + rng.normal(size=(n, width)), 0)
+        labels, centroids = cluster_rows(rows, 12, 0, backend)
+        with threadpool_limits(limits=1):
+            plain = KMeans(12, n_init=10, random_state=1).fit(rows).inertia_
+        assert (
+            inertia(rows, labels) <= {"minibatch": 1.1, "faiss": 1.05}.get(backend, 1.005) * plain
+        )
+        np.testing.assert_array_equal(cluster_rows(rows, 12, 0, backend)[0], labels)
+        assert (cluster_rows(rows, 12, 1, backend)[0] != labels).any()
+        for k in range(12):
+            np.testing.assert_allclose(centroids[k], rows[labels == k].mean(axis=0), rtol=1e-10)
+
+    def test_a_sample_without_enough_distinct_rows_is_no_obstacle(self, monkeypatch):
+        monkeypatch.setattr(kmeans, "SAMPLE_ROWS", 50)
+        monkeypatch.setattr(kmeans, "SAMPLE_PER_CLUSTER", 1)
+        rows = np.repeat([[1.0, 0], [0, 1], [9, 9], [0, -9]], [997, 1, 1, 1], axis=0)
+        labels, centroids = cluster_rows(rows, 4, 0)
+        np.testing.assert_allclose(centroids[labels], rows)
+
+    def test_a_back_end_that_is_not_installed_says_so(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "faiss", None)
+        with pytest.raises(InputError, match=r"pip install 'sgurinit\[faiss\]'"):
+            cluster_rows(np.eye(4), 2, 0, "faiss")
 
     @pytest.mark.parametrize("threads", [1, 2])
     def test_threads_do_not_matter(self, threads, planted_case):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from sgurinit.core.clusters import LabelArray
 from sgurinit.core.features import Float32Array, Float64Array, FloatArray
+from sgurinit.core.kmeans import LabelArray
 
 # Users at a time, and the bytes that item columns held in float64 may take at a time.
 BLOCK_USERS = 8192

@@ -46,6 +46,9 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     collaborative : float in [0, 1], default 0
         Share of the joint reduction's columns that tell who uses an item (`spectral_items`) rather
         than what it is. Features of single modalities do not see it.
+    kmeans : {"lloyd", "minibatch", "faiss"}, default "lloyd"
+        Back end of K-means; the others are for very many items or clusters, ``"faiss"`` comes with
+        the extra ``sgurinit[faiss]``.
     random_state : int, RandomState or None, default None
         Seed of K-means.
 
@@ -84,6 +87,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         prepare: Sequence[str] = (),
         reduce_to: int | None = None,
         collaborative: float = 0.0,
+        kmeans: str = "lloyd",
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_clusters = n_clusters
@@ -92,6 +96,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         self.prepare = prepare
         self.collaborative = collaborative
         self.reduce_to = reduce_to
+        self.kmeans = kmeans
         self.random_state = random_state
 
     @classmethod

@@ -73,7 +73,9 @@ class Space:
                 "rows of the features are in the order of the items"
             )
         rows = prepare_rows(table.rows(), parameters.prepare if prepare else ())
-        labels, centroids = cluster_rows(rows, parameters.n_clusters, parameters.seed)
+        labels, centroids = cluster_rows(
+            rows, parameters.n_clusters, parameters.seed, parameters.kmeans
+        )
         items = ItemSide(
             rows=rows,
             labels=labels,

@@ -326,7 +326,10 @@ class UserStart:
         present = np.logical_or.reduce([part.labels >= 0 for part in self.clusters.values()])
         present |= items.any(axis=1)
         found, centroids = cluster_rows(
-            items[present], self.config["n_clusters"], self.config["seed"]
+            items[present],
+            self.config["n_clusters"],
+            self.config["seed"],
+            self.config.get("kmeans", "lloyd"),
         )
         labels = np.full(len(items), -1, dtype=np.int32)
         labels[present] = found
