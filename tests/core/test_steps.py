@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from sgurinit.core import SGURInit, kmeans
+from sgurinit.core import SGURInit, features, kmeans, pca
 from sgurinit.core.clusters import cluster_rows
 from sgurinit.core.diagnostics import Diagnostics
 from sgurinit.core.gap import semantic_gap
@@ -155,14 +155,23 @@ class TestPrincipalRows:
         np.testing.assert_allclose(far.rows, near.rows, atol=1e-7)
         np.testing.assert_allclose(far.deviations, near.deviations, rtol=1e-7)
 
-    @pytest.mark.parametrize("shape", [(40, 3), (10, 60), (1100, 1200)])
-    def test_every_solver_gives_the_same_axes(self, shape, reference):
+    @pytest.mark.parametrize("shape", [(40, 3), (10, 60), (1100, 1200), (1300, 1200)])
+    @pytest.mark.parametrize("held", [0, 1 << 31], ids=["streamed", "held"])
+    def test_every_solver_gives_the_same_axes(self, shape, held, reference, monkeypatch):
+        monkeypatch.setattr(pca, "_HELD_BYTES", held)
+        monkeypatch.setattr(features, "_BLOCK_BYTES", 8 * shape[1] * 7)
         rng = np.random.default_rng(1)
         rows = rng.normal(size=(shape[0], 6)) * [9, 7, 5, 4, 3, 2] @ rng.normal(size=(6, shape[1]))
         found = principal_rows(rows, 3)
         expected, deviations = reference.pca(rows, 3)
         np.testing.assert_allclose(found.rows, expected, atol=1e-8 * np.abs(expected).max())
         np.testing.assert_allclose(found.deviations, deviations, rtol=1e-8)
+
+    def test_a_step_is_done_to_every_block_first(self, monkeypatch):
+        monkeypatch.setattr(features, "_BLOCK_BYTES", 8 * 5 * 7)
+        rows = np.random.default_rng(0).normal(size=(300, 5)) @ np.diag([4, 3, 2, 1, 0.5])
+        found, expected = principal_rows(rows, step=np.tanh), principal_rows(np.tanh(rows))
+        np.testing.assert_allclose(found.rows, expected.rows, atol=1e-12)
 
     def test_a_single_row_spans_no_direction(self):
         assert principal_rows(np.ones((1, 4))).rows.shape == (1, 0)
