@@ -12,7 +12,6 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sgurinit.core.diagnostics import diagnose
 from sgurinit.core.features import Float32Array, as_features
 from sgurinit.core.interactions import Interactions, is_dataset, parse_interactions
 from sgurinit.core.parameters import Parameters, preset
@@ -51,6 +50,8 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         the extra ``sgurinit[faiss]``.
     random_state : int, RandomState or None, default None
         Seed of K-means.
+    n_jobs : int, optional
+        Threads for the users' sums: None is 1, -1 all cores. The result does not depend on it.
 
     Attributes
     ----------
@@ -89,6 +90,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         collaborative: float = 0.0,
         kmeans: str = "lloyd",
         random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.mix = mix
@@ -98,6 +100,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         self.reduce_to = reduce_to
         self.kmeans = kmeans
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     @classmethod
     def from_preset(cls, name: str = "paper", **overrides: Any) -> Self:
@@ -164,7 +167,9 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
                 spaces[name] = Space.fit(parsed.matrix, table, parameters, prepare=True)
             except InputError as error:
                 raise InputError(f"modality {name!r}: {error}") from error
-        self._source = Source(parsed, tables, parameters, spaces, dataset)
+        self._source = Source(parsed, tables, parameters, spaces, dataset, self.n_jobs)
+        if parameters.reduce_to is not None:
+            self._source.reduction(parameters.reduce_to)
         self.start_ = _start(self._source)
         self.n_users_in_, self.n_items_in_ = self.start_.n_users, self.start_.n_items
         return self
@@ -197,27 +202,19 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         check_is_fitted(self, "start_")
         source = self._source
         matrix = parse_interactions(interactions, self.n_items_in_, self.start_.item_ids).matrix
-        users = {name: space.users(matrix) for name, space in source.spaces.items()}
+        spaces = dict(source.spaces)
         if source.parameters.reduce_to is not None:
-            users["reduced"] = source.reduction(source.parameters.reduce_to)[1].users(matrix)
-        return users
+            spaces["reduced"] = source.reduction(source.parameters.reduce_to)[1]
+        return {name: space.users(matrix, self.n_jobs) for name, space in spaces.items()}
 
 
 def _start(source: Source) -> UserStart:
     """Aggregate the users of fitted spaces."""
     parsed: Interactions = source.interactions
-    users = {name: space.users(parsed.matrix) for name, space in source.spaces.items()}
-    width = source.parameters.reduce_to
-    diagnostics = diagnose(
-        parsed,
-        {name: (source.features[name], source.spaces[name], users[name]) for name in users},
-        None if width is None else source.reduction(width),
-    )
     return UserStart(
-        users=users,
+        users={name: source.users(space) for name, space in source.spaces.items()},
         clusters={name: space.clusters() for name, space in source.spaces.items()},
         config=source.parameters.to_config(),
-        diagnostics=diagnostics,
         user_ids=parsed.user_ids,
         item_ids=parsed.item_ids,
         versions=dict(_versions()),

@@ -89,13 +89,14 @@ class Space:
         """Interactions with the items of this space, shape (n_users, n_present)."""
         return matrix if bool(self.present.all()) else sp.csr_array(matrix[:, self.present])
 
-    def users(self, matrix: sp.csr_array) -> Float32Array:
+    def users(self, matrix: sp.csr_array, n_jobs: int | None = None) -> Float32Array:
         """Users' rows for the given interactions, shape (n_users, d) (METHOD's steps 1, 3, 4)."""
         return user_rows(
             self.featured(matrix),
             self.items,
             mix=self.parameters.mix,
             local_norm=self.parameters.local_norm,
+            n_jobs=n_jobs,
         )
 
     def clusters(self) -> Clusters:
