@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any, Self
@@ -12,11 +13,17 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sgurinit.core.features import Float32Array, as_features
-from sgurinit.core.interactions import Interactions, is_dataset, parse_interactions
+from sgurinit.core.features import (
+    BoolArray,
+    Float32Array,
+    FloatArray,
+    ItemFeatures,
+    as_features,
+)
+from sgurinit.core.interactions import is_dataset, parse_interactions
 from sgurinit.core.parameters import Parameters, preset
-from sgurinit.core.space import Space
 from sgurinit.core.start import Source, UserStart
+from sgurinit.core.update import updated
 from sgurinit.errors import InputError
 
 
@@ -161,16 +168,56 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         parsed = parse_interactions(interactions, n_items, item_ids)
         if parsed.matrix.nnz == 0:
             raise InputError("there are no training interactions: at least one is needed")
-        spaces: dict[str, Space] = {}
-        for name, table in tables.items():
-            try:
-                spaces[name] = Space.fit(parsed.matrix, table, parameters, prepare=True)
-            except InputError as error:
-                raise InputError(f"modality {name!r}: {error}") from error
-        self._source = Source(parsed, tables, parameters, spaces, dataset, self.n_jobs)
-        if parameters.reduce_to is not None:
-            self._source.reduction(parameters.reduce_to)
-        self.start_ = _start(self._source)
+        source = Source(parsed, tables, parameters, dataset=dataset, n_jobs=self.n_jobs)
+        source = replace(source, spaces=source.fitted_spaces())
+        return self._keep(source, {n: source.users(space) for n, space in source.spaces.items()})
+
+    def partial_fit(
+        self, interactions: Any, features: Mapping[str, Any] | None = None, *, item_ids: Any = None
+    ) -> Self:
+        """Add interactions to a fit: of known users, of new ones, with new items.
+
+        What comes out equals a fit on all of it; what does not change is not computed again.
+        Without new items these are all users that none of the new interactions reaches.
+        ``start_`` is a new object, the one before stays as it is.
+
+        Parameters
+        ----------
+        interactions : sparse matrix, edge list, DataFrame or Dataset
+            The new interactions, as for `fit`. Positions go on behind the known ones; a DataFrame's
+            new users come last, in the order of their ids.
+        features : mapping of str to ItemFeatures or ndarray of shape (n_new_items, d), optional
+            Features of the new items alone; a modality that is left out has a row for none of
+            them.
+        item_ids : array-like of shape (n_new_items,), optional
+            Ids of the new items, where the fit knows items by id.
+
+        Returns
+        -------
+        SGURInit
+            Itself. The first call is a `fit`.
+
+        Raises
+        ------
+        InputError
+            When the interactions or features are unusable or do not go with the fit, or parameters
+            were changed since.
+        """
+        if not hasattr(self, "start_"):
+            return self.fit(interactions, features, item_ids=item_ids)
+        known = self._source.parameters
+        now = Parameters.check(self.get_params(deep=False) | {"random_state": known.seed})
+        if now != known:
+            raise InputError("parameters were changed since the fit: fit on all of the data again")
+        return self._keep(
+            *updated(self._source, self.start_.users, interactions, features, item_ids)
+        )
+
+    def _keep(self, source: Source, users: Mapping[str, Float32Array]) -> Self:
+        if source.parameters.reduce_to is not None:
+            source.reduction(source.parameters.reduce_to)
+        self._source = source
+        self.start_ = _start(source, users)
         self.n_users_in_, self.n_items_in_ = self.start_.n_users, self.start_.n_items
         return self
 
@@ -207,12 +254,46 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             spaces["reduced"] = source.reduction(source.parameters.reduce_to)[1]
         return {name: space.users(matrix, self.n_jobs) for name, space in spaces.items()}
 
+    def on(
+        self, items: FloatArray, interactions: Any = None, *, present: BoolArray | None = None
+    ) -> Float32Array:
+        """Start users in the space of any item vectors, such as a trained model's.
 
-def _start(source: Source) -> UserStart:
-    """Aggregate the users of fitted spaces."""
-    parsed: Interactions = source.interactions
+        New users of a served model get their vectors this way, without training: interactions and
+        parameters give the weights, the given vectors stand for the features.
+
+        Parameters
+        ----------
+        items : ndarray of shape (n_items, d)
+            Vectors of the items of the fit.
+        interactions : sparse matrix, edge list, DataFrame or Dataset, optional
+            Whose users to start, as for `transform`; those of the fit by default.
+        present : ndarray of bool, shape (n_items,), optional
+            Which items have a vector; all by default.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_users, d)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        InputError
+            When the vectors or the interactions are unusable.
+        """
+        check_is_fitted(self, "start_")
+        if interactions is None:
+            return self.start_.on(items, present)[0]
+        space = self._source.space_on(ItemFeatures(items, present))
+        matrix = parse_interactions(interactions, self.n_items_in_, self.start_.item_ids).matrix
+        return space.users(matrix, self.n_jobs)
+
+
+def _start(source: Source, users: Mapping[str, Float32Array]) -> UserStart:
+    parsed = source.interactions
     return UserStart(
-        users={name: source.users(space) for name, space in source.spaces.items()},
+        users=dict(users),
         clusters={name: space.clusters() for name, space in source.spaces.items()},
         config=source.parameters.to_config(),
         user_ids=parsed.user_ids,

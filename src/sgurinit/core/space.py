@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -84,6 +84,16 @@ class Space:
             fallback=popular_centroid(degrees, labels, centroids),
         )
         return cls(items, present, parameters)
+
+    def after(self, matrix: sp.csr_array) -> Space:
+        """Weigh the same items by other training interactions."""
+        degrees = item_degrees(matrix)[self.present]
+        items = replace(
+            self.items,
+            weights=item_weights(degrees, self.parameters.local_norm),
+            fallback=popular_centroid(degrees, self.items.labels, self.items.centroids),
+        )
+        return replace(self, items=items)
 
     def featured(self, matrix: sp.csr_array) -> sp.csr_array:
         """Interactions with the items of this space, shape (n_users, n_present)."""

@@ -69,14 +69,37 @@ class Source:
     interactions: Interactions
     features: Mapping[str, ItemFeatures]
     parameters: Parameters
-    spaces: Mapping[str, Space]
+    spaces: Mapping[str, Space] = field(default_factory=dict)
     dataset: Any = None
     n_jobs: int | None = None
     reductions: dict[int, tuple[ItemFeatures, Space, Float32Array]] = field(default_factory=dict)
 
     def space_on(self, table: ItemFeatures) -> Space:
         """Fit a space on other items, with the same interactions and parameters."""
+        n_items = int(self.interactions.matrix.shape[1])
+        if table.n_items != n_items:
+            raise InputError(
+                f"the item table has {table.n_items} rows, expected {n_items}: one per item"
+            )
         return Space.fit(self.interactions.matrix, table, self.parameters, prepare=False)
+
+    def fitted_spaces(self) -> dict[str, Space]:
+        """Fit the space of every modality anew.
+
+        Raises
+        ------
+        InputError
+            Naming the modality that cannot be used.
+        """
+        spaces: dict[str, Space] = {}
+        for name, table in self.features.items():
+            try:
+                spaces[name] = Space.fit(
+                    self.interactions.matrix, table, self.parameters, prepare=True
+                )
+            except InputError as error:
+                raise InputError(f"modality {name!r}: {error}") from error
+        return spaces
 
     def users(self, space: Space) -> Float32Array:
         """Users' rows in a space."""
@@ -198,12 +221,7 @@ class UserStart:
                 "a loaded start has no interactions, so it cannot be computed on other items: "
                 "fit SGURInit on the data and use its start_"
             )
-        table = ItemFeatures(items, present)
-        if table.n_items != self.n_items:
-            raise InputError(
-                f"the item table has {table.n_items} rows, expected {self.n_items}: one per item"
-            )
-        space = self.source.space_on(table)
+        space = self.source.space_on(ItemFeatures(items, present))
         return self.source.users(space), space.clusters()
 
     def reduced(self, dim: int) -> ReducedStart:
