@@ -165,7 +165,7 @@ def test_blocks_equal_the_whole(world, norm, mix, column_bytes, block_bytes):
         column_bytes=column_bytes,
         block_bytes=block_bytes,
     )
-    np.testing.assert_array_equal(blocks, whole)
+    np.testing.assert_allclose(blocks, whole, rtol=1e-6, atol=1e-12)
 
 
 @quick

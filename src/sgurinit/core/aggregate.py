@@ -127,6 +127,12 @@ class Aggregator:
             self._weighted = np.array(items.rows[:, columns], dtype=np.float64, order="C")
             self._weighted *= mix * items.weights[:, None]
 
+    def user_blocks(self, n_users: int, block_bytes: int = BLOCK_BYTES) -> Iterator[slice]:
+        """Yield ranges of users whose rows fit into a core's cache."""
+        step = max(1, block_bytes // (8 * len(self._fallback)))
+        for first in range(0, n_users, step):
+            yield slice(first, first + step)
+
     def __call__(self, matrix: sp.csr_array) -> Float64Array:
         """Rows of users, shape (n_users, n_columns).
 
@@ -179,20 +185,18 @@ def user_rows(
     n_users, width = int(matrix.shape[0]), int(items.rows.shape[1])
     out = np.empty((n_users, width), dtype=np.float32)
     with ThreadPoolExecutor(effective_n_jobs(n_jobs)) as threads:
-        for columns in _column_blocks(items.rows, column_bytes):
+        for columns in column_blocks(items.rows, column_bytes):
             aggregate = Aggregator(items, mix=mix, local_norm=local_norm, columns=columns)
-            step = max(1, block_bytes // (8 * (columns.stop - columns.start)))
 
-            def fill(
-                first: int, aggregate: Aggregator = aggregate, at: slice = columns, by: int = step
-            ) -> None:
-                out[first : first + by, at] = aggregate(matrix[first : first + by])
+            def fill(users: slice, aggregate: Aggregator = aggregate, at: slice = columns) -> None:
+                out[users, at] = aggregate(matrix[users])
 
-            list(threads.map(fill, range(0, n_users, step)))
+            list(threads.map(fill, aggregate.user_blocks(n_users, block_bytes)))
     return out
 
 
-def _column_blocks(rows: FloatArray, column_bytes: int) -> Iterator[slice]:
+def column_blocks(rows: FloatArray, column_bytes: int = COLUMN_BYTES) -> Iterator[slice]:
+    """Yield ranges of columns of item rows that are held in float64 at a time."""
     step = max(1, column_bytes // (8 * max(1, rows.shape[0])))
     for first in range(0, rows.shape[1], step):
         yield slice(first, min(first + step, rows.shape[1]))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -23,8 +24,10 @@ from sgurinit.core.features import (
 from sgurinit.core.interactions import is_dataset, parse_interactions
 from sgurinit.core.parameters import Parameters, preset
 from sgurinit.core.start import Source, UserStart
+from sgurinit.core.stream import Listener, Wanted, ignore, run_stream, unfinished
 from sgurinit.core.update import updated
 from sgurinit.errors import InputError
+from sgurinit.files import read_json
 
 
 class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -253,6 +256,76 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         if source.parameters.reduce_to is not None:
             spaces["reduced"] = source.reduction(source.parameters.reduce_to)[1]
         return {name: space.users(matrix, self.n_jobs) for name, space in spaces.items()}
+
+    def stream(
+        self,
+        interactions: str | Path | Sequence[str | Path],
+        features: Mapping[str, Any],
+        out: str | Path,
+        *,
+        item_ids: Any = None,
+        tables: Sequence[str] | None = None,
+        layout: str = "npy",
+        dtype: str = "float32",
+        listen: Listener = ignore,
+    ) -> Path:
+        """Compute the start of every user from files of any size, into a folder.
+
+        The numbers are those of `fit`. Memory holds the items, a count per user and a range of
+        users at a time, never all interactions or all users' rows. What is finished stays in a
+        hidden folder beside `out` when the work is interrupted; the same call goes on from there.
+
+        Parameters
+        ----------
+        interactions : path or sequence of paths
+            Parquet files with columns ``user`` and ``item``, folders of them or patterns, in any
+            order; or one ``.npy`` edge list. External ids with `item_ids`, else positions.
+        features : mapping of str to ItemFeatures or ndarray of shape (n_items, d)
+            Item features by modality, best memory-mapped: ``np.load(file, mmap_mode="r")``.
+        out : path
+            Folder to make: ``start.json`` with the facts, ``items.safetensors`` with clusters and
+            reduced items, and the users, in the order of their ids.
+        item_ids : array-like of shape (n_items,), optional
+            External id of each feature row.
+        tables : sequence of str, optional
+            Modalities whose users are wanted, and ``"reduced"`` for the joint reduction to
+            `reduce_to`; all by default.
+        layout : {"npy", "parquet"}, default "npy"
+            ``users/<table>.npy``, to be memory-mapped, with ``user_ids.parquet`` where there are
+            ids; or ``users/part-*.parquet`` with a column ``user`` and one per table.
+        dtype : {"float32", "float16"}, default "float32"
+            What numbers are stored as.
+        listen : callable, optional
+            Called with a stage, how much of it is done and how much there is.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        InputError
+            On a bad parameter, file or feature, and where `out` exists already. `collaborative`
+            must be 0.
+        """
+        parameters = Parameters.check(self.get_params(deep=False))
+        kept = unfinished(Path(out)) / "wanted.json"
+        if self.random_state is None and kept.exists():  # go on with the seed that was drawn then
+            parameters = replace(parameters, seed=read_json(kept)["parameters"]["seed"])
+        if parameters.collaborative > 0:
+            raise InputError("collaborative must be 0 for a stream: fit on what fits into memory")
+        wanted = Wanted.check(
+            interactions,
+            features,
+            parameters,
+            item_ids=item_ids,
+            tables=tables,
+            layout=layout,
+            dtype=dtype,
+        )
+        run_stream(wanted, Path(out), n_jobs=self.n_jobs, listen=listen)
+        return Path(out)
 
     def on(
         self, items: FloatArray, interactions: Any = None, *, present: BoolArray | None = None

@@ -15,7 +15,7 @@ from sgurinit.core.aggregate import (
     user_rows,
 )
 from sgurinit.core.clusters import Clusters, cluster_rows
-from sgurinit.core.features import BoolArray, Float32Array, ItemFeatures
+from sgurinit.core.features import BoolArray, Float32Array, Float64Array, ItemFeatures
 from sgurinit.core.parameters import Parameters
 from sgurinit.core.prepare import prepare_rows
 from sgurinit.errors import InputError
@@ -41,14 +41,14 @@ class Space:
 
     @classmethod
     def fit(
-        cls, matrix: sp.csr_array, table: ItemFeatures, parameters: Parameters, *, prepare: bool
+        cls, degrees: Float64Array, table: ItemFeatures, parameters: Parameters, *, prepare: bool
     ) -> Space:
         """Prepare and cluster the items, and weigh them by the training interactions.
 
         Parameters
         ----------
-        matrix : csr_array of shape (n_users, n_items)
-            Binary training interactions.
+        degrees : ndarray of float64, shape (n_items,)
+            Users of each item in training.
         table : ItemFeatures
             Items of this space.
         parameters : Parameters
@@ -66,7 +66,7 @@ class Space:
             When no interaction touches an item with a row, or K is too large.
         """
         present = table.mask()
-        degrees = item_degrees(matrix)[present]
+        degrees = degrees[present]
         if not degrees.any():
             raise InputError(
                 "no training interaction touches an item that has a feature row: check that the "

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from sgurinit.core.aggregate import item_degrees
 from sgurinit.core.clusters import Clusters, cluster_rows
 from sgurinit.core.diagnostics import Diagnostics, diagnose
 from sgurinit.core.features import BoolArray, Float32Array, FloatArray, ItemFeatures
@@ -81,7 +82,8 @@ class Source:
             raise InputError(
                 f"the item table has {table.n_items} rows, expected {n_items}: one per item"
             )
-        return Space.fit(self.interactions.matrix, table, self.parameters, prepare=False)
+        degrees = item_degrees(self.interactions.matrix)
+        return Space.fit(degrees, table, self.parameters, prepare=False)
 
     def fitted_spaces(self) -> dict[str, Space]:
         """Fit the space of every modality anew.
@@ -92,11 +94,10 @@ class Source:
             Naming the modality that cannot be used.
         """
         spaces: dict[str, Space] = {}
+        degrees = item_degrees(self.interactions.matrix)
         for name, table in self.features.items():
             try:
-                spaces[name] = Space.fit(
-                    self.interactions.matrix, table, self.parameters, prepare=True
-                )
+                spaces[name] = Space.fit(degrees, table, self.parameters, prepare=True)
             except InputError as error:
                 raise InputError(f"modality {name!r}: {error}") from error
         return spaces
