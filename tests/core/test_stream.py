@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -200,20 +199,20 @@ def test_killed_it_goes_on_to_the_same(tmp_path):
     close(found, start.users["a"])
 
 
-def test_other_data_do_not_go_on(tmp_path):
+def test_other_data_or_parameters_begin_anew(tmp_path):
     path = write(tmp_path / "log.parquet", pairs())
 
-    def stop(*_):
-        raise KeyboardInterrupt
+    def stop(stage, *_):
+        if stage == "users of a":
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         estimator().stream(path, FEATURES, tmp_path / "out", listen=stop)
-    with pytest.raises(InputError, match=r"parameters\.mix is 0\.1 there and 0\.5 now"):
-        estimator(mix=0.5).stream(path, FEATURES, tmp_path / "out")
-    write(path, pairs(901))
-    os.utime(path, ns=(1, 1))
-    with pytest.raises(InputError, match=r"interactions.* is .* there and .* now"):
-        estimator().stream(path, FEATURES, tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        estimator(mix=0.5).stream(path, FEATURES, tmp_path / "out", listen=stop)
+    write(path, pairs(1000, seed=1))
+    out = estimator(mix=0.5).stream(path, FEATURES, tmp_path / "out")
+    same(out, estimator(mix=0.5).fit(pairs(1000, seed=1), FEATURES).start_)
 
 
 def nulls(path):

@@ -26,7 +26,7 @@ from sgurinit.core.parameters import Parameters
 from sgurinit.core.reduce import reduce_items
 from sgurinit.core.space import Space
 from sgurinit.errors import InputError
-from sgurinit.files import claim, write_json
+from sgurinit.files import read_json, write_json
 
 FORMAT = "sgurinit.users/1"
 REDUCED = "reduced"
@@ -124,13 +124,22 @@ def run_stream(wanted: Wanted, out: Path, *, n_jobs: int | None, listen: Listene
         raise InputError(f"{out}: exists already; give a new folder, or remove it first")
     work = unfinished(out)
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        claim(work / "wanted.json", wanted.facts())
+        _begin(work, wanted.facts())
         _Stream(wanted, work, effective_n_jobs(n_jobs), listen).run()
         (work / "wanted.json").unlink()
         work.replace(out)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error}); what is done is kept") from error
+
+
+def _begin(work: Path, facts: Mapping[str, Any]) -> None:
+    """Go on in `work`, or anew where what is there was made from something else."""
+    kept = work / "wanted.json"
+    if work.exists() and not (kept.exists() and read_json(kept) == json.loads(json.dumps(facts))):
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    if not kept.exists():
+        write_json(kept, facts)
 
 
 def unfinished(out: Path) -> Path:
