@@ -86,7 +86,7 @@ def test_stream_gives_what_init_gives(folder: Path, small: Dataset, tmp_path: Pa
     assert f"saved to {out}" in result.output
     found = pl.read_parquet(out / "users" / "*.parquet").sort("user")
     assert run("init", folder, "--out", tmp_path / "u.parquet", *same).exit_code == 0
-    whole = pl.read_parquet(tmp_path / "u.parquet").filter(pl.col("user").is_in(found["user"]))
+    whole = pl.read_parquet(tmp_path / "u.parquet").join(found.select("user"), on="user")
     for name in (*small.features, "reduced"):
         np.testing.assert_allclose(
             found[name].to_numpy(), whole.sort("user")[name].to_numpy(), rtol=1e-5, atol=1e-6

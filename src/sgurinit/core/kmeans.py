@@ -19,7 +19,7 @@ N_INIT = 10
 
 # Lloyd's starts are tried on at most this many rows, at least so many per cluster, and along at
 # least so many leading directions, at least one per cluster.
-SAMPLE_ROWS = 1 << 16
+SAMPLE_ROWS = 1 << 14
 SAMPLE_PER_CLUSTER = 256
 DIRECTIONS = 64
 
