@@ -58,7 +58,7 @@ def assert_one_line(result: Result, *expected: str) -> None:
 
 
 def test_help_has_examples_for_every_command() -> None:
-    for command in ("inspect", "init", "train", "compare", "demo"):
+    for command in ("inspect", "init", "stream", "train", "compare", "demo"):
         result = run(command, "--help")
         assert result.exit_code == 0
         assert f"$ sgurinit {command}" in result.stdout
@@ -70,6 +70,32 @@ def test_inspect_shows_the_facts(folder: Path, small: Dataset) -> None:
     assert result.exit_code == 0, result.output
     for expected in ("120 (", "80 (", f"{len(small.train):,} interactions", "image", "text"):
         assert expected in result.stdout
+
+
+def test_stream_gives_what_init_gives(folder: Path, small: Dataset, tmp_path: Path) -> None:
+    log = pl.read_parquet(folder / "interactions.parquet").filter(split="train")
+    for number, part in enumerate((log[:100], log[100:])):
+        part.select("user", "item").write_parquet(tmp_path / f"{number}.parquet")
+    features = [f"--features={m}={folder / 'features' / m}.npy" for m in small.features]
+    ids = ("--item-ids", folder / "items.parquet")
+    same = ("--n-clusters", 4, "--reduce-to", 8, "--seed", 3)
+    out = tmp_path / "users"
+    logs = (tmp_path / "0.parquet", tmp_path / "1.parquet")
+    result = run("stream", *logs, *features, *ids, "--out", out, *same, "--layout", "parquet")
+    assert result.exit_code == 0, result.output
+    assert f"saved to {out}" in result.output
+    found = pl.read_parquet(out / "users" / "*.parquet").sort("user")
+    assert run("init", folder, "--out", tmp_path / "u.parquet", *same).exit_code == 0
+    whole = pl.read_parquet(tmp_path / "u.parquet").join(found.select("user"), on="user")
+    for name in (*small.features, "reduced"):
+        np.testing.assert_allclose(
+            found[name].to_numpy(), whole.sort("user")[name].to_numpy(), rtol=1e-5, atol=1e-6
+        )
+    assert_one_line(run("stream", *logs, *features, *ids, "--out", out), "exists already")
+    assert_one_line(run("stream", *logs, "--features", "x", "--out", "o"), "NAME=FILE.npy")
+    assert_one_line(
+        run("stream", *logs, "--features", "x=none.npy", "--out", "o"), "none.npy: file is missing"
+    )
 
 
 @pytest.mark.parametrize("name", ["start.safetensors", "start.parquet"])

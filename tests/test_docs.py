@@ -36,6 +36,7 @@ def names() -> dict[str, object]:
         "interactions": data.train_matrix(),
         "image": data.features["image"].values,
         "text": text,
+        "item_vectors": np.random.default_rng(0).normal(size=(data.n_items, 8)),
         "text_tensor": torch.tensor(text),
         "text_vectors": np.random.default_rng(0).normal(size=(3, 4)),
     }
@@ -43,7 +44,13 @@ def names() -> dict[str, object]:
 
 @pytest.mark.parametrize(
     ("name", "position"),
-    [("README.md", 0), ("README.md", 1), ("docs/handover.md", 0), ("docs/models.md", 0)],
+    [
+        ("README.md", 0),
+        ("README.md", 1),
+        ("docs/handover.md", 0),
+        ("docs/models.md", 0),
+        ("docs/scale.md", 0),
+    ],
 )
 def test_python_blocks_run(name, position, names, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -56,7 +63,7 @@ def test_python_blocks_run(name, position, names, tmp_path, monkeypatch):
 def test_no_block_is_left_out():
     assert len(blocks("README.md")) == 2
     for page in (ROOT / "docs").glob("*.md"):
-        with_code = {"handover.md", "models.md"}
+        with_code = {"handover.md", "models.md", "scale.md"}
         assert len(blocks(f"docs/{page.name}")) == (1 if page.name in with_code else 0)
 
 

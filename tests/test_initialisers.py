@@ -26,6 +26,13 @@ def dataset():
     return planted(300, 120, seed=2)
 
 
+@pytest.mark.parametrize("scale", [0, "big", True])
+def test_a_scale_that_is_none_says_what_it_can_be(scale) -> None:
+    message = rf"^sgurinit\.scale is {scale!r}: .*'table' or 'items', or: .*(greater than 0|number)"
+    with pytest.raises(InputError, match=message):
+        resolve_initialiser("sgurinit", {"scale": scale})
+
+
 def test_the_five_arms_are_known_by_name():
     assert arm_names() == ["global", "local", "permuted", "random", "sgurinit"]
 

@@ -127,6 +127,11 @@ LocalNorm = Annotated[
     str | None, typer.Option(help="Weights of the local part, 'sym' or 'mean'. Default sym.")
 ]
 
+Prepare = Annotated[str, typer.Option(help="Done to features first, in order: center,unit,whiten.")]
+ReduceTo = Annotated[
+    int | None, typer.Option(min=1, help="Also reduce all modalities jointly to this width.")
+]
+
 
 def _examples(*lines: str) -> str:
     return "Examples:\n\n" + "\n\n".join(f"[dim]$[/dim] {line}" for line in lines)
@@ -154,12 +159,8 @@ def init(
     n_clusters: Clusters = None,
     mix: Mix = None,
     local_norm: LocalNorm = None,
-    prepare: Annotated[
-        str, typer.Option(help="Done to features first, in order: center,unit,whiten.")
-    ] = "",
-    reduce_to: Annotated[
-        int | None, typer.Option(min=1, help="Also reduce all modalities jointly to this width.")
-    ] = None,
+    prepare: Prepare = "",
+    reduce_to: ReduceTo = None,
     collaborative: Annotated[
         float | None,
         typer.Option(
@@ -181,6 +182,79 @@ def init(
     start = estimator.fit(load(data)).start_
     start.save(out)
     console.print(start_table(start.diagnostics))
+    _say(console, f"saved to {out}")
+
+
+@app.command(
+    epilog=_examples(
+        "sgurinit stream logs/ --features text=text.npy --item-ids items.parquet --out users",
+        "sgurinit stream l.parquet --features image=i.npy --reduce-to 64 --tables reduced --out x",
+    )
+)
+def stream(
+    interactions: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="LOG...",
+            help="Parquet files with columns user and item, folders of them, or an .npy edge list.",
+        ),
+    ],
+    *,
+    features: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=FILE.npy", help="Features of the items, a row each. Repeatable."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    item_ids: Annotated[
+        Path | None,
+        typer.Option(
+            help="Parquet file whose column item names the rows of the features. Without it the "
+            "log holds positions."
+        ),
+    ] = None,
+    n_clusters: Clusters = None,
+    mix: Mix = None,
+    local_norm: LocalNorm = None,
+    prepare: Prepare = "",
+    reduce_to: ReduceTo = None,
+    tables: Annotated[
+        str, typer.Option(help="Modalities whose users are wanted, or reduced. All by default.")
+    ] = "",
+    kmeans: Annotated[
+        str | None, typer.Option(help="'lloyd', 'minibatch' or 'faiss'. Default lloyd.")
+    ] = None,
+    layout: Annotated[str, typer.Option(help="'npy' or 'parquet'.")] = "npy",
+    dtype: Annotated[str, typer.Option(help="'float32' or 'float16'.")] = "float32",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Threads. One per core by default.")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Compute starts from logs of any size, without holding them in memory."""
+    from sgurinit.core import SGURInit
+    from sgurinit.data.layouts.arrays import named_features
+    from sgurinit.data.layouts.tables import read_ids
+    from sgurinit.report.progress import StageProgress
+
+    given = _given(n_clusters=n_clusters, mix=mix, local_norm=local_norm, reduce_to=reduce_to)
+    given |= _given(kmeans=kmeans)
+    estimator = SGURInit(
+        **given, prepare=_names(prepare), random_state=seed, n_jobs=jobs or available_cores()
+    )
+    ids = None if item_ids is None else read_ids(item_ids, "item").to_list()
+    with StageProgress(console) as progress:
+        estimator.stream(
+            interactions,
+            named_features(features),
+            out,
+            item_ids=ids,
+            tables=_names(tables) or None,
+            layout=layout,
+            dtype=dtype,
+            listen=progress,
+        )
     _say(console, f"saved to {out}")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import scipy.sparse as sp
 import torch
 from class_resolver import ClassResolver
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import override
 
 from sgurinit.core import SGURInit, UserStart
@@ -61,8 +61,9 @@ class SGURInitInitialiser(Initialiser):
     prepare: tuple[Literal["center", "unit", "whiten"], ...] = Field(
         default=(),
         description=(
-            "What is done to the features first, in order. Tables in a raw space alone see it: a "
-            "free space has the joint reduction's own preparation, a projected one the model's."
+            "What is done to the features first, in order. Tables in a raw space alone see it, and "
+            "those only without `collaborative`: a free space has the joint reduction's own "
+            "preparation, a projected one the model's."
         ),
     )
     collaborative: float = Field(
@@ -71,7 +72,7 @@ class SGURInitInitialiser(Initialiser):
         le=1,
         description="Share of a free space's columns that tell who uses an item, not what it is.",
     )
-    scale: Literal["table", "items"] | PositiveFloat | None = Field(
+    scale: Literal["table", "items"] | Annotated[float, Field(gt=0, strict=True)] | None = Field(
         default="table",
         description=(
             "Mean row norm to match: the table's own, the items', none, or so many times its own."

@@ -71,12 +71,17 @@ def build(settings: type[Settings], fields: Mapping[str, Any], *, prefix: str) -
     try:
         return settings(**fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join([prefix, *(str(part) for part in first["loc"])])
+        first, *others = error.errors()
+        place, message = list(first["loc"]), first["msg"]
+        for other in others:  # what else the field could have held has an error of its own
+            if other["loc"][0] == place[0] and other["input"] is first["input"]:
+                place = [a for a, b in zip(place, other["loc"], strict=False) if a == b]
+                message += f", or: {other['msg']}"
+        field = ".".join([prefix, *map(str, place)])
         if first["type"] == "extra_forbidden":
             known = ", ".join(settings.model_fields) or "no fields"
             raise InputError(f"{field} does not exist; {prefix} has {known}") from None
-        raise InputError(f"{field} is {first['input']!r}: {first['msg']}") from None
+        raise InputError(f"{field} is {first['input']!r}: {message}") from None
 
 
 def _lookup(resolver: ClassResolver[Found], query: str | type[Found], kind: str) -> type[Found]:

@@ -200,10 +200,10 @@ def _remember(monkeypatch):
     cluster_rows = sgurinit.core.clusters.cluster_rows
     reduce_items = sgurinit.core.reduce.reduce_items
 
-    def remembered_clusters(rows, n_clusters, seed):
-        key = (rows.shape, str(rows.dtype), hash(rows.tobytes()), n_clusters, seed)
+    def remembered_clusters(rows, n_clusters, seed, backend):
+        key = (rows.shape, str(rows.dtype), hash(rows.tobytes()), n_clusters, seed, backend)
         if key not in clustered:
-            clustered[key] = cluster_rows(rows, n_clusters, seed)
+            clustered[key] = cluster_rows(rows, n_clusters, seed, backend)
         return clustered[key]
 
     def remembered_reduction(features, dim):

@@ -115,6 +115,7 @@ class TestParameters:
             "prepare": ["unit"],
             "collaborative": 0.0,
             "reduce_to": None,
+            "kmeans": "lloyd",
             "seed": 7,
         }
 

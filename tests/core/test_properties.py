@@ -143,8 +143,8 @@ def test_transforming_the_training_interactions_gives_the_fit(world, norm, mix):
 
 
 @quick
-@given(worlds(), norms, mixes, st.integers(1, 13), st.integers(1, 200))
-def test_blocks_equal_the_whole(world, norm, mix, block_users, block_bytes):
+@given(worlds(), norms, mixes, st.integers(1, 200), st.integers(1, 200))
+def test_blocks_equal_the_whole(world, norm, mix, column_bytes, block_bytes):
     matrix, values = world
     degrees = item_degrees(matrix)
     labels, centroids = cluster_rows(values, 2, 0)
@@ -157,7 +157,13 @@ def test_blocks_equal_the_whole(world, norm, mix, block_users, block_bytes):
     )
     whole = user_rows(matrix, items, mix=mix, local_norm=norm)
     blocks = user_rows(
-        matrix, items, mix=mix, local_norm=norm, block_users=block_users, block_bytes=block_bytes
+        matrix,
+        items,
+        mix=mix,
+        local_norm=norm,
+        n_jobs=2,
+        column_bytes=column_bytes,
+        block_bytes=block_bytes,
     )
     np.testing.assert_allclose(blocks, whole, rtol=1e-6, atol=1e-12)
 

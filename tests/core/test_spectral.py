@@ -108,7 +108,9 @@ def test_what_cannot_be_carried_says_so(gappy, tmp_path):
     with pytest.raises(ValueError, match="has no reduction to dim=64"):
         loaded.carried(items)
     with pytest.raises(ValueError, match="a loaded start has no features"):
-        loaded.features("text")
+        loaded.features("m0")
+    with pytest.raises(ValueError, match="no modality 'sound'; it has "):
+        loaded.features("sound")
 
 
 def test_joint_columns_are_split_as_asked_and_scaled_alike(gappy):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from sgurinit.core import SGURInit
+from sgurinit.core import SGURInit, features, kmeans, pca
 from sgurinit.core.clusters import cluster_rows
 from sgurinit.core.diagnostics import Diagnostics
 from sgurinit.core.gap import semantic_gap
@@ -38,6 +40,39 @@ class TestClusters:
         with threadpool_limits(limits=1):
             plain = KMeans(8, n_init=10, random_state=1).fit(rows).inertia_
         assert inertia(rows, labels) <= 1.01 * plain
+
+    @pytest.mark.parametrize(("n", "width"), [(900, 400), (6000, 20), (6000, 400)])
+    @pytest.mark.parametrize("backend", ["lloyd", "minibatch", "faiss"])
+    def test_many_rows_and_columns_cost_no_inertia(self, backend, n, width, monkeypatch):
+        if backend == "faiss":
+            pytest.importorskip("faiss")
+        monkeypatch.setattr(kmeans, "SAMPLE_ROWS", 2000)
+        monkeypatch.setattr(kmeans, "SAMPLE_PER_CLUSTER", 20)
+        rng = np.random.default_rng(0)
+        topics = rng.normal(size=(12, 16))[rng.integers(0, 12, n)] + rng.normal(size=(n, 16))
+        rows = np.maximum(topics @ rng.normal(size=(16, width)) + rng.normal(size=(n, width)), 0)
+        labels, centroids = cluster_rows(rows, 12, 0, backend)
+        with threadpool_limits(limits=1):
+            plain = KMeans(12, n_init=10, random_state=1).fit(rows).inertia_
+        assert (
+            inertia(rows, labels) <= {"minibatch": 1.1, "faiss": 1.05}.get(backend, 1.005) * plain
+        )
+        np.testing.assert_array_equal(cluster_rows(rows, 12, 0, backend)[0], labels)
+        assert (cluster_rows(rows, 12, 1, backend)[0] != labels).any()
+        for k in range(12):
+            np.testing.assert_allclose(centroids[k], rows[labels == k].mean(axis=0), rtol=1e-10)
+
+    def test_a_sample_without_enough_distinct_rows_is_no_obstacle(self, monkeypatch):
+        monkeypatch.setattr(kmeans, "SAMPLE_ROWS", 50)
+        monkeypatch.setattr(kmeans, "SAMPLE_PER_CLUSTER", 1)
+        rows = np.repeat([[1.0, 0], [0, 1], [9, 9], [0, -9]], [997, 1, 1, 1], axis=0)
+        labels, centroids = cluster_rows(rows, 4, 0)
+        np.testing.assert_allclose(centroids[labels], rows)
+
+    def test_a_back_end_that_is_not_installed_says_so(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "faiss", None)
+        with pytest.raises(InputError, match=r"pip install 'sgurinit\[faiss\]'"):
+            cluster_rows(np.eye(4), 2, 0, "faiss")
 
     @pytest.mark.parametrize("threads", [1, 2])
     def test_threads_do_not_matter(self, threads, planted_case):
@@ -120,14 +155,23 @@ class TestPrincipalRows:
         np.testing.assert_allclose(far.rows, near.rows, atol=1e-7)
         np.testing.assert_allclose(far.deviations, near.deviations, rtol=1e-7)
 
-    @pytest.mark.parametrize("shape", [(40, 3), (10, 60), (1100, 1200)])
-    def test_every_solver_gives_the_same_axes(self, shape, reference):
+    @pytest.mark.parametrize("shape", [(40, 3), (10, 60), (1100, 1200), (1300, 1200)])
+    @pytest.mark.parametrize("held", [0, 1 << 31], ids=["streamed", "held"])
+    def test_every_solver_gives_the_same_axes(self, shape, held, reference, monkeypatch):
+        monkeypatch.setattr(pca, "_HELD_BYTES", held)
+        monkeypatch.setattr(features, "_BLOCK_BYTES", 8 * shape[1] * 7)
         rng = np.random.default_rng(1)
         rows = rng.normal(size=(shape[0], 6)) * [9, 7, 5, 4, 3, 2] @ rng.normal(size=(6, shape[1]))
         found = principal_rows(rows, 3)
         expected, deviations = reference.pca(rows, 3)
         np.testing.assert_allclose(found.rows, expected, atol=1e-8 * np.abs(expected).max())
         np.testing.assert_allclose(found.deviations, deviations, rtol=1e-8)
+
+    def test_a_step_is_done_to_every_block_first(self, monkeypatch):
+        monkeypatch.setattr(features, "_BLOCK_BYTES", 8 * 5 * 7)
+        rows = np.random.default_rng(0).normal(size=(300, 5)) @ np.diag([4, 3, 2, 1, 0.5])
+        found, expected = principal_rows(rows, step=np.tanh), principal_rows(np.tanh(rows))
+        np.testing.assert_allclose(found.rows, expected.rows, atol=1e-12)
 
     def test_a_single_row_spans_no_direction(self):
         assert principal_rows(np.ones((1, 4))).rows.shape == (1, 0)

@@ -37,7 +37,7 @@ def test_held_out_items_are_in_one_split_and_everything_else_stays(small: Datase
     assert abs(len(in_valid) - len(in_test)) <= 1
     for modality, table in small.features.items():
         assert np.shares_memory(cold.features[modality].values, table.values)
-    assert cold.name == "planted, 0.2 cold"
+    assert cold.name == "planted, 0.2 cold (seed 1)"
 
 
 def test_the_choice_follows_from_the_seed(small: Dataset) -> None:

@@ -84,7 +84,7 @@ def test_a_study_runs_to_its_tables_beside_its_file(folder: Path) -> None:
         ("seeds: 1", "seed: 1", r"s\.yaml: study\.seed does not exist; study has data, models"),
         ("data:", "dat:", r"s\.yaml: study\.(dat does not exist|data is )"),
         ("cold_items: 0.1", "cold_items: 2", r"s\.yaml: study\.data\.cold_items is 2"),
-        ("path: small", "path: nothing", r"nothing: no such folder"),
+        ("path: small", "path: nothing", r"s\.yaml: .*/nothing: no such folder"),
         ("mix: 0.5", "mix: 5", r"s\.yaml: sgurinit\.mix is 5"),
         ("lightgcn:", "lightgnc:", r"s\.yaml: model 'lightgnc' does not exist; known: "),
         ("both: &both", "../both: &both", r"s\.yaml: arms: '\.\./both' is no name for a folder"),
@@ -98,6 +98,9 @@ def test_a_study_runs_to_its_tables_beside_its_file(folder: Path) -> None:
         ("mix: 1.0", "sweep: {mix: []}", r"s\.yaml: arms\.both\.sweep is .*leaves no arm"),
         (STUDY, "- a list", r"s\.yaml: expected fields such as data, models and arms"),
         (STUDY, "{", r"s\.yaml: no YAML: "),
+        ("mix: 0.5", "mix: 0.5, mix: 1", r"s\.yaml: no YAML: 'mix' is given twice in one place"),
+        ("seeds: 1", "seeds: 1\nseeds: 2", r"s\.yaml: no YAML: 'seeds' is given twice"),
+        ("cold_items: 0.1", "cold_items: 0.001", r"s\.yaml: .* at least two to hold out"),
         (STUDY, "data: {path: small}\nmodels: {}\narms: {random: }", r"study\.models is \{\}"),
     ],
 )
@@ -118,6 +121,26 @@ def test_values_of_a_search_are_what_the_config_holds_each_once(tmp_path: Path) 
     assert search is not None
     assert search.spaces["lightgcn"] == {"reg": (1e-4, 1e-2)}
     assert search.spaces["sgurinit"] == {"scale": ("table", 4.0)}
+
+
+def test_what_is_searched_of_the_method_is_searched_of_its_controls_and_halves(
+    tmp_path: Path,
+) -> None:
+    text = (
+        "data: {path: planted}\nmodels: {bprmf: }\n"
+        "arms: {random: , permuted: , local: , own: {kind: permuted}, global: }\n"
+        "search: {trials: 2, spaces: {sgurinit: {mix: [0, 1], scale: [2, 4]}, global: {}}}\n"
+    )
+    search = Study.read(write(tmp_path, text)).plan.search
+    assert search is not None
+    assert search.spaces["permuted"] == {"mix": (0.0, 1.0), "scale": (2.0, 4.0)}
+    assert search.spaces["local"] == {"scale": (2.0, 4.0)}
+    assert search.spaces["random"] == search.spaces["own"] == search.spaces["global"] == {}
+    alone = text.replace("permuted: , local: , own: {kind: permuted}, global: ", "").replace(
+        ", global: {}", ""
+    )
+    with pytest.raises(InputError, match=r"search\.spaces\.sgurinit is not compared"):
+        Study.read(write(tmp_path, alone))
 
 
 def test_a_sweep_makes_an_arm_of_every_combination(tmp_path: Path) -> None:

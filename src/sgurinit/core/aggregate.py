@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+from joblib import effective_n_jobs
 
-from sgurinit.core.clusters import LabelArray
 from sgurinit.core.features import Float32Array, Float64Array, FloatArray
+from sgurinit.core.kmeans import LabelArray
 
-# Users at a time, and the bytes that item columns held in float64 may take at a time.
-BLOCK_USERS = 8192
-BLOCK_BYTES = 1 << 28
+# Bytes that weighted item columns may take at a time, and users' rows of one block, both float64.
+COLUMN_BYTES = 1 << 29
+BLOCK_BYTES = 1 << 23
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,32 +96,87 @@ def histogram(matrix: sp.csr_array, labels: LabelArray, n_clusters: int) -> Floa
     return counts.reshape(n_users, n_clusters).astype(np.float64)
 
 
+class Aggregator:
+    """Turns interactions into rows ``mix * local + (1 - mix) * global`` (steps 1, 3, 4).
+
+    What depends on the items alone is computed once; sums are in float64. A part whose weight is
+    zero is not computed. May be used by several threads at a time.
+
+    Parameters
+    ----------
+    items : ItemSide
+        Features, clusters and weights of the items of one space.
+    mix : float in [0, 1]
+        Weight lambda of the local part.
+    local_norm : {"sym", "mean"}
+        User weight in the local part: ``|N(u)|^-1/2`` or ``|N(u)|^-1``.
+    columns : slice, optional
+        Columns to compute; all by default.
+    """
+
+    def __init__(
+        self, items: ItemSide, *, mix: float, local_norm: str, columns: slice = slice(None)
+    ) -> None:
+        self._labels = items.labels
+        self._n_clusters = len(items.centroids)
+        self._power = -0.5 if local_norm == "sym" else -1.0
+        self._centroids = (1.0 - mix) * items.centroids[:, columns] if mix < 1 else None
+        self._fallback = items.fallback[columns]
+        self._weighted: Float64Array | None = None
+        if mix > 0:
+            self._weighted = np.array(items.rows[:, columns], dtype=np.float64, order="C")
+            self._weighted *= mix * items.weights[:, None]
+
+    def user_blocks(self, n_users: int, block_bytes: int = BLOCK_BYTES) -> Iterator[slice]:
+        """Yield ranges of users whose rows fit into a core's cache."""
+        step = max(1, block_bytes // (8 * len(self._fallback)))
+        for first in range(0, n_users, step):
+            yield slice(first, first + step)
+
+    def __call__(self, matrix: sp.csr_array) -> Float64Array:
+        """Rows of users, shape (n_users, n_columns).
+
+        Parameters
+        ----------
+        matrix : csr_array of shape (n_users, n_present)
+            Binary interactions with the items of the space.
+        """
+        degrees = user_degrees(matrix)
+        shown = np.maximum(degrees, 1.0)
+        rows = np.zeros((len(degrees), len(self._fallback)))
+        if self._weighted is not None:
+            weights = np.repeat(shown**self._power, np.diff(matrix.indptr))
+            local = sp.csr_array((weights, matrix.indices, matrix.indptr), shape=matrix.shape)
+            rows = np.asarray(local @ self._weighted)
+        if self._centroids is not None:
+            shares = histogram(matrix, self._labels, self._n_clusters) / shown[:, None]
+            rows += shares @ self._centroids
+        rows[degrees == 0] = self._fallback
+        return rows
+
+
 def user_rows(
     matrix: sp.csr_array,
     items: ItemSide,
     *,
     mix: float,
     local_norm: str,
-    block_users: int = BLOCK_USERS,
+    n_jobs: int | None = None,
+    column_bytes: int = COLUMN_BYTES,
     block_bytes: int = BLOCK_BYTES,
 ) -> Float32Array:
-    """Users' rows ``mix * local + (1 - mix) * global`` in one space (steps 1, 3, 4).
-
-    Sums are in float64 and go over blocks of users and of columns, so that memory beside the
-    result stays bounded. A part whose weight is zero is not computed.
+    """Users' rows in one space, in blocks of columns and users; see `Aggregator`.
 
     Parameters
     ----------
     matrix : csr_array of shape (n_users, n_present)
         Binary interactions with the items that have a row.
-    items : ItemSide
-        Features, clusters and weights of these items.
-    mix : float in [0, 1]
-        Weight lambda of the local part.
-    local_norm : {"sym", "mean"}
-        User weight in the local part: ``|N(u)|^-1/2`` or ``|N(u)|^-1``.
-    block_users, block_bytes : int
-        Size of the blocks; the result does not depend on it.
+    items, mix, local_norm
+        See `Aggregator`.
+    n_jobs : int, optional
+        Blocks of users at a time, as in scikit-learn: None is 1, -1 all cores.
+    column_bytes, block_bytes : int
+        Size of the blocks; the result does not depend on it, nor on `n_jobs`.
 
     Returns
     -------
@@ -127,36 +184,19 @@ def user_rows(
     """
     n_users, width = int(matrix.shape[0]), int(items.rows.shape[1])
     out = np.empty((n_users, width), dtype=np.float32)
-    for columns in _column_blocks(items.rows, block_bytes):
-        weighted = _weighted(items, columns) if mix > 0 else None
-        for first in range(0, n_users, block_users):
-            users = slice(first, first + block_users)
-            part = matrix[users]
-            degrees = user_degrees(part)[:, None]
-            shown = np.maximum(degrees, 1.0)
-            block = np.zeros((part.shape[0], columns.stop - columns.start))
-            if weighted is not None:
-                block += mix * (part @ weighted) / _user_scale(shown, local_norm)
-            if mix < 1:
-                shares = histogram(part, items.labels, len(items.centroids)) / shown
-                block += (1.0 - mix) * (shares @ items.centroids[:, columns])
-            out[users, columns] = np.where(degrees > 0, block, items.fallback[columns])
+    with ThreadPoolExecutor(effective_n_jobs(n_jobs)) as threads:
+        for columns in column_blocks(items.rows, column_bytes):
+            aggregate = Aggregator(items, mix=mix, local_norm=local_norm, columns=columns)
+
+            def fill(users: slice, aggregate: Aggregator = aggregate, at: slice = columns) -> None:
+                out[users, at] = aggregate(matrix[users])
+
+            list(threads.map(fill, aggregate.user_blocks(n_users, block_bytes)))
     return out
 
 
-def _user_scale(degrees: Float64Array, local_norm: str) -> Float64Array:
-    scale: Float64Array = np.sqrt(degrees) if local_norm == "sym" else degrees
-    return scale
-
-
-def _column_blocks(rows: FloatArray, block_bytes: int) -> Iterator[slice]:
-    step = max(1, block_bytes // (8 * max(1, rows.shape[0])))
+def column_blocks(rows: FloatArray, column_bytes: int = COLUMN_BYTES) -> Iterator[slice]:
+    """Yield ranges of columns of item rows that are held in float64 at a time."""
+    step = max(1, column_bytes // (8 * max(1, rows.shape[0])))
     for first in range(0, rows.shape[1], step):
         yield slice(first, min(first + step, rows.shape[1]))
-
-
-def _weighted(items: ItemSide, columns: slice) -> Float64Array:
-    """Item rows times their weights, for some columns, in float64."""
-    values = np.array(items.rows[:, columns], dtype=np.float64, order="C")
-    values *= items.weights[:, None]
-    return values

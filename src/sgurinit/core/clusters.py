@@ -1,4 +1,4 @@
-"""K-means over the items of one modality (step 2 of METHOD)."""
+"""Clusters of the items of one modality (step 2 of METHOD)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
-from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
 
 from sgurinit.core.features import Float32Array, Float64Array, FloatArray, row_blocks
+from sgurinit.core.kmeans import LabelArray, k_means
 from sgurinit.errors import InputError
-
-LabelArray = NDArray[np.int32]
-
-N_INIT = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +28,14 @@ class Clusters:
     labels: LabelArray
 
 
-def cluster_rows(rows: FloatArray, n_clusters: int, seed: int) -> tuple[LabelArray, Float64Array]:
-    """Cluster rows with K-means (k-means++, best of 10 starts).
+def cluster_rows(
+    rows: FloatArray, n_clusters: int, seed: int, backend: str = "lloyd"
+) -> tuple[LabelArray, Float64Array]:
+    """Cluster rows with K-means.
 
     The same rows, in any order, precision or memory layout that holds them exactly, give the same
-    clusters: K-means sees them centred, in float32 and in an order that depends on their values
-    only, and runs on one thread, where the order of its sums is fixed.
+    clusters: `k_means` sees them centred, in float32 and in an order that depends on their values
+    only.
 
     Parameters
     ----------
@@ -48,7 +44,9 @@ def cluster_rows(rows: FloatArray, n_clusters: int, seed: int) -> tuple[LabelArr
     n_clusters : int
         K, at most the number of distinct rows.
     seed : int
-        Seed of k-means++.
+        Seed of K-means.
+    backend : {"lloyd", "minibatch", "faiss"}
+        See `k_means`.
 
     Returns
     -------
@@ -60,7 +58,8 @@ def cluster_rows(rows: FloatArray, n_clusters: int, seed: int) -> tuple[LabelArr
     Raises
     ------
     InputError
-        When there are fewer distinct rows than clusters; the message states both numbers.
+        When there are fewer distinct rows than clusters, the message states both numbers; or the
+        back end is not installed.
     """
     points = _normalised(rows)
     order = np.argsort(points.view(f"V{points.shape[1] * 4}").ravel(), kind="stable")
@@ -71,10 +70,8 @@ def cluster_rows(rows: FloatArray, n_clusters: int, seed: int) -> tuple[LabelArr
             f"n_clusters={n_clusters} is more than the {distinct} distinct item rows: "
             f"choose n_clusters <= {distinct}"
         )
-    with threadpool_limits(limits=1):
-        kmeans = KMeans(n_clusters, n_init=N_INIT, random_state=seed, copy_x=False).fit(points)
     labels = np.empty(len(order), dtype=np.int32)
-    labels[order] = kmeans.labels_
+    labels[order] = k_means(points, n_clusters, seed, backend)
     return labels, _centroids(rows, labels, n_clusters)
 
 

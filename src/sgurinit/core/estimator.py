@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sgurinit.core.diagnostics import diagnose
-from sgurinit.core.features import Float32Array, as_features
-from sgurinit.core.interactions import Interactions, is_dataset, parse_interactions
+from sgurinit.core.features import (
+    BoolArray,
+    Float32Array,
+    FloatArray,
+    ItemFeatures,
+    as_features,
+)
+from sgurinit.core.interactions import is_dataset, parse_interactions
 from sgurinit.core.parameters import Parameters, preset
-from sgurinit.core.space import Space
 from sgurinit.core.start import Source, UserStart
+from sgurinit.core.stream import Listener, Wanted, ignore, run_stream, unfinished
+from sgurinit.core.update import updated
 from sgurinit.errors import InputError
+from sgurinit.files import read_json
 
 
 class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -46,8 +55,13 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     collaborative : float in [0, 1], default 0
         Share of the joint reduction's columns that tell who uses an item (`spectral_items`) rather
         than what it is. Features of single modalities do not see it.
+    kmeans : {"lloyd", "minibatch", "faiss"}, default "lloyd"
+        Back end of K-means; the others are for very many items or clusters, ``"faiss"`` comes with
+        the extra ``sgurinit[faiss]``.
     random_state : int, RandomState or None, default None
         Seed of K-means.
+    n_jobs : int, optional
+        Threads for the users' sums: None is 1, -1 all cores. The result does not depend on it.
 
     Attributes
     ----------
@@ -84,7 +98,9 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         prepare: Sequence[str] = (),
         reduce_to: int | None = None,
         collaborative: float = 0.0,
+        kmeans: str = "lloyd",
         random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.mix = mix
@@ -92,7 +108,9 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         self.prepare = prepare
         self.collaborative = collaborative
         self.reduce_to = reduce_to
+        self.kmeans = kmeans
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     @classmethod
     def from_preset(cls, name: str = "paper", **overrides: Any) -> Self:
@@ -153,14 +171,56 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         parsed = parse_interactions(interactions, n_items, item_ids)
         if parsed.matrix.nnz == 0:
             raise InputError("there are no training interactions: at least one is needed")
-        spaces: dict[str, Space] = {}
-        for name, table in tables.items():
-            try:
-                spaces[name] = Space.fit(parsed.matrix, table, parameters, prepare=True)
-            except InputError as error:
-                raise InputError(f"modality {name!r}: {error}") from error
-        self._source = Source(parsed, tables, parameters, spaces, dataset)
-        self.start_ = _start(self._source)
+        source = Source(parsed, tables, parameters, dataset=dataset, n_jobs=self.n_jobs)
+        source = replace(source, spaces=source.fitted_spaces())
+        return self._keep(source, {n: source.users(space) for n, space in source.spaces.items()})
+
+    def partial_fit(
+        self, interactions: Any, features: Mapping[str, Any] | None = None, *, item_ids: Any = None
+    ) -> Self:
+        """Add interactions to a fit: of known users, of new ones, with new items.
+
+        What comes out equals a fit on all of it; what does not change is not computed again.
+        Without new items these are all users that none of the new interactions reaches.
+        ``start_`` is a new object, the one before stays as it is.
+
+        Parameters
+        ----------
+        interactions : sparse matrix, edge list, DataFrame or Dataset
+            The new interactions, as for `fit`. Positions go on behind the known ones; a DataFrame's
+            new users come last, in the order of their ids.
+        features : mapping of str to ItemFeatures or ndarray of shape (n_new_items, d), optional
+            Features of the new items alone; a modality that is left out has a row for none of
+            them.
+        item_ids : array-like of shape (n_new_items,), optional
+            Ids of the new items, where the fit knows items by id.
+
+        Returns
+        -------
+        SGURInit
+            Itself. The first call is a `fit`.
+
+        Raises
+        ------
+        InputError
+            When the interactions or features are unusable or do not go with the fit, or parameters
+            were changed since.
+        """
+        if not hasattr(self, "start_"):
+            return self.fit(interactions, features, item_ids=item_ids)
+        known = self._source.parameters
+        now = Parameters.check(self.get_params(deep=False) | {"random_state": known.seed})
+        if now != known:
+            raise InputError("parameters were changed since the fit: fit on all of the data again")
+        return self._keep(
+            *updated(self._source, self.start_.users, interactions, features, item_ids)
+        )
+
+    def _keep(self, source: Source, users: Mapping[str, Float32Array]) -> Self:
+        if source.parameters.reduce_to is not None:
+            source.reduction(source.parameters.reduce_to)
+        self._source = source
+        self.start_ = _start(source, users)
         self.n_users_in_, self.n_items_in_ = self.start_.n_users, self.start_.n_items
         return self
 
@@ -192,27 +252,123 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         check_is_fitted(self, "start_")
         source = self._source
         matrix = parse_interactions(interactions, self.n_items_in_, self.start_.item_ids).matrix
-        users = {name: space.users(matrix) for name, space in source.spaces.items()}
+        spaces = dict(source.spaces)
         if source.parameters.reduce_to is not None:
-            users["reduced"] = source.reduction(source.parameters.reduce_to)[1].users(matrix)
-        return users
+            spaces["reduced"] = source.reduction(source.parameters.reduce_to)[1]
+        return {name: space.users(matrix, self.n_jobs) for name, space in spaces.items()}
+
+    def stream(
+        self,
+        interactions: str | Path | Sequence[str | Path],
+        features: Mapping[str, Any],
+        out: str | Path,
+        *,
+        item_ids: Any = None,
+        tables: Sequence[str] | None = None,
+        layout: str = "npy",
+        dtype: str = "float32",
+        listen: Listener = ignore,
+    ) -> Path:
+        """Compute the start of every user from files of any size, into a folder.
+
+        The numbers are those of `fit`. Memory holds the items, a count per user and a range of
+        users at a time, never all interactions or all users' rows. What is finished stays in a
+        hidden folder beside `out` when the work is interrupted; the same call goes on from there.
+
+        Parameters
+        ----------
+        interactions : path or sequence of paths
+            Parquet files with columns ``user`` and ``item``, folders of them or patterns, in any
+            order; or one ``.npy`` edge list. External ids with `item_ids`, else positions.
+        features : mapping of str to ItemFeatures or ndarray of shape (n_items, d)
+            Item features by modality, best memory-mapped: ``np.load(file, mmap_mode="r")``.
+        out : path
+            Folder to make: ``start.json`` with the facts, ``items.safetensors`` with clusters and
+            reduced items, and the users, in the order of their ids.
+        item_ids : array-like of shape (n_items,), optional
+            External id of each feature row.
+        tables : sequence of str, optional
+            Modalities whose users are wanted, and ``"reduced"`` for the joint reduction to
+            `reduce_to`; all by default.
+        layout : {"npy", "parquet"}, default "npy"
+            ``users/<table>.npy``, to be memory-mapped, with ``user_ids.parquet`` where there are
+            ids; or ``users/part-*.parquet`` with a column ``user`` and one per table.
+        dtype : {"float32", "float16"}, default "float32"
+            What numbers are stored as.
+        listen : callable, optional
+            Called with a stage, how much of it is done and how much there is.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        InputError
+            On a bad parameter, file or feature, and where `out` exists already. `collaborative`
+            must be 0.
+        """
+        parameters = Parameters.check(self.get_params(deep=False))
+        kept = unfinished(Path(out)) / "wanted.json"
+        if self.random_state is None and kept.exists():  # go on with the seed that was drawn then
+            parameters = replace(parameters, seed=read_json(kept)["parameters"]["seed"])
+        if parameters.collaborative > 0:
+            raise InputError("collaborative must be 0 for a stream: fit on what fits into memory")
+        wanted = Wanted.check(
+            interactions,
+            features,
+            parameters,
+            item_ids=item_ids,
+            tables=tables,
+            layout=layout,
+            dtype=dtype,
+        )
+        run_stream(wanted, Path(out), n_jobs=self.n_jobs, listen=listen)
+        return Path(out)
+
+    def on(
+        self, items: FloatArray, interactions: Any = None, *, present: BoolArray | None = None
+    ) -> Float32Array:
+        """Start users in the space of any item vectors, such as a trained model's.
+
+        New users of a served model get their vectors this way, without training: interactions and
+        parameters give the weights, the given vectors stand for the features.
+
+        Parameters
+        ----------
+        items : ndarray of shape (n_items, d)
+            Vectors of the items of the fit.
+        interactions : sparse matrix, edge list, DataFrame or Dataset, optional
+            Whose users to start, as for `transform`; those of the fit by default.
+        present : ndarray of bool, shape (n_items,), optional
+            Which items have a vector; all by default.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_users, d)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        InputError
+            When the vectors or the interactions are unusable.
+        """
+        check_is_fitted(self, "start_")
+        if interactions is None:
+            return self.start_.on(items, present)[0]
+        space = self._source.space_on(ItemFeatures(items, present))
+        matrix = parse_interactions(interactions, self.n_items_in_, self.start_.item_ids).matrix
+        return space.users(matrix, self.n_jobs)
 
 
-def _start(source: Source) -> UserStart:
-    """Aggregate the users of fitted spaces."""
-    parsed: Interactions = source.interactions
-    users = {name: space.users(parsed.matrix) for name, space in source.spaces.items()}
-    width = source.parameters.reduce_to
-    diagnostics = diagnose(
-        parsed,
-        {name: (source.features[name], source.spaces[name], users[name]) for name in users},
-        None if width is None else source.reduction(width),
-    )
+def _start(source: Source, users: Mapping[str, Float32Array]) -> UserStart:
+    parsed = source.interactions
     return UserStart(
-        users=users,
+        users=dict(users),
         clusters={name: space.clusters() for name, space in source.spaces.items()},
         config=source.parameters.to_config(),
-        diagnostics=diagnostics,
         user_ids=parsed.user_ids,
         item_ids=parsed.item_ids,
         versions=dict(_versions()),

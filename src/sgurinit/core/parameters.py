@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from sgurinit.core.kmeans import BACKENDS
 from sgurinit.errors import InputError
 
 LOCAL_NORMS = ("sym", "mean")
@@ -22,6 +23,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "local_norm": "sym",
         "prepare": (),
         "collaborative": 0.0,
+        "kmeans": "lloyd",
     },
 }
 
@@ -44,6 +46,8 @@ class Parameters:
         Share of the joint reduction's columns that tell who uses an item.
     reduce_to : int or None
         Width of the joint reduction that is computed at fit.
+    kmeans : {"lloyd", "minibatch", "faiss"}
+        Back end of K-means.
     seed : int
         Seed of K-means.
     """
@@ -54,6 +58,7 @@ class Parameters:
     prepare: tuple[str, ...]
     collaborative: float
     reduce_to: int | None
+    kmeans: str
     seed: int
 
     @classmethod
@@ -74,10 +79,11 @@ class Parameters:
         return cls(
             n_clusters=_positive_int("n_clusters", params["n_clusters"]),
             mix=_share("mix", params["mix"]),
-            local_norm=_local_norm(params["local_norm"]),
+            local_norm=_one_of("local_norm", params["local_norm"], LOCAL_NORMS),
             prepare=_prepare(params["prepare"]),
             collaborative=_share("collaborative", params["collaborative"]),
             reduce_to=None if reduce_to is None else _positive_int("reduce_to", reduce_to),
+            kmeans=_one_of("kmeans", params["kmeans"], BACKENDS),
             seed=_seed(params["random_state"]),
         )
 
@@ -90,6 +96,7 @@ class Parameters:
             "prepare": list(self.prepare),
             "collaborative": self.collaborative,
             "reduce_to": self.reduce_to,
+            "kmeans": self.kmeans,
             "seed": self.seed,
         }
 
@@ -113,9 +120,9 @@ def _share(name: str, value: object) -> float:
     return float(value)
 
 
-def _local_norm(value: object) -> str:
-    if not isinstance(value, str) or value not in LOCAL_NORMS:
-        raise InputError(f"local_norm must be one of {', '.join(LOCAL_NORMS)}, got {value!r}")
+def _one_of(name: str, value: object, known: Collection[str]) -> str:
+    if not isinstance(value, str) or value not in known:
+        raise InputError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     return value
 
 

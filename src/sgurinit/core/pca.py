@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
-from sgurinit.core.features import Float64Array
+from sgurinit.core.features import Float64Array, FloatArray, row_blocks
+
+Step = Callable[[Float64Array], Float64Array]
 
 # Directions with less than this share of the largest variance are rounding noise.
 DEGENERATE = 1e-10
@@ -16,8 +19,10 @@ DEGENERATE = 1e-10
 # Variance below this share of the mean squared norm is rounding (a relative spread of 1e-13).
 ROUNDING = 1e-26
 
-# Up to this width the covariance matrix is cheap; beyond it only the leading part is computed.
+# Up to this width the covariance matrix is cheap; beyond it only the leading part is computed, and
+# all rows are held for it as long as they take no more than so many bytes in float64.
 _WIDE = 1024
+_HELD_BYTES = 1 << 31
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,18 +41,23 @@ class PrincipalRows:
     deviations: Float64Array
 
 
-def principal_rows(rows: Float64Array, at_most: int | None = None) -> PrincipalRows:
+def principal_rows(
+    rows: FloatArray, at_most: int | None = None, *, step: Step | None = None
+) -> PrincipalRows:
     """Turn rows to their principal axes, without the directions that hold no variance.
 
     Signs are fixed by the axes (their largest entry is positive), so that equal rows in another
-    order give equal coordinates.
+    order give equal coordinates. Rows are read in blocks, so they may be a memory map, unless they
+    are wide and few, see ``_HELD_BYTES``.
 
     Parameters
     ----------
-    rows : ndarray of float64, shape (n, d)
+    rows : ndarray of shape (n, d)
         At least one row.
     at_most : int, optional
         Largest number of directions to keep; all by default.
+    step : callable, optional
+        What is done to a block of rows first, shape (b, d) to (b, d).
 
     Returns
     -------
@@ -58,24 +68,64 @@ def principal_rows(rows: Float64Array, at_most: int | None = None) -> PrincipalR
     if n_rows < 2:
         return PrincipalRows(np.zeros((n_rows, 0)), np.zeros(0))
     keep = limit if at_most is None else min(at_most, limit)
-    # Centred here: the covariance solver subtracts the mean only after squaring, which costs the
-    # precision of rows that lie close together far from the origin.
-    centred = rows - rows.mean(axis=0)
-    pca = PCA(n_components=keep, svd_solver=_solver(n_rows, width, keep), random_state=0)
-    # Equal rows: the share of a total variance of zero. One thread: the same sums on any machine.
-    with np.errstate(invalid="ignore"), threadpool_limits(limits=1):
-        turned = pca.fit_transform(centred)
+    with threadpool_limits(limits=1):  # the same sums on any machine
+        if n_rows >= width and (width <= _WIDE or 8 * rows.size > _HELD_BYTES):
+            return _by_covariance(rows, keep, step)
+        return _held(rows, keep, step)
+
+
+def _by_covariance(rows: FloatArray, keep: int, step: Step | None) -> PrincipalRows:
+    n_rows, width = rows.shape
+    blocks = _Blocks(rows, step)
+    mean = sum((block.sum(axis=0) for _, block in blocks), np.zeros(width)) / n_rows
+    covariance = np.zeros((width, width))
+    size = 0.0
+    for _, block in blocks:
+        size += float(np.square(block).sum())
+        # Centred before it is squared: afterwards it would cost the precision of rows that lie
+        # close together far from the origin.
+        centred = block - mean
+        covariance += centred.T @ centred
+    variance, axes = np.linalg.eigh(covariance / (n_rows - 1))
+    variance, axes = variance[::-1][:keep], axes[:, ::-1][:, :keep]
+    rank = _rank(variance, size / n_rows)
+    axes = axes[:, :rank] * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(keep)])[:rank]
+    turned = np.empty((n_rows, rank))
+    for where, block in blocks:
+        turned[where] = (block - mean) @ axes
+    return PrincipalRows(turned, np.sqrt(variance[:rank]))
+
+
+def _held(rows: FloatArray, keep: int, step: Step | None) -> PrincipalRows:
+    """Hold all rows, for solvers that need them."""
+    whole = np.empty(rows.shape)
+    for where, block in _Blocks(rows, step):
+        whole[where] = block
+    size = float(np.square(whole).sum(axis=1).mean())
+    whole -= whole.mean(axis=0)
+    solver = "arpack" if min(whole.shape) > _WIDE and keep < min(whole.shape) // 4 else "full"
+    pca = PCA(n_components=keep, svd_solver=solver, random_state=0)
+    with np.errstate(invalid="ignore"):  # equal rows: the share of a total variance of zero
+        turned = pca.fit_transform(whole)
     variance = pca.explained_variance_
-    # Relative to the rows' size as well: what centring leaves of equal rows is rounding.
-    size = float(np.square(rows).sum(axis=1).mean())
-    floor = max(DEGENERATE * float(variance[0]), ROUNDING * size)
-    rank = int((variance > floor).sum())
+    rank = _rank(variance, size)
     return PrincipalRows(turned[:, :rank], np.sqrt(variance[:rank]))
 
 
-def _solver(n_rows: int, width: int, keep: int) -> str:
-    if width <= _WIDE and n_rows >= width:
-        return "covariance_eigh"
-    if min(n_rows, width) > _WIDE and keep < min(n_rows, width) // 4:
-        return "arpack"
-    return "full"
+def _rank(variance: Float64Array, size: float) -> int:
+    """Count the directions with more than rounding; `size` is the rows' mean squared norm."""
+    # Relative to the rows' size as well: what centring leaves of equal rows is rounding.
+    floor = max(DEGENERATE * float(variance[0]), ROUNDING * size)
+    return int((variance > floor).sum())
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Rows after a step, in float64 blocks, as often as they are asked for."""
+
+    rows: FloatArray
+    step: Step | None
+
+    def __iter__(self) -> Iterator[tuple[slice, Float64Array]]:
+        for where, block in row_blocks(self.rows):
+            yield where, block if self.step is None else self.step(block)

@@ -14,10 +14,11 @@ from sgurinit.core.features import (
     Float64Array,
     FloatArray,
     ItemFeatures,
+    row_blocks,
     row_norms,
 )
 from sgurinit.core.pca import principal_rows
-from sgurinit.core.prepare import center, unit
+from sgurinit.core.prepare import unit
 from sgurinit.core.spectral import spectral_items
 from sgurinit.errors import InputError
 
@@ -51,7 +52,8 @@ def reduce_items(features: Mapping[str, ItemFeatures], dim: int) -> tuple[Float3
     """
     joined = np.hstack([_block(table, dim) for table in features.values()])
     present: BoolArray = np.logical_or.reduce([table.mask() for table in features.values()])
-    principal = principal_rows(joined[present], dim) if joined.shape[1] else None
+    described = joined if present.all() else joined[present]
+    principal = principal_rows(described, dim) if joined.shape[1] else None
     rank = 0 if principal is None else principal.rows.shape[1]
     if principal is None or rank == 0:
         raise InputError("all items have the same features, so there is nothing to reduce")
@@ -144,12 +146,15 @@ def match_scale(rows: FloatArray, target_mean_norm: float) -> Float32Array:
 
 def _block(table: ItemFeatures, dim: int) -> Float64Array:
     """Return one modality's block, shape (n_items, r), zero where the item has no row."""
-    rows = np.asarray(table.rows(), dtype=np.float64)
-    filled = rows.any(axis=1)
+    rows = table.rows()
+    filled = np.concatenate([block.any(axis=1) for _, block in row_blocks(rows)])
     where = np.flatnonzero(table.mask())[filled]
     if not len(where):
         return np.zeros((table.n_items, 0))
-    principal = principal_rows(unit(center(rows[filled])), dim).rows
+    rows = rows if filled.all() else rows[filled]
+    mean = sum((part.sum(axis=0) for _, part in row_blocks(rows)), np.zeros(table.width))
+    mean /= len(rows)
+    principal = principal_rows(rows, dim, step=lambda part: unit(part - mean)).rows
     block = np.zeros((table.n_items, principal.shape[1]))
     if principal.shape[1]:
         block[where] = principal / np.linalg.norm(principal, axis=1).mean()

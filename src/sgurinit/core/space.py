@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,7 +15,7 @@ from sgurinit.core.aggregate import (
     user_rows,
 )
 from sgurinit.core.clusters import Clusters, cluster_rows
-from sgurinit.core.features import BoolArray, Float32Array, ItemFeatures
+from sgurinit.core.features import BoolArray, Float32Array, Float64Array, ItemFeatures
 from sgurinit.core.parameters import Parameters
 from sgurinit.core.prepare import prepare_rows
 from sgurinit.errors import InputError
@@ -41,14 +41,14 @@ class Space:
 
     @classmethod
     def fit(
-        cls, matrix: sp.csr_array, table: ItemFeatures, parameters: Parameters, *, prepare: bool
+        cls, degrees: Float64Array, table: ItemFeatures, parameters: Parameters, *, prepare: bool
     ) -> Space:
         """Prepare and cluster the items, and weigh them by the training interactions.
 
         Parameters
         ----------
-        matrix : csr_array of shape (n_users, n_items)
-            Binary training interactions.
+        degrees : ndarray of float64, shape (n_items,)
+            Users of each item in training.
         table : ItemFeatures
             Items of this space.
         parameters : Parameters
@@ -66,14 +66,16 @@ class Space:
             When no interaction touches an item with a row, or K is too large.
         """
         present = table.mask()
-        degrees = item_degrees(matrix)[present]
+        degrees = degrees[present]
         if not degrees.any():
             raise InputError(
                 "no training interaction touches an item that has a feature row: check that the "
                 "rows of the features are in the order of the items"
             )
         rows = prepare_rows(table.rows(), parameters.prepare if prepare else ())
-        labels, centroids = cluster_rows(rows, parameters.n_clusters, parameters.seed)
+        labels, centroids = cluster_rows(
+            rows, parameters.n_clusters, parameters.seed, parameters.kmeans
+        )
         items = ItemSide(
             rows=rows,
             labels=labels,
@@ -83,17 +85,28 @@ class Space:
         )
         return cls(items, present, parameters)
 
+    def after(self, matrix: sp.csr_array) -> Space:
+        """Weigh the same items by other training interactions."""
+        degrees = item_degrees(matrix)[self.present]
+        items = replace(
+            self.items,
+            weights=item_weights(degrees, self.parameters.local_norm),
+            fallback=popular_centroid(degrees, self.items.labels, self.items.centroids),
+        )
+        return replace(self, items=items)
+
     def featured(self, matrix: sp.csr_array) -> sp.csr_array:
         """Interactions with the items of this space, shape (n_users, n_present)."""
         return matrix if bool(self.present.all()) else sp.csr_array(matrix[:, self.present])
 
-    def users(self, matrix: sp.csr_array) -> Float32Array:
+    def users(self, matrix: sp.csr_array, n_jobs: int | None = None) -> Float32Array:
         """Users' rows for the given interactions, shape (n_users, d) (METHOD's steps 1, 3, 4)."""
         return user_rows(
             self.featured(matrix),
             self.items,
             mix=self.parameters.mix,
             local_norm=self.parameters.local_norm,
+            n_jobs=n_jobs,
         )
 
     def clusters(self) -> Clusters:

@@ -10,8 +10,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from sgurinit.core.aggregate import item_degrees
 from sgurinit.core.clusters import Clusters, cluster_rows
-from sgurinit.core.diagnostics import Diagnostics
+from sgurinit.core.diagnostics import Diagnostics, diagnose
 from sgurinit.core.features import BoolArray, Float32Array, FloatArray, ItemFeatures
 from sgurinit.core.fingerprint import fingerprint
 from sgurinit.core.interactions import IdArray, Interactions
@@ -60,6 +61,8 @@ class Source:
         Fitted space of each modality.
     dataset : Dataset or None
         The data set that interactions and features are of, where one was given.
+    n_jobs : int or None
+        Threads for the users' sums.
     reductions : dict
         Joint reductions computed so far, by width.
     """
@@ -67,13 +70,41 @@ class Source:
     interactions: Interactions
     features: Mapping[str, ItemFeatures]
     parameters: Parameters
-    spaces: Mapping[str, Space]
+    spaces: Mapping[str, Space] = field(default_factory=dict)
     dataset: Any = None
+    n_jobs: int | None = None
     reductions: dict[int, tuple[ItemFeatures, Space, Float32Array]] = field(default_factory=dict)
 
     def space_on(self, table: ItemFeatures) -> Space:
         """Fit a space on other items, with the same interactions and parameters."""
-        return Space.fit(self.interactions.matrix, table, self.parameters, prepare=False)
+        n_items = int(self.interactions.matrix.shape[1])
+        if table.n_items != n_items:
+            raise InputError(
+                f"the item table has {table.n_items} rows, expected {n_items}: one per item"
+            )
+        degrees = item_degrees(self.interactions.matrix)
+        return Space.fit(degrees, table, self.parameters, prepare=False)
+
+    def fitted_spaces(self) -> dict[str, Space]:
+        """Fit the space of every modality anew.
+
+        Raises
+        ------
+        InputError
+            Naming the modality that cannot be used.
+        """
+        spaces: dict[str, Space] = {}
+        degrees = item_degrees(self.interactions.matrix)
+        for name, table in self.features.items():
+            try:
+                spaces[name] = Space.fit(degrees, table, self.parameters, prepare=True)
+            except InputError as error:
+                raise InputError(f"modality {name!r}: {error}") from error
+        return spaces
+
+    def users(self, space: Space) -> Float32Array:
+        """Users' rows in a space."""
+        return space.users(self.interactions.matrix, self.n_jobs)
 
     def reduction(self, dim: int) -> tuple[ItemFeatures, Space, Float32Array]:
         """Reduced items, the space fitted on them, and the users in it; computed once."""
@@ -83,7 +114,7 @@ class Source:
                 *describe_items(self.interactions.matrix, self.features, dim, collaborative=share)
             )
             space = self.space_on(table)
-            self.reductions[dim] = table, space, space.users(self.interactions.matrix)
+            self.reductions[dim] = table, space, self.users(space)
         return self.reductions[dim]
 
 
@@ -99,8 +130,6 @@ class UserStart:
         Clusters of the items.
     config : dict
         Parameters of the fit, with the seed of K-means.
-    diagnostics : Diagnostics
-        Sizes, norms, policies that applied, semantic gap.
     user_ids, item_ids : ndarray or None
         External ids of users and items, where known.
     versions : mapping of str to str
@@ -111,28 +140,47 @@ class UserStart:
         Reduced users and items of a loaded start.
     stored_fingerprint : str, optional
         Fingerprint of a loaded start.
+    stored_diagnostics : Diagnostics, optional
+        Diagnostics of a loaded start.
     """
 
     users: Mapping[str, Float32Array]
     clusters: Mapping[str, Clusters]
     config: dict[str, Any]
-    diagnostics: Diagnostics
     user_ids: IdArray | None
     item_ids: IdArray | None
     versions: Mapping[str, str]
     source: Source | None = field(default=None, repr=False)
     stored_reduction: tuple[Float32Array, Float32Array] | None = field(default=None, repr=False)
     stored_fingerprint: str | None = field(default=None, repr=False)
+    stored_diagnostics: Diagnostics | None = field(default=None, repr=False)
 
     @property
     def n_users(self) -> int:
         """Number of users."""
-        return self.diagnostics.n_users
+        return len(next(iter(self.users.values())))
 
     @property
     def n_items(self) -> int:
         """Number of items."""
-        return self.diagnostics.n_items
+        return len(next(iter(self.clusters.values())).labels)
+
+    @cached_property
+    def diagnostics(self) -> Diagnostics:
+        """Sizes, norms, policies that applied, semantic gap; computed when first asked for."""
+        if self.stored_diagnostics is not None:
+            return self.stored_diagnostics
+        assert self.source is not None  # noqa: S101 - a start is fitted or loaded
+        source = self.source
+        width = source.parameters.reduce_to
+        return diagnose(
+            source.interactions,
+            {
+                name: (source.features[name], source.spaces[name], users)
+                for name, users in self.users.items()
+            },
+            None if width is None else source.reduction(width),
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -174,13 +222,8 @@ class UserStart:
                 "a loaded start has no interactions, so it cannot be computed on other items: "
                 "fit SGURInit on the data and use its start_"
             )
-        table = ItemFeatures(items, present)
-        if table.n_items != self.n_items:
-            raise InputError(
-                f"the item table has {table.n_items} rows, expected {self.n_items}: one per item"
-            )
-        space = self.source.space_on(table)
-        return space.users(self.source.interactions.matrix), space.clusters()
+        space = self.source.space_on(ItemFeatures(items, present))
+        return self.source.users(space), space.clusters()
 
     def reduced(self, dim: int) -> ReducedStart:
         """Start users and items in one joint space of the given width (METHOD's ID-space row).
@@ -215,8 +258,12 @@ class UserStart:
         Raises
         ------
         InputError
-            When the start was loaded and has no features.
+            When there is no such modality, or the start was loaded and has no features.
         """
+        if modality not in self.users:
+            raise InputError(
+                f"the start has no modality {modality!r}; it has {', '.join(self.users)}"
+            )
         if self.source is None:
             raise InputError(
                 "a loaded start has no features, so it cannot be carried into their space: fit "
@@ -322,7 +369,10 @@ class UserStart:
         present = np.logical_or.reduce([part.labels >= 0 for part in self.clusters.values()])
         present |= items.any(axis=1)
         found, centroids = cluster_rows(
-            items[present], self.config["n_clusters"], self.config["seed"]
+            items[present],
+            self.config["n_clusters"],
+            self.config["seed"],
+            self.config.get("kmeans", "lloyd"),
         )
         labels = np.full(len(items), -1, dtype=np.int32)
         labels[present] = found

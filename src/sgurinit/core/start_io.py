@@ -158,7 +158,7 @@ def _fields(metadata: Mapping[str, str], tensors: Tensors) -> dict[str, Any]:
             for name in modalities
         },
         "config": config,
-        "diagnostics": Diagnostics.from_dict(json.loads(metadata["diagnostics"])),
+        "stored_diagnostics": Diagnostics.from_dict(json.loads(metadata["diagnostics"])),
         "user_ids": _ids_from_json(json.loads(metadata["user_ids"])),
         "item_ids": _ids_from_json(json.loads(metadata["item_ids"])),
         "versions": json.loads(metadata["versions"]),
@@ -168,7 +168,8 @@ def _fields(metadata: Mapping[str, str], tensors: Tensors) -> dict[str, Any]:
 
 
 def _check_shapes(path: Path, fields: Mapping[str, Any]) -> None:
-    n_users, n_items = fields["diagnostics"].n_users, fields["diagnostics"].n_items
+    facts = fields["stored_diagnostics"]
+    n_users, n_items = facts.n_users, facts.n_items
     for name, users in fields["users"].items():
         clusters = fields["clusters"][name]
         expected = (fields["config"]["n_clusters"], users.shape[-1])

@@ -59,6 +59,5 @@ def hold_out_items(dataset: Dataset, share: float, *, seed: int = 0) -> Dataset:
     train, valid, test = (
         Interactions(users[splits == split], items[splits == split]) for split in range(3)
     )
-    return replace(
-        dataset, name=f"{dataset.name}, {share:g} cold", train=train, valid=valid, test=test
-    )
+    name = f"{dataset.name}, {share:g} cold (seed {seed})"
+    return replace(dataset, name=name, train=train, valid=valid, test=test)

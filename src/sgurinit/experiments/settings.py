@@ -154,7 +154,8 @@ def comparison_settings(
         Leave validation items out of the test ranking.
     search
         ``trials`` and, by the name of a model or an arm, ``spaces`` of values by field. A model
-        that is not named has the space that its config declares, an arm none.
+        that is not named has the space that its config declares; an arm none, but the controls and
+        halves of ``sgurinit`` what they leave free of that one's.
 
     Raises
     ------
@@ -197,8 +198,7 @@ def _starts(
     starts = {}
     for name, own in given.items():
         kind = arm_name(own.pop(KIND))
-        is_relative = name == kind  # a name of one's own stands for itself
-        inherited = {f: v for f, v in shared.items() if is_relative and _is_free(kind, f)}
+        inherited = _inherited(name, kind, shared)
         start = resolve_initialiser(kind, {**inherited, **own, **overrides.pop(name, {})})
         starts[name] = {KIND: kind, **start.model_dump(mode="json")}
         if inherited:
@@ -206,15 +206,29 @@ def _starts(
     return starts
 
 
+def _inherited(arm: str, kind: str, shared: Fields) -> Fields:
+    """What an arm takes over of what is said of ``sgurinit``; a name of one's own, nothing."""
+    return {field: said for field, said in shared.items() if arm == kind and _is_free(kind, field)}
+
+
 def _search(
     search: Mapping[str, Any], configs: Mapping[str, Fields], starts: Mapping[str, Fields]
 ) -> SearchSettings:
     """Complete spaces, each value of which is known to be usable."""
     given = dict(search.get("spaces") or {})
+    shared = given.get(METHOD, {})
+    unused = set(given)
     spaces: dict[str, dict[str, tuple[Any, ...]]] = {}
     for name, fields in {**configs, **starts}.items():
-        default = dict(resolve_model(name).Config.search_space) if name in configs else {}
-        own = given.pop(name, default)
+        if name in given:
+            own = given[name]
+        elif name in configs:
+            own = resolve_model(name).Config.search_space
+        else:
+            own = _inherited(name, fields[KIND], shared)
+            if own:
+                unused.discard(METHOD)
+        unused.discard(name)
         for field, values in own.items():
             if not values:
                 raise InputError(f"search.spaces.{name}.{field} is empty, expected values")
@@ -224,9 +238,9 @@ def _search(
             field: _values(name, fields, field, values, is_model=name in configs)
             for field, values in own.items()
         }
-    if given:
+    if unused:
         raise InputError(
-            f"search.spaces.{next(iter(given))} is not compared; compared are {', '.join(spaces)}"
+            f"search.spaces.{min(unused)} is not compared; compared are {', '.join(spaces)}"
         )
     return build(SearchSettings, {**search, "spaces": spaces}, prefix="search")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import override
 
 from sgurinit.data import Dataset, hold_out_items, load
 from sgurinit.errors import InputError
@@ -19,6 +20,7 @@ from sgurinit.experiments.settings import ComparisonSettings, comparison_setting
 from sgurinit.resolve import build
 from sgurinit.training import TrainSettings
 
+PLANTED = "planted"
 Named = dict[str, dict[str, Any] | None]
 
 
@@ -107,15 +109,14 @@ class Study:
                 mask_valid=found.mask_valid,
                 search=None if found.search is None else found.search.model_dump(),
             )
+            is_name = found.data.path == PLANTED
+            source = PLANTED if is_name else str(file.parent / found.data.path)
+            dataset = load(source)
+            if found.data.cold_items is not None:
+                dataset = hold_out_items(dataset, found.data.cold_items, seed=found.data.seed)
+            return cls(file, plan, usable(dataset), source)
         except InputError as error:
             raise InputError(f"{file}: {error}") from None
-        beside = file.parent / found.data.path
-        is_path = found.data.path != "planted" and beside.exists()
-        source = str(beside) if is_path else found.data.path
-        dataset = load(source)
-        if found.data.cold_items is not None:
-            dataset = hold_out_items(dataset, found.data.cold_items, seed=found.data.seed)
-        return cls(file, plan, usable(dataset), source)
 
     def run(
         self, out: str | Path | None = None, *, jobs: int = 1, listen: Listener = ignore
@@ -163,6 +164,20 @@ def _swept(arms: Named) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name + suffix, {**own, **chosen}
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a field given twice, of which YAML would keep the last without a word."""
+
+    @override
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        own = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for name in own:
+            if own.count(name) > 1:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{name!r} is given twice in one place", problem_mark=node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 def _check_keys(place: Path, content: Any) -> None:
     """Refuse fields that are no names: YAML reads ``on`` as true and ``1`` as a number."""
     if isinstance(content, dict):
@@ -179,7 +194,7 @@ def _word(value: Any) -> str:
 
 def _content(place: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(place.read_text(encoding="utf-8"))
+        content = yaml.load(place.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe one
     except OSError as error:
         raise InputError(f"{place}: expected a YAML file that can be read ({error})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

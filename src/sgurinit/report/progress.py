@@ -20,6 +20,56 @@ if TYPE_CHECKING:
     from sgurinit.experiments import RunEvent
 
 
+class StageProgress:
+    """A bar per stage of a long piece of work; a finished stage leaves a line.
+
+    Parameters
+    ----------
+    console
+        Where to write.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.progress = Progress(
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:3.0f} %", table_column=Column(no_wrap=True)),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self.stage: tuple[str, TaskID] | None = None
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bar away."""
+        self.progress.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show how far a stage is."""
+        if self.stage is None or self.stage[0] != stage:
+            self.stage = stage, self.progress.add_task(stage, total=total)
+        task = self.stage[1]
+        self.progress.update(task, completed=done)
+        if done == total:
+            seconds = self.progress.tasks[self.progress.task_ids.index(task)].elapsed or 0.0
+            self.progress.remove_task(task)
+            self.stage = None
+            line = f"{stage:<20} {seconds:.1f} s"
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 class RunProgress:
     """A line per finished run, and while it lasts a bar with the runs that are under way.
 

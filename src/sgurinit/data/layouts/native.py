@@ -29,7 +29,7 @@ from sgurinit.core.features import ItemFeatures
 from sgurinit.data.dataset import MODALITY_NAME, SPLITS, Dataset, Interactions
 from sgurinit.data.layouts.arrays import read_features
 from sgurinit.data.layouts.base import Layout
-from sgurinit.data.layouts.tables import read_parquet
+from sgurinit.data.layouts.tables import read_ids, read_parquet
 from sgurinit.errors import InputError
 
 _MANIFEST = "dataset.json"
@@ -68,7 +68,7 @@ class Native(Layout):
     def read(self, folder: Path) -> Dataset:
         """Read the data set; `Layout.read` says what is raised."""
         manifest = _read_manifest(folder / _MANIFEST)
-        ids = {what: _read_ids(folder / file, what) for what, file in _IDS.items()}
+        ids = {what: read_ids(folder / file, what) for what, file in _IDS.items()}
         splits = _read_splits(folder / _INTERACTIONS, ids)
         files = {m: folder / "features" / f"{m}.npy" for m in manifest.modalities}
         return Dataset(
@@ -155,17 +155,6 @@ def _read_manifest(path: Path) -> Manifest:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
         raise InputError(f"{path}: {place}: {' '.join(first['msg'].split())}") from error
-
-
-def _read_ids(path: Path, what: str) -> pl.Series:
-    ids = read_parquet(path, [what])[what]
-    if not (ids.dtype.is_integer() or ids.dtype == pl.String):
-        raise InputError(f"{path}: {what} is {ids.dtype}; ids are strings or integers")
-    repeated = ids.is_duplicated()
-    if repeated.any():
-        at = repeated.arg_true()[-1]
-        raise InputError(f"{path}: row {at}: {what} id {ids[at]} comes twice; ids are unique")
-    return ids
 
 
 def _read_splits(path: Path, ids: dict[str, pl.Series]) -> dict[str, Interactions]:

@@ -44,6 +44,24 @@ def read_parquet(path: Path, columns: Sequence[str]) -> pl.DataFrame:
     return table
 
 
+def read_ids(path: Path, what: str) -> pl.Series:
+    """Read the external ids in column `what` of a Parquet file, in order of position.
+
+    Raises
+    ------
+    InputError
+        As `read_parquet`, and if they are neither strings nor integers, or one comes twice.
+    """
+    ids = read_parquet(path, [what])[what]
+    if not (ids.dtype.is_integer() or ids.dtype == pl.String):
+        raise InputError(f"{path}: {what} is {ids.dtype}; ids are strings or integers")
+    repeated = ids.is_duplicated()
+    if repeated.any():
+        at = repeated.arg_true()[-1]
+        raise InputError(f"{path}: row {at}: {what} id {ids[at]} comes twice; ids are unique")
+    return ids
+
+
 def require(path: Path, table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     """Return the named columns of a table.
 

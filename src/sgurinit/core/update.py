@@ -1,0 +1,187 @@
+"""More interactions for a fit: what they change, and nothing else, is computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from sgurinit.core.aggregate import item_degrees, user_degrees
+from sgurinit.core.features import BoolArray, Float32Array, ItemFeatures, as_features
+from sgurinit.core.interactions import (
+    IdArray,
+    IntArray,
+    Interactions,
+    checked_item_ids,
+    parse_interactions,
+)
+from sgurinit.core.space import Space
+from sgurinit.core.start import Source
+from sgurinit.errors import InputError
+
+Rows = Mapping[str, Float32Array]
+
+
+def updated(
+    source: Source,
+    users: Rows,
+    interactions: Any,
+    features: Mapping[str, Any] | None,
+    item_ids: Any,
+) -> tuple[Source, dict[str, Float32Array]]:
+    """Add interactions, users and items to a fit.
+
+    New items change the clusters, and with them every user. Without them a user changes only with
+    an interaction of theirs or, under ``local_norm="sym"``, of an item of theirs; users without
+    interactions follow the popularity of the items.
+
+    Parameters
+    ----------
+    source
+        The fit so far.
+    users
+        Its users' rows by modality.
+    interactions, features, item_ids
+        See `SGURInit.partial_fit`.
+
+    Returns
+    -------
+    Source, dict
+        The fit with them, and its users' rows by modality.
+
+    Raises
+    ------
+    InputError
+        When what is added does not go with what is there.
+    """
+    tables, all_ids = _with_items(source, features, item_ids)
+    n_items = next(iter(tables.values())).n_items
+    more = parse_interactions(interactions, n_items, all_ids)
+    every = _joined(source.interactions, more, all_ids)
+    new = replace(source, interactions=every, features=tables, dataset=None, reductions={})
+    if features is not None:
+        return _refitted(new)
+    spaces = {name: space.after(every.matrix) for name, space in source.spaces.items()}
+    new = replace(new, spaces=spaces)
+    changed = _Changed(source.interactions.matrix, every.matrix)
+    rows = {name: changed.rows(new, space, users[name]) for name, space in spaces.items()}
+    if source.parameters.collaborative == 0:
+        for width, (table, space, own) in source.reductions.items():
+            after = space.after(every.matrix)
+            new.reductions[width] = table, after, changed.rows(new, after, own)
+    return new, rows
+
+
+def _refitted(source: Source) -> tuple[Source, dict[str, Float32Array]]:
+    new = replace(source, spaces=source.fitted_spaces())
+    return new, {name: new.users(space) for name, space in new.spaces.items()}
+
+
+class _Changed:
+    """Which users a change of the interactions reaches."""
+
+    def __init__(self, before: sp.csr_array, after: sp.csr_array) -> None:
+        self.after = after
+        grown = np.zeros(after.shape[0], dtype=np.float64)
+        grown[: before.shape[0]] = user_degrees(before)
+        self.own: BoolArray = user_degrees(after) > grown
+        self.own[before.shape[0] :] = True
+        self.items: BoolArray = item_degrees(after) > item_degrees(before)
+
+    def rows(self, source: Source, space: Space, before: Float32Array) -> Float32Array:
+        """Users' rows in a space: those before, and new ones where they change."""
+        reached = self.own | (user_degrees(space.featured(self.after)) == 0)
+        if space.parameters.local_norm == "sym" and space.parameters.mix > 0:
+            reached |= self.after.astype(np.int32) @ self.items.astype(np.int32) > 0
+        rows = np.empty((self.after.shape[0], before.shape[1]), dtype=np.float32)
+        rows[: len(before)] = before
+        rows[reached] = space.users(sp.csr_array(self.after[reached]), source.n_jobs)
+        return rows
+
+
+def _with_items(
+    source: Source, features: Mapping[str, Any] | None, item_ids: Any
+) -> tuple[dict[str, ItemFeatures], IdArray | None]:
+    """Features and ids of all items, the new ones last."""
+    known = source.interactions.item_ids
+    if features is None:
+        if item_ids is not None:
+            raise InputError("item_ids are those of new items: give their features too")
+        return dict(source.features), known
+    added = as_features(features)
+    for name in added:
+        if name not in source.features:
+            raise InputError(
+                f"the new items have features in {name!r}, the fit has {', '.join(source.features)}"
+            )
+    n_new = next(iter(added.values())).n_items
+    tables = {
+        name: _longer(name, table, added.get(name), n_new)
+        for name, table in source.features.items()
+    }
+    if known is None:
+        if item_ids is not None:
+            raise InputError("the fit knows items by position, so new ones have no item_ids")
+        return tables, None
+    if item_ids is None:
+        raise InputError("the fit knows items by id: pass item_ids of the new items")
+    ids = checked_item_ids(item_ids, n_new)
+    if ids.dtype.kind != known.dtype.kind:
+        raise InputError("item_ids of the new items are of another kind than those of the fit")
+    return tables, checked_item_ids(np.concatenate([known, ids]), len(known) + n_new)
+
+
+def _longer(name: str, table: ItemFeatures, more: ItemFeatures | None, n_new: int) -> ItemFeatures:
+    """Features with those of new items behind them, of which None has no row."""
+    if more is not None and more.width != table.width:
+        raise InputError(
+            f"features[{name!r}] of the new items have {more.width} columns, the fit's have "
+            f"{table.width}"
+        )
+    kind = table.values.dtype
+    rows = np.zeros((n_new, table.width), kind) if more is None else more.values.astype(kind)
+    present = np.zeros(n_new, dtype=bool) if more is None else more.mask()
+    return ItemFeatures(
+        np.concatenate([table.values, rows]), np.concatenate([table.mask(), present])
+    )
+
+
+def _joined(known: Interactions, more: Interactions, item_ids: IdArray | None) -> Interactions:
+    """All interactions; users that were not known yet come last."""
+    rows, user_ids = _places(known, more)
+    n_users = max(known.matrix.shape[0], int(rows.max(initial=-1)) + 1)
+    shape = (n_users, int(more.matrix.shape[1]))
+    old = known.matrix
+    pointers = np.pad(old.indptr, (0, n_users - int(old.shape[0])), mode="edge")
+    before = sp.csr_array((old.data, old.indices, pointers), shape=shape)
+    coo = more.matrix.tocoo()
+    added = sp.csr_array((coo.data, (rows[coo.row], coo.col)), shape=shape)
+    total = sp.csr_array(before + added)
+    total.sort_indices()
+    repeated = int(known.matrix.nnz) + int(more.matrix.nnz) - int(total.nnz)
+    total.data = np.ones(total.nnz, dtype=np.int8)
+    return Interactions(total, known.duplicates + more.duplicates + repeated, user_ids, item_ids)
+
+
+def _places(known: Interactions, more: Interactions) -> tuple[IntArray, IdArray | None]:
+    """Row of each user of `more` among all users, and the ids of these."""
+    n_known, n_more = int(known.matrix.shape[0]), int(more.matrix.shape[0])
+    if (known.user_ids is None) != (more.user_ids is None):
+        here, there = ("position", "id") if known.user_ids is None else ("id", "position")
+        if here == "id" and n_more <= n_known:
+            return np.arange(n_more), known.user_ids
+        raise InputError(
+            f"the fit knows users by {here}, the new interactions name them by {there}: use one"
+        )
+    if known.user_ids is None or more.user_ids is None:
+        return np.arange(n_more), None
+    if known.user_ids.dtype.kind != more.user_ids.dtype.kind:
+        raise InputError("column 'user' holds ids of another kind than those of the fit")
+    is_new = ~np.isin(more.user_ids, known.user_ids)
+    ids = np.concatenate([known.user_ids, more.user_ids[is_new]])
+    order = np.argsort(ids, kind="stable")
+    found: IntArray = order[np.searchsorted(ids, more.user_ids, sorter=order)].astype(np.int64)
+    return found, ids

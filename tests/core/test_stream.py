@@ -1,0 +1,302 @@
+"""Streams give what a fit gives, whatever the pieces, and survive being killed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sgurinit.core import ItemFeatures, SGURInit, aggregate, buckets, edges
+from sgurinit.core.buckets import Buckets
+from sgurinit.errors import InputError
+
+N_ITEMS = 40
+FEATURES = {
+    "a": np.random.default_rng(0).normal(size=(N_ITEMS, 6)).astype(np.float32),
+    "b": ItemFeatures(
+        np.random.default_rng(1).normal(size=(N_ITEMS, 3)), np.arange(N_ITEMS) % 5 > 0
+    ),
+}
+
+
+def pairs(n=900, n_users=70, seed=0):
+    rng = np.random.default_rng(seed)
+    found = np.column_stack([rng.integers(0, n_users, n), rng.integers(0, N_ITEMS, n)])
+    found[0, 0] = n_users - 1
+    found[found[:, 0] == 3, 0] = 4  # nobody is user 3
+    return found
+
+
+def write(path: Path, found: np.ndarray, *, text: bool = False) -> Path:
+    columns = {name: found[:, i] for i, name in enumerate(("user", "item"))}
+    if text:
+        columns = {name: [f"{name}-{v}" for v in values] for name, values in columns.items()}
+    pl.DataFrame(columns).write_parquet(path)
+    return path
+
+
+def estimator(**options) -> SGURInit:
+    return SGURInit(**{"n_clusters": 3, "reduce_to": 4, "random_state": 0} | options)
+
+
+def users(start, name):
+    return start.reduced(4).users if name == "reduced" else start.users[name]
+
+
+def same(folder: Path, start) -> None:
+    for name in ("a", "b", "reduced"):
+        found = np.load(folder / "users" / f"{name}.npy", mmap_mode="r")
+        close(found, users(start, name))
+
+
+def close(found, expected) -> None:
+    """Equal but for the last digit: a product of matrices rounds by its shape."""
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    chunk=st.integers(1, 1000),
+    bucket=st.integers(1, 1000),
+    block=st.integers(1, 5000),
+    columns=st.integers(1, 3000),
+    n_jobs=st.sampled_from([None, 2]),
+    norm=st.sampled_from(["sym", "mean"]),
+    n_files=st.integers(1, 3),
+)
+def test_it_equals_the_fit_whatever_the_pieces(
+    chunk, bucket, block, columns, n_jobs, norm, n_files, tmp_path_factory
+):
+    folder = tmp_path_factory.mktemp("stream")
+    for number, part in enumerate(np.array_split(pairs(), n_files)):
+        write(folder / f"{number}.parquet", part)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(edges, "CHUNK", chunk)
+        patch.setattr(buckets, "BUCKET", bucket)
+        patch.setattr(aggregate.Aggregator.user_blocks, "__defaults__", (block,))
+        patch.setattr(aggregate.column_blocks, "__defaults__", (columns,))
+        found = estimator(local_norm=norm, n_jobs=n_jobs)
+        out = found.stream(folder / "*.parquet", FEATURES, folder / "out")
+    start = estimator(local_norm=norm).fit(pairs(), FEATURES).start_
+    same(out, start)
+    facts = json.loads((out / "start.json").read_text())
+    for name in ("n_users", "n_items", "n_interactions", "duplicate_interactions"):
+        assert facts[name] == getattr(start.diagnostics, name)
+    assert facts["cluster_sizes"]["a"] == list(start.diagnostics.modalities["a"].cluster_sizes)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "items.safetensors",
+        "start.json",
+        "users",
+    ]
+    assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_ids_and_parquet(dtype, tmp_path, monkeypatch):
+    monkeypatch.setattr(edges, "CHUNK", 70)
+    monkeypatch.setattr(buckets, "BUCKET", 100)
+    path = write(tmp_path / "log.parquet", pairs(), text=True)
+    ids = [f"item-{i}" for i in np.random.default_rng(0).permutation(N_ITEMS)]
+    out = estimator().stream(
+        path, FEATURES, tmp_path / "out", item_ids=ids, layout="parquet", dtype=dtype
+    )
+    start = estimator().fit(pl.read_parquet(path), FEATURES, item_ids=ids).start_
+    table = pl.read_parquet(out / "users" / "*.parquet")
+    assert table["user"].to_list() == start.user_ids.tolist()
+    assert len(list((out / "users").iterdir())) > 3
+    for name in ("a", "b", "reduced"):
+        tolerance = 1e-6 if dtype == "float32" else 1e-3
+        found = table[name].to_numpy().astype(np.float64)
+        np.testing.assert_allclose(found, users(start, name), rtol=tolerance, atol=tolerance / 10)
+        assert table[name].dtype.inner == (pl.Float32 if dtype == "float32" else pl.Float16)
+    npy = estimator().stream(path, FEATURES, tmp_path / "npy", item_ids=ids, tables=["b"])
+    assert pl.read_parquet(npy / "user_ids.parquet")["user"].to_list() == start.user_ids.tolist()
+    assert [file.name for file in (npy / "users").iterdir()] == ["b.npy"]
+
+
+def test_an_edge_list_and_memory_mapped_half_precision(tmp_path):
+    np.save(tmp_path / "edges.npy", pairs().astype(np.int32))
+    half = FEATURES["a"].astype(np.float16)
+    np.save(tmp_path / "a.npy", half)
+    mapped = {"a": np.load(tmp_path / "a.npy", mmap_mode="r")}
+    out = estimator().stream(tmp_path / "edges.npy", mapped, tmp_path / "out")
+    whole = estimator().fit(pairs(), {"a": half.astype(np.float64)}).start_
+    found = np.load(out / "users" / "a.npy")
+    np.testing.assert_allclose(found, whole.users["a"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "stage", ["reading", "dividing", "grouping", "items of b", "users of a", "users of reduced"]
+)
+@pytest.mark.parametrize("layout", ["npy", "parquet"])
+def test_interrupted_anywhere_it_goes_on_to_the_same(stage, layout, tmp_path, monkeypatch):
+    monkeypatch.setattr(edges, "CHUNK", 200)
+    monkeypatch.setattr(buckets, "BUCKET", 200)
+    path = write(tmp_path / "log.parquet", pairs())
+    seen: list[tuple[str, int]] = []
+
+    def stop(at, done, total):
+        if at == stage and done >= min(2, total):
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        estimator().stream(path, FEATURES, out, listen=stop, layout=layout)
+    assert not out.exists()
+    estimator().stream(
+        path, FEATURES, out, layout=layout, listen=lambda at, done, total: seen.append((at, total))
+    )
+    start = estimator().fit(pairs(), FEATURES).start_
+    if layout == "npy":
+        same(out, start)
+    else:
+        table = pl.read_parquet(out / "users" / "*.parquet")
+        close(table["b"].to_numpy(), start.users["b"])
+    if stage.startswith("users of"):  # what was grouped stays so, and what was written
+        assert not {"reading", "dividing", "grouping"} & {at for at, _ in seen}
+        whole = len(buckets.divide(np.bincount(pairs()[:, 0]))) - 1
+        assert all(total < whole for at, total in seen if at == stage)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_killed_it_goes_on_to_the_same(tmp_path):
+    path = write(tmp_path / "log.parquet", pairs(20000, 5000))
+    np.save(tmp_path / "a.npy", FEATURES["a"])
+    program = (
+        "import sys, time, numpy as np\n"
+        "from sgurinit.core import SGURInit, buckets\n"
+        "buckets.BUCKET = 100\n"
+        "def listen(*news):\n"
+        "    print(*news, flush=True)\n"
+        "    time.sleep(0.002)\n"
+        "log, features, out = sys.argv[1:]\n"
+        "SGURInit(3, reduce_to=4).stream(log, {'a': np.load(features)}, out, listen=listen)\n"
+    )
+    words = [sys.executable, "-c", program, path, tmp_path / "a.npy", tmp_path / "out"]
+    for stage in ("grouping", "users of a"):
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        for line in process.stdout or ():
+            if line.startswith(stage):
+                break
+        time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (tmp_path / "out").exists()
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    facts = json.loads((tmp_path / "out" / "start.json").read_text())
+    options = {"n_clusters": 3, "reduce_to": 4, "random_state": facts["config"]["seed"]}
+    start = SGURInit(**options).fit(pairs(20000, 5000), {"a": FEATURES["a"]}).start_
+    found = np.load(tmp_path / "out" / "users" / "a.npy")
+    close(found, start.users["a"])
+
+
+def test_other_data_or_parameters_begin_anew(tmp_path):
+    path = write(tmp_path / "log.parquet", pairs())
+
+    def stop(stage, *_):
+        if stage == "users of a":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        estimator().stream(path, FEATURES, tmp_path / "out", listen=stop)
+    with pytest.raises(KeyboardInterrupt):
+        estimator(mix=0.5).stream(path, FEATURES, tmp_path / "out", listen=stop)
+    write(path, pairs(1000, seed=1))
+    out = estimator(mix=0.5).stream(path, FEATURES, tmp_path / "out")
+    same(out, estimator(mix=0.5).fit(pairs(1000, seed=1), FEATURES).start_)
+
+
+def nulls(path):
+    pl.DataFrame({"user": [1, None], "item": [1, 2]}).write_parquet(path)
+
+
+def columns(path):
+    pl.DataFrame({"users": [1], "item": [1]}).write_parquet(path)
+
+
+def words(path):
+    pl.DataFrame({"user": ["a"], "item": [1]}).write_parquet(path)
+
+
+def beyond(path):
+    write(path, np.array([[0, 1], [1, N_ITEMS]]))
+
+
+def negative(path):
+    write(path, np.array([[0, 1], [-1, 1]]))
+
+
+def nobody(path):
+    write(path, np.empty((0, 2), dtype=np.int64))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (nulls, r"log\.parquet: row 1 has no user; drop such rows"),
+        (columns, r"log\.parquet: has no column 'user', it has users, item"),
+        (words, r"log\.parquet.*column 'user' holds String, expected integer positions"),
+        (beyond, r"log\.parquet, from row 0: row 1 of it has item position 40, expected 0 to 39"),
+        (negative, r"log\.parquet.*row 1 of it has user position -1, expected >= 0"),
+        (nobody, "there are no training interactions"),
+        (lambda path: path.write_text("user,item"), r"log\.parquet: expected a Parquet file"),
+        (lambda path: None, r"log\.parquet: no such file"),
+        (lambda path: path.mkdir(), r"log\.parquet: no \.parquet file in this folder"),
+    ],
+)
+def test_bad_interactions_name_the_file_and_the_row(make, message, tmp_path):
+    make(tmp_path / "log.parquet")
+    with pytest.raises(InputError, match=message):
+        estimator().stream(tmp_path / "log.parquet", FEATURES, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tables": ["c"]}, "tables: 'c' is none of a, b, reduced"),
+        ({"tables": []}, "tables is empty"),
+        ({"layout": "csv"}, "layout must be one of npy, parquet, got 'csv'"),
+        ({"dtype": "int8"}, "dtype must be one of float32, float16, got 'int8'"),
+        (
+            {"item_ids": list(range(100, 100 + N_ITEMS))},
+            r"has item \d+, which is not among the known",
+        ),
+        (
+            {"item_ids": [str(i) for i in range(N_ITEMS)]},
+            "holds integers, the known ids are strings",
+        ),
+    ],
+)
+def test_bad_wishes_say_so(options, message, tmp_path):
+    path = write(tmp_path / "log.parquet", pairs())
+    with pytest.raises(InputError, match=message):
+        estimator().stream(path, FEATURES, tmp_path / "out", **options)
+
+
+def test_what_is_there_stays(tmp_path):
+    path = write(tmp_path / "log.parquet", pairs())
+    with pytest.raises(InputError, match="exists already"):
+        estimator().stream(path, FEATURES, tmp_path)
+    with pytest.raises(InputError, match="'reduced' is none of a, b; set reduce_to"):
+        estimator(reduce_to=None).stream(path, FEATURES, tmp_path / "o", tables=["reduced"])
+    with pytest.raises(InputError, match="collaborative must be 0"):
+        estimator(collaborative=0.5).stream(path, FEATURES, tmp_path / "o")
+
+
+def test_a_range_holds_whole_users_and_about_as_many_interactions(monkeypatch):
+    monkeypatch.setattr(buckets, "BUCKET", 10)
+    counts = np.array([3, 3, 3, 3, 30, 0, 0, 4, 8])
+    bounds = buckets.divide(counts)
+    assert bounds.tolist() == [0, 4, 5, 7, 9] or (bounds[0] == 0 and bounds[-1] == len(counts))
+    assert (np.diff(bounds) > 0).all()
+    assert Buckets(Path(), bounds, 3).n_users == len(counts)
