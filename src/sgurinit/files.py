@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from sgurinit.errors import InputError
@@ -27,6 +28,17 @@ def write_text(path: Path, text: str) -> None:
 def write_table(path: Path, table: pl.DataFrame) -> None:
     """Write a table as CSV or Parquet by suffix, every number in full."""
     write = table.write_csv if path.suffix == ".csv" else table.write_parquet
+    _replace(path, write)
+
+
+def write_arrays(path: Path, *arrays: np.ndarray[Any, Any]) -> None:
+    """Write arrays one behind the other, to be read by as many calls of ``np.load``."""
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:
+            for array in arrays:
+                np.save(file, array)
+
     _replace(path, write)
 
 

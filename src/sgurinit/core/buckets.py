@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from sgurinit.core.features import Float64Array
 from sgurinit.core.interactions import IntArray
+from sgurinit.files import write_arrays
 
 # Interactions per range, duplicates included; one user's are never divided.
 BUCKET = 1 << 22
@@ -89,7 +88,7 @@ class Buckets:
         rows, items = np.divmod(unique, self.n_items)
         pointers = np.zeros(users.stop - users.start + 1, dtype=np.int64)
         np.cumsum(np.bincount(rows, minlength=users.stop - users.start), out=pointers[1:])
-        _save(self._settled(number), pointers, items.astype(np.int32))
+        write_arrays(self._settled(number), pointers, items.astype(np.int32))
         raw.unlink(missing_ok=True)
         return len(keys) - len(unique)
 
@@ -136,11 +135,3 @@ def divide(counts: IntArray) -> IntArray:
     firsts = np.flatnonzero(np.diff(numbers, prepend=-1))
     bounds: IntArray = np.append(firsts, len(counts)).astype(np.int64)
     return bounds
-
-
-def _save(path: Path, *arrays: np.ndarray[Any, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        for array in arrays:
-            np.save(file, array)
-    os.replace(partial, path)  # noqa: PTH105

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from sgurinit.core.parameters import Parameters
 from sgurinit.core.reduce import reduce_items
 from sgurinit.core.space import Space
 from sgurinit.errors import InputError
-from sgurinit.files import read_json, write_json
+from sgurinit.files import read_json, write_arrays, write_json
 
 FORMAT = "sgurinit.users/1"
 REDUCED = "reduced"
@@ -217,8 +216,8 @@ class _Stream:
             done += len(users)
             self.listen("reading", done, total)
         if ids is not None:
-            _save(ids_kept, ids)
-        _save(kept, counts)
+            write_arrays(ids_kept, ids)
+        write_arrays(kept, counts)
         return counts, ids
 
     def _grouped(self, counts: IntArray, user_ids: IdArray | None) -> Buckets:
@@ -351,13 +350,6 @@ def _digest(table: ItemFeatures) -> str:
 
 def _hash(values: Any) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
-
-
-def _save(path: Path, array: np.ndarray[Any, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.save(file, array)
-    os.replace(partial, path)  # noqa: PTH105
 
 
 def _array(rows: np.ndarray[Any, Any]) -> pl.Array:

@@ -20,7 +20,27 @@ if TYPE_CHECKING:
     from sgurinit.experiments import RunEvent
 
 
-class StageProgress:
+class _Shown:
+    """Bars that are there for the length of a ``with`` block."""
+
+    progress: Progress
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bar away."""
+        self.progress.stop()
+
+
+class StageProgress(_Shown):
     """A bar per stage of a long piece of work; a finished stage leaves a line.
 
     Parameters
@@ -42,20 +62,6 @@ class StageProgress:
         )
         self.stage: tuple[str, TaskID] | None = None
 
-    def __enter__(self) -> Self:
-        """Show the bar."""
-        self.progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Take the bar away."""
-        self.progress.stop()
-
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Show how far a stage is."""
         if self.stage is None or self.stage[0] != stage:
@@ -70,7 +76,7 @@ class StageProgress:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-class RunProgress:
+class RunProgress(_Shown):
     """A line per finished run, and while it lasts a bar with the runs that are under way.
 
     Time left is told from the epochs a run took so far on average, or from the most it may take
@@ -104,20 +110,6 @@ class RunProgress:
         )
         self.n_runs = n_runs
         self.whole = self.progress.add_task("all runs", total=n_runs, news=f"0/{n_runs}")
-
-    def __enter__(self) -> Self:
-        """Show the bar."""
-        self.progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Take the bar away."""
-        self.progress.stop()
 
     def __call__(self, event: RunEvent) -> None:
         """Show news of a run."""
