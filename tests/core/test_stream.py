@@ -235,6 +235,10 @@ def negative(path):
     write(path, np.array([[0, 1], [-1, 1]]))
 
 
+def large(path):
+    write(path, np.array([[0, 1], [2**31 - 2, 4_000_000_000]]))
+
+
 def nobody(path):
     write(path, np.empty((0, 2), dtype=np.int64))
 
@@ -246,7 +250,11 @@ def nobody(path):
         (columns, r"log\.parquet: has no column 'user', it has users, item"),
         (words, r"log\.parquet.*column 'user' holds String, expected integer positions"),
         (beyond, r"log\.parquet, from row 0: row 1 of it has item position 40, expected 0 to 39"),
-        (negative, r"log\.parquet.*row 1 of it has user position -1, expected >= 0"),
+        (
+            negative,
+            r"log\.parquet.*row 1 of it has user position -1, expected 0 to 2147483647; for ext",
+        ),
+        (large, r"row 1 of it has item position 4000000000, expected 0 to 39; for external ids"),
         (nobody, "there are no training interactions"),
         (lambda path: path.write_text("user,item"), r"log\.parquet: expected a Parquet file"),
         (lambda path: None, r"log\.parquet: no such file"),

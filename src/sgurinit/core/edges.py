@@ -17,6 +17,9 @@ from sgurinit.errors import InputError
 # Interactions at a time.
 CHUNK = 1 << 22
 
+# Positions that a file of pairs can hold.
+_MOST = 1 << 31
+
 COLUMNS = ("user", "item")
 
 
@@ -79,19 +82,20 @@ class Edges:
 
 
 def positions(values: pl.Series, place: str, limit: int | None) -> IntArray:
-    """Positions in 0 to `limit`, checked."""
+    """Positions from 0 to below `limit`, or to below `_MOST`, checked."""
     if not values.dtype.is_integer():
         raise InputError(
             f"{place}: column {values.name!r} holds {values.dtype}, expected integer positions; "
             "for external ids give the ids of the items"
         )
     found = values.to_numpy().astype(np.int64, copy=False)
-    outside = (found < 0) | (found >= (limit if limit is not None else np.iinfo(np.int32).max))
+    limit = _MOST if limit is None else limit
+    outside = (found < 0) | (found >= limit)
     if outside.any():
         row = int(np.argmax(outside))
-        allowed = ">= 0" if limit is None else f"0 to {limit - 1}"
         raise InputError(
-            f"{place}: row {row} of it has {values.name} position {found[row]}, expected {allowed}"
+            f"{place}: row {row} of it has {values.name} position {found[row]}, expected 0 to "
+            f"{limit - 1}; for external ids give the ids of the items"
         )
     return found
 

@@ -203,8 +203,11 @@ class _Stream:
         total, done = self.wanted.edges.count(), 0
         counts = np.zeros(0, dtype=np.int64)
         ids: IdArray | None = None
-        for users, _, place in self.wanted.edges.chunks():
+        for users, items, place in self.wanted.edges.chunks():
             if self.wanted.item_ids is None:
+                # First, so that ids that were meant to be external are noticed before a count is
+                # made for every number up to the largest.
+                positions(items, place, self.wanted.n_items)
                 more = np.bincount(positions(users, place, None))
                 ids = None
             else:
@@ -272,7 +275,9 @@ class _Stream:
         journal = self.users / f"{name}.done"
         done = set(journal.read_text().split()) if journal.exists() else set()
         if not path.exists():
-            np.lib.format.open_memmap(path, "w+", np.dtype(self.wanted.dtype), shape)
+            partial = path.with_suffix(".partial")
+            np.lib.format.open_memmap(partial, "w+", np.dtype(self.wanted.dtype), shape)
+            partial.replace(path)
         for columns in column_blocks(space.items.rows):
             left = [n for n in range(len(buckets)) if f"{columns.start}:{n}" not in done]
             if not left:
