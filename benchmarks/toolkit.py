@@ -1,7 +1,7 @@
 """Runs a model of the public toolkit MMRec, unmodified, on one of our data sets.
 
     python benchmarks/toolkit.py CHECKOUT MODEL DATA [--epochs N] [--seed N] [--threads N]
-        [--fast-laplacian]
+        [--fast-laplacian] [--scale-features]
 
 MODEL is our name of it; the settings are those under which the toolkit's is the same as ours by
 default. CHECKOUT is a clone of https://github.com/enoche/MMRec beside the project. Its imports of
@@ -11,7 +11,8 @@ that are gone are brought back and hard-coded moves to a GPU undone, all from ou
 
 It normalises a dense item graph by two products with diagonal matrices; `--fast-laplacian` scales
 rows and columns instead. That gives the same numbers many times sooner, so it is for figures of
-quality only.
+quality only. `--scale-features` hands it features divided by their largest value, as VBPR's authors
+and ours do.
 
 Prints one line of JSON: settings, seconds per epoch, validation and test metrics of the epoch with
 the best validation Recall@20, peak memory. The toolkit has two slots for modalities: the data
@@ -84,7 +85,7 @@ UNUSED = (
 USERS_KEPT = 200  # per user, as the toolkit's own script keeps
 
 
-def write_data(dataset: Dataset, folder: Path) -> dict[str, Any]:
+def write_data(dataset: Dataset, folder: Path, *, scale: bool) -> dict[str, Any]:
     """Write `dataset` in the toolkit's layout and return the settings that name it."""
     place = folder / dataset.name
     place.mkdir()
@@ -96,6 +97,8 @@ def write_data(dataset: Dataset, folder: Path) -> dict[str, Any]:
     tables = [features.values for features in dataset.features.values()]
     if len(tables) > 2:
         sys.exit(f"{dataset.name} has {len(tables)} modalities, the toolkit takes two")
+    if scale:
+        tables = [table / np.abs(table).max() for table in tables]
     np.save(place / "image.npy", tables[-1])
     np.save(place / "text.npy", tables[0])
     neighbours = co_interactions(dataset.train_matrix(), USERS_KEPT)
@@ -198,13 +201,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=999)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--fast-laplacian", action="store_true")
+    parser.add_argument("--scale-features", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     dataset = load(args.data)
     name, given = TOOLKIT[args.model]
     checkout = args.checkout.resolve()
     with tempfile.TemporaryDirectory() as temporary:
-        config = write_data(dataset, Path(temporary))
+        config = write_data(dataset, Path(temporary), scale=args.scale_features)
         config |= {"use_gpu": False, "gpu_id": 0, "epochs": args.epochs, "seed": [args.seed]}
         config |= fields(name, checkout, given)
         make_it_run()
@@ -226,6 +230,8 @@ def main() -> None:
                 os.dup2(errors, 2)
         found = figures(log.read_text())
     found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if args.scale_features:
+        given = {**given, "scale_features": True}
     row = {"model": args.model, "seed": args.seed, "settings": given, **found}
     os.write(output, (json.dumps(row) + "\n").encode())
 

@@ -262,6 +262,32 @@ def test_other_settings_or_data_in_the_same_folder_are_refused(
         compare(other, names, arms, 2, out=out, settings=brief)
 
 
+def test_a_comparison_can_grow_but_not_shrink(
+    tmp_path: Path, small: Dataset, brief: TrainSettings
+) -> None:
+    def grow(names: list[str], arms: list[str], seeds: int, news: list[RunEvent]) -> Comparison:
+        return compare(small, names, arms, seeds, out=tmp_path, settings=brief, listen=news.append)
+
+    first = grow(["bprmf"], ["random"], 1, [])
+    news: list[RunEvent] = []
+    grown = grow(["lightgcn", "bprmf"], ["random", "sgurinit"], 2, news)
+    kept = [event.run for event in news if event.kind == "kept"]
+    assert kept == ["bprmf/random/seed-0"]
+    assert sum(event.kind == "done" for event in news) == 2 * 2 * 2 - 1
+    own = (pl.col("model") == "bprmf") & (pl.col("arm") == "random") & (pl.col("seed") == 0)
+    assert grown.results.filter(own).equals(first.results)
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    assert [*settings["models"]] == ["lightgcn", "bprmf"]
+    for names, arms, seeds in (
+        (["bprmf"], ["random", "sgurinit"], 2),
+        (["lightgcn", "bprmf"], ["random"], 2),
+        (["lightgcn", "bprmf"], ["random", "sgurinit"], 1),
+    ):
+        with pytest.raises(InputError, match=r"settings\.json: .* there and .* now; choose"):
+            grow(names, arms, seeds, [])
+        assert json.loads((tmp_path / "settings.json").read_text()) == settings
+
+
 def test_a_folder_in_use_is_refused(tmp_path: Path, small: Dataset, brief: TrainSettings) -> None:
     with (
         FileLock(tmp_path / ".lock"),

@@ -77,6 +77,19 @@ def test_a_study_runs_to_its_tables_beside_its_file(folder: Path) -> None:
     assert (folder / "s" / "trials.csv").is_file()
 
 
+def test_a_study_with_a_search_grows_by_models_and_arms_not_by_seeds(folder: Path) -> None:
+    first = STUDY.replace("  bprmf:\n", "").replace("  permuted:\n", "")
+    trials = pl.read_csv(Study.read(write(folder, first)).run().folder / "trials.csv")
+    grown = pl.read_csv(Study.read(write(folder, STUDY)).run().folder / "trials.csv")
+    assert grown.height == 2 * 5
+    pairs = trials.select("model", "arm")
+    assert grown.join(pairs, on=["model", "arm"], how="semi").equals(trials)
+    with pytest.raises(InputError, match="seeds is 1 there and 2 now"):
+        Study.read(write(folder, STUDY.replace("seeds: 1", "seeds: 2"))).run()
+    with pytest.raises(InputError, match="trials is 1 there and 2 now"):
+        Study.read(write(folder, STUDY.replace("trials: 1", "trials: 2"))).run()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -67,7 +67,8 @@ def compare(
 ) -> Comparison:
     """Train every model with every start and every seed, and test each once.
 
-    Whatever is finished in `out` is kept and never run again; what was interrupted goes on.
+    Whatever is finished in `out` is kept and never run again; what was interrupted goes on. Models,
+    arms and seeds may be added to a comparison that is there.
 
     Parameters
     ----------
@@ -147,7 +148,7 @@ def run_plan(
     with locked(folder):
         _refuse(folder / "config.json", "a single run")
         kept = plan.model_dump(mode="json")
-        claim(folder / "settings.json", {**kept, "data": {"fingerprint": facts["fingerprint"]}})
+        _claim(folder / "settings.json", {**kept, "data": {"fingerprint": facts["fingerprint"]}})
         runs = list(plan.runs())
         if plan.search is not None:
             # Here, so that a comparison without a search does not load the searcher.
@@ -250,6 +251,30 @@ def usable(dataset: Dataset | str | Path) -> Dataset:
                 "interaction; split the data anew"
             )
     return data
+
+
+def _claim(path: Path, wanted: Mapping[str, Any]) -> None:
+    """As `claim`, but models, arms and, without a search, seeds may have been added since.
+
+    Runs that are there stay as they are. A search has its trials on the seed after the last, so
+    with one the seeds are settled.
+    """
+    if path.is_file():
+        found = read_json(path)
+        same = {**wanted, "models": _known(wanted, found, "models")}
+        same["arms"] = _known(wanted, found, "arms")
+        if wanted["search"] is not None:
+            spaces = _known(wanted["search"], found.get("search") or {}, "spaces")
+            same["search"] = {**wanted["search"], "spaces": spaces}
+        elif wanted["seeds"] > found.get("seeds", 0) > 0:
+            same["seeds"] = found["seeds"]
+        claim(path, same)
+    write_json(path, wanted)
+
+
+def _known(wanted: Mapping[str, Any], found: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """Those entries of `field` that `found` has too."""
+    return {name: own for name, own in wanted[field].items() if name in found.get(field, {})}
 
 
 def _refuse(path: Path, what: str) -> None:
