@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from sgurinit.core import ItemFeatures, SGURInit, UserStart, spectral
-from sgurinit.core.reduce import describe_items, reduce_items
-from sgurinit.core.spectral import spectral_items
+from sgurinit.core import reduce as reduce_module
+from sgurinit.core.aggregate import item_degrees
+from sgurinit.core.reduce import reduce_items
+
+
+def parts_of(matrix: sp.csr_array, n_parts: int = 1) -> list:
+    """Users divided among parts, the last of which may have none."""
+    bounds = np.linspace(0, matrix.shape[0], n_parts + 1).astype(int)
+    return [partial(matrix.__getitem__, slice(*pair)) for pair in pairwise(bounds)]
+
+
+def spectral_items(matrix: sp.csr_array, dim: int, n_parts: int = 1, **options) -> np.ndarray:
+    degrees = item_degrees(matrix)
+    return spectral.spectral_items(parts_of(matrix, n_parts), degrees, dim, **options)
+
+
+def describe_items(matrix, *args, **options):
+    return reduce_module.describe_items(parts_of(matrix), item_degrees(matrix), *args, **options)
 
 
 def reference(dense: np.ndarray, dim: int) -> np.ndarray:
@@ -36,14 +55,32 @@ def sparse() -> sp.csr_array:
 
 @pytest.mark.parametrize("dim", [1, 3, 10, 38])
 @pytest.mark.parametrize("small", [0, 512], ids=["leading", "all"])
-def test_inner_products_equal_the_reference(sparse, dim, small, monkeypatch):
+@pytest.mark.parametrize(("n_parts", "n_jobs"), [(1, None), (7, 2)])
+def test_inner_products_equal_the_reference(sparse, dim, small, n_parts, n_jobs, monkeypatch):
     monkeypatch.setattr(spectral, "_SMALL", small)
-    items = spectral_items(sparse, dim)
+    items = spectral_items(sparse, dim, n_parts, n_jobs=n_jobs)
     assert items.dtype == np.float32
     expected = reference(sparse.toarray(), dim)
     found = items.astype(float) @ items.T.astype(float)
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
     assert not items[7].any()
+
+
+def test_few_users_of_many_items_equal_the_reference(sparse, monkeypatch):
+    monkeypatch.setattr(spectral, "_SMALL", 20)
+    few = sp.csr_array(sparse[:15])
+    expected = reference(few.toarray(), 4)
+    found = spectral_items(few, 4, 3).astype(float)
+    np.testing.assert_allclose(found @ found.T, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_numbers_do_not_depend_on_the_threads_and_passes_are_told(sparse, monkeypatch):
+    monkeypatch.setattr(spectral, "_SMALL", 0)
+    told: list[int] = []
+    one = spectral_items(sparse, 5, 6, listen=told.append)
+    np.testing.assert_array_equal(spectral_items(sparse, 5, 6, n_jobs=3), one)
+    assert told == list(range(1, len(told) + 1))
+    assert len(told) > 1
 
 
 def test_two_groups_without_a_link_worked_by_hand():

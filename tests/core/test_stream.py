@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sgurinit.core import ItemFeatures, SGURInit, aggregate, buckets, edges
+from sgurinit.core import ItemFeatures, SGURInit, aggregate, buckets, edges, spectral
 from sgurinit.core.buckets import Buckets
 from sgurinit.errors import InputError
 
@@ -72,9 +72,10 @@ def close(found, expected) -> None:
     n_jobs=st.sampled_from([None, 2]),
     norm=st.sampled_from(["sym", "mean"]),
     n_files=st.integers(1, 3),
+    share=st.sampled_from([0.0, 0.5]),
 )
 def test_it_equals_the_fit_whatever_the_pieces(
-    chunk, bucket, block, columns, n_jobs, norm, n_files, tmp_path_factory
+    chunk, bucket, block, columns, n_jobs, norm, n_files, share, tmp_path_factory
 ):
     folder = tmp_path_factory.mktemp("stream")
     for number, part in enumerate(np.array_split(pairs(), n_files)):
@@ -84,9 +85,9 @@ def test_it_equals_the_fit_whatever_the_pieces(
         patch.setattr(buckets, "BUCKET", bucket)
         patch.setattr(aggregate.Aggregator.user_blocks, "__defaults__", (block,))
         patch.setattr(aggregate.column_blocks, "__defaults__", (columns,))
-        found = estimator(local_norm=norm, n_jobs=n_jobs)
+        found = estimator(local_norm=norm, n_jobs=n_jobs, collaborative=share)
         out = found.stream(folder / "*.parquet", FEATURES, folder / "out")
-    start = estimator(local_norm=norm).fit(pairs(), FEATURES).start_
+    start = estimator(local_norm=norm, collaborative=share).fit(pairs(), FEATURES).start_
     same(out, start)
     facts = json.loads((out / "start.json").read_text())
     for name in ("n_users", "n_items", "n_interactions", "duplicate_interactions"):
@@ -166,6 +167,29 @@ def test_interrupted_anywhere_it_goes_on_to_the_same(stage, layout, tmp_path, mo
         whole = len(buckets.divide(np.bincount(pairs()[:, 0]))) - 1
         assert all(total < whole for at, total in seen if at == stage)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_the_spectrum_is_the_same_from_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(spectral, "_SMALL", 0)  # by passes over the interactions
+    path = write(tmp_path / "log.parquet", pairs())
+    start = estimator(collaborative=1.0).fit(pairs(), FEATURES).start_
+    monkeypatch.setattr(buckets, "BUCKET", 100)
+    told: list[tuple[str, int, int]] = []
+
+    def listen(*news):
+        told.append(news)
+        if news[0] == "users of reduced":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        estimator(collaborative=1.0).stream(path, FEATURES, tmp_path / "o", listen=listen)
+    assert max(done for stage, done, _ in told if stage == "describing items") > 1
+    told.clear()
+    out = estimator(collaborative=1.0, n_jobs=2).stream(
+        path, FEATURES, tmp_path / "o", listen=lambda *news: told.append(news)
+    )
+    assert [done for stage, done, _ in told if stage == "describing items"] == [0]
+    same(out, start)
 
 
 def test_killed_it_goes_on_to_the_same(tmp_path):
@@ -297,8 +321,6 @@ def test_what_is_there_stays(tmp_path):
         estimator().stream(path, FEATURES, tmp_path)
     with pytest.raises(InputError, match="'reduced' is none of a, b; set reduce_to"):
         estimator(reduce_to=None).stream(path, FEATURES, tmp_path / "o", tables=["reduced"])
-    with pytest.raises(InputError, match="collaborative must be 0"):
-        estimator(collaborative=0.5).stream(path, FEATURES, tmp_path / "o")
 
 
 def test_a_range_holds_whole_users_and_about_as_many_interactions(monkeypatch):

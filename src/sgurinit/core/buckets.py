@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,15 +100,11 @@ class Buckets:
         shape = (len(pointers) - 1, self.n_items)
         return sp.csr_array((np.ones(len(items), dtype=np.int8), items, pointers), shape=shape)
 
-    def matrices(self) -> Iterator[sp.csr_array]:
-        """Yield the interactions of one range after the other."""
-        return (self.matrix(number) for number in range(len(self)))
-
     def item_degrees(self) -> Float64Array:
         """Count the users of each item, shape (n_items,)."""
         counts = np.zeros(self.n_items, dtype=np.int64)
-        for matrix in self.matrices():
-            counts += np.bincount(matrix.indices, minlength=self.n_items)
+        for number in range(len(self)):
+            counts += np.bincount(self.matrix(number).indices, minlength=self.n_items)
         return counts.astype(np.float64)
 
     def _raw(self, number: int) -> Path:

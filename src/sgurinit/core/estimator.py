@@ -296,7 +296,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         dtype : {"float32", "float16"}, default "float32"
             What numbers are stored as.
         listen : callable, optional
-            Called with a stage, how much of it is done and how much there is.
+            Called with a stage, how much of it is done and how much there is, 0 where nobody knows.
 
         Returns
         -------
@@ -306,15 +306,12 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         Raises
         ------
         InputError
-            On a bad parameter, file or feature, and where `out` exists already. `collaborative`
-            must be 0.
+            On a bad parameter, file or feature, and where `out` exists already.
         """
         parameters = Parameters.check(self.get_params(deep=False))
         kept = unfinished(Path(out)) / "wanted.json"
         if self.random_state is None and kept.exists():  # go on with the seed that was drawn then
             parameters = replace(parameters, seed=read_json(kept)["parameters"]["seed"])
-        if parameters.collaborative > 0:
-            raise InputError("collaborative must be 0 for a stream: fit on what fits into memory")
         wanted = Wanted.check(
             interactions,
             features,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sgurinit.core.features import (
@@ -19,7 +18,7 @@ from sgurinit.core.features import (
 )
 from sgurinit.core.pca import principal_rows
 from sgurinit.core.prepare import unit
-from sgurinit.core.spectral import spectral_items
+from sgurinit.core.spectral import Parts, spectral_items
 from sgurinit.errors import InputError
 
 
@@ -63,11 +62,14 @@ def reduce_items(features: Mapping[str, ItemFeatures], dim: int) -> tuple[Float3
 
 
 def describe_items(
-    matrix: sp.csr_array,
+    parts: Parts,
+    degrees: Float64Array,
     features: Mapping[str, ItemFeatures],
     dim: int,
     *,
     collaborative: float,
+    n_jobs: int | None = None,
+    listen: Callable[[int], object] | None = None,
 ) -> tuple[Float32Array, BoolArray]:
     """Describe all items in one table of the given width: by who uses them, and by content.
 
@@ -77,8 +79,8 @@ def describe_items(
 
     Parameters
     ----------
-    matrix : csr_array of shape (n_users, n_items)
-        Binary training interactions.
+    parts, degrees, n_jobs, listen
+        Training interactions, see `spectral_items`.
     features : mapping of str to ItemFeatures
         All modalities.
     dim : int, >= 1
@@ -101,7 +103,7 @@ def describe_items(
     n_spectral = round(collaborative * dim)
     if n_spectral == 0:
         return reduce_items(features, dim)
-    spectral = spectral_items(matrix, n_spectral)
+    spectral = spectral_items(parts, degrees, n_spectral, n_jobs=n_jobs, listen=listen)
     used: BoolArray = np.asarray(spectral.any(axis=1))
     blocks = [_unit_mean(spectral, used)]
     present: BoolArray = np.logical_or.reduce([used, *(t.mask() for t in features.values())])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import count
+
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import svds
+from joblib import effective_n_jobs
+from scipy.sparse.linalg import LinearOperator, eigsh
 from threadpoolctl import threadpool_limits
 
-from sgurinit.core.aggregate import item_degrees, user_degrees
 from sgurinit.core.features import Float32Array, Float64Array
 
 # What is added to every degree: one interaction more, as in Laplace's rule.
@@ -17,8 +22,18 @@ REGULARISER = 1.0
 # the leading ones are computed.
 _SMALL = 512
 
+# Interactions in parts, users divided among them: each gives binary ones, shape (some, n_items).
+Parts = Sequence[Callable[[], sp.csr_array]]
 
-def spectral_items(matrix: sp.csr_array, dim: int) -> Float32Array:
+
+def spectral_items(
+    parts: Parts,
+    degrees: Float64Array,
+    dim: int,
+    *,
+    n_jobs: int | None = None,
+    listen: Callable[[int], object] | None = None,
+) -> Float32Array:
     r"""Give every item a vector such that the mean of a user's items scores items well.
 
     With degrees :math:`D_U, D_I` and :math:`\tau = 1`, the leading right singular vectors V of
@@ -31,10 +46,18 @@ def spectral_items(matrix: sp.csr_array, dim: int) -> Float32Array:
 
     Parameters
     ----------
-    matrix : csr_array of shape (n_users, n_items)
-        Binary training interactions, at least one.
+    parts : sequence of callables
+        Each gives the binary training interactions of some users, csr_array of shape
+        (n_users_of_it, n_items); all of them together at least one interaction. They are asked
+        again and again, and nothing as large as the interactions is kept.
+    degrees : ndarray of float64, shape (n_items,)
+        Users of each item.
     dim : int, >= 1
         Number of directions.
+    n_jobs : int, optional
+        Parts at a time, as in scikit-learn. The result is the same for any number.
+    listen : callable, optional
+        Called with the number of times that the interactions have been gone through.
 
     Returns
     -------
@@ -42,48 +65,63 @@ def spectral_items(matrix: sp.csr_array, dim: int) -> Float32Array:
         Zero for an item without interactions. Columns beyond the rank are zero. Signs are fixed by
         the columns: their largest entry is positive.
     """
-    by_user = 1.0 / np.sqrt(user_degrees(matrix) + REGULARISER)
-    degrees = item_degrees(matrix)
-    by_item = 1.0 / np.sqrt(degrees + REGULARISER)
-    scaled = sp.csr_array(
-        sp.diags_array(by_user) @ matrix.astype(np.float64) @ sp.diags_array(by_item)
-    )
-    vectors = _leading(scaled, dim) / by_item[:, None]
+    scales = 1.0 / np.sqrt(degrees + REGULARISER)
+    with (
+        threadpool_limits(limits=1),  # the same sums on any machine
+        ThreadPoolExecutor(min(effective_n_jobs(n_jobs), len(parts))) as threads,
+    ):
+        passes = count(1)
+
+        def gram(columns: Float64Array) -> Float64Array:
+            """Multiply by the Gram matrix of the scaled interactions, items by items."""
+            scaled = (scales * columns.T).T
+            total = np.zeros_like(scaled)
+            for product in threads.map(partial(_gram, columns=scaled), parts):
+                total += product
+            if listen is not None:
+                listen(next(passes))
+            return (scales * total.T).T
+
+        squares, vectors = _leading(gram, parts, scales, dim)
+    order = np.argsort(-squares, kind="stable")[:dim]
+    smallest = (np.finfo(np.float32).eps) ** 2 * squares.max()
+    columns = vectors[:, order[squares[order] > smallest]]
+    largest = np.abs(columns).argmax(axis=0)
+    columns = columns * np.sign(columns[largest, np.arange(columns.shape[1])])
     items = np.zeros((len(degrees), dim), dtype=np.float32)
-    items[:, : vectors.shape[1]] = vectors
+    items[:, : columns.shape[1]] = columns / scales[:, None]
     items[degrees == 0] = 0.0
     return items
 
 
-def _leading(matrix: sp.csr_array, dim: int) -> Float64Array:
-    """Right singular vectors of the largest singular values above rounding, as columns."""
-    smaller = min(matrix.shape)
-    with threadpool_limits(limits=1):  # the same sums on any machine
-        if smaller <= max(_SMALL, dim):
-            values, rows = _all(matrix)
-        else:
-            values, rows = _some(matrix, dim)
-    order = np.argsort(-values, kind="stable")[:dim]
-    order = order[values[order] > np.finfo(np.float32).eps * values.max()]
-    columns = rows[order].T
-    largest = np.abs(columns).argmax(axis=0)
-    signed: Float64Array = columns * np.sign(columns[largest, np.arange(len(order))])
-    return signed
+def _gram(part: Callable[[], sp.csr_array], columns: Float64Array) -> Float64Array:
+    """Product of ``R^T (D_U + 1)^-1 R`` over the users of one part."""
+    matrix = part()
+    weights = 1.0 / (np.diff(matrix.indptr) + REGULARISER)
+    product: Float64Array = matrix.T @ (weights * (matrix @ columns).T).T
+    return product
 
 
-def _all(matrix: sp.csr_array) -> tuple[Float64Array, Float64Array]:
-    """All singular values and right singular vectors, as rows, by way of the smaller side."""
-    by_items = matrix.shape[1] <= matrix.shape[0]
-    gram = matrix.T @ matrix if by_items else matrix @ matrix.T
-    squares, vectors = np.linalg.eigh(gram.toarray())
-    values = np.sqrt(np.maximum(squares, 0.0))
-    if by_items:
-        return values, vectors.T
-    return values, (matrix.T @ vectors / np.where(values > 0, values, 1.0)).T
+def _leading(
+    gram: Callable[[Float64Array], Float64Array], parts: Parts, scales: Float64Array, dim: int
+) -> tuple[Float64Array, Float64Array]:
+    """At least the `dim` largest eigenvalues of the Gram matrix, and their vectors as columns."""
+    small, n_items = max(_SMALL, dim), len(scales)
+    if n_items <= small:
+        squares, vectors = np.linalg.eigh(gram(np.eye(n_items)))
+        return squares, vectors
+    if sum(part().shape[0] for part in parts) <= small:
+        return _by_users(sp.csr_array(sp.vstack([part() for part in parts])), scales)
+    operator = LinearOperator((n_items, n_items), matvec=gram, dtype=np.float64)
+    begin = np.random.default_rng(0).normal(size=n_items)
+    squares, vectors = eigsh(operator, dim, v0=begin)
+    return squares, vectors
 
 
-def _some(matrix: sp.csr_array, dim: int) -> tuple[Float64Array, Float64Array]:
-    """The `dim` largest singular values and their right singular vectors, as rows."""
-    begin = np.random.default_rng(0).normal(size=min(matrix.shape))
-    _, values, rows = svds(matrix, dim, v0=begin)
-    return values.astype(np.float64), rows.astype(np.float64)
+def _by_users(matrix: sp.csr_array, scales: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """All of them by way of the few users there are."""
+    weights = 1.0 / np.sqrt(np.diff(matrix.indptr) + REGULARISER)
+    scaled = sp.diags_array(weights) @ matrix.astype(np.float64) @ sp.diags_array(scales)
+    squares, users = np.linalg.eigh((scaled @ scaled.T).toarray())
+    squares = np.maximum(squares, 0.0)
+    return squares, scaled.T @ users / np.sqrt(np.where(squares > 0, squares, 1.0))

@@ -109,10 +109,15 @@ class Source:
     def reduction(self, dim: int) -> tuple[ItemFeatures, Space, Float32Array]:
         """Reduced items, the space fitted on them, and the users in it; computed once."""
         if dim not in self.reductions:
-            share = self.parameters.collaborative
-            table = ItemFeatures(
-                *describe_items(self.interactions.matrix, self.features, dim, collaborative=share)
+            matrix = self.interactions.matrix
+            items, present = describe_items(
+                [lambda: matrix],
+                item_degrees(matrix),
+                self.features,
+                dim,
+                collaborative=self.parameters.collaborative,
             )
+            table = ItemFeatures(items, present)
             space = self.space_on(table)
             self.reductions[dim] = table, space, self.users(space)
         return self.reductions[dim]

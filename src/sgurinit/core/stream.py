@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from sgurinit.core.edges import Edges, ids_of, places, positions
 from sgurinit.core.features import Float64Array, ItemFeatures, as_features
 from sgurinit.core.interactions import IdArray, IntArray, checked_item_ids
 from sgurinit.core.parameters import Parameters
-from sgurinit.core.reduce import reduce_items
+from sgurinit.core.reduce import describe_items
 from sgurinit.core.space import Space
 from sgurinit.errors import InputError
 from sgurinit.files import read_json, write_arrays, write_json
@@ -32,7 +33,7 @@ REDUCED = "reduced"
 STORAGE = ("float32", "float16")
 LAYOUTS = ("npy", "parquet")
 
-# Called with what is done, how much of it, and how much there is.
+# Called with what is done, how much of it, and how much there is: 0 where nobody knows.
 Listener = Callable[[str, int, int], None]
 
 
@@ -163,7 +164,7 @@ class _Stream:
         clusters: dict[str, Any] = {}
         sizes: dict[str, list[int]] = {}
         for name in self.wanted.tables:
-            space = self._space(name, degrees, clusters)
+            space = self._space(name, buckets, degrees, clusters)
             found = space.clusters()
             clusters[f"clusters/{name}/centroids"] = found.centroids
             clusters[f"clusters/{name}/labels"] = found.labels
@@ -175,7 +176,8 @@ class _Stream:
             pl.DataFrame({"user": user_ids}).write_parquet(self.work / "user_ids.parquet")
         save_file(clusters, self.work / "items.safetensors", metadata={"format": FORMAT})
         shutil.rmtree(buckets.folder)
-        for path in (self.work / "counts.npy", self.work / "ids.npy", *self.users.glob("*.done")):
+        names = ("counts.npy", "ids.npy", "joint.npy")
+        for path in (*(self.work / name for name in names), *self.users.glob("*.done")):
             path.unlink(missing_ok=True)
         total = int(counts.sum())
         write_json(
@@ -252,22 +254,41 @@ class _Stream:
             done += len(users)
             self.listen("dividing", done, total)
 
-    def _space(self, name: str, degrees: Float64Array, kept: dict[str, Any]) -> Space:
-        self.listen(f"items of {name}", 0, 1)
+    def _space(
+        self, name: str, buckets: Buckets, degrees: Float64Array, kept: dict[str, Any]
+    ) -> Space:
         parameters = self.wanted.parameters
         try:
             if name != REDUCED:
                 table, prepare = self.wanted.features[name], True
             else:
-                assert parameters.reduce_to is not None  # noqa: S101 - checked with the tables
-                items, present = reduce_items(self.wanted.features, parameters.reduce_to)
-                kept["items/reduced"] = items
-                table, prepare = ItemFeatures(items, present), False
+                table, prepare = self._described(buckets, degrees), False
+                kept["items/reduced"] = table.values
+            self.listen(f"items of {name}", 0, 1)
             space = Space.fit(degrees, table, parameters, prepare=prepare)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
         self.listen(f"items of {name}", 1, 1)
         return space
+
+    def _described(self, buckets: Buckets, degrees: Float64Array) -> ItemFeatures:
+        """Items of the joint space; kept, since the interactions may be gone through for long."""
+        path = self.work / "joint.npy"
+        self.listen("describing items", 0, 0)
+        if not path.exists():
+            assert self.wanted.parameters.reduce_to is not None  # noqa: S101 - checked before
+            items, present = describe_items(
+                [partial(buckets.matrix, number) for number in range(len(buckets))],
+                degrees,
+                self.wanted.features,
+                self.wanted.parameters.reduce_to,
+                collaborative=self.wanted.parameters.collaborative,
+                n_jobs=self.n_jobs,
+                listen=lambda passes: self.listen("describing items", passes, 0),
+            )
+            write_arrays(path, items, present)
+        with path.open("rb") as file:
+            return ItemFeatures(np.load(file), np.load(file))
 
     def _aggregate(self, name: str, space: Space, buckets: Buckets) -> None:
         path = self.users / f"{name}.npy"

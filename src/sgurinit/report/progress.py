@@ -10,6 +10,7 @@ from rich.progress import (
     BarColumn,
     Progress,
     TaskID,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -54,7 +55,7 @@ class StageProgress(_Shown):
         self.progress = Progress(
             TextColumn("{task.description}", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=24),
-            TextColumn("{task.percentage:3.0f} %", table_column=Column(no_wrap=True)),
+            TaskProgressColumn("{task.percentage:3.0f} %", table_column=Column(no_wrap=True)),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
@@ -63,17 +64,23 @@ class StageProgress(_Shown):
         self.stage: tuple[str, TaskID] | None = None
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show how far a stage is."""
+        """Show how far a stage is; one whose end nobody knows (0) ends as the next begins."""
         if self.stage is None or self.stage[0] != stage:
-            self.stage = stage, self.progress.add_task(stage, total=total)
-        task = self.stage[1]
-        self.progress.update(task, completed=done)
-        if done == total:
-            seconds = self.progress.tasks[self.progress.task_ids.index(task)].elapsed or 0.0
-            self.progress.remove_task(task)
-            self.stage = None
-            line = f"{stage:<20} {seconds:.1f} s"
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._end()
+            self.stage = stage, self.progress.add_task(stage, total=total or None)
+        self.progress.update(self.stage[1], completed=done)
+        if done == total and total:
+            self._end()
+
+    def _end(self) -> None:
+        if self.stage is None:
+            return
+        stage, task = self.stage
+        seconds = self.progress.tasks[self.progress.task_ids.index(task)].elapsed or 0.0
+        self.progress.remove_task(task)
+        self.stage = None
+        line = f"{stage:<20} {seconds:.1f} s"
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class RunProgress(_Shown):
