@@ -42,8 +42,7 @@ def measure_ours(data: str, model: str, threads: int, epochs: int) -> dict[str, 
     """Train in this process as a worker of a comparison does."""
     torch.set_num_threads(threads)
     keep_freed_memory()
-    spent = watch()
-    ends: list[tuple[float, float, float]] = []
+    ends = watch()
     with tempfile.TemporaryDirectory() as folder:
         history = train(
             load(data),
@@ -51,7 +50,6 @@ def measure_ours(data: str, model: str, threads: int, epochs: int) -> dict[str, 
             "random",
             settings=TrainSettings(max_epochs=epochs, patience=epochs),
             folder=folder,
-            on_epoch=lambda _: ends.append((time.perf_counter(), spent["work"], spent["saving"])),
         ).history
     shares = [
         ((work - work_before) / (now - before), (saving - saving_before) / (now - before))
@@ -66,9 +64,13 @@ def measure_ours(data: str, model: str, threads: int, epochs: int) -> dict[str, 
     }
 
 
-def watch() -> dict[str, float]:
-    """Count the seconds that pass in what a loop of our own would do as well, and in saving."""
+def watch() -> list[tuple[float, float, float]]:
+    """Count the seconds that pass in what a loop of our own would do as well, and in saving.
+
+    Returns a list to which every epoch's end, saved and all, adds the time and both counts.
+    """
     spent = {"work": 0.0, "saving": 0.0}
+    ends: list[tuple[float, float, float]] = []
 
     def timed(owner: type, name: str, part: str) -> None:
         plain = getattr(owner, name)
@@ -94,6 +96,13 @@ def watch() -> dict[str, float]:
     ):
         timed(RecommenderModule, name, "work")
     timed(KeepEpochs, "on_train_epoch_end", "saving")
+    save = KeepEpochs.on_train_epoch_end
+
+    def end(*args: Any) -> None:
+        save(*args)
+        ends.append((time.perf_counter(), spent["work"], spent["saving"]))
+
+    KeepEpochs.on_train_epoch_end = end  # type: ignore[method-assign]
     update = torch.optim.Adam.step
 
     def step(self: torch.optim.Adam, closure: Callable[[], Any]) -> Any:
@@ -113,7 +122,7 @@ def watch() -> dict[str, float]:
         return result
 
     torch.optim.Adam.step = step  # type: ignore[method-assign]
-    return spent
+    return ends
 
 
 def measure_toolkit(
