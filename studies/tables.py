@@ -1,0 +1,153 @@
+"""Write the figures of the studies into the documents, between the marks that ask for them.
+
+    python studies/tables.py
+
+A mark is a comment, `<!-- studies/tiktok: lifts -->`, closed by `<!-- end -->`; what lies between
+is replaced by the table of that kind, made of the study's `summary.json` alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from sgurinit.models import models
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "study.md")
+MARK = re.compile(r"(<!-- studies/([\w-]+): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+SHORT = {"recall": "R", "ndcg": "N"}
+Entry = Mapping[str, Any]
+
+
+def short(metric: str) -> str:
+    """``R@20`` for ``recall@20``."""
+    name, _, k = metric.partition("@")
+    return f"{SHORT[name]}@{k}"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table, the columns behind the text flush right."""
+    rule = ["---" if at == 0 or name == "start" else "---:" for at, name in enumerate(head)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
+
+
+def percent(value: float | None) -> str:
+    """A relative gain, with a true minus."""
+    return "" if value is None else f"{100 * value:+.1f} %".replace("-", "−")
+
+
+def stars(metric: Entry) -> str:
+    """How sure: a star each for Holm's p over the models below 0.05, 0.01 and 0.001."""
+    p = metric.get("p_holm")
+    return "" if p is None else "*" * sum(p < level for level in (0.05, 0.01, 0.001))
+
+
+def title(model: str) -> str:
+    """The name as its paper writes it, as far as the class has it."""
+    return models.lookup(model).__name__
+
+
+def by_model(results: Sequence[Entry]) -> dict[str, dict[str, Entry]]:
+    """Entries by model and arm, in the study's order."""
+    found: dict[str, dict[str, Entry]] = {}
+    for entry in results:
+        found.setdefault(entry["model"], {})[entry["arm"]] = entry
+    return found
+
+
+def scores(results: Sequence[Entry]) -> str:
+    """Mean and spread of every model and arm."""
+    rows = []
+    for model, arms in by_model(results).items():
+        for at, (arm, entry) in enumerate(arms.items()):
+            cells = [
+                f"{test['mean']:.4f} ± {test['sd']:.4f}"
+                for test in (entry["test"][metric] for metric in METRICS)
+            ]
+            rows.append([title(model) if at == 0 else "", arm, *cells])
+    return markdown(["model", "start", *map(short, METRICS)], rows)
+
+
+def lifts(results: Sequence[Entry], metric: str) -> str:
+    """Gain over the random start by model and arm, and its mean over the models."""
+    found = by_model(results)
+    arms = [arm for arm in next(iter(found.values())) if arm != "random"]
+    rows = []
+    for model, entries in found.items():
+        tests = [entries[arm]["test"][metric] for arm in arms]
+        base = f"{entries['random']['test'][metric]['mean']:.4f}"
+        rows.append([title(model), base, *(percent(test["lift"]) + stars(test) for test in tests)])
+    means = [
+        percent(fmean(entries[arm]["test"][metric]["lift"] for entries in found.values()))
+        for arm in arms
+    ]
+    rows.append(["**mean**", "", *means])
+    return markdown([short(metric), "random", *arms], rows)
+
+
+def convergence(results: Sequence[Entry]) -> str:
+    """Epochs until the random arm's best validation score, as a share of random's own."""
+    found = by_model(results)
+    arms = [arm for arm in next(iter(found.values())) if arm != "random"]
+    rows = []
+    for model, entries in found.items():
+        own = entries["random"]["epochs_to_random_best"]
+        cells = [
+            reached(entries[arm]["ratio_to_random_epochs"], lambda v: f"{v:.2f}") for arm in arms
+        ]
+        rows.append([title(model), f"{fmean(own):.0f}", *cells])
+    return markdown(["epochs", "random", *arms], rows)
+
+
+def reached(values: Sequence[float | None], word: Callable[[float], str]) -> str:
+    """Mean over the seeds that got there, and how many did not."""
+    there = [value for value in values if value is not None]
+    missed = len(values) - len(there)
+    mean = word(fmean(there)) if there else "never"
+    return f"{mean} ({missed} of {len(values)} never)" if missed and there else mean
+
+
+def groups(results: Sequence[Entry], metric: str = "recall@20") -> str:
+    """Gain of the method over random by group of users and items."""
+    found = by_model(results)
+    names = list(next(iter(found.values()))["random"]["groups"])
+    rows = []
+    for name in names:
+        cells = []
+        for entries in found.values():
+            base = entries["random"]["groups"][name][metric]["mean"]
+            own = entries["sgurinit"]["groups"][name][metric]
+            cells.append(f"{base:.4f} → {own['mean']:.4f} ({percent(own['lift']) or 'from 0'})")
+        rows.append([name, *cells])
+    return markdown([short(metric), *map(title, found)], rows)
+
+
+TABLES: dict[str, Callable[[Sequence[Entry]], str]] = {
+    "scores": scores,
+    "lifts-r": lambda results: lifts(results, "recall@20"),
+    "lifts-n": lambda results: lifts(results, "ndcg@20"),
+    "convergence": convergence,
+    "groups": groups,
+}
+
+
+def filled(text: str) -> str:
+    """A document with its tables as the studies say."""
+
+    def table(match: re.Match[str]) -> str:
+        opening, study, kind, closing = match.groups()
+        summary = json.loads((ROOT / "studies" / study / "summary.json").read_text("utf-8"))
+        return f"{opening}\n{TABLES[kind](summary['results'])}\n{closing}"
+
+    return MARK.sub(table, text)
+
+
+if __name__ == "__main__":
+    for document in DOCUMENTS:
+        document.write_text(filled(document.read_text(encoding="utf-8")), encoding="utf-8")
