@@ -24,7 +24,7 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def start(dataset):
-    return SGURInit(n_clusters=5, mix=0.4, random_state=0).fit(dataset).start_
+    return SGURInit(n_clusters=5, mix=0.4, collaborative=0, random_state=0).fit(dataset).start_
 
 
 def mean_norm(table: torch.Tensor) -> float:
@@ -40,9 +40,10 @@ def directions_equal(table: torch.Tensor, rows: np.ndarray) -> None:
 
 
 def test_a_free_table_starts_from_the_reduced_space_at_its_own_scale(dataset, start):
+    # As the paper: users alone.
     model = build_model(LightGCN, dataset, LightGCN.Config(width=WIDTH), seed=0)
     users, items = (p.detach().clone() for p in (model.user_embedding, model.item_embedding))
-    (report,) = hand_over(model, start)
+    (report,) = hand_over(model, start, scale="table", items="random")
     directions_equal(model.user_embedding, start.reduced(WIDTH).users)
     assert mean_norm(model.user_embedding) == pytest.approx(mean_norm(users), rel=1e-5)
     assert torch.equal(model.item_embedding, items)
@@ -57,7 +58,7 @@ def test_a_free_table_starts_from_the_reduced_space_at_its_own_scale(dataset, st
 def test_the_item_table_can_share_the_space(dataset, start):
     model = build_model(LightGCN, dataset, LightGCN.Config(width=WIDTH), seed=0)
     before = mean_norm(model.item_embedding)
-    (report,) = hand_over(model, start, items="features")
+    (report,) = hand_over(model, start, scale="table")
     directions_equal(model.item_embedding, start.reduced(WIDTH).items)
     assert mean_norm(model.item_embedding) == pytest.approx(before, rel=1e-5)
     assert report.items_filled
@@ -71,7 +72,7 @@ def test_a_projected_table_starts_in_the_space_of_the_models_own_projection(data
         users, _ = start.on(projected)
         directions_equal(model.user_content[position], users)
         # The projection is linear, so the local half may be projected before or after summing.
-        local = SGURInit(n_clusters=5, mix=1.0, random_state=0).fit(dataset).start_
+        local = SGURInit(5, mix=1.0, local_norm="sym", random_state=0).fit(dataset).start_
         active = np.unique(dataset.train.users)
         largest = np.abs(dataset.features[modality].values).max()  # VBPR's own scaling
         np.testing.assert_allclose(
@@ -102,10 +103,10 @@ class RawUsers(Recommender):
         return [UserTable("users", self.users, "raw", modality="text")]
 
 
-def test_a_number_scales_users_and_items_to_so_many_times_their_own_norm(dataset, start):
+def test_both_sides_start_at_four_times_their_own_norm(dataset, start):
     model = build_model(LightGCN, dataset, LightGCN.Config(width=WIDTH), seed=0)
     users, items = mean_norm(model.user_embedding), mean_norm(model.item_embedding)
-    hand_over(model, start, scale=4, items="features")
+    hand_over(model, start)
     assert mean_norm(model.user_embedding) == pytest.approx(4 * users, rel=1e-5)
     assert mean_norm(model.item_embedding) == pytest.approx(4 * items, rel=1e-5)
     directions_equal(model.user_embedding, start.reduced(WIDTH).users)
@@ -156,9 +157,10 @@ def test_who_uses_an_item_is_carried_into_a_modalitys_space(dataset, space):
 
 def test_a_free_table_wider_than_the_features_keeps_zero_columns_and_says_so(dataset):
     narrow = {"text": dataset.features["text"].values[:, :5]}
-    start = SGURInit(n_clusters=4, random_state=0).fit(dataset.train_matrix(), narrow).start_
+    estimator = SGURInit(n_clusters=4, collaborative=0, random_state=0)
+    start = estimator.fit(dataset.train_matrix(), narrow).start_
     table = nn.Parameter(torch.randn(start.n_users, WIDTH))
-    report = initialize_(table, start)
+    report = initialize_(table, start, scale="table")
     assert report.columns_filled == 5
     assert not table[:, 5:].any()
     assert report.norm_after == pytest.approx(report.norm_before, rel=1e-5)

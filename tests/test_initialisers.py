@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from sgurinit.core import SGURInit
 from sgurinit.data import load, planted
 from sgurinit.errors import InputError
 from sgurinit.evaluation import FullRanking
 from sgurinit.initialisers import (
     GlobalInitialiser,
     LocalInitialiser,
+    PaperInitialiser,
     PermutedInitialiser,
     SGURInitInitialiser,
     arm_names,
@@ -26,6 +28,16 @@ def dataset():
     return planted(300, 120, seed=2)
 
 
+def test_fields_have_the_estimators_defaults_and_the_papers():
+    shared = set(SGURInit().get_params()) & set(SGURInitInitialiser.model_fields)
+    assert len(shared) == 5
+    own, paper = SGURInitInitialiser(), PaperInitialiser()
+    for name in shared:
+        assert getattr(own, name) == getattr(SGURInit(), name), name
+        assert getattr(paper, name) == getattr(SGURInit.from_preset("paper"), name), name
+    assert (paper.scale, paper.items) == ("table", "random")
+
+
 @pytest.mark.parametrize("scale", [0, "big", True])
 def test_a_scale_that_is_none_says_what_it_can_be(scale) -> None:
     message = rf"^sgurinit\.scale is {scale!r}: .*'table' or 'items', or: .*(greater than 0|number)"
@@ -33,8 +45,8 @@ def test_a_scale_that_is_none_says_what_it_can_be(scale) -> None:
         resolve_initialiser("sgurinit", {"scale": scale})
 
 
-def test_the_five_arms_are_known_by_name():
-    assert arm_names() == ["global", "local", "permuted", "random", "sgurinit"]
+def test_the_arms_are_known_by_name():
+    assert arm_names() == ["global", "local", "paper", "permuted", "random", "sgurinit"]
 
 
 def test_permuted_is_sgurinit_with_its_rows_shuffled_in_every_space(dataset):
@@ -57,13 +69,13 @@ def test_permuted_shuffles_the_items_that_were_started(dataset):
     tables = {}
     for kind in (SGURInitInitialiser, PermutedInitialiser):
         model = build_model(LightGCN, dataset, LightGCN.Config(width=8), seed=0)
-        kind(n_clusters=5, items="features")(model, dataset, seed=3)
+        kind(n_clusters=5)(model, dataset, seed=3)
         tables[kind] = model.item_embedding.detach().numpy()
     one, two = tables.values()
     assert not np.allclose(one, two)
     np.testing.assert_array_equal(one[np.lexsort(one.T)], two[np.lexsort(two.T)])
     models = [build_model(LightGCN, dataset, LightGCN.Config(width=8), seed=0) for _ in range(2)]
-    PermutedInitialiser(n_clusters=5)(models[0], dataset, seed=3)
+    PermutedInitialiser(n_clusters=5, items="random")(models[0], dataset, seed=3)
     assert torch.equal(models[0].item_embedding, models[1].item_embedding)
 
 

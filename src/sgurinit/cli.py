@@ -124,7 +124,7 @@ Mix = Annotated[
     float | None, typer.Option(min=0, max=1, help="Weight of the local part, lambda. Default 0.1.")
 ]
 LocalNorm = Annotated[
-    str | None, typer.Option(help="Weights of the local part, 'sym' or 'mean'. Default sym.")
+    str | None, typer.Option(help="Weights of the local part, 'mean' or 'sym'. Default mean.")
 ]
 
 Prepare = Annotated[str, typer.Option(help="Done to features first, in order: center,unit,whiten.")]
@@ -164,7 +164,7 @@ def init(
     collaborative: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Share of those columns that tell who uses an item. Default 0."
+            min=0, max=1, help="Share of those columns that tell who uses an item. Default 0.5."
         ),
     ] = None,
     seed: Seed = 0,

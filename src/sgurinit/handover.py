@@ -24,6 +24,10 @@ Scale = Literal["table", "items"] | float | None
 FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Items = Literal["random", "features"]
 
+# Started tables are brought to so many times the norm of their random start: an optimiser whose
+# settings suit random rows would soon undo a start that is no larger than those.
+TIMES = 4.0
+
 
 @dataclass(frozen=True)
 class TableReport:
@@ -86,7 +90,7 @@ class HandoverReport:
 
 
 def hand_over(
-    model: Recommender, start: UserStart, *, scale: Scale = "table", items: Items = "random"
+    model: Recommender, start: UserStart, *, scale: Scale = TIMES, items: Items = "features"
 ) -> tuple[TableReport, ...]:
     """Fill every user table that `model` declares.
 
@@ -140,7 +144,7 @@ def initialize_(
     modality: str | None = None,
     project: Tensor | None = None,
     items: nn.Parameter | nn.Embedding | None = None,
-    scale: Scale = "table",
+    scale: Scale = TIMES,
 ) -> TableReport:
     """Fill one user table of any torch module, in place.
 
@@ -163,9 +167,9 @@ def initialize_(
         random start's mean norm or, where `scale` is a number, so many times that. Left alone where
         None.
     scale
-        Mean row norm that the start is brought to: ``"table"``, that of the table's own random
-        start, for which optimisers are tuned; a number above 0, so many times that; ``"items"``,
-        that of the item side of the space; None, left as computed.
+        Mean row norm that the start is brought to: a number above 0, so many times that of the
+        table's own random start; ``"table"``, just that; ``"items"``, that of the item side of the
+        space; None, left as computed.
 
     Returns
     -------

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import override
 
 from sgurinit.core import SGURInit, UserStart
-from sgurinit.handover import HandoverReport, Items, hand_over, untouched
+from sgurinit.handover import TIMES, HandoverReport, Items, hand_over, untouched
 from sgurinit.seeds import derive, generator
 
 logger = logging.getLogger("sgurinit")
@@ -22,6 +22,11 @@ logger = logging.getLogger("sgurinit")
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
     from sgurinit.models import Recommender
+
+
+LocalNorm = Literal["mean", "sym"]
+Prepare = tuple[Literal["center", "unit", "whiten"], ...]
+Scaled = Literal["table", "items"] | Annotated[float, Field(gt=0, strict=True)] | None
 
 
 class Initialiser(BaseModel, ABC):
@@ -51,14 +56,14 @@ class RandomInitialiser(Initialiser):
 
 
 class SGURInitInitialiser(Initialiser):
-    """The start of the paper: local and global sums of item features, mixed."""
+    """The method with the library's defaults: local and global sums of what items are, mixed."""
 
     n_clusters: int = Field(default=8, ge=1, description="Clusters per modality, K.")
     mix: float = Field(default=0.1, ge=0, le=1, description="Weight of the local part, lambda.")
-    local_norm: Literal["sym", "mean"] = Field(
-        default="sym", description="Weights of the local part: symmetric or plain mean."
+    local_norm: LocalNorm = Field(
+        default="mean", description="Weights of the local part: plain mean or symmetric."
     )
-    prepare: tuple[Literal["center", "unit", "whiten"], ...] = Field(
+    prepare: Prepare = Field(
         default=(),
         description=(
             "What is done to the features first, in order. Tables in a raw space alone see it, and "
@@ -67,19 +72,19 @@ class SGURInitInitialiser(Initialiser):
         ),
     )
     collaborative: float = Field(
-        default=0.0,
+        default=0.5,
         ge=0,
         le=1,
         description="Share of a free space's columns that tell who uses an item, not what it is.",
     )
-    scale: Literal["table", "items"] | Annotated[float, Field(gt=0, strict=True)] | None = Field(
-        default="table",
+    scale: Scaled = Field(
+        default=TIMES,
         description=(
             "Mean row norm to match: the table's own, the items', none, or so many times its own."
         ),
     )
     items: Items = Field(
-        default="random",
+        default="features",
         description="Whether item tables in a free space start from the features too.",
     )
 
@@ -134,6 +139,18 @@ class PermutedInitialiser(SGURInitInitialiser):
                 with torch.no_grad():
                     table.items.copy_(table.items[order.to(table.items.device)])
         return report
+
+
+class PaperInitialiser(SGURInitInitialiser):
+    """The method as the paper is reported to set it: users alone, from what their items are."""
+
+    n_clusters: int = Field(default=8, ge=1, description="Clusters per modality, K.")
+    mix: float = Field(default=0.1, ge=0, le=1, description="Weight of the local part, lambda.")
+    local_norm: LocalNorm = Field(default="sym", description="Weights of the local part.")
+    prepare: Prepare = Field(default=(), description="What is done to the features first.")
+    collaborative: float = Field(default=0.0, ge=0, le=1, description="None: content alone.")
+    scale: Scaled = Field(default="table", description="Mean row norm to match.")
+    items: Items = Field(default="random", description="Item tables stay random.")
 
 
 class LocalInitialiser(SGURInitInitialiser):

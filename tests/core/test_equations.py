@@ -43,7 +43,7 @@ def test_start_equals_the_reference(name, prepare, local_norm, reference, quick,
     case = request.getfixturevalue(name)
     width = WIDTHS[name]
     for mix in MIXES:
-        estimator = SGURInit(5, mix, local_norm, prepare, width, random_state=0)
+        estimator = SGURInit(5, mix, local_norm, prepare, width, collaborative=0, random_state=0)
         start = estimator.fit(case.matrix, case.features).start_
         found = dict(start.users) | {"reduced": start.reduced(width).users}
         for modality, users in found.items():
@@ -116,6 +116,7 @@ def test_reduced_users_are_the_start_on_the_reduced_items(gappy):
     start = SGURInit(4, random_state=0).fit(gappy.matrix, gappy.features).start_
     reduced = start.reduced(6)
     present = np.logical_or.reduce([table.present for table in gappy.features.values()])
+    present |= reduced.items.any(axis=1)  # used, though without a row
     users, clusters = start.on(reduced.items, present)
     np.testing.assert_array_equal(users, reduced.users)
     np.testing.assert_array_equal(clusters.labels, reduced.clusters.labels)
@@ -135,7 +136,8 @@ def test_a_hand_computed_example():
     # Items at 0, 2 and 10; two clusters {0, 2} and {10}: centroids 1 and 10.
     interactions = np.array([[0, 0], [0, 2], [1, 2], [2, 1], [2, 1]])
     features = {"one": np.array([[0.0], [2.0], [10.0]])}
-    start = SGURInit(2, mix=0.25, random_state=0).fit(interactions, features).start_
+    estimator = SGURInit(2, mix=0.25, local_norm="sym", random_state=0)
+    start = estimator.fit(interactions, features).start_
     local = [10 / np.sqrt(2 * 2), 10 / np.sqrt(1 * 2), 2 / np.sqrt(1 * 1)]
     cluster = [(1 + 10) / 2, 10, 1]
     expected = 0.25 * np.array(local) + 0.75 * np.array(cluster)

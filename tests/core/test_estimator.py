@@ -95,8 +95,10 @@ class TestParameters:
         with pytest.raises(InputError, match=name):
             fit(small, **{name: value})
 
-    def test_paper_preset_is_the_default(self):
-        assert SGURInit.from_preset("paper").get_params() == SGURInit().get_params()
+    def test_paper_preset_differs_from_the_defaults_in_what_the_paper_sets(self):
+        paper, own = SGURInit.from_preset("paper").get_params(), SGURInit().get_params()
+        different = {name: paper[name] for name in own if paper[name] != own[name]}
+        assert different == {"local_norm": "sym", "collaborative": 0.0}
 
     def test_preset_takes_overrides(self):
         estimator = SGURInit.from_preset(mix=0.5, random_state=3)
@@ -111,9 +113,9 @@ class TestParameters:
         assert config == {
             "n_clusters": 4,
             "mix": 1.0,
-            "local_norm": "sym",
+            "local_norm": "mean",
             "prepare": ["unit"],
-            "collaborative": 0.0,
+            "collaborative": 0.5,
             "reduce_to": None,
             "kmeans": "lloyd",
             "seed": 7,
@@ -241,9 +243,8 @@ class TestPolicies:
         case = made(widths=(4,))
         values = case.features["m0"].values.copy()
         values[3:5], values[6] = 0.0, 2.5
-        start = SGURInit(3, random_state=0, prepare=("center", "unit")).fit(
-            case.matrix, {"m0": values}
-        )
+        estimator = SGURInit(3, random_state=0, prepare=("center", "unit"), collaborative=0)
+        start = estimator.fit(case.matrix, {"m0": values})
         facts = start.start_.diagnostics.modalities["m0"]
         assert (facts.zero_rows, facts.constant_rows) == (2, 1)
         assert not start.start_.reduced(3).items[3:5].astype(np.float16).any()
@@ -279,7 +280,7 @@ class TestTransform:
         np.testing.assert_array_equal(found["reduced"], estimator.start_.reduced(4).users)
 
     def test_new_users_use_the_item_degrees_of_the_fit(self, small):
-        estimator = fit(small, mix=1.0)
+        estimator = fit(small, mix=1.0, local_norm="sym")
         degrees = np.bincount(small.matrix.indices, minlength=small.matrix.shape[1])
         items = np.flatnonzero(degrees)[:3]
         found = estimator.transform(np.array([[0, item] for item in items]))["m0"]
@@ -309,7 +310,7 @@ class TestOtherItemTables:
             fit(small).start_.on(np.ones((7, 2)))
 
     def test_columns_beyond_the_directions_of_the_features_are_zero(self, small):
-        start = fit(small).start_
+        start = fit(small, collaborative=0).start_
         wide, narrow = start.reduced(20), start.reduced(15)
         for one, two in ((wide.users, narrow.users), (wide.items, narrow.items)):
             np.testing.assert_allclose(one[:, :15], two, rtol=1e-5, atol=1e-6)
@@ -318,7 +319,8 @@ class TestOtherItemTables:
 
     def test_low_rank_features_do_not_count_their_columns(self, small):
         line = np.outer(np.arange(40.0), np.ones(6))
-        start = SGURInit(4, random_state=0).fit(small.matrix, {"line": line}).start_
+        estimator = SGURInit(4, collaborative=0, random_state=0)
+        start = estimator.fit(small.matrix, {"line": line}).start_
         assert start.reduced(2).items.any(axis=0).tolist() == [True, False]
 
     def test_features_without_any_direction_are_an_error(self, small):

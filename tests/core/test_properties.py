@@ -105,7 +105,7 @@ def test_symmetric_weights_send_root_item_degrees_to_root_user_degrees(world):
     # D_U^-1/2 R D_I^-1/2 (D_I^1/2 1) = D_U^1/2 1
     matrix, _ = world
     roots = np.sqrt(np.bincount(matrix.indices, minlength=matrix.shape[1])).reshape(-1, 1)
-    start = fit(matrix, roots, n_clusters=1, mix=1.0)
+    start = fit(matrix, roots, n_clusters=1, mix=1.0, local_norm="sym")
     degrees = np.diff(matrix.indptr)
     found = start.users["m"][degrees > 0, 0]
     np.testing.assert_allclose(found, np.sqrt(degrees[degrees > 0]), rtol=1e-6)

@@ -86,17 +86,17 @@ def test_an_override_must_hit_something_that_is_compared() -> None:
 
 def test_what_is_set_for_the_method_holds_for_its_controls_and_halves() -> None:
     arms = ["random", "sgurinit", "permuted", "local"]
-    overrides = {"SGURInit": {"items": "features", "mix": 0.5}, "permuted": {"scale": "items"}}
+    overrides = {"SGURInit": {"items": "random", "mix": 0.5}, "permuted": {"scale": "items"}}
     found = comparison_settings(["LightGCN"], arms, 1, overrides=overrides).arms
     assert found["random"] == {"kind": "random"}
-    assert found["sgurinit"]["items"] == found["permuted"]["items"] == "features"
-    assert found["local"]["items"] == "features"
+    assert found["sgurinit"]["items"] == found["permuted"]["items"] == "random"
+    assert found["local"]["items"] == "random"
     assert (found["sgurinit"]["mix"], found["permuted"]["mix"], found["local"]["mix"]) == (
         0.5,
         0.5,
         1.0,
     )
-    assert (found["sgurinit"]["scale"], found["permuted"]["scale"]) == ("table", "items")
+    assert (found["sgurinit"]["scale"], found["permuted"]["scale"]) == (4.0, "items")
     alone = comparison_settings(["lightgcn"], ["permuted"], 1, overrides={"sgurinit": {"mix": 0}})
     assert alone.arms["permuted"]["mix"] == 0
     with pytest.raises(InputError, match="'sgurinit' is set but not compared"):

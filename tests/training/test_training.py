@@ -166,7 +166,7 @@ def test_arms_see_the_same_weights_batches_negatives_and_samples(dataset, monkey
 
 
 def resolve(arm):
-    return SGURInitInitialiser(n_clusters=4) if arm == "sgurinit" else arm
+    return SGURInitInitialiser(n_clusters=4, items="random") if arm == "sgurinit" else arm
 
 
 def test_the_hand_over_is_reported(dataset):
@@ -175,7 +175,7 @@ def test_the_hand_over_is_reported(dataset):
     assert report["start"]["users_without_interactions"] > 0
     assert [table["space"] for table in report["tables"]] == ["id", "projected", "projected"]
     for table in report["tables"]:
-        assert table["norm_after"] == pytest.approx(table["norm_before"], rel=1e-5)
+        assert table["norm_after"] == pytest.approx(4 * table["norm_before"], rel=1e-5)
 
 
 def test_without_a_folder_nothing_is_left_behind(dataset, tmp_path, monkeypatch):

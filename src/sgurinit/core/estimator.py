@@ -36,7 +36,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     A user starts from the features of the items in the training interactions (local) and from the
     centroids of the clusters that these items belong to (global)::
 
-        U_local  = D_U^-1/2 R D_I^-1/2 F      (local_norm="sym";  "mean": D_U^-1 R F)
+        U_local  = D_U^-1 R F                 (local_norm="mean";  "sym": D_U^-1/2 R D_I^-1/2 F)
         U_global = D_U^-1 R Z C               (C, Z: K-means of the items, K clusters)
         U        = mix * U_local + (1 - mix) * U_global
 
@@ -46,13 +46,13 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         Clusters per modality, K; at most the number of distinct item rows.
     mix : float in [0, 1], default 0.1
         Weight lambda of the local part.
-    local_norm : {"sym", "mean"}, default "sym"
-        Weights of the local part: symmetric, or the plain mean of the items.
+    local_norm : {"mean", "sym"}, default "mean"
+        Weights of the local part: the plain mean of the items, or symmetric.
     prepare : sequence of {"center", "unit", "whiten"}, default ()
         Steps applied to each modality's features, in order, before everything else.
     reduce_to : int, optional
         Also compute the joint reduction to this width at fit, so that it is saved with the start.
-    collaborative : float in [0, 1], default 0
+    collaborative : float in [0, 1], default 0.5
         Share of the joint reduction's columns that tell who uses an item (`spectral_items`) rather
         than what it is. Features of single modalities do not see it.
     kmeans : {"lloyd", "minibatch", "faiss"}, default "lloyd"
@@ -72,8 +72,9 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
 
     Notes
     -----
-    Xu et al., *Well Begun is Half Done* (SIGIR 2026, arXiv 2604.14839). The defaults are the
-    ``paper`` preset: weights, K and lambda as an independent re-implementation reports them.
+    Xu et al., *Well Begun is Half Done* (SIGIR 2026, arXiv 2604.14839). The ``paper``
+    preset has the weights, K and lambda that an independent re-implementation reports; the
+    defaults are what the project's own study supports.
 
     Users without a training interaction, or without any on an item with a row in the modality,
     start from the mean of the centroids weighted by the interactions on each cluster's items.
@@ -94,10 +95,10 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         self,
         n_clusters: int = 8,
         mix: float = 0.1,
-        local_norm: str = "sym",
+        local_norm: str = "mean",
         prepare: Sequence[str] = (),
         reduce_to: int | None = None,
-        collaborative: float = 0.0,
+        collaborative: float = 0.5,
         kmeans: str = "lloyd",
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sgurinit.core.kmeans import BACKENDS
 from sgurinit.errors import InputError
 
-LOCAL_NORMS = ("sym", "mean")
+LOCAL_NORMS = ("mean", "sym")
 PREPARE_STEPS = ("center", "unit", "whiten")
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

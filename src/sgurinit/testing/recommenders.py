@@ -184,6 +184,9 @@ class RecommenderTests:
         report = resolve_initialiser(arm, fields)(started, dataset, seed=0)
         tables = {table.name: table for table in plain.user_tables()}
         filled = {id(table.parameter) for table in started.user_tables()}
+        for table, found in zip(started.user_tables(), report.tables, strict=True):
+            if found.items_filled:
+                filled.add(id(table.items))
         assert tables
         assert [table.table for table in report.tables] == list(tables)
         for table in started.user_tables():
