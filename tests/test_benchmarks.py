@@ -42,3 +42,19 @@ def test_the_toolkits_settings_are_for_models_of_ours():
         cwd=BENCHMARKS, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_the_method_is_measured_at_any_size(tmp_path):
+    out = tmp_path / "figures.csv"
+    done = subprocess.run(
+        [
+            sys.executable, str(BENCHMARKS / "core.py"), "stream", str(tmp_path / "logs"),
+            "--sizes", "2e4,4e4", "--out", str(out),
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table = pl.read_csv(out)
+    assert table["interactions"].to_list() == [20_000, 40_000]
+    assert (table["seconds"] > 0).all()
+    assert (table["peak_gb"] > 0.05).all()

@@ -1,0 +1,80 @@
+"""Draw the figures of the documents from the studies' tables.
+
+    pip install matplotlib
+    python studies/figures.py
+
+Writes into `docs/images`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import polars as pl
+
+from sgurinit.models import models
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "docs" / "images"
+METRIC = "recall", 20
+
+
+def knobs() -> None:
+    """Validation score by number of clusters and mix, as a gain over the random start."""
+    table = pl.read_csv(ROOT / "studies/knobs/results.csv").filter(
+        pl.col("metric") == METRIC[0], pl.col("k") == METRIC[1]
+    )
+    names = table["model"].unique(maintain_order=True).to_list()
+    figure, panels = plt.subplots(
+        1, len(names), figsize=(4.6 * len(names), 4), layout="constrained"
+    )
+    gains = {name: gain(table.filter(pl.col("model") == name)) for name in names}
+    top = max(float(g["gain"].max()) for g in gains.values())
+    for panel, name in zip(panels, names, strict=True):
+        grid = gains[name].pivot("mix", index="n_clusters", values="gain", sort_columns=True)
+        cells = grid.sort("n_clusters").drop("n_clusters").to_numpy()
+        shown = panel.imshow(cells, cmap="viridis", vmin=0, vmax=top, origin="lower")
+        panel.set_xticks(range(cells.shape[1]), grid.columns[1:])
+        panel.set_yticks(range(cells.shape[0]), grid["n_clusters"].sort().to_list())
+        panel.set(xlabel="mix (weight of the local part)", ylabel="clusters K")
+        panel.set_title(models.lookup(name).__name__)
+        for (row, column), value in zip(
+            [(r, c) for r in range(cells.shape[0]) for c in range(cells.shape[1])],
+            cells.ravel(),
+            strict=True,
+        ):
+            dark = value < 0.6 * top
+            panel.text(
+                column, row, f"{value:+.0f}", ha="center", va="center", fontsize=9,
+                color="white" if dark else "black",
+            )  # fmt: skip
+    figure.colorbar(shown, ax=panels, label="Recall@20 on validation, % above random")
+    save(figure, "knobs")
+
+
+def gain(table: pl.DataFrame) -> pl.DataFrame:
+    """Percent above the random arm for every K and mix; at mix 1 the clusters play no part."""
+    base = table.filter(pl.col("arm") == "random")["value"].mean()
+    swept = table.filter(pl.col("arm").str.contains("n_clusters=")).with_columns(
+        n_clusters=pl.col("arm").str.extract(r"n_clusters=(\d+)").cast(pl.Int64),
+        mix=pl.col("arm").str.extract(r"mix=([\d.]+)").cast(pl.Float64),
+    )
+    local = table.filter(pl.col("arm") == "local").select("value").with_columns(mix=pl.lit(1.0))
+    alone = swept.select("n_clusters").unique().join(local, how="cross")
+    columns = ["n_clusters", "mix", "value"]
+    whole = pl.concat([swept.select(columns), alone.select(columns)])
+    return whole.with_columns(gain=100 * (pl.col("value") / base - 1))
+
+
+def save(figure: plt.Figure, name: str) -> None:
+    """Write a figure that looks the same every time."""
+    IMAGES.mkdir(exist_ok=True)
+    mpl.rcParams["svg.hashsalt"] = name
+    figure.savefig(IMAGES / f"{name}.svg", metadata={"Date": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    knobs()
