@@ -18,16 +18,16 @@ VOID = {"meta", "br", "link", "img", "input", "hr"}
 
 
 class Page(HTMLParser):
-    """Collects text, table cells and attributes; fails on tags that do not nest."""
+    """Collects text, one table's cells and attributes; fails on tags that do not nest."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, table: str = "results") -> None:
         super().__init__(convert_charrefs=True)
         self.open: list[str] = []
         self.links: list[str] = []
         self.scripts: list[str] = []
         self.rows: list[list[tuple[str, str | None]]] = []
         self.words: list[str] = []
-        self.in_results = False
+        self.table, self.in_results = table, False
         self.feed(text)
         self.close()
         assert self.open == []
@@ -36,7 +36,7 @@ class Page(HTMLParser):
         found = dict(attrs)
         self.links += [value or "" for name, value in attrs if name in {"src", "href", "srcset"}]
         if tag == "table":
-            self.in_results = found.get("id") == "results"
+            self.in_results = found.get("id") == self.table
         if tag == "tr" and self.in_results:
             self.rows.append([])
         if tag in {"td", "th"} and self.in_results:
@@ -84,6 +84,29 @@ def test_the_table_shows_the_numbers_of_the_csv(page: Page, comparison: Comparis
             mean, spread = text.split("±")
             assert mean.strip() == f"{values.mean():.4f}"
             assert spread.strip() == f"{values.std():.4f}"
+
+
+def test_groups_show_the_numbers_of_the_csv(comparison: Comparison) -> None:
+    page = Page(write_report(comparison.folder).read_text(encoding="utf-8"), table="groups")
+    results = pl.read_csv(comparison.folder / "results.csv").filter(
+        split="test", metric="recall", k=20
+    )
+    names = [name for name, _ in page.rows[0][2:]]
+    assert names == [name for name in results["group"].unique(maintain_order=True) if name != "all"]
+    model = ""
+    assert len(page.rows) == 1 + 2 * 3
+    for row in page.rows[1:]:
+        model = row[0][0] or model
+        arm = row[1][0]
+        for name, (text, exact) in zip(names, row[2:], strict=True):
+            mean, base = (
+                results.filter(model=model, arm=one, group=name)["value"].mean()
+                for one in (arm, "random")
+            )
+            assert float(exact or "nan") == pytest.approx(mean, rel=1e-12)
+            assert text.startswith(f"{mean:.4f}")
+            if arm != "random" and base:
+                assert f"{100 * (mean / base - 1):+.1f} %".replace("-", "−") in text
 
 
 def test_the_curves_are_those_of_the_csv(page: Page, comparison: Comparison) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 import plotly.graph_objects as go
 import polars as pl
 
+from sgurinit.report.sweeps import Sweep
+from sgurinit.report.wording import BASELINE
+
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 _KNOWN = {
     "random": "#6b6b6b",
@@ -95,6 +98,54 @@ def _best_dots(seeds: Sequence[pl.DataFrame], metric: str, arm: str, colour: str
         name=f"{arm}, best epoch",
         hovertemplate="epoch %{x}: %{y:.4f}",
     )
+
+
+def sweep(results: pl.DataFrame, model: str, found: Sweep, metric: str) -> go.Figure:
+    """Heat map of validation scores over the two fields of a sweep.
+
+    Parameters
+    ----------
+    results
+        See `results_table`.
+    model, metric
+        Which model and which of its validation metrics.
+    found
+        Which arms, and where they go.
+    """
+    name, _, k = metric.partition("@")
+    scores = (
+        results.filter(split="valid", group="all", model=model, metric=name, k=int(k))
+        .group_by("arm")
+        .agg(pl.col("value").mean())
+    )
+    by_arm: dict[str, float] = dict(scores.iter_rows())
+    base = by_arm.get(BASELINE)
+    across, down = (list(dict.fromkeys(values[part] for values in found.arms)) for part in (0, 1))
+    cells = [[by_arm[found.arms[x, y]] for x in across] for y in down]
+    figure = go.Figure(
+        go.Heatmap(
+            x=across,
+            y=down,
+            z=cells,
+            text=[[_in_cell(value, base) for value in row] for row in cells],
+            texttemplate="%{text}",
+            colorscale="Cividis",  # even for colour-blind readers, and in grey
+            hovertemplate=(
+                f"{found.fields[0]} %{{x}}<br>{found.fields[1]} %{{y}}<br>%{{z:.4f}}<extra></extra>"
+            ),
+            colorbar={"thickness": 12, "outlinewidth": 0, "tickformat": ".3f"},
+        )
+    )
+    figure.update_layout(_LAYOUT)
+    figure.update_layout(hovermode="closest")
+    # Values are names here: their distances mean nothing.
+    figure.update_xaxes(type="category", title=found.fields[0])
+    figure.update_yaxes(type="category", title=found.fields[1])
+    return figure
+
+
+def _in_cell(value: float, base: float | None) -> str:
+    return f"{value:.3f}" if base is None else f"{100 * (value / base - 1):+.0f}%"
 
 
 _AXIS: Mapping[str, Any] = {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+import plotly.graph_objects as go
 from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
@@ -15,12 +16,9 @@ from sgurinit.experiments import Comparison, ComparisonSettings, load_comparison
 from sgurinit.experiments.reproduce import command
 from sgurinit.files import write_text
 from sgurinit.report import wording
-from sgurinit.report.figures import convergence
-
-METRICS = {"recall@10": "Recall@10", "recall@20": "Recall@20"} | {
-    "ndcg@10": "NDCG@10",
-    "ndcg@20": "NDCG@20",
-}
+from sgurinit.report.figures import convergence, sweep
+from sgurinit.report.scores import group_scores, test_scores
+from sgurinit.report.sweeps import Sweep, find_sweeps
 
 _STYLE = """
 :root { color-scheme: light; --ink: #1a1a1a; --soft: #5c5c5c; --line: #dcdcdc; --accent: #0072b2; }
@@ -84,18 +82,24 @@ def _page(comparison: Comparison) -> str:
     summary = comparison.summary
     data, entries = summary["data"], summary["results"]
     settings = ComparisonSettings.model_validate(summary["settings"])
+    sweeps = find_sweeps(list(settings.arms))
+    cells = {arm for found in sweeps for arm in found.arms.values()}
+    # The arms of a sweep over two fields have a picture of their own.
+    shown = [entry for entry in entries if entry["arm"] not in cells] or entries
     title = f"User starts compared on {data['name']}"
     body = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="sub">{_size(data)}</p>',
         f'<p class="lead">{escape(wording.headline(entries, settings.seeds))}</p>',
         "<h2>Test results</h2>",
-        _results(entries),
+        test_scores(shown),
         f'<p class="note">{escape(_protocol(settings))}</p>',
+        *_swept(comparison, settings, sweeps),
+        *_by_group(shown),
         "<h2>Convergence</h2>",
         '<p class="note">Validation Recall@20 by epoch. Thin: one seed. Thick: their mean, up to '
         "where the first seed stops. Dots: best epochs.</p>",
-        _figures(comparison, settings),
+        _curves(comparison, settings, [arm for arm in settings.arms if arm not in cells]),
         "<h2>Data and settings</h2>",
         _facts(_described(summary, settings)),
         "<h2>Make it again</h2>",
@@ -128,8 +132,9 @@ def _protocol(settings: ComparisonSettings) -> str:
     return (
         f"Mean ± standard deviation over {seeds}; best mean of each model in bold. Lift is "
         "relative to the random start, p is from a paired t-test over users on scores averaged "
-        "over the seeds; both are of Recall@20. All items that a user has not trained on are "
-        f"ranked; {left_out}. Test data was read once per run, at the best validation epoch. "
+        "over the seeds, adjusted for being several models (Holm); both are of Recall@20. All "
+        f"items that a user has not trained on are ranked; {left_out}. Test data was read once "
+        "per run, at the best validation epoch. "
         "“Epochs to random’s best” counts the epochs until validation reached the random arm’s "
         "best score of the same seed."
     )
@@ -143,71 +148,55 @@ def _size(data: Mapping[str, Any]) -> str:
     )
 
 
-def _results(entries: Sequence[wording.Entry]) -> str:
-    best = {
-        (entry["model"], metric): max(
-            e["test"][metric]["mean"] for e in entries if e["model"] == entry["model"]
+def _by_group(entries: Sequence[wording.Entry]) -> Iterator[str]:
+    """Section on kinds of users and items, where there are any."""
+    if any(entry.get("groups") for entry in entries):
+        yield "<h2>Who gains: users and items by kind</h2>"
+        yield group_scores(entries)
+        yield (
+            '<p class="note">Test Recall@20, and what is gained over random. Users by the number '
+            "of their training interactions. Items by popularity: the group’s items alone count "
+            "as hits, all items are ranked, but for “cold among cold”, where items without any "
+            "training interaction alone are ranked.</p>"
         )
-        for entry in entries
-        for metric in METRICS
+
+
+def _swept(
+    comparison: Comparison, settings: ComparisonSettings, sweeps: Sequence[Sweep]
+) -> Iterator[str]:
+    """Section on each sweep over two fields."""
+    for number, found in enumerate(sweeps):
+        across, down = found.fields
+        yield f"<h2>{escape(found.name)}: {escape(down)} by {escape(across)}</h2>"
+        yield (
+            '<p class="note">Validation Recall@20 at the best epoch, mean over the seeds, and gain '
+            "over random where that is an arm.</p>"
+        )
+        figures = {
+            model: sweep(comparison.results, model, found, wording.HEADLINE_METRIC)
+            for model in settings.models
+        }
+        yield _grid(figures, f"sweep-{number}")
+
+
+def _curves(comparison: Comparison, settings: ComparisonSettings, arms: Sequence[str]) -> str:
+    arms = arms or list(settings.arms)
+    figures = {
+        model: convergence(comparison.curves, model, arms, wording.HEADLINE_METRIC)
+        for model in settings.models
     }
-    heads = [
-        "model",
-        "arm",
-        *METRICS.values(),
-        "lift",
-        "p",
-        "best<br>epoch",
-        "epochs to<br>random’s best",
-    ]
-    head = "".join(f"<th{' class=left' if name == 'arm' else ''}>{name}</th>" for name in heads)
-    rows, shown = [], None
-    for entry in entries:
-        is_new = entry["model"] != shown
-        shown = entry["model"]
-        test = entry["test"]
-        cells = [
-            f'<td class="model">{escape(entry["model"]) if is_new else ""}</td>',
-            f'<td class="left">{escape(entry["arm"])}</td>',
-        ]
-        cells += [
-            _score_cell(test[metric], is_best=test[metric]["mean"] == best[entry["model"], metric])
-            for metric in METRICS
-        ]
-        cells += [f"<td>{text}</td>" for text in _against_random(entry)]
-        rows.append(f"<tr{' class=first' if is_new else ''}>{''.join(cells)}</tr>")
-    return (
-        f'<div class="scroll"><table id="results"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    return _grid(figures, "convergence")
 
 
-def _score_cell(metric: Mapping[str, Any], *, is_best: bool) -> str:
-    mean, _, spread = wording.score(metric).partition(" ± ")
-    small = f' <span class="small">± {spread}</span>' if spread else ""
-    # The exact number stays with the cell.
-    return f'<td{" class=best" if is_best else ""} title="{metric["mean"]!r}">{mean}{small}</td>'
-
-
-def _against_random(entry: wording.Entry) -> list[str]:
-    recall = entry["test"][wording.HEADLINE_METRIC]
-    best = wording.epochs([epoch + 1 for epoch in entry["best_epochs"]])
-    reached = wording.epochs(entry.get("epochs_to_random_best"))
-    if entry["arm"] == wording.BASELINE:
-        return ["", "", best, reached]
-    return [wording.lift(recall), escape(wording.p_value(recall)), best, reached]
-
-
-def _figures(comparison: Comparison, settings: ComparisonSettings) -> str:
-    arms = list(settings.arms)
+def _grid(figures: Mapping[str, go.Figure], name: str) -> str:
+    """Figures side by side, one per model."""
     parts = []
-    for number, model in enumerate(settings.models):
-        figure = convergence(comparison.curves, model, arms, wording.HEADLINE_METRIC)
+    for number, (model, figure) in enumerate(figures.items()):
         html = to_html(
             figure,
             full_html=False,
             include_plotlyjs=False,
-            div_id=f"convergence-{number}",
+            div_id=f"{name}-{number}",
             config={"displaylogo": False, "responsive": True, "displayModeBar": False},
         )
         parts.append(f"<div><h3>{escape(model)}</h3>{html}</div>")

@@ -27,8 +27,8 @@ def lift(metric: Mapping[str, Any]) -> str:
 
 
 def p_value(metric: Mapping[str, Any]) -> str:
-    """Two decimals that matter, ``<0.001`` below them, empty where there is none to give."""
-    value = metric.get("p_value")
+    """Adjusted over models; ``<0.001`` below three decimals, empty where there is none to give."""
+    value = metric.get("p_holm", metric.get("p_value"))
     if value is None:
         return ""
     return "<0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,105 @@
+"""New users of a served model, without training it again: beside training it again with them.
+
+    python studies/fold_in.py ../shared/data/tiktok --models lightgcn,freedom --seeds 3
+
+A tenth of the users with a test interaction are unknown in training, with all that they did. The
+trained model's item vectors and their training interactions then give each of them a vector
+(`SGURInit.on`), and their test items are ranked among all. `retrained` is the same model trained
+on everybody. Writes `studies/fold_in/results.csv`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import polars as pl
+import torch
+
+from sgurinit import SGURInit, load
+from sgurinit.data import Dataset, Interactions
+from sgurinit.evaluation import FullRanking
+from sgurinit.training import TrainSettings, train
+
+OUT = Path(__file__).parent / "fold_in" / "results.csv"
+SHARE = 0.1
+MIXES = (0.0, 0.1, 0.5, 1.0)
+
+
+def without(dataset: Dataset, users: np.ndarray) -> Dataset:
+    """The data set in which these users have done nothing yet."""
+
+    def known(split: Interactions) -> Interactions:
+        stays = ~np.isin(split.users, users)
+        return Interactions(split.users[stays], split.items[stays])
+
+    return replace(
+        dataset,
+        train=known(dataset.train),
+        valid=known(dataset.valid),
+        test=known(dataset.test),
+    )
+
+
+def measure(dataset: Dataset, model: str, seed: int) -> list[dict[str, object]]:
+    """Every way of one model and seed."""
+    ranking = FullRanking(dataset, "test")
+    busy = np.intersect1d(ranking.users, dataset.train.users)
+    rng = np.random.default_rng(seed)
+    new = np.sort(rng.choice(busy, round(SHARE * len(busy)), replace=False))
+    asked = np.isin(ranking.users, new)
+    rows: list[dict[str, object]] = []
+
+    def judge(way: str, users: torch.Tensor, items: torch.Tensor, seconds: float) -> None:
+        scores = ranking.evaluate(lambda chosen: users[chosen] @ items.T)
+        found = {name: float(scores[name][asked].mean()) for name in ("recall@20", "ndcg@20")}
+        rows.append({"model": model, "seed": seed, "way": way, **found, "seconds": seconds})
+        print(
+            model, seed, way, {name: round(value, 4) for name, value in found.items()}, flush=True
+        )
+
+    settings = TrainSettings(patience=50)
+    began = perf_counter()
+    again = train(dataset, model, "sgurinit", settings=settings, seed=seed).model
+    with torch.no_grad():
+        judge("retrained", *again.embed(), perf_counter() - began)
+    before = without(dataset, new)
+    served = train(before, model, "sgurinit", settings=settings, seed=seed).model
+    with torch.no_grad():
+        items = served.embed()[1]
+    for mix in MIXES:
+        estimator = SGURInit(mix=mix, random_state=seed).fit(before)
+        began = perf_counter()
+        vectors = estimator.on(items.numpy(), dataset.train_matrix()[new])
+        seconds = perf_counter() - began
+        users = torch.zeros(dataset.n_users, items.shape[1])
+        users[new] = torch.from_numpy(vectors)
+        judge(f"folded in, mix {mix}", users, items, seconds)
+    popularity = torch.from_numpy(before.popularity()).float()[:, None]
+    judge("popularity", torch.ones(dataset.n_users, 1), popularity, 0.0)
+    return rows
+
+
+def main() -> None:
+    """Measure all models and seeds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data")
+    parser.add_argument("--models", default="lightgcn,freedom")
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    dataset = load(arguments.data)
+    rows = [
+        row
+        for model in arguments.models.split(",")
+        for seed in range(arguments.seeds)
+        for row in measure(dataset, model, seed)
+    ]
+    OUT.parent.mkdir(exist_ok=True)
+    pl.DataFrame(rows).write_csv(OUT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Sweeps are found by the names that a study gives their arms, and drawn where they belong."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from sgurinit.report.figures import sweep
+from sgurinit.report.sweeps import find_sweeps
+
+ARMS = [
+    "random",
+    "my-arm",
+    "one-mix=0.5",
+    "ours-n_clusters=2-mix=0.1",
+    "ours-n_clusters=2-mix=0.5",
+    "ours-n_clusters=4-mix=0.1",
+    "ours-n_clusters=4-mix=0.5",
+    "ours-n_clusters=8-mix=0.1",
+    "ours-n_clusters=8-mix=0.5",
+]
+
+
+@pytest.fixture
+def results() -> pl.DataFrame:
+    rows = [
+        ("lightgcn", arm, seed, split, "all", "recall", 20, (at + 1 + 2 * seed) / 100 * factor)
+        for at, arm in enumerate(ARMS)
+        for seed in range(2)
+        for split, factor in (("valid", 1), ("test", 7))
+    ]
+    columns = ["model", "arm", "seed", "split", "group", "metric", "k", "value"]
+    return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+def test_a_sweep_over_two_fields_is_found_and_others_are_not():
+    (found,) = find_sweeps(ARMS)
+    assert (found.name, found.fields) == ("ours", ("n_clusters", "mix"))
+    assert found.arms["4", "0.5"] == "ours-n_clusters=4-mix=0.5"
+    assert len(found.arms) == 6
+    assert find_sweeps(ARMS[:3]) == []
+
+
+def test_the_field_with_more_values_goes_across():
+    turned = [f"a-mix={mix}-n_clusters={k}" for mix in (0, 1) for k in (2, 4, 8)]
+    (found,) = find_sweeps(turned)
+    assert found.fields == ("n_clusters", "mix")
+    assert found.arms["8", "1"] == "a-mix=1-n_clusters=8"
+
+
+def test_cells_hold_validation_means_and_their_gain_over_random(results):
+    (found,) = find_sweeps(ARMS)
+    (heat,) = sweep(results, "lightgcn", found, "recall@20").data
+    assert (list(heat.x), list(heat.y)) == (["2", "4", "8"], ["0.1", "0.5"])
+    at = ARMS.index("ours-n_clusters=4-mix=0.5")
+    assert heat.z[1][1] == pytest.approx((at + 2) / 100)
+    assert heat.text[1][1] == f"{100 * ((at + 2) / 2 - 1):+.0f}%"
+    (plain,) = sweep(results.filter(pl.col("arm") != "random"), "lightgcn", found, "recall@20").data
+    assert plain.text[1][1] == f"{(at + 2) / 100:.3f}"
+
+
+def test_arms_of_which_a_cell_is_missing_are_no_sweep():
+    assert find_sweeps(ARMS[:-1]) == []
