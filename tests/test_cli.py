@@ -58,7 +58,7 @@ def assert_one_line(result: Result, *expected: str) -> None:
 
 
 def test_help_has_examples_for_every_command() -> None:
-    for command in ("inspect", "init", "stream", "train", "compare", "demo"):
+    for command in ("inspect", "init", "stream", "train", "compare", "study", "report", "demo"):
         result = run(command, "--help")
         assert result.exit_code == 0
         assert f"$ sgurinit {command}" in result.stdout
@@ -144,6 +144,29 @@ def test_compare_writes_tables_and_page_and_prints_where(folder: Path, tmp_path:
     assert settings["arms"]["sgurinit"]["mix"] == 0.3
     assert settings["arms"]["local"]["mix"] == 1.0
     assert settings["arms"]["local"]["n_clusters"] == 4
+
+
+def test_report_writes_the_page_again(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    made = run("compare", folder, "--models", "lightgcn", "--seeds", 1, "--out", out, *BRIEF)
+    assert made.exit_code == 0, made.output
+    page = (out / "report.html").read_bytes()
+    (out / "report.html").unlink()
+    again = run("report", out)
+    assert again.exit_code == 0, again.output
+    assert again.stdout.splitlines() == made.stdout.splitlines()[-len(again.stdout.splitlines()) :]
+    assert (out / "report.html").read_bytes() == page
+    (out / "curves.csv").unlink()
+    assert_one_line(run("report", out), "curves.csv: expected a table", "writes it again")
+
+
+def test_init_takes_the_papers_parameters(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "start.safetensors"
+    result = run("init", folder, "--preset", "paper", "--mix", 0.3, "--out", path)
+    assert result.exit_code == 0, result.output
+    config = UserStart.load(path).config
+    assert (config["local_norm"], config["collaborative"], config["mix"]) == ("sym", 0.0, 0.3)
+    assert_one_line(run("init", folder, "--preset", "best", "--out", path), "choose from paper")
 
 
 def test_study_does_what_its_file_says_and_prints_where(folder: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from sgurinit.report.figures import sweep
-from sgurinit.report.sweeps import find_sweeps
+from sgurinit.report.sweeps import find_sweeps, without_cells
 
 ARMS = [
     "random",
@@ -61,3 +61,11 @@ def test_cells_hold_validation_means_and_their_gain_over_random(results):
 
 def test_arms_of_which_a_cell_is_missing_are_no_sweep():
     assert find_sweeps(ARMS[:-1]) == []
+
+
+def test_tables_leave_the_cells_to_the_picture():
+    entries = [{"model": model, "arm": arm} for model in ("a", "b") for arm in ARMS]
+    listed = [(entry["model"], entry["arm"]) for entry in without_cells(entries)]
+    assert listed == [(model, arm) for model in ("a", "b") for arm in ARMS[:3]]
+    cells = [entry for entry in entries if "n_clusters" in entry["arm"]]
+    assert without_cells(cells) == cells  # there is nothing else to list

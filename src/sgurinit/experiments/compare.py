@@ -236,9 +236,17 @@ def load_comparison(folder: str | Path) -> Comparison:
     """
     place = Path(folder)
     summary = read_json(place / "summary.json")
-    return Comparison(
-        place, pl.read_csv(place / "results.csv"), pl.read_csv(place / "curves.csv"), summary
-    )
+    return Comparison(place, _table(place / "results.csv"), _table(place / "curves.csv"), summary)
+
+
+def _table(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_csv(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(
+            f"{path}: expected a table of a finished comparison ({' '.join(str(error).split())}); "
+            "the command that made the folder writes it again"
+        ) from None
 
 
 def usable(dataset: Dataset | str | Path) -> Dataset:

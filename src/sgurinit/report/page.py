@@ -18,7 +18,7 @@ from sgurinit.files import write_text
 from sgurinit.report import wording
 from sgurinit.report.figures import convergence, sweep
 from sgurinit.report.scores import group_scores, test_scores
-from sgurinit.report.sweeps import Sweep, find_sweeps
+from sgurinit.report.sweeps import find_sweeps, without_cells
 
 _STYLE = """
 :root { color-scheme: light; --ink: #1a1a1a; --soft: #5c5c5c; --line: #dcdcdc; --accent: #0072b2; }
@@ -82,10 +82,8 @@ def _page(comparison: Comparison) -> str:
     summary = comparison.summary
     data, entries = summary["data"], summary["results"]
     settings = ComparisonSettings.model_validate(summary["settings"])
-    sweeps = find_sweeps(list(settings.arms))
-    cells = {arm for found in sweeps for arm in found.arms.values()}
-    # The arms of a sweep over two fields have a picture of their own.
-    shown = [entry for entry in entries if entry["arm"] not in cells] or entries
+    shown = without_cells(entries)
+    listed = list(dict.fromkeys(entry["arm"] for entry in shown))
     title = f"User starts compared on {data['name']}"
     body = [
         f"<h1>{escape(title)}</h1>",
@@ -94,12 +92,12 @@ def _page(comparison: Comparison) -> str:
         "<h2>Test results</h2>",
         test_scores(shown),
         f'<p class="note">{escape(_protocol(settings))}</p>',
-        *_swept(comparison, settings, sweeps),
+        *_swept(comparison, settings),
         *_by_group(shown),
         "<h2>Convergence</h2>",
         '<p class="note">Validation Recall@20 by epoch. Thin: one seed. Thick: their mean, up to '
         "where the first seed stops. Dots: best epochs.</p>",
-        _curves(comparison, settings, [arm for arm in settings.arms if arm not in cells]),
+        _curves(comparison, settings, listed),
         "<h2>Data and settings</h2>",
         _facts(_described(summary, settings)),
         "<h2>Make it again</h2>",
@@ -161,11 +159,9 @@ def _by_group(entries: Sequence[wording.Entry]) -> Iterator[str]:
         )
 
 
-def _swept(
-    comparison: Comparison, settings: ComparisonSettings, sweeps: Sequence[Sweep]
-) -> Iterator[str]:
+def _swept(comparison: Comparison, settings: ComparisonSettings) -> Iterator[str]:
     """Section on each sweep over two fields."""
-    for number, found in enumerate(sweeps):
+    for number, found in enumerate(find_sweeps(list(settings.arms))):
         across, down = found.fields
         yield f"<h2>{escape(found.name)}: {escape(down)} by {escape(across)}</h2>"
         yield (
@@ -180,7 +176,6 @@ def _swept(
 
 
 def _curves(comparison: Comparison, settings: ComparisonSettings, arms: Sequence[str]) -> str:
-    arms = arms or list(settings.arms)
     figures = {
         model: convergence(comparison.curves, model, arms, wording.HEADLINE_METRIC)
         for model in settings.models

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sgurinit.report.wording import Entry
+
 _FIELD = re.compile(r"-([a-z_]+)=")
 
 
@@ -58,3 +60,10 @@ def find_sweeps(arms: Sequence[str]) -> list[Sweep]:
             turned = {(two, one): arm for (one, two), arm in cells.items()}
             sweeps.append(Sweep(name, (second, first), turned))
     return sweeps
+
+
+def without_cells(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries to list in a table: the cells of a sweep over two fields have a picture instead."""
+    sweeps = find_sweeps(list(dict.fromkeys(entry["arm"] for entry in entries)))
+    cells = {arm for found in sweeps for arm in found.arms.values()}
+    return [entry for entry in entries if entry["arm"] not in cells] or list(entries)

@@ -11,10 +11,13 @@ from rich.text import Text
 
 from sgurinit.evaluation import CUTOFFS, METRICS
 from sgurinit.report import wording
+from sgurinit.report.sweeps import without_cells
 
 
 def comparison_table(summary: Mapping[str, Any]) -> Table:
     """Test metrics per model and arm, lift and p-value of Recall@20 against random.
+
+    The cells of a sweep over two fields are left to the page.
 
     Parameters
     ----------
@@ -27,7 +30,7 @@ def comparison_table(summary: Mapping[str, Any]) -> Table:
     for name in ("R@10", "Recall@20", "N@10", "N@20", "lift", "p", "ep."):
         table.add_column(name, justify="right", no_wrap=True)
     shown = None
-    for entry in summary["results"]:
+    for entry in without_cells(summary["results"]):
         test, is_new = entry["test"], entry["model"] != shown
         if is_new and shown is not None:
             table.add_section()

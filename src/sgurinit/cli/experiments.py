@@ -1,0 +1,195 @@
+"""Commands that train and compare, and what they share with the page.
+
+Each part of the library is imported by the command that needs it.
+"""
+
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sgurinit.cli.app import app, console, say
+from sgurinit.cli.options import (
+    Clusters,
+    Data,
+    Jobs,
+    LocalNorm,
+    MaxEpochs,
+    Mix,
+    Patience,
+    Seed,
+    Sets,
+    examples,
+    given,
+    names,
+)
+from sgurinit.runtime import available_cores
+
+if TYPE_CHECKING:
+    from sgurinit.experiments import Comparison
+
+
+@app.command(
+    epilog=examples(
+        "sgurinit train lightgcn planted --init sgurinit",
+        "sgurinit train freedom data/tiktok --init random --out runs/a --set freedom.k=20",
+    )
+)
+def train(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")],
+    data: Data,
+    *,
+    init: Annotated[str, typer.Option(help="Arm that starts the users.")] = "sgurinit",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to keep the run in; a killed run resumes there.")
+    ] = None,
+    seed: Seed = 0,
+    max_epochs: MaxEpochs = None,
+    patience: Patience = None,
+    sets: Sets = None,
+) -> None:
+    """Train one model with one start and test it once."""
+    from sgurinit import experiments
+    from sgurinit.report.progress import RunProgress
+    from sgurinit.report.table import run_table
+
+    loop = given(max_epochs=max_epochs, patience=patience)
+    settings, overrides = experiments.read_assignments(sets or [], loop)
+    with RunProgress(console, 1, settings.max_epochs) as progress:
+        result = experiments.train_and_test(
+            data,
+            model,
+            init,
+            seed=seed,
+            out=out,
+            settings=settings,
+            overrides=overrides,
+            listen=progress,
+        )
+    console.print(run_table(result))
+    if out is not None:
+        say(console, f"run kept in {out}")
+
+
+@app.command(
+    epilog=examples(
+        "sgurinit compare planted --models lightgcn --arms random,sgurinit --seeds 2 --out a",
+        "sgurinit compare data/tiktok --models lightgcn,freedom,mgcn --out studies/first",
+        "sgurinit compare data/tiktok --models vbpr --out b --set vbpr.reg=0.01 --jobs 2",
+    )
+)
+def compare(
+    data: Data,
+    *,
+    models: Annotated[str, typer.Option(help="Names of models, with commas.")],
+    out: Annotated[Path, typer.Option(help="Folder of the comparison; resumes there.")],
+    arms: Annotated[str, typer.Option(help="Names of arms, with commas.")] = (
+        "random,sgurinit,permuted"
+    ),
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds: 0, 1, ...")] = 3,
+    max_epochs: MaxEpochs = None,
+    patience: Patience = None,
+    jobs: Jobs = None,
+    mask_valid: Annotated[
+        bool, typer.Option("--mask-valid", help="Leave validation items out of the test ranking.")
+    ] = False,
+    n_clusters: Clusters = None,
+    mix: Mix = None,
+    local_norm: LocalNorm = None,
+    sets: Sets = None,
+) -> None:
+    """Compare starts: models x arms x seeds, one table and one page."""
+    from sgurinit import experiments
+    from sgurinit.report.progress import RunProgress
+
+    loop = given(max_epochs=max_epochs, patience=patience)
+    settings, overrides = experiments.read_assignments(sets or [], loop)
+    options = given(n_clusters=n_clusters, mix=mix, local_norm=local_norm)
+    for arm, fields in experiments.shared_fields(names(arms), options).items():
+        overrides[arm] = fields | overrides.get(arm, {})
+    total = len(names(models)) * len(names(arms)) * seeds
+    with RunProgress(console, total, settings.max_epochs) as progress:
+        found = experiments.compare(
+            data,
+            names(models),
+            names(arms),
+            seeds,
+            out=out,
+            settings=settings,
+            overrides=overrides,
+            mask_valid=mask_valid,
+            jobs=jobs or min(available_cores(), total),
+            listen=progress,
+        )
+    _show(found)
+
+
+@app.command(
+    epilog=examples(
+        "sgurinit study studies/main.yaml", "sgurinit study studies/main.yaml --out x --jobs 2"
+    )
+)
+def study(
+    file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="Description of the study.")],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the study; resumes there. FILE without .yaml by default."),
+    ] = None,
+    jobs: Jobs = None,
+) -> None:
+    """Search settings on validation data, then compare starts, as a file describes."""
+    from sgurinit import experiments
+    from sgurinit.report.progress import RunProgress
+
+    described = experiments.Study.read(file)
+    total = described.plan.count()
+    with RunProgress(console, total, described.plan.train.max_epochs) as progress:
+        found = described.run(out, jobs=jobs or min(available_cores(), total), listen=progress)
+    _show(found)
+
+
+@app.command(epilog=examples("sgurinit report studies/main"))
+def report(
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of a finished comparison or study.")
+    ],
+) -> None:
+    """Show a finished comparison again, and write its page anew."""
+    from sgurinit import experiments
+
+    _show(experiments.load_comparison(folder))
+
+
+@app.command(epilog=examples("sgurinit demo", "sgurinit demo --out my-demo"))
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the comparison; resumes there.")] = Path(
+        "sgurinit-demo"
+    ),
+    jobs: Jobs = None,
+) -> None:
+    """Random start against SG-URInit on generated data, in a few minutes."""
+    compare(
+        "planted",
+        models="lightgcn,freedom",
+        arms="random,sgurinit,permuted",
+        seeds=2,
+        out=out,
+        max_epochs=300,
+        patience=20,
+        jobs=jobs,
+    )
+
+
+def _show(found: Comparison) -> None:
+    """Write the page and print the table."""
+    from sgurinit.report.page import write_report
+    from sgurinit.report.table import comparison_table
+
+    page = write_report(found.folder)
+    console.print(comparison_table(found.summary))
+    say(console, f"page:   {page}\ntables: {found.folder}/results.csv, curves.csv, summary.json")

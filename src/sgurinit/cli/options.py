@@ -1,0 +1,62 @@
+"""Options that several commands have, and how they are read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+Data = Annotated[str, typer.Argument(metavar="DATA", help="Folder of the data, or 'planted'.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+MaxEpochs = Annotated[int | None, typer.Option(min=1, help="Epochs at the most. Default 1000.")]
+Patience = Annotated[
+    int | None, typer.Option(min=1, help="Epochs without a better validation score. Default 20.")
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME.FIELD=VALUE",
+        help="A field of a model, an arm or 'train', such as lightgcn.n_layers=2. Repeatable.",
+    ),
+]
+Clusters = Annotated[int | None, typer.Option(min=1, help="Clusters per modality, K. Default 8.")]
+Mix = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Weight of the local part, lambda. Default 0.1.")
+]
+LocalNorm = Annotated[
+    str | None, typer.Option(help="Weights of the local part, 'mean' or 'sym'. Default mean.")
+]
+
+Prepare = Annotated[str, typer.Option(help="Done to features first, in order: center,unit,whiten.")]
+ReduceTo = Annotated[
+    int | None, typer.Option(min=1, help="Also reduce all modalities jointly to this width.")
+]
+Collaborative = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, help="Share of those columns that tell who uses an item. Default 0.5."
+    ),
+]
+Preset = Annotated[
+    str | None, typer.Option(help="'paper' for the paper's parameters; others given go on top.")
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Runs at a time, sharing the cores. One per core by default."),
+]
+
+
+def examples(*lines: str) -> str:
+    """Lines below a command's help."""
+    return "Examples:\n\n" + "\n\n".join(f"[dim]$[/dim] {line}" for line in lines)
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Options that were given; the library has the defaults of the others."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def names(text: str) -> list[str]:
+    """Names that were given with commas between them."""
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -1,0 +1,164 @@
+"""Commands that compute starts: no training, no torch.
+
+Each part of the library is imported by the command that needs it, so these work where the extra
+for training is not installed.
+"""
+
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sgurinit.cli.app import app, console, say
+from sgurinit.cli.options import (
+    Clusters,
+    Collaborative,
+    Data,
+    LocalNorm,
+    Mix,
+    Prepare,
+    Preset,
+    ReduceTo,
+    Seed,
+    examples,
+    given,
+    names,
+)
+from sgurinit.runtime import available_cores
+
+if TYPE_CHECKING:
+    from sgurinit.core import SGURInit
+
+
+@app.command(epilog=examples("sgurinit inspect planted", "sgurinit inspect data/tiktok"))
+def inspect(data: Data) -> None:
+    """Show what a data set holds."""
+    from sgurinit.data import load, summary
+    from sgurinit.report.inspection import data_table
+
+    console.print(data_table(summary(load(data))))
+
+
+@app.command(
+    epilog=examples(
+        "sgurinit init data/tiktok --out start.safetensors",
+        "sgurinit init data/tiktok --out users.parquet --n-clusters 4 --mix 0.5",
+    )
+)
+def init(
+    data: Data,
+    *,
+    out: Annotated[Path, typer.Option(help="File to write: .safetensors or .parquet.")],
+    n_clusters: Clusters = None,
+    mix: Mix = None,
+    local_norm: LocalNorm = None,
+    prepare: Prepare = "",
+    reduce_to: ReduceTo = None,
+    collaborative: Collaborative = None,
+    preset: Preset = None,
+    seed: Seed = 0,
+) -> None:
+    """Compute a start for every user and save it. No training, no torch."""
+    from sgurinit.core.start_io import check_target
+    from sgurinit.data import load
+    from sgurinit.report.inspection import start_table
+
+    estimator = _estimator(
+        preset,
+        seed,
+        **given(n_clusters=n_clusters, mix=mix, local_norm=local_norm, reduce_to=reduce_to),
+        **given(prepare=names(prepare) or None, collaborative=collaborative),
+    )
+    check_target(out)
+    start = estimator.fit(load(data)).start_
+    start.save(out)
+    console.print(start_table(start.diagnostics))
+    say(console, f"saved to {out}")
+
+
+@app.command(
+    epilog=examples(
+        "sgurinit stream logs/ --features text=text.npy --item-ids items.parquet --out users",
+        "sgurinit stream l.parquet --features image=i.npy --reduce-to 64 --tables reduced --out x",
+    )
+)
+def stream(
+    interactions: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="LOG...",
+            help="Parquet files with columns user and item, folders of them, or an .npy edge list.",
+        ),
+    ],
+    *,
+    features: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=FILE.npy", help="Features of the items, a row each. Repeatable."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    item_ids: Annotated[
+        Path | None,
+        typer.Option(
+            help="Parquet file whose column item names the rows of the features. Without it the "
+            "log holds positions."
+        ),
+    ] = None,
+    n_clusters: Clusters = None,
+    mix: Mix = None,
+    local_norm: LocalNorm = None,
+    prepare: Prepare = "",
+    reduce_to: ReduceTo = None,
+    collaborative: Collaborative = None,
+    preset: Preset = None,
+    tables: Annotated[
+        str, typer.Option(help="Modalities whose users are wanted, or reduced. All by default.")
+    ] = "",
+    kmeans: Annotated[
+        str | None, typer.Option(help="'lloyd', 'minibatch' or 'faiss'. Default lloyd.")
+    ] = None,
+    layout: Annotated[str, typer.Option(help="'npy' or 'parquet'.")] = "npy",
+    dtype: Annotated[str, typer.Option(help="'float32' or 'float16'.")] = "float32",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Threads. One per core by default.")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Compute starts from logs of any size, without holding them in memory."""
+    from sgurinit.data.layouts.arrays import named_features
+    from sgurinit.data.layouts.tables import read_ids
+    from sgurinit.report.progress import StageProgress
+
+    estimator = _estimator(
+        preset,
+        seed,
+        **given(n_clusters=n_clusters, mix=mix, local_norm=local_norm, reduce_to=reduce_to),
+        **given(prepare=names(prepare) or None, collaborative=collaborative, kmeans=kmeans),
+        n_jobs=jobs or available_cores(),
+    )
+    ids = None if item_ids is None else read_ids(item_ids, "item").to_list()
+    with StageProgress(console) as progress:
+        estimator.stream(
+            interactions,
+            named_features(features),
+            out,
+            item_ids=ids,
+            tables=names(tables) or None,
+            layout=layout,
+            dtype=dtype,
+            listen=progress,
+        )
+    say(console, f"saved to {out}")
+
+
+def _estimator(preset: str | None, seed: int, **parameters: Any) -> SGURInit:
+    from sgurinit.core import SGURInit
+
+    if preset is None:
+        return SGURInit(**parameters, random_state=seed)
+    return SGURInit.from_preset(preset, **parameters, random_state=seed)
