@@ -4,9 +4,12 @@
 
     dataset.json              {"format": "sgurinit-dataset", "version": 1, "name": ...,
                                "modalities": ["image", ...]}
-    users.parquet             column user: the external id of every user, in order of position
-    items.parquet             column item: the external id of every item, in order of position
-    interactions.parquet      columns user, item (external ids) and split (train, valid, test)
+    users.parquet             column user: the external id of every user, in order of position;
+                              others as they are
+    items.parquet             column item: the external id of every item, in order of position;
+                              others, such as title, as they are
+    interactions.parquet      columns user, item (external ids) and split (train, valid, test);
+                              value and time (seconds) where known
     features/<modality>.npy   shape (n_items, d), float16 / 32 / 64; row n belongs to row n of
                               items.parquet; a row of NaN alone: the item has no such features
 
@@ -16,7 +19,7 @@ may be in any order; users and items without interactions stay known through the
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +34,7 @@ from sgurinit.data.layouts.arrays import read_features
 from sgurinit.data.layouts.base import Layout
 from sgurinit.data.layouts.tables import read_ids, read_parquet
 from sgurinit.errors import InputError
+from sgurinit.files import new_folder, write_text
 
 _MANIFEST = "dataset.json"
 _INTERACTIONS = "interactions.parquet"
@@ -51,8 +55,8 @@ class Manifest(BaseModel):
     name: str = Field(min_length=1)
     """Name of the data set."""
 
-    modalities: tuple[Annotated[str, Field(pattern=MODALITY_NAME)], ...] = Field(min_length=1)
-    """Names of the files in `features`, without `.npy`."""
+    modalities: tuple[Annotated[str, Field(pattern=MODALITY_NAME)], ...]
+    """Names of the files in `features`, without `.npy`; none before features are made."""
 
 
 class Native(Layout):
@@ -103,38 +107,58 @@ def write_native(dataset: Dataset, path: str | Path) -> Path:
     InputError
         If there is something at `path` already, or it cannot be written there.
     """
-    path = Path(path)
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise InputError(f"{path}: exists already; give a new folder, or remove it first")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            whole = Path(folder) / path.name
-            whole.mkdir()
-            _write(dataset, whole)
-            whole.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    return path
+    with new_folder(Path(path)) as folder:
+        parts = [
+            pl.DataFrame(
+                {
+                    "user": _as_series(dataset.user_ids[pairs.users]),
+                    "item": _as_series(dataset.item_ids[pairs.items]),
+                }
+            ).with_columns(split=pl.lit(split))
+            for split, pairs in dataset.splits()
+        ]
+        write_parts(
+            folder,
+            dataset.name,
+            interactions=pl.concat(parts).lazy(),
+            users=pl.DataFrame({"user": _as_series(dataset.user_ids)}),
+            items=pl.DataFrame({"item": _as_series(dataset.item_ids)}),
+            features=dataset.features,
+        )
+    return Path(path)
 
 
-def _write(dataset: Dataset, folder: Path) -> None:
-    manifest = Manifest(name=dataset.name, modalities=tuple(dataset.features))
-    (folder / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    pl.DataFrame({"user": _as_series(dataset.user_ids)}).write_parquet(folder / _IDS["user"])
-    pl.DataFrame({"item": _as_series(dataset.item_ids)}).write_parquet(folder / _IDS["item"])
-    parts = [
-        pl.DataFrame(
-            {
-                "user": _as_series(dataset.user_ids[pairs.users]),
-                "item": _as_series(dataset.item_ids[pairs.items]),
-            }
-        ).with_columns(split=pl.lit(split))
-        for split, pairs in dataset.splits()
-    ]
-    pl.concat(parts).write_parquet(folder / _INTERACTIONS)
+def write_parts(
+    folder: Path,
+    name: str,
+    *,
+    interactions: pl.LazyFrame,
+    users: pl.DataFrame,
+    items: pl.DataFrame,
+    features: Mapping[str, ItemFeatures] | None = None,
+) -> None:
+    """Write the files of the layout into a folder that is there.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they go.
+    name : str
+        Name of the data set.
+    interactions : LazyFrame
+        Columns user, item, split, and any others; written as they come, without being held.
+    users, items : DataFrame
+        Column user or item, in order of position, and any others.
+    features : mapping of str to ItemFeatures, optional
+        By modality.
+    """
+    manifest = Manifest(name=name, modalities=tuple(features or ()))
+    write_text(folder / _MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+    users.write_parquet(folder / _IDS["user"])
+    items.write_parquet(folder / _IDS["item"])
+    interactions.sink_parquet(folder / _INTERACTIONS)
     (folder / "features").mkdir()
-    for modality, feature in dataset.features.items():
+    for modality, feature in (features or {}).items():
         np.save(folder / "features" / f"{modality}.npy", _with_nan_rows(feature))
 
 
