@@ -107,3 +107,49 @@ def _ratios(text: str) -> tuple[int, int, int]:
     except ValueError:
         raise InputError(f"--ratios {text}: expected three whole numbers, such as 8:1:1") from None
     return train, valid, test
+
+
+@app.command(
+    epilog=examples(
+        "sgurinit convert data/tiktok tiktok-recbole --to recbole",
+        "sgurinit convert start.safetensors ml.useremb --to recbole --table reduced",
+    )
+)
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder of the data, or a saved start.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder, or .useremb file, to make.")],
+    *,
+    to: Annotated[
+        str,
+        typer.Option(
+            help="native, recbole, mmrec, mrlib, elliot, cornac, freerec, csv, tsv, parquet."
+        ),
+    ],
+    table: Annotated[str | None, typer.Option(help="Modality of the start, or reduced.")] = None,
+) -> None:
+    """Write a data set, or a start, in the layout of another framework."""
+    if source.suffix == ".safetensors":
+        advice = _export_start(source, out, to, table)
+    else:
+        from sgurinit.data.convert import convert as change
+
+        done = change(source, out, to)
+        say(console, f"read as {done.source}")
+        for line in done.losses:
+            say(console, line)
+        advice = done.advice
+    say(console, f"saved to {out}")
+    if advice:
+        say(console, f"to load it, in the framework's config:\n{advice}")
+
+
+def _export_start(source: Path, out: Path, to: str, table: str | None) -> str:
+    from sgurinit.core import UserStart
+    from sgurinit.data.layouts.recbole import write_user_vectors
+
+    if to != "recbole":
+        raise InputError(f"--to {to}: a start is exported to recbole only")
+    start = UserStart.load(source)
+    return write_user_vectors(start, out, table or next(iter(start.users)))

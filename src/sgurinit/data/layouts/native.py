@@ -27,11 +27,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import override
 
 from sgurinit.core.features import ItemFeatures
 from sgurinit.data.dataset import MODALITY_NAME, SPLITS, Dataset, Interactions
 from sgurinit.data.layouts.arrays import read_features
-from sgurinit.data.layouts.base import Layout
+from sgurinit.data.layouts.base import WritableLayout
+from sgurinit.data.layouts.contents import Contents, as_array
+from sgurinit.data.layouts.holds import Holds
 from sgurinit.data.layouts.tables import read_ids, read_parquet
 from sgurinit.errors import InputError
 from sgurinit.files import new_folder, write_text
@@ -59,11 +62,12 @@ class Manifest(BaseModel):
     """Names of the files in `features`, without `.npy`; none before features are made."""
 
 
-class Native(Layout):
+class Native(WritableLayout):
     """`dataset.json`, `users`, `items` and `interactions.parquet`, `features/<modality>.npy`."""
 
     name = "native"
     sought = f"{_MANIFEST}, {_INTERACTIONS}"
+    holds = Holds()
 
     def sees(self, folder: Path) -> str | None:
         """Say which of the two files are there."""
@@ -80,8 +84,36 @@ class Native(Layout):
             layout=self.name,
             **splits,
             features=read_features(files, len(ids["item"]), absent_rows=True),
-            user_ids=_as_array(ids["user"]),
-            item_ids=_as_array(ids["item"]),
+            user_ids=as_array(ids["user"]),
+            item_ids=as_array(ids["item"]),
+        )
+
+    @override
+    def contents(self, folder: Path) -> Contents:
+        dataset = self.read(folder)  # its checks
+        tables = {what: pl.read_parquet(folder / file, glob=False) for what, file in _IDS.items()}
+        log = pl.read_parquet(folder / _INTERACTIONS, glob=False)
+        columns = [c for c in ("user", "item", "split", "value", "time") if c in log.columns]
+        log = log.select(columns)
+        kinds = {"value": pl.Float64, "time": pl.Int64, "split": pl.String}
+        log = log.with_columns(pl.col(c).cast(kind) for c, kind in kinds.items() if c in columns)
+        return Contents(
+            name=dataset.name,
+            interactions=log,
+            users=tables["user"].select("user", pl.exclude("user")),
+            items=tables["item"].select("item", pl.exclude("item")),
+            features=dataset.features,
+        )
+
+    @override
+    def write(self, contents: Contents, folder: Path) -> None:
+        write_parts(
+            folder,
+            contents.name,
+            interactions=contents.interactions.lazy(),
+            users=contents.users,
+            items=contents.items,
+            features=contents.features,
         )
 
 
@@ -108,23 +140,7 @@ def write_native(dataset: Dataset, path: str | Path) -> Path:
         If there is something at `path` already, or it cannot be written there.
     """
     with new_folder(Path(path)) as folder:
-        parts = [
-            pl.DataFrame(
-                {
-                    "user": _as_series(dataset.user_ids[pairs.users]),
-                    "item": _as_series(dataset.item_ids[pairs.items]),
-                }
-            ).with_columns(split=pl.lit(split))
-            for split, pairs in dataset.splits()
-        ]
-        write_parts(
-            folder,
-            dataset.name,
-            interactions=pl.concat(parts).lazy(),
-            users=pl.DataFrame({"user": _as_series(dataset.user_ids)}),
-            items=pl.DataFrame({"item": _as_series(dataset.item_ids)}),
-            features=dataset.features,
-        )
+        Native().write(Contents.of(dataset), folder)
     return Path(path)
 
 
@@ -215,11 +231,3 @@ def _places(path: Path, column: pl.Series, known: pl.Series) -> NDArray[np.int64
             f"{_IDS[what]}; add it there or remove the row"
         )
     return found.to_numpy().astype(np.int64)
-
-
-def _as_array(ids: pl.Series) -> NDArray[Any]:
-    return np.array(ids.to_list(), dtype=str) if ids.dtype == pl.String else ids.to_numpy()
-
-
-def _as_series(ids: NDArray[Any]) -> pl.Series:
-    return pl.Series(ids.tolist(), dtype=pl.String) if ids.dtype.kind == "U" else pl.Series(ids)
