@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -259,6 +260,26 @@ def test_an_unknown_target_and_one_that_is_only_read(make_dataset, tmp_path):
     for to in ("hkuds", "spotlight"):
         with pytest.raises(InputError, match="cannot be written; layouts: mmrec, native"):
             convert(tmp_path / "n", tmp_path / "o", to)
+
+
+def test_a_tab_in_a_title_is_said_and_one_in_an_id_refused(make_dataset, tmp_path):
+    whole = with_texts(make_dataset)
+    titles = whole.items.with_columns(title=pl.lit("a\tb"))
+    for name, changed in (("n", whole), ("t", replace(whole, items=titles))):
+        (tmp_path / name).mkdir()
+        writable()["native"].write(changed, tmp_path / name)
+    assert not any(
+        "tabs" in line for line in convert(tmp_path / "n", tmp_path / "a", "recbole").losses
+    )
+    lines = convert(tmp_path / "t", tmp_path / "b", "recbole").losses
+    assert any("tabs and line ends in title become spaces" in line for line in lines)
+    assert convert(tmp_path / "t", tmp_path / "c", "tsv")
+    write_native(make_dataset(user_ids=np.array(["a", "b\nc", "d", "e"])), tmp_path / "ids")
+    for to in ("recbole", "elliot", "cornac", "mmrec"):
+        with pytest.raises(InputError, match="has a tab or a line end"):
+            convert(tmp_path / "ids", tmp_path / "x", to)
+    convert(tmp_path / "ids", tmp_path / "csv", "csv")
+    assert load(tmp_path / "csv").user_ids.tolist() == ["a", "b\nc", "d", "e"]
 
 
 # --- a start for RecBole, and the frameworks themselves ----------------------------------------

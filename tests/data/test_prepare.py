@@ -396,6 +396,14 @@ def test_what_is_there_is_not_overwritten(tmp_path):
         prepare(path, tmp_path)
 
 
+def test_without_features_a_start_is_refused_in_one_line(tmp_path):
+    prepare(write(tmp_path, "a.csv", GOOD), tmp_path / "out", core=1)
+    words = ["init", str(tmp_path / "out"), "--out", str(tmp_path / "s.safetensors")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "features must be a non-empty mapping" in result.stderr
+
+
 def test_the_command_shows_the_card(tmp_path):
     path = write(tmp_path, "a.csv", GOOD)
     result = CliRunner().invoke(

@@ -52,9 +52,13 @@ def convert(source: str | Path, out: str | Path, to: str) -> Converted:
     target = writable().get(to)
     if target is None:
         raise InputError(f"--to {to}: cannot be written; layouts: {', '.join(writable())}")
-    found = recognise(Path(source).resolve())
-    contents = found.layout.contents(Path(source).resolve())
+    try:
+        found = recognise(Path(source).resolve())
+        contents = found.layout.contents(Path(source).resolve())
+    except (OSError, RuntimeError) as error:  # no permission, a name too long, a loop of links
+        raise InputError(f"{source}: cannot be read ({error})") from error
     contents.dataset(found.layout.name)  # its checks: splits share no pair, ids are whole
+    target.holds.check(contents)
     with new_folder(Path(out)) as folder:
         target.write(contents, folder)
     left_out = [f"not read: {what}" for what in contents.left_out]

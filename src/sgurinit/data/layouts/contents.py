@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sgurinit.core.features import ItemFeatures
 from sgurinit.data.dataset import SPLITS, Dataset, Interactions
+from sgurinit.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +123,9 @@ def as_series(ids: NDArray[Any]) -> pl.Series:
 
 
 def _texts(table: pl.DataFrame, key: str) -> pl.DataFrame:
+    for name, dtype in table.schema.items():
+        if dtype.is_nested():
+            raise InputError(f"{key}s: column {name} is {dtype}; text or numbers are expected")
     return table.with_columns(
         pl.col(name).cast(pl.String).replace("", None) for name in table.columns if name != key
     )

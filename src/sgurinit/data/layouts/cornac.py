@@ -32,7 +32,7 @@ class Cornac(TableLayout):
 
     name = "cornac"
     sought = "train.ui, train.uir or train.uirt"
-    holds = Holds(ids="text", texts=False, lonely=False)
+    holds = Holds(ids="text", texts=False, lonely=False, breaks=False)
 
     @override
     def sees(self, folder: Path) -> str | None:

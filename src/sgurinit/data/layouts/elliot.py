@@ -29,7 +29,7 @@ class Elliot(TableLayout):
 
     name = "elliot"
     sought = "train.tsv and test.tsv without a header"
-    holds = Holds(ids="text", texts=False, lonely=False)
+    holds = Holds(ids="text", texts=False, lonely=False, breaks=False)
 
     @override
     def sees(self, folder: Path) -> str | None:

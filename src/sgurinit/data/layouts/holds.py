@@ -10,6 +10,9 @@ import numpy as np
 import polars as pl
 
 from sgurinit.data.layouts.contents import Contents
+from sgurinit.errors import InputError
+
+_BREAK = r"[\t\r\n]"
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class Holds:
     """Features of any type, as float32, or none."""
     missing: bool = True
     """Which items have no features."""
-    forbidden: str = ""
-    """Characters that no text and no id may have."""
+    breaks: bool = True
+    """Tabs and line ends within text; an id that has one is refused where they cannot be held."""
 
     def losses(self, contents: Contents) -> dict[str, str]:
         """Return a line for everything that gets lost, by what it concerns."""
@@ -47,8 +50,32 @@ class Holds:
             names = [*contents.users.columns[1:], *contents.items.columns[1:]]
             if names:
                 yield "texts", f"columns of users and items are left out: {', '.join(names)}"
+        elif not self.breaks:
+            tables = (contents.users, contents.items)
+            broken = [
+                name for table in tables for name in table.columns[1:] if _has_break(table[name])
+            ]
+            if broken:
+                yield "breaks", f"tabs and line ends in {', '.join(broken)} become spaces"
         yield from self._lonely(contents)
         yield from self._features(contents)
+
+    def check(self, contents: Contents) -> None:
+        """Refuse what cannot be written at all.
+
+        Raises
+        ------
+        InputError
+            If an id has a tab or a line end, and fields or lines end there.
+        """
+        for what, known in (("user", contents.users), ("item", contents.items)):
+            ids = known[what]
+            if not self.breaks and ids.dtype == pl.String and _has_break(ids):
+                wrong = ids.filter(ids.str.contains(_BREAK))[0]
+                raise InputError(
+                    f"{what} id {wrong!r} has a tab or a line end, which ends a field of this "
+                    "layout; convert to parquet, csv or tsv instead"
+                )
 
     def _ids(self, contents: Contents) -> str:
         if self.ids == "any":
@@ -85,3 +112,7 @@ class Holds:
                 yield f"type of {name}", f"{name} is {kind} here and float32 there"
             if not self.missing and (absent := feature.n_items - feature.n_present):
                 yield f"rows of {name}", f"{absent} items without {name} get rows of zeros"
+
+
+def _has_break(column: pl.Series) -> bool:
+    return bool(column.str.contains(_BREAK).any())

@@ -41,7 +41,7 @@ class MMRec(WritableLayout):
 
     name = "mmrec"
     sought = "<name>.inter with the columns userID, itemID, x_label"
-    holds = Holds(ids="text", texts=False, missing=False)
+    holds = Holds(ids="text", texts=False, missing=False, breaks=False)
 
     def sees(self, folder: Path) -> str | None:
         """Say which `.inter` files have a column of this layout."""

@@ -40,7 +40,7 @@ class RecBole(TableLayout):
 
     name = "recbole"
     sought = "<name>.inter with the columns user_id:token, item_id:token"
-    holds = Holds(ids="text", features="float32")
+    holds = Holds(ids="text", features="float32", breaks=False)
 
     @override
     def sees(self, folder: Path) -> str | None:
