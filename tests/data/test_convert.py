@@ -64,7 +64,7 @@ def rows(table: pl.DataFrame, *columns: str) -> list[tuple]:
     return sorted(table.select(pl.col("user", "item").cast(pl.String), *there).iter_rows())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(contents())
 def test_what_a_layout_can_hold_comes_back(given):
     for name, layout in writable().items():
@@ -183,6 +183,13 @@ def test_recboles_own_files_are_read_whole(data_root, tmp_path):
     theirs = pl.read_csv(path / "ml-100k.inter", separator="\t")
     ours = pl.read_csv(tmp_path / "back" / "csv.train.inter", separator="\t")
     assert ours.sort(ours.columns).equals(theirs.sort(theirs.columns))
+
+
+def test_a_name_may_have_dots(make_dataset, tmp_path):
+    write_native(make_dataset(name="v1.0"), tmp_path / "n")
+    convert(tmp_path / "n", tmp_path / "r", "recbole")
+    found = load(tmp_path / "r")
+    assert (found.name, found.n_users, set(found.features)) == ("v1.0", 4, {"image", "text"})
 
 
 # --- bad input -------------------------------------------------------------------------------

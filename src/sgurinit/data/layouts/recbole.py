@@ -61,7 +61,8 @@ class RecBole(TableLayout):
             table = table.rename(_ROLES, strict=False)
             parts.append(interactions(path, table, 2).with_columns(split=pl.lit(split)))
         log = pl.concat(parts, how="diagonal")
-        name = next(iter(files.values())).name.split(".")[0]
+        split, path = next(iter(files.items()))
+        name = path.name.removesuffix(".inter").removesuffix(f".{split}")
         users = _known(folder / f"{name}.user", "user", log["user"])
         items = _known(folder / f"{name}.item", "item", log["item"])
         features = {}
