@@ -58,3 +58,18 @@ def test_the_method_is_measured_at_any_size(tmp_path):
     assert table["interactions"].to_list() == [20_000, 40_000]
     assert (table["seconds"] > 0).all()
     assert (table["peak_gb"] > 0.05).all()
+
+
+def test_preparing_is_measured_at_any_size(tmp_path):
+    out = tmp_path / "figures.csv"
+    done = subprocess.run(
+        [
+            sys.executable, str(BENCHMARKS / "prepare.py"), str(tmp_path), "--sizes", "2e4",
+            "--out", str(out),
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table = pl.read_csv(out)
+    assert (table["kept"] > 0).all()
+    assert (table["peak_gb"] > 0.05).all()

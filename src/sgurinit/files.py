@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,35 @@ def write_arrays(path: Path, *arrays: np.ndarray[Any, Any]) -> None:
                 np.save(file, array)
 
     _replace(path, write)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Make a folder: all of it, or nothing.
+
+    What is written into the hidden folder that is given takes the name `path` at the very end.
+
+    Raises
+    ------
+    InputError
+        If there is something at `path` already, or it cannot be written there.
+    """
+    refuse_occupied(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            whole = Path(folder) / path.name
+            whole.mkdir()
+            yield whole
+            whole.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def refuse_occupied(path: Path) -> None:
+    """Refuse a folder that cannot be made because something is there, before long work."""
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise InputError(f"{path}: exists already; give a new folder, or remove it first")
 
 
 def read_json(path: Path) -> dict[str, Any]:

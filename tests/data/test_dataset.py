@@ -111,7 +111,6 @@ def test_plain_arrays_are_taken_as_features(make_dataset):
         ),
         ({"valid": interactions([(2, 0)])}, "in both valid and test"),
         ({"valid": interactions([(0, 0)])}, "in both train and valid"),
-        ({"features": {}}, "features must be a non-empty mapping"),
         ({"features": {"image": np.ones((4, 2))}}, "has 4 rows but there are 5 items"),
         ({"features": {"../image": np.ones((5, 2))}}, "modality name '../image'"),
         ({"features": {"a b": np.ones((5, 2))}}, "modality name 'a b'"),

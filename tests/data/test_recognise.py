@@ -50,11 +50,11 @@ def test_long_listings_are_cut_and_empty_folders_said(tmp_path):
         recognise(tmp_path)
 
 
-def test_a_table_of_another_toolkit_is_not_mistaken(data_root):
-    if not (data_root / "ml-100k").is_dir():
-        pytest.skip(f"real data absent: {data_root / 'ml-100k'}")
-    with pytest.raises(InputError, match=r"no known layout.* found ml-100k\.inter"):
-        load(data_root / "ml-100k")
+def test_tables_of_two_toolkits_with_one_suffix_are_told_apart(write_mmrec, tmp_path):
+    (tmp_path / "rb").mkdir()
+    (tmp_path / "rb" / "a.inter").write_text("user_id:token\titem_id:token\n1\t2\n")
+    assert recognise(tmp_path / "rb").layout.name == "recbole"
+    assert recognise(write_mmrec()).layout.name == "mmrec"
 
 
 def test_a_missing_folder_and_a_file_are_refused(tmp_path):

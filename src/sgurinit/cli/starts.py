@@ -37,10 +37,14 @@ if TYPE_CHECKING:
 @app.command(epilog=examples("sgurinit inspect planted", "sgurinit inspect data/tiktok"))
 def inspect(data: Data) -> None:
     """Show what a data set holds."""
-    from sgurinit.data import load, summary
+    from sgurinit.data import load, recognise, summary
     from sgurinit.report.inspection import data_table
 
-    console.print(data_table(summary(load(data))))
+    facts = summary(load(data))
+    if data != "planted":
+        found = recognise(data)
+        say(console, f"recognised as {found.layout.name} by {found.saw}")
+    console.print(data_table(facts))
 
 
 @app.command(

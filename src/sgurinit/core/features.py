@@ -101,7 +101,7 @@ def as_features(features: Mapping[str, Any]) -> dict[str, ItemFeatures]:
     if not isinstance(features, Mapping) or not features:
         raise InputError(
             "features must be a non-empty mapping from modality name to an array (n_items, d), "
-            f"got {type(features).__name__}"
+            f"got {'an empty one' if isinstance(features, Mapping) else type(features).__name__}"
         )
     checked: dict[str, ItemFeatures] = {}
     for name, table in features.items():

@@ -113,8 +113,8 @@ class Dataset:
     train, valid, test : Interactions
         The splits. They share no pair; `train` has at least one.
     features : mapping of str to ItemFeatures or array of shape (n_items, d)
-        Modality name to features, one row per item; at least one. Held as `ItemFeatures`, in the
-        order of the names.
+        Modality name to features, one row per item. Held as `ItemFeatures`, in the order of the
+        names. Empty before features are made; a start needs at least one.
     user_ids, item_ids : array_like of int or str, shape (n_users,) and (n_items,)
         The external id of each position, unique. Where a layout has none, the positions themselves.
 
@@ -138,7 +138,7 @@ class Dataset:
         """Check everything; see the class for the rules."""
         object.__setattr__(self, "user_ids", _ids(self.user_ids, "user"))
         object.__setattr__(self, "item_ids", _ids(self.item_ids, "item"))
-        given = as_features(self.features)
+        given = as_features(self.features) if self.features else {}
         features = {modality: _sealed(given[modality]) for modality in sorted(given)}
         object.__setattr__(self, "features", MappingProxyType(features))
         self._check_features()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from sgurinit.errors import InputError
+
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
@@ -33,6 +35,8 @@ class Features(nn.Module):
 
     def __init__(self, dataset: Dataset, *, unit_range: bool = False) -> None:
         super().__init__()
+        if not dataset.features:
+            raise InputError(f"{dataset.name}: no features yet, and this model reads them")
         self.modalities = list(dataset.features)
         for position, features in enumerate(dataset.features.values()):
             table = torch.tensor(features.values.astype("float32"))

@@ -30,11 +30,11 @@ def data_table(facts: DatasetSummary) -> RenderableType:
         "duplicates dropped": f"{facts.duplicates:,}",
         "fingerprint": facts.fingerprint[:16],
     }
-    modalities = _table("modality", "width", "type", "mean norm", "norm of mean", "missing", "zero")
+    modalities = table("modality", "width", "type", "mean norm", "norm of mean", "missing", "zero")
     for name, m in facts.modalities.items():
         numbers = (m.width, m.dtype, f"{m.mean_row_norm:.3g}", f"{m.norm_of_mean_row:.3g}")
-        modalities.add_row(*_cells(name, *numbers, m.missing_rows, m.zero_rows))
-    return Group(_pairs(rows), modalities)
+        modalities.add_row(*cells(name, *numbers, m.missing_rows, m.zero_rows))
+    return Group(pairs(rows), modalities)
 
 
 def start_table(diagnostics: Diagnostics) -> RenderableType:
@@ -51,7 +51,7 @@ def start_table(diagnostics: Diagnostics) -> RenderableType:
         "interactions": f"{diagnostics.n_interactions:,}",
     }
     heads = ("modality", "user norm", "item norm", "clusters", "no row", "align before", "after")
-    modalities = _table(*heads)
+    modalities = table(*heads)
     spaces = dict(diagnostics.modalities)
     if diagnostics.reduced is not None:
         spaces["(reduced)"] = diagnostics.reduced
@@ -59,27 +59,30 @@ def start_table(diagnostics: Diagnostics) -> RenderableType:
         norms = (f"{m.user_mean_norm:.3g}", f"{m.item_mean_norm:.3g}")
         sizes = f"{min(m.cluster_sizes):,}–{max(m.cluster_sizes):,}"
         gap = (f"{m.gap_before.alignment:.3f}", f"{m.gap_after.alignment:.3f}")
-        modalities.add_row(*_cells(name, *norms, sizes, m.items_without_features, *gap))
-    return Group(_pairs(rows), modalities)
+        modalities.add_row(*cells(name, *norms, sizes, m.items_without_features, *gap))
+    return Group(pairs(rows), modalities)
 
 
 def _degrees(median: float, mean: float, largest: int) -> str:
     return f"median {median:g}, mean {mean:.1f}, most {largest:,} training interactions"
 
 
-def _pairs(rows: dict[str, str]) -> Table:
+def pairs(rows: dict[str, str]) -> Table:
+    """Names and values, a line each."""
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
     for name, value in rows.items():
         table.add_row(Text(name, style="dim"), Text(value))
     return table
 
 
-def _table(*heads: str) -> Table:
+def table(*heads: str) -> Table:
+    """Make an empty table of figures; its first column holds names."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for number, head in enumerate(heads):
         table.add_column(head, justify="right" if number else "left")
     return table
 
 
-def _cells(*values: object) -> list[Text]:
+def cells(*values: object) -> list[Text]:
+    """Show values as they are: no markup in a name counts."""
     return [Text(str(value)) for value in values]

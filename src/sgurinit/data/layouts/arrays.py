@@ -143,3 +143,10 @@ def _present_rows(path: Path, values: NDArray[Any], absent_rows: bool) -> NDArra
                 + (" (a whole row of NaN marks an item without features)" if absent_rows else "")
             )
     return present
+
+
+def write_whole_rows(folder: Path, features: Mapping[str, ItemFeatures]) -> None:
+    """Write ``<modality>_feat.npy`` files; an item without features has a row of zeros."""
+    for modality, feature in features.items():
+        values = np.where(feature.mask()[:, None], feature.values, feature.values.dtype.type(0))
+        np.save(folder / f"{modality}{_SUFFIX}", values)

@@ -6,7 +6,11 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
+from typing_extensions import override
+
 from sgurinit.data.dataset import Dataset
+from sgurinit.data.layouts.contents import Contents
+from sgurinit.data.layouts.holds import Holds
 
 
 class Layout(ABC):
@@ -31,3 +35,34 @@ class Layout(ABC):
         InputError
             Naming the file, and the row or field, that is at fault.
         """
+
+    def contents(self, folder: Path) -> Contents:
+        """Read all that the folder holds; of a layout that holds no more, the data set."""
+        return Contents.of(self.read(folder))
+
+
+class WritableLayout(Layout):
+    """A layout that other data can be converted to."""
+
+    holds: ClassVar[Holds]
+    """What it can hold."""
+
+    @abstractmethod
+    def write(self, contents: Contents, folder: Path) -> None:
+        """Write into an empty folder; what `holds` excludes is left out."""
+
+    def advice(self, contents: Contents) -> str:  # noqa: ARG002 - for those that have some
+        """Say how its framework is told to read what was written; empty where it needs no word."""
+        return ""
+
+
+class TableLayout(WritableLayout):
+    """A layout whose files hold more than models see."""
+
+    @override
+    def read(self, folder: Path) -> Dataset:
+        return self.contents(folder).dataset(self.name)
+
+    @override
+    @abstractmethod
+    def contents(self, folder: Path) -> Contents: ...

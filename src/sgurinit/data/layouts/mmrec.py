@@ -1,7 +1,8 @@
 """The layout of MMRec: one tab-separated table of interactions and feature files.
 
 ``<name>.inter`` has the columns ``userID``, ``itemID`` (integers from 0) and ``x_label`` (0 train,
-1 valid, 2 test); others, such as ``rating`` and ``timestamp``, are not used. Row n of
+1 valid, 2 test); models see no others, but a conversion
+takes ``rating`` and ``timestamp`` along. Row n of
 ``<modality>_feat.npy`` is item n. ``u_id_mapping.csv`` and ``i_id_mapping.csv`` (tab-separated, in
 spite of their suffix) may give the external id of each ``userID`` and ``itemID`` in their other
 column; without them, positions stand for ids.
@@ -9,28 +10,38 @@ column; without them, positions stand for ids.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from sgurinit.data.dataset import SPLITS, Dataset, Interactions
-from sgurinit.data.layouts.arrays import feature_files, read_array, read_features
-from sgurinit.data.layouts.base import Layout
-from sgurinit.data.layouts.tables import positions, read_tsv, require
+from sgurinit.data.layouts.arrays import (
+    feature_files,
+    read_array,
+    read_features,
+    write_whole_rows,
+)
+from sgurinit.data.layouts.base import WritableLayout
+from sgurinit.data.layouts.contents import Contents, as_series
+from sgurinit.data.layouts.holds import Holds
+from sgurinit.data.layouts.tables import interactions, positions, read_tsv, require
 from sgurinit.errors import InputError
 
 _COLUMNS = ("userID", "itemID", "x_label")
 _HEADER_BYTES = 4096
 
 
-class MMRec(Layout):
+class MMRec(WritableLayout):
     """`<name>.inter` with userID, itemID, x_label, and `<modality>_feat.npy`."""
 
     name = "mmrec"
     sought = "<name>.inter with the columns userID, itemID, x_label"
+    holds = Holds(ids="text", texts=False, missing=False, breaks=False)
 
     def sees(self, folder: Path) -> str | None:
         """Say which `.inter` files have a column of this layout."""
@@ -72,6 +83,40 @@ class MMRec(Layout):
             user_ids=user_ids,
             item_ids=np.arange(n_items) if item_ids is None else item_ids,
         )
+
+    @override
+    def contents(self, folder: Path) -> Contents:
+        dataset = self.read(folder)  # its checks
+        path = _tables(folder)[0]
+        table = read_tsv(path)
+        named = {"userID": "user", "itemID": "item", "rating": "value", "timestamp": "time"}
+        checked = interactions(path, table.rename(named, strict=False), 2)
+        places = checked.select(pl.col("user", "item").str.strip_chars().cast(pl.Int64))
+        split = table["x_label"].str.strip_chars().cast(pl.Int64)
+        log = checked.with_columns(
+            user=as_series(dataset.user_ids).gather(places["user"]),
+            item=as_series(dataset.item_ids).gather(places["item"]),
+            split=split.replace_strict(dict(enumerate(SPLITS))),
+        )
+        others = [c for c in table.columns if c not in (*named, "x_label")]
+        left_out = (f"{path.name}: columns {', '.join(others)}",) if others else ()
+        return replace(Contents.of(dataset), interactions=log, left_out=left_out)
+
+    @override
+    def write(self, contents: Contents, folder: Path) -> None:
+        log = contents.with_positions().interactions
+        named = {"user": "userID", "item": "itemID", "value": "rating", "time": "timestamp"}
+        there = {old: new for old, new in named.items() if old in log.columns}
+        label = pl.col("split").replace_strict({s: n for n, s in enumerate(SPLITS)})
+        log.with_columns(x_label=label).select(*there, "x_label").rename(there).write_csv(
+            folder / f"{contents.name}.inter", separator="\t"
+        )
+        for known, what in ((contents.users, "user"), (contents.items, "item")):
+            ids = known.select(pl.col(what).alias(f"{what}_id"))
+            ids.with_row_index(f"{what}ID").write_csv(
+                folder / f"{what[0]}_id_mapping.csv", separator="\t", quote_style="never"
+            )
+        write_whole_rows(folder, contents.features)
 
 
 def _tables(folder: Path) -> list[Path]:

@@ -4,9 +4,12 @@
 
     dataset.json              {"format": "sgurinit-dataset", "version": 1, "name": ...,
                                "modalities": ["image", ...]}
-    users.parquet             column user: the external id of every user, in order of position
-    items.parquet             column item: the external id of every item, in order of position
-    interactions.parquet      columns user, item (external ids) and split (train, valid, test)
+    users.parquet             column user: the external id of every user, in order of position;
+                              others as they are
+    items.parquet             column item: the external id of every item, in order of position;
+                              others, such as title, as they are
+    interactions.parquet      columns user, item (external ids) and split (train, valid, test);
+                              value and time (seconds) where known
     features/<modality>.npy   shape (n_items, d), float16 / 32 / 64; row n belongs to row n of
                               items.parquet; a row of NaN alone: the item has no such features
 
@@ -16,7 +19,7 @@ may be in any order; users and items without interactions stay known through the
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,13 +27,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import override
 
 from sgurinit.core.features import ItemFeatures
 from sgurinit.data.dataset import MODALITY_NAME, SPLITS, Dataset, Interactions
 from sgurinit.data.layouts.arrays import read_features
-from sgurinit.data.layouts.base import Layout
+from sgurinit.data.layouts.base import WritableLayout
+from sgurinit.data.layouts.contents import Contents, as_array
+from sgurinit.data.layouts.holds import Holds
 from sgurinit.data.layouts.tables import read_ids, read_parquet
 from sgurinit.errors import InputError
+from sgurinit.files import new_folder, write_text
 
 _MANIFEST = "dataset.json"
 _INTERACTIONS = "interactions.parquet"
@@ -51,15 +58,16 @@ class Manifest(BaseModel):
     name: str = Field(min_length=1)
     """Name of the data set."""
 
-    modalities: tuple[Annotated[str, Field(pattern=MODALITY_NAME)], ...] = Field(min_length=1)
-    """Names of the files in `features`, without `.npy`."""
+    modalities: tuple[Annotated[str, Field(pattern=MODALITY_NAME)], ...]
+    """Names of the files in `features`, without `.npy`; none before features are made."""
 
 
-class Native(Layout):
+class Native(WritableLayout):
     """`dataset.json`, `users`, `items` and `interactions.parquet`, `features/<modality>.npy`."""
 
     name = "native"
     sought = f"{_MANIFEST}, {_INTERACTIONS}"
+    holds = Holds()
 
     def sees(self, folder: Path) -> str | None:
         """Say which of the two files are there."""
@@ -76,8 +84,36 @@ class Native(Layout):
             layout=self.name,
             **splits,
             features=read_features(files, len(ids["item"]), absent_rows=True),
-            user_ids=_as_array(ids["user"]),
-            item_ids=_as_array(ids["item"]),
+            user_ids=as_array(ids["user"]),
+            item_ids=as_array(ids["item"]),
+        )
+
+    @override
+    def contents(self, folder: Path) -> Contents:
+        dataset = self.read(folder)  # its checks
+        tables = {what: pl.read_parquet(folder / file, glob=False) for what, file in _IDS.items()}
+        log = pl.read_parquet(folder / _INTERACTIONS, glob=False)
+        columns = [c for c in ("user", "item", "split", "value", "time") if c in log.columns]
+        log = log.select(columns)
+        kinds = {"value": pl.Float64, "time": pl.Int64, "split": pl.String}
+        log = log.with_columns(pl.col(c).cast(kind) for c, kind in kinds.items() if c in columns)
+        return Contents(
+            name=dataset.name,
+            interactions=log,
+            users=tables["user"].select("user", pl.exclude("user")),
+            items=tables["item"].select("item", pl.exclude("item")),
+            features=dataset.features,
+        )
+
+    @override
+    def write(self, contents: Contents, folder: Path) -> None:
+        write_parts(
+            folder,
+            contents.name,
+            interactions=contents.interactions.lazy(),
+            users=contents.users,
+            items=contents.items,
+            features=contents.features,
         )
 
 
@@ -103,38 +139,42 @@ def write_native(dataset: Dataset, path: str | Path) -> Path:
     InputError
         If there is something at `path` already, or it cannot be written there.
     """
-    path = Path(path)
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise InputError(f"{path}: exists already; give a new folder, or remove it first")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            whole = Path(folder) / path.name
-            whole.mkdir()
-            _write(dataset, whole)
-            whole.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    return path
+    with new_folder(Path(path)) as folder:
+        Native().write(Contents.of(dataset), folder)
+    return Path(path)
 
 
-def _write(dataset: Dataset, folder: Path) -> None:
-    manifest = Manifest(name=dataset.name, modalities=tuple(dataset.features))
-    (folder / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    pl.DataFrame({"user": _as_series(dataset.user_ids)}).write_parquet(folder / _IDS["user"])
-    pl.DataFrame({"item": _as_series(dataset.item_ids)}).write_parquet(folder / _IDS["item"])
-    parts = [
-        pl.DataFrame(
-            {
-                "user": _as_series(dataset.user_ids[pairs.users]),
-                "item": _as_series(dataset.item_ids[pairs.items]),
-            }
-        ).with_columns(split=pl.lit(split))
-        for split, pairs in dataset.splits()
-    ]
-    pl.concat(parts).write_parquet(folder / _INTERACTIONS)
+def write_parts(
+    folder: Path,
+    name: str,
+    *,
+    interactions: pl.LazyFrame,
+    users: pl.DataFrame,
+    items: pl.DataFrame,
+    features: Mapping[str, ItemFeatures] | None = None,
+) -> None:
+    """Write the files of the layout into a folder that is there.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they go.
+    name : str
+        Name of the data set.
+    interactions : LazyFrame
+        Columns user, item, split, and any others; written as they come, without being held.
+    users, items : DataFrame
+        Column user or item, in order of position, and any others.
+    features : mapping of str to ItemFeatures, optional
+        By modality.
+    """
+    manifest = Manifest(name=name, modalities=tuple(features or ()))
+    write_text(folder / _MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+    users.write_parquet(folder / _IDS["user"])
+    items.write_parquet(folder / _IDS["item"])
+    interactions.sink_parquet(folder / _INTERACTIONS)
     (folder / "features").mkdir()
-    for modality, feature in dataset.features.items():
+    for modality, feature in (features or {}).items():
         np.save(folder / "features" / f"{modality}.npy", _with_nan_rows(feature))
 
 
@@ -191,11 +231,3 @@ def _places(path: Path, column: pl.Series, known: pl.Series) -> NDArray[np.int64
             f"{_IDS[what]}; add it there or remove the row"
         )
     return found.to_numpy().astype(np.int64)
-
-
-def _as_array(ids: pl.Series) -> NDArray[Any]:
-    return np.array(ids.to_list(), dtype=str) if ids.dtype == pl.String else ids.to_numpy()
-
-
-def _as_series(ids: NDArray[Any]) -> pl.Series:
-    return pl.Series(ids.tolist(), dtype=pl.String) if ids.dtype.kind == "U" else pl.Series(ids)

@@ -7,12 +7,21 @@ from pathlib import Path
 
 from sgurinit.data.dataset import Dataset
 from sgurinit.data.layouts.base import Layout
+from sgurinit.data.layouts.cornac import Cornac
+from sgurinit.data.layouts.elliot import Elliot
+from sgurinit.data.layouts.freerec import FreeRec
 from sgurinit.data.layouts.hkuds import Hkuds
 from sgurinit.data.layouts.mmrec import MMRec
+from sgurinit.data.layouts.mrlib import MRLib
 from sgurinit.data.layouts.native import Native
+from sgurinit.data.layouts.plain import Plain
+from sgurinit.data.layouts.recbole import RecBole
 from sgurinit.errors import InputError
 
-LAYOUTS: tuple[Layout, ...] = (Hkuds(), MMRec(), Native())
+LAYOUTS: tuple[Layout, ...] = (
+    *(Hkuds(), MMRec(), Native(), MRLib(), RecBole(), Elliot(), Cornac(), FreeRec()),
+    *(Plain("csv"), Plain("tsv"), Plain("parquet")),
+)
 
 _LISTED = 12
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from sgurinit.core.features import ItemFeatures
 from sgurinit.errors import InputError
 
 
@@ -135,3 +137,121 @@ def _read(path: Path, expected: str, reader: Callable[[], pl.DataFrame]) -> pl.D
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         detail = str(error).strip().split("\n", maxsplit=1)[0]
         raise InputError(f"{path}: not {expected} ({detail})") from error
+
+
+def read_text(
+    path: Path, separator: str, names: Sequence[str] | None = None, *, quoted: bool = False
+) -> pl.DataFrame:
+    """Read a text table; every value stays text.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    separator : str
+        What separates the fields.
+    names : sequence of str, optional
+        Names of the columns of a file without a header.
+    quoted : bool
+        Whether fields may stand in double quotes.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not text, or a row has more fields than the first.
+    """
+    if names is not None and path.is_file() and path.stat().st_size == 0:
+        return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+    table = _read(
+        path,
+        f"a text table with fields separated at {separator!r}",
+        lambda: pl.read_csv(
+            path,
+            separator=separator,
+            has_header=names is None,
+            infer_schema=False,
+            quote_char='"' if quoted else None,
+            glob=False,
+        ),
+    )
+    if names is None:
+        return table
+    if len(table.columns) != len(names):
+        raise InputError(
+            f"{path}: {len(table.columns)} fields in a line; {len(names)} are expected, separated "
+            f"at {separator!r}: {', '.join(names)}"
+        )
+    return table.rename(dict(zip(table.columns, names, strict=True)))
+
+
+def interactions(path: Path, table: pl.DataFrame, first: int) -> pl.DataFrame:
+    """Check the columns user, item and, where they are, value and time of a table of text.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is from, for the messages.
+    table : DataFrame
+        Its rows.
+    first : int
+        Number of the line or row that the first of them has in the file.
+
+    Raises
+    ------
+    InputError
+        Naming the line with a missing id or value, or one that is no number.
+    """
+    require(path, table, ["user", "item"])
+    for column in ("user", "item"):
+        empty = table[column].is_null()
+        if empty.any():
+            raise InputError(f"{path}: line {empty.arg_true()[0] + first}: {column} is missing")
+    for column, dtype in (("value", pl.Float64), ("time", pl.Int64)):
+        if column not in table.columns or not table[column].count():
+            table = table.drop(column, strict=False)
+            continue
+        given = table[column]
+        numbers = given.cast(pl.Float64, strict=False)
+        wrong = numbers.is_null() | ~numbers.is_finite()
+        if wrong.any():
+            at = wrong.arg_true()[0]
+            raise InputError(
+                f"{path}: line {at + first}: {column} is {given[at]!r}; a finite number is expected"
+            )
+        exact = given.cast(dtype, strict=False)
+        table = table.with_columns((exact if exact.null_count() == 0 else numbers).cast(dtype))
+    return table.select(c for c in ("user", "item", "split", "value", "time") if c in table.columns)
+
+
+def known_ids(*columns: pl.Series) -> pl.Series:
+    """Return all ids of some columns, each once, sorted."""
+    return pl.concat(columns, rechunk=True).unique().sort()
+
+
+def placed(path: Path, ids: pl.Series, values: NDArray[Any], known: pl.Series) -> ItemFeatures:
+    """Put feature rows that come with the ids of their items in the order of the items.
+
+    Raises
+    ------
+    InputError
+        If an id is not known or comes twice, or as `ItemFeatures`.
+    """
+    twice = ids.is_duplicated()
+    if twice.any():
+        raise InputError(f"{path}: item id {ids.filter(twice)[0]} comes twice; give one row each")
+    lookup = pl.DataFrame({"id": known}).with_row_index("place")
+    found = ids.alias("id").to_frame().join(lookup, on="id", how="left", maintain_order="left")
+    unknown = found["place"].is_null()
+    if unknown.any():
+        raise InputError(
+            f"{path}: item id {ids.filter(unknown)[0]} is not one of the {len(known)} items of the "
+            "data; remove its row, or add the item"
+        )
+    rows = np.zeros((len(known), values.shape[1]), dtype=values.dtype)
+    present = np.zeros(len(known), dtype=bool)
+    places = found["place"].to_numpy()
+    rows[places], present[places] = values, True
+    try:
+        return ItemFeatures(rows, None if present.all() else present)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error

@@ -1,0 +1,155 @@
+"""Commands that make and change data sets: no training, no torch.
+
+Each part of the library is imported by the command that needs it.
+"""
+
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sgurinit.cli.app import app, console, say
+from sgurinit.cli.options import Seed, examples, given, names
+from sgurinit.errors import InputError
+
+
+@app.command(
+    epilog=examples(
+        "sgurinit prepare data/ml-100k --out ml --min-value 4",
+        "sgurinit prepare reviews_Baby_5.json.gz --items meta_Baby.json.gz --out baby",
+        "sgurinit prepare clicks.parquet --user visitor --item product --split time --out clicks",
+        "sgurinit prepare plays.csv --columns user,item,time --time-unit ms --out plays",
+    )
+)
+def prepare(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LOG",
+            help="CSV, TSV, Parquet or JSON lines, also gzipped; a folder of MovieLens or RecBole.",
+        ),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    items: Annotated[Path | None, typer.Option(help="File that tells about the items.")] = None,
+    user: Annotated[str | None, typer.Option(help="Column of users, if not a usual name.")] = None,
+    item: Annotated[str | None, typer.Option(help="Column of items, if not a usual name.")] = None,
+    value: Annotated[str | None, typer.Option(help="Column of ratings or counts.")] = None,
+    time: Annotated[str | None, typer.Option(help="Column of times.")] = None,
+    time_unit: Annotated[
+        str | None, typer.Option(help="s, ms, us, ns, or order where times are no dates.")
+    ] = None,
+    columns: Annotated[
+        str, typer.Option(help="Names of all columns, with commas, of a file without a header.")
+    ] = "",
+    separator: Annotated[
+        str | None, typer.Option(help="What separates fields, if the suffix does not tell.")
+    ] = None,
+    min_value: Annotated[float | None, typer.Option(help="Least value that is kept.")] = None,
+    core: Annotated[
+        int, typer.Option(min=1, help="Least interactions of every user and item; 1 keeps all.")
+    ] = 5,
+    split: Annotated[
+        str,
+        typer.Option(help="random, leave-one-out, user-time, time, cold-items or cold-users."),
+    ] = "random",
+    ratios: Annotated[str, typer.Option(help="Shares of train, valid and test.")] = "8:1:1",
+    name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Make a data set from a raw log: filter, split, check."""
+    from sgurinit.data.prepare import find_source
+    from sgurinit.data.prepare import prepare as make
+    from sgurinit.report.card import card_table
+    from sgurinit.report.progress import StageProgress
+
+    found = find_source(
+        source,
+        columns=given(user=user, item=item, value=value, time=time),
+        header=names(columns) or None,
+        separator=_character(separator),
+        items=items,
+    )
+    with StageProgress(console) as progress:
+        card = make(
+            found,
+            out,
+            min_value=min_value,
+            core=core,
+            kind=split,
+            ratios=_ratios(ratios),
+            seed=seed,
+            time_unit=time_unit,
+            name=name,
+            listen=progress,
+        )
+    console.print(card_table(card))
+    say(console, f"saved to {out}")
+
+
+def _character(separator: str | None) -> str | None:
+    r"""One character; ``\t`` is how a shell writes a tabulator."""
+    if separator is None:
+        return None
+    character = {"\\t": "\t", "tab": "\t"}.get(separator, separator)
+    if len(character.encode()) != 1:
+        raise InputError(f"--separator {separator!r}: expected one character, or tab")
+    return character
+
+
+def _ratios(text: str) -> tuple[int, int, int]:
+    try:
+        train, valid, test = (int(part) for part in text.split(":"))
+    except ValueError:
+        raise InputError(f"--ratios {text}: expected three whole numbers, such as 8:1:1") from None
+    return train, valid, test
+
+
+@app.command(
+    epilog=examples(
+        "sgurinit convert data/tiktok tiktok-recbole --to recbole",
+        "sgurinit convert start.safetensors ml.useremb --to recbole --table reduced",
+    )
+)
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder of the data, or a saved start.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder, or .useremb file, to make.")],
+    *,
+    to: Annotated[
+        str,
+        typer.Option(
+            help="native, recbole, mmrec, mrlib, elliot, cornac, freerec, csv, tsv, parquet."
+        ),
+    ],
+    table: Annotated[str | None, typer.Option(help="Modality of the start, or reduced.")] = None,
+) -> None:
+    """Write a data set, or a start, in the layout of another framework."""
+    if source.suffix == ".safetensors":
+        advice = _export_start(source, out, to, table)
+    else:
+        from sgurinit.data.convert import convert as change
+
+        done = change(source, out, to)
+        say(console, f"read as {done.source}")
+        for line in done.losses:
+            say(console, line)
+        advice = done.advice
+    say(console, f"saved to {out}")
+    if advice:
+        say(console, f"to load it, in the framework's config:\n{advice}")
+
+
+def _export_start(source: Path, out: Path, to: str, table: str | None) -> str:
+    from sgurinit.core import UserStart
+    from sgurinit.data.layouts.recbole import write_user_vectors
+
+    if to != "recbole":
+        raise InputError(f"--to {to}: a start is exported to recbole only")
+    start = UserStart.load(source)
+    return write_user_vectors(start, out, table or next(iter(start.users)))

@@ -1,0 +1,84 @@
+"""The layout of MRLib: one table of interactions and feature files.
+
+``inter.csv`` has the columns ``user_id``, ``item_id`` (positions), ``label`` (0 train, 1 valid, 2
+test) and, where known, ``rating``. Row n of ``<modality>_feat.npy`` is item n. (With an ``.inter``
+file it is the layout of MMRec.)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from typing_extensions import override
+
+from sgurinit.data.dataset import SPLITS
+from sgurinit.data.layouts.arrays import (
+    feature_files,
+    read_array,
+    read_features,
+    write_whole_rows,
+)
+from sgurinit.data.layouts.base import TableLayout
+from sgurinit.data.layouts.contents import Contents
+from sgurinit.data.layouts.holds import Holds
+from sgurinit.data.layouts.tables import interactions, positions, read_text, require
+
+_FILE = "inter.csv"
+_COLUMNS = ("user_id", "item_id", "label")
+_HEADER_BYTES = 4096
+_USERS_PER_INTERACTION = 1000  # a stray large position would cost a huge table
+
+
+class MRLib(TableLayout):
+    """`inter.csv` with user_id, item_id, label, and `<modality>_feat.npy`."""
+
+    name = "mrlib"
+    sought = "inter.csv with the columns user_id, item_id, label"
+    holds = Holds(ids="positions", times=False, texts=False, lonely=False, missing=False)
+
+    @override
+    def sees(self, folder: Path) -> str | None:
+        if not (folder / _FILE).is_file():
+            return None
+        with (folder / _FILE).open("rb") as file:
+            header = file.readline(_HEADER_BYTES).decode("utf-8", errors="replace")
+        return _FILE if set(_COLUMNS) <= set(header.strip().split(",")) else None
+
+    @override
+    def contents(self, folder: Path) -> Contents:
+        path = folder / _FILE
+        raw = read_text(path, ",", quoted=True)
+        require(path, raw, _COLUMNS)
+        files = feature_files(folder) if any(folder.glob("*_feat.npy")) else {}
+        n_items = len(read_array(next(iter(files.values())))) if files else np.iinfo(np.int32).max
+        most = _USERS_PER_INTERACTION * max(len(raw), 1)
+        users = positions(path, raw, "user_id", most, "ids without large gaps")
+        items = positions(path, raw, "item_id", n_items, "rows of the features")
+        labels = positions(path, raw, "label", len(SPLITS), "0 train, 1 valid, 2 test")
+        named = raw.rename({"user_id": "user", "item_id": "item", "rating": "value"}, strict=False)
+        log = interactions(path, named, 2).with_columns(
+            user=users, item=items, split=pl.Series(np.array(SPLITS)[labels])
+        )
+        if not files:
+            n_items = int(items.max(initial=-1)) + 1
+        n_users = int(users.max(initial=-1)) + 1
+        others = [c for c in raw.columns if c not in (*_COLUMNS, "rating")]
+        return Contents(
+            folder.name,
+            log.drop("time", strict=False),
+            pl.DataFrame({"user": np.arange(n_users)}),
+            pl.DataFrame({"item": np.arange(n_items)}),
+            read_features(files, n_items),
+            (f"{_FILE}: columns {', '.join(others)}",) if others else (),
+        )
+
+    @override
+    def write(self, contents: Contents, folder: Path) -> None:
+        log = contents.with_positions().interactions
+        label = pl.col("split").replace_strict({s: n for n, s in enumerate(SPLITS)})
+        columns = [pl.col("user").alias("user_id"), pl.col("item").alias("item_id")]
+        columns += [pl.col("value").alias("rating")] if "value" in log.columns else []
+        log.select(*columns, label.alias("label")).write_csv(folder / _FILE)
+        write_whole_rows(folder, contents.features)

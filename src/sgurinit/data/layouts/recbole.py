@@ -1,0 +1,237 @@
+"""The atomic files of RecBole: tab-separated tables whose header gives each column a type.
+
+``<name>.inter`` has ``user_id:token``, ``item_id:token`` and, where known, ``rating:float`` and
+``timestamp:float``; RecBole's benchmark files ``<name>.train.inter``, ``<name>.valid.inter`` and
+``<name>.test.inter`` are the splits, and a single ``<name>.inter`` is all training. ``<name>.user``
+and ``<name>.item`` say what is known about users and items. Any other file with one column of
+tokens and one ``float_seq`` holds vectors: ``<name>.itememb`` and the like, a modality each, named
+after the column; one of users (``<name>.useremb``) is no part of a data set.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from typing_extensions import override
+
+from sgurinit.core.start import UserStart
+from sgurinit.data.dataset import SPLITS
+from sgurinit.data.layouts.base import TableLayout
+from sgurinit.data.layouts.contents import Contents
+from sgurinit.data.layouts.holds import Holds
+from sgurinit.data.layouts.tables import (
+    interactions,
+    known_ids,
+    placed,
+    read_text,
+    require,
+)
+from sgurinit.errors import InputError
+from sgurinit.files import write_text
+
+_ROLES = {"user_id": "user", "item_id": "item", "rating": "value", "timestamp": "time"}
+_HEADER_BYTES = 4096
+
+
+class RecBole(TableLayout):
+    """`<name>.inter` with a typed header, `.user`, `.item` and files of vectors."""
+
+    name = "recbole"
+    sought = "<name>.inter with the columns user_id:token, item_id:token"
+    holds = Holds(ids="text", features="float32", breaks=False)
+
+    @override
+    def sees(self, folder: Path) -> str | None:
+        files = _logs(folder)
+        if not files:
+            return None
+        whole = "" if len(files) > 1 else ", no splits: all is training"
+        return ", ".join(path.name for path in files.values()) + whole
+
+    @override
+    def contents(self, folder: Path) -> Contents:
+        files = _logs(folder)
+        parts, left_out = [], []
+        for split, path in files.items():
+            table = _untyped(path)
+            others = [name for name in table.columns if name not in _ROLES]
+            left_out += [f"{path.name}: columns {', '.join(others)}"] if others else []
+            table = table.rename(_ROLES, strict=False)
+            parts.append(interactions(path, table, 2).with_columns(split=pl.lit(split)))
+        log = pl.concat(parts, how="diagonal")
+        split, path = next(iter(files.items()))
+        name = path.name.removesuffix(".inter").removesuffix(f".{split}")
+        users = _known(folder / f"{name}.user", "user", log["user"])
+        items = _known(folder / f"{name}.item", "item", log["item"])
+        features = {}
+        for path in sorted(folder.glob(f"{name}.*")):
+            if path.suffix in (".inter", ".user", ".item") or not path.is_file():
+                continue
+            found = _vectors(path)
+            if found is None:
+                left_out.append(f"{path.name}: not a file of vectors of items")
+                continue
+            modality, ids, values = found
+            features[modality] = placed(path, ids, values, items["item"])
+        return Contents(name, log, users, items, features, tuple(left_out))
+
+    @override
+    def write(self, contents: Contents, folder: Path) -> None:
+        for split, table in contents.parts():
+            columns = {
+                "user_id:token": "user", "item_id:token": "item", "rating:float": "value",
+                "timestamp:float": "time",
+            }  # fmt: skip
+            there = {new: old for new, old in columns.items() if old in table.columns}
+            table.select(pl.col(old).alias(new) for new, old in there.items()).write_csv(
+                folder / f"{contents.name}.{split}.inter", separator="\t", quote_style="never"
+            )
+        for what, known in (("user", contents.users), ("item", contents.items)):
+            typed = {n: f"{n}:token_seq" for n in known.columns} | {what: f"{what}_id:token"}
+            known.rename(typed).with_columns(
+                pl.col(pl.String).str.replace_all(r"[\t\r\n]", " ")
+            ).write_csv(folder / f"{contents.name}.{what}", separator="\t", quote_style="never")
+        for modality, feature in contents.features.items():
+            ids = contents.items["item"].filter(pl.Series(feature.mask()))
+            values = feature.rows().astype(np.float32)
+            path = folder / f"{contents.name}.{modality}emb"
+            write_vectors(path, f"{modality}_id", ids, modality, values)
+
+    @override
+    def advice(self, contents: Contents) -> str:
+        lines = ["benchmark_filename: [train, valid, test]"]
+        if contents.features:
+            names = list(contents.features)
+            ids = ", ".join(f"{n}_id" for n in names)
+            loads = ", ".join(f"{n}emb: [{n}_id, {n}]" for n in names)
+            lines += [
+                f"additional_feat_suffix: [{', '.join(f'{n}emb' for n in names)}]",
+                f"load_col: {{inter: [user_id, item_id], {loads}}}",
+                f"alias_of_item_id: [{ids}]",
+                f"preload_weight: {{{', '.join(f'{n}_id: {n}' for n in names)}}}",
+            ]
+        return "\n".join(lines)
+
+
+def write_vectors(path: Path, id_name: str, ids: pl.Series, name: str, values: np.ndarray) -> None:
+    """Write vectors the way RecBole loads them, every digit.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    id_name, name : str
+        Names of the two columns.
+    ids : Series
+        Ids, one for each row.
+    values : ndarray of float32, shape (n, d)
+        The vectors.
+    """
+    rows = (" ".join(map(str, row)) for row in values)
+    lines = [f"{key}\t{row}" for key, row in zip(ids.to_list(), rows, strict=True)]
+    write_text(path, "\n".join([f"{id_name}:token\t{name}:float_seq", *lines]) + "\n")
+
+
+def write_user_vectors(start: UserStart, path: Path, modality: str) -> str:
+    """Write a start as RecBole's `.useremb` file.
+
+    Parameters
+    ----------
+    start : UserStart
+        A start with ids.
+    path : Path
+        File to write, ``<data set>.useremb``.
+    modality : str
+        A modality of the start, or ``"reduced"``.
+
+    Returns
+    -------
+    str
+        Lines of a RecBole config that load it.
+
+    Raises
+    ------
+    InputError
+        If the modality does not exist or the path has another suffix.
+    """
+    tables = dict(start.users)
+    if (width := start.config["reduce_to"]) is not None:
+        tables["reduced"] = start.reduced(width).users
+    if modality not in tables:
+        raise InputError(f"--table {modality}: the start has {', '.join(tables)}")
+    if path.suffix != ".useremb":
+        raise InputError(f"{path}: RecBole looks for <data set>.useremb")
+    ids = np.arange(start.n_users) if start.user_ids is None else start.user_ids
+    write_vectors(path, "uid", pl.Series(ids.tolist()), "user_emb", tables[modality])
+    return (
+        "additional_feat_suffix: [useremb]\n"
+        "load_col: {inter: [user_id, item_id], useremb: [uid, user_emb]}\n"
+        "alias_of_user_id: [uid]\n"
+        "preload_weight: {uid: user_emb}"
+    )
+
+
+def _logs(folder: Path) -> dict[str, Path]:
+    """Return the `.inter` files with a typed header, by split."""
+    found = {}
+    for path in sorted(p for p in folder.glob("*.inter") if p.is_file()):
+        with path.open("rb") as file:
+            header = file.readline(_HEADER_BYTES).decode("utf-8", errors="replace")
+        if "user_id:token" in header or "item_id:token" in header:
+            found[path.name] = path
+    splits = {s: p for s in SPLITS for p in found.values() if p.name.endswith(f".{s}.inter")}
+    if not splits:
+        if len(found) > 1:
+            raise InputError(
+                f"{folder}: {', '.join(found)}: one .inter file is expected; leave one"
+            )
+        return dict(zip(["train"], found.values(), strict=False))
+    if len({path.name.removesuffix(f".{s}.inter") for s, path in splits.items()}) > 1:
+        raise InputError(f"{folder}: {', '.join(found)}: splits of more than one data set")
+    return splits
+
+
+def _untyped(path: Path) -> pl.DataFrame:
+    table = read_text(path, "\t")
+    return table.rename({name: name.partition(":")[0] for name in table.columns})
+
+
+def _known(path: Path, what: str, used: pl.Series) -> pl.DataFrame:
+    """Read what is known about users or items; without a file, their ids."""
+    ids = known_ids(used)
+    if not path.is_file():
+        return ids.alias(what).to_frame()
+    table = _untyped(path)
+    require(path, table, [f"{what}_id"])
+    table = table.rename({f"{what}_id": what})
+    twice = table[what].is_duplicated()
+    if twice.any():
+        raise InputError(f"{path}: {what} id {table[what].filter(twice)[0]} comes twice")
+    strange = ids.filter(~ids.is_in(table[what].implode()))
+    if len(strange):
+        raise InputError(
+            f"{path}: {what} id {strange[0]} is missing, but the interactions have it; add its line"
+        )
+    return table
+
+
+def _vectors(path: Path) -> tuple[str, pl.Series, np.ndarray] | None:
+    """Read a file of vectors of items; None where it is another one."""
+    with path.open("rb") as file:
+        header = file.readline(_HEADER_BYTES).decode("utf-8", errors="replace").rstrip("\r\n")
+    types = dict(reversed(column.partition(":")[::2]) for column in header.split("\t"))
+    if set(types) != {"token", "float_seq"} or types["token"] in ("uid", "user_id"):
+        return None
+    table = _untyped(path)
+    ids, texts = table[types["token"]], table[types["float_seq"]]
+    lists = texts.str.split(" ").list.eval(pl.element().cast(pl.Float32, strict=False))
+    width = lists.list.len().max() or 0
+    wrong = (lists.list.len() != width) | lists.list.eval(pl.element().is_null()).list.any()
+    wrong |= lists.is_null() | ids.is_null()
+    if wrong.any():
+        raise InputError(
+            f"{path}: line {wrong.arg_true()[0] + 2}: an id and {width} numbers are expected"
+        )
+    return types["float_seq"], ids, lists.cast(pl.Array(pl.Float32, width)).to_numpy()

@@ -1,0 +1,191 @@
+"""What is known about items: titles and other text, in the forms in which it is published.
+
+Every reader gives a table with the column item, as text, and text columns; what is unknown is null.
+"""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import polars as pl
+
+from sgurinit.errors import InputError
+
+_GENRES = (
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
+    "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi",
+    "Thriller", "War", "Western",
+)  # fmt: skip
+_YEAR = r"^(.*?)\s*\((\d{4})\)\s*$"
+
+# Fields of the Amazon product files, 2014 to 2023, by the column that they become.
+_AMAZON = {
+    "title": ("title",),
+    "brand": ("brand", "store"),
+    "categories": ("categories", "category"),
+    "features": ("features", "feature"),
+    "description": ("description",),
+    "image_url": ("imUrl", "imageURLHighRes", "images"),
+}
+
+
+def read_catalogue(path: Path, names: Sequence[str]) -> pl.DataFrame:
+    """Read a table of items: CSV, TSV or Parquet, RecBole's `.item`, or Amazon's product files.
+
+    Parameters
+    ----------
+    path : Path
+        The file; text may be gzipped.
+    names : sequence of str
+        Columns that are taken for the item's id, the first that is there.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or has no column of ids.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: file is missing")
+    stem = path.with_suffix("") if path.suffix == ".gz" else path
+    if stem.suffix in (".json", ".jsonl", ".ndjson"):
+        return _amazon(path)
+    if stem.suffix == ".item":
+        return atomic(path)
+    try:
+        if stem.suffix == ".parquet":
+            table = pl.read_parquet(path, glob=False)
+        else:
+            separator = "," if stem.suffix == ".csv" else "\t"
+            table = pl.read_csv(path, separator=separator, infer_schema=False, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path}: not a table of items ({_brief(error)})") from error
+    column = next((name for name in names if name in table.columns), None)
+    if column is None:
+        raise InputError(
+            f"{path}: no column of item ids; looked for {', '.join(names)}, the file has "
+            f"{', '.join(map(repr, table.columns))}"
+        )
+    return table.rename({column: "item"}).with_columns(pl.col("item").cast(pl.String))
+
+
+def atomic(path: Path) -> pl.DataFrame:
+    """Read RecBole's `.item` file; the types of its header go, the values stay text."""
+    try:
+        table = pl.read_csv(path, separator="\t", infer_schema=False, quote_char=None, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path}: not an atomic file of RecBole ({_brief(error)})") from error
+    table = table.rename({name: name.partition(":")[0] for name in table.columns})
+    if "item_id" not in table.columns:
+        raise InputError(f"{path}: column item_id:token is missing")
+    return table.rename({"item_id": "item"})
+
+
+def movielens_100k(path: Path) -> pl.DataFrame:
+    """Read `u.item`: Latin-1, fields between bars, a flag per genre."""
+
+    def parse(fields: list[str]) -> dict[str, str]:
+        genres = [name for name, flag in zip(_GENRES, fields[5:], strict=True) if flag == "1"]
+        return {"item": fields[0], "title": fields[1], "genres": ", ".join(genres)}
+
+    return _movies(path, "|", 24, parse)
+
+
+def movielens_1m(path: Path) -> pl.DataFrame:
+    """Read `movies.dat`: Latin-1, fields between double colons."""
+
+    def parse(fields: list[str]) -> dict[str, str]:
+        return {"item": fields[0], "title": fields[1], "genres": fields[2].replace("|", ", ")}
+
+    return _movies(path, "::", 3, parse)
+
+
+def movielens(path: Path) -> pl.DataFrame:
+    """Read `movies.csv` of the later sets."""
+    table = read_catalogue(path, ["movieId"])
+    return _with_years(
+        table.with_columns(pl.col("genres").str.replace_all("|", ", ", literal=True))
+    )
+
+
+def _movies(
+    path: Path, separator: str, count: int, parse: Callable[[list[str]], dict[str, str]]
+) -> pl.DataFrame:
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="latin-1").splitlines(), 1):
+        fields = line.split(separator)
+        if len(fields) != count:
+            raise InputError(
+                f"{path}: line {number}: {len(fields)} fields; {count} are expected between "
+                f"{separator!r}"
+            )
+        rows.append(parse(fields))
+    return _with_years(pl.DataFrame(rows))
+
+
+def _with_years(table: pl.DataFrame) -> pl.DataFrame:
+    """Part ``Toy Story (1995)`` into title and year."""
+    title = pl.col("title")
+    return table.with_columns(
+        title=title.str.extract(_YEAR, 1).fill_null(title.str.strip_chars()),
+        year=title.str.extract(_YEAR, 2),
+    )
+
+
+def _amazon(path: Path) -> pl.DataFrame:
+    rows: dict[str, dict[str, str | None]] = {}
+    for number, record in _records(path):
+        item = record.get("parent_asin") or record.get("asin") or record.get("item")
+        if not isinstance(item, str):
+            raise InputError(f"{path}: line {number}: neither asin nor parent_asin is there")
+        row: dict[str, str | None] = {"item": item}
+        for column, fields in _AMAZON.items():
+            row[column] = _text(next((record[f] for f in fields if record.get(f)), None))
+        rows[item] = row
+    if not rows:
+        raise InputError(f"{path}: the file is empty")
+    return pl.DataFrame(list(rows.values()), schema=dict.fromkeys(["item", *_AMAZON], pl.String))
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Lines of JSON, or of Python literals as the files of 2014 have."""
+    number = 0
+    try:
+        with _open(path) as file:
+            for number, line in enumerate(file, 1):
+                record = json.loads(line) if line.startswith('{"') else ast.literal_eval(line)
+                yield number, record
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text; convert it, such as with iconv") from None
+    except (OSError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); get the file again") from error
+    except (ValueError, SyntaxError) as error:
+        raise InputError(f"{path}: line {number} is no JSON object ({_brief(error)})") from error
+
+
+def _open(path: Path) -> IO[str]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")
+
+
+def _text(value: Any) -> str | None:
+    """One text from what may be nested; of images, the address of the first."""
+    if isinstance(value, dict):
+        value = value.get("hi_res") or value.get("large") or value.get("thumb")
+    if isinstance(value, list):
+        if value and isinstance(value[0], dict):
+            return _text(value[0])
+        parts = [part for part in map(_text, value) if part]
+        if parts and all(part.startswith("http") for part in parts):
+            return parts[0]
+        return ", ".join(dict.fromkeys(parts)) or None
+    return str(value).strip() or None if value is not None else None
+
+
+def _brief(error: BaseException) -> str:
+    return str(error).strip().split("\n", maxsplit=1)[0]

@@ -1,0 +1,398 @@
+"""Every layout keeps what it says it can hold, says what it cannot, and refuses what is broken."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from sgurinit import SGURInit
+from sgurinit.cli import app
+from sgurinit.core.features import ItemFeatures
+from sgurinit.data import load, recognise, write_native
+from sgurinit.data.convert import convert, writable
+from sgurinit.data.layouts.contents import Contents
+from sgurinit.errors import InputError
+
+WORDS = st.text("abc xyz,'é\"|", min_size=1, max_size=6).filter(lambda s: s.strip() == s)
+
+
+@st.composite
+def contents(draw) -> Contents:
+    n_users, n_items = draw(st.integers(2, 5)), draw(st.integers(2, 5))
+    seed = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    whole = draw(st.booleans())
+    users = np.arange(n_users) if whole else [f"u{n}" for n in range(n_users)]
+    items = np.arange(n_items) if whole else [f"i{n}" for n in range(n_items)]
+    pairs = draw(st.lists(st.tuples(st.integers(0, n_users - 1), st.integers(0, n_items - 1)),
+                          min_size=1, max_size=12, unique=True))  # fmt: skip
+    splits = ["train", *(draw(st.sampled_from(["train", "valid", "test"])) for _ in pairs[1:])]
+    log = pl.DataFrame(
+        {"user": [users[u] for u, _ in pairs], "item": [items[i] for _, i in pairs],
+         "split": splits}
+    )  # fmt: skip
+    if draw(st.booleans()):
+        log = log.with_columns(value=pl.Series(seed.integers(2, 11, len(pairs)) / 2))
+    if draw(st.booleans()):
+        log = log.with_columns(time=pl.Series(seed.integers(10**9, 2**40, len(pairs))))
+    dtype = draw(st.sampled_from([np.float16, np.float32, np.float64]))
+    features = {}
+    for name in draw(st.sampled_from([(), ("text",), ("image", "text")])):
+        present = seed.random(n_items) < 0.8
+        present[0] = True
+        values = seed.normal(size=(n_items, draw(st.integers(1, 3)))).astype(dtype)
+        features[name] = ItemFeatures(values, None if present.all() else present)
+    known = pl.DataFrame({"item": items})
+    if draw(st.booleans()):
+        titles = draw(st.lists(st.none() | WORDS, min_size=n_items, max_size=n_items))
+        known = known.with_columns(title=pl.Series(titles, dtype=pl.String))
+    return Contents("small", log, pl.DataFrame({"user": users}), known, features)
+
+
+def rows(table: pl.DataFrame, *columns: str) -> list[tuple]:
+    there = [c for c in columns if c in table.columns]
+    return sorted(table.select(pl.col("user", "item").cast(pl.String), *there).iter_rows())
+
+
+@settings(max_examples=12, deadline=None)
+@given(contents())
+def test_what_a_layout_can_hold_comes_back(given):
+    for name, layout in writable().items():
+        if name == "mmrec" and not given.features:
+            continue  # its folders have features
+        losses = layout.holds.losses(given)
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "small"
+            folder.mkdir()
+            layout.write(given, folder)
+            assert recognise(folder).layout.name == name
+            found = layout.contents(folder)
+            found_features = {m: (f.mask().copy(), np.array(f.values)) for m, f in
+                              found.features.items()}  # fmt: skip
+        back, expected = found.interactions, given.interactions
+        by_position = layout.holds.ids == "positions"
+        if by_position:
+            expected = given.with_positions().interactions
+        columns = [c for c in ("split", "value", "time") if c in expected and c not in losses]
+        assert rows(back, *columns) == rows(expected, *columns)
+        if "ids" not in losses and not by_position:
+            assert back["user"].dtype == expected["user"].dtype
+        for what in ("user", "item"):
+            known = getattr(given, f"{what}s")[what].cast(pl.String).to_list()
+            kept = getattr(found, f"{what}s")[what].cast(pl.String).to_list()
+            if f"{what}s" not in losses and not by_position:
+                assert sorted(kept) == sorted(known)
+        if "title" in given.items.columns and "texts" not in losses:
+            assert found.items["title"].to_list() == given.items["title"].to_list()
+        if "features" not in losses:
+            check_features(given, found, found_features, losses, by_position)
+
+
+def check_features(given, found, found_features, losses, by_position) -> None:
+    assert set(found_features) == set(given.features)
+    order = {str(i): n for n, i in enumerate(found.items["item"].to_list())}
+    for modality, feature in given.features.items():
+        mask, values = found_features[modality]
+        for n, item in enumerate(given.items["item"].to_list()):
+            place = order.get(str(n if by_position else item))
+            if f"rows of {modality}" not in losses:
+                assert (place is not None and mask[place]) == feature.mask()[n]
+            if feature.mask()[n]:
+                wanted = feature.values[n]
+                if f"type of {modality}" in losses:
+                    wanted = wanted.astype(np.float32)
+                assert values.dtype == wanted.dtype
+                np.testing.assert_array_equal(values[place], wanted)
+
+
+def with_texts(make_dataset) -> Contents:
+    dataset = make_dataset(
+        user_ids=np.array(["ann", "bob", "cem", "dot"]),
+        features={"text": ItemFeatures(np.ones((5, 2), np.float16), np.arange(5) > 0)},
+    )
+    whole = Contents.of(dataset)
+    titles = pl.Series(["a", "b", None, "d", "e"])
+    log = whole.interactions.with_columns(value=pl.lit(4.0), time=pl.lit(10**9))
+    return Contents("small", log, whole.users, whole.items.with_columns(title=titles),
+                    whole.features)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("to", "says"),
+    [
+        ("native", []),
+        ("parquet", []),
+        ("csv", ["item ids are integers here and text there", "text is float16 here"]),
+        ("recbole", ["item ids are integers here and text there", "text is float16 here"]),
+        ("mmrec", ["item ids are integers", "columns of users and items are left out: title",
+                   "1 items without text get rows of zeros"]),
+        ("mrlib", ["ids become positions", "times of interactions are left out", "title",
+                   "1 users without interactions", "1 items without text get rows of zeros"]),
+        ("elliot", ["item ids are", "title", "1 users without interactions"]),
+        ("cornac", ["item ids are", "title", "1 users without interactions"]),
+        ("freerec", ["ids become positions", "title", "1 users without interactions",
+                     "features are left out: text"]),
+    ],
+)  # fmt: skip
+def test_what_gets_lost_is_said(make_dataset, tmp_path, to, says):
+    folder = tmp_path / "from"
+    folder.mkdir()
+    writable()["native"].write(with_texts(make_dataset), folder)
+    result = CliRunner().invoke(app, ["convert", str(folder), str(tmp_path / "to"), "--to", to])
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.output.splitlines() if "cannot hold" in line]
+    assert len(lines) == len(says), result.output
+    for line, part in zip(lines, says, strict=True):
+        assert part in line
+    load(tmp_path / "to")
+
+
+def test_a_chain_of_layouts_ends_where_it_began(tiktok_path, tmp_path):
+    before = load(tiktok_path)
+    convert(tiktok_path, tmp_path / "native", "native")
+    convert(tmp_path / "native", tmp_path / "parquet", "parquet")
+    convert(tmp_path / "parquet", tmp_path / "again", "native")
+    assert load(tmp_path / "again").fingerprint == before.fingerprint
+    convert(tmp_path / "native", tmp_path / "mrlib", "mrlib")
+    assert load(tmp_path / "mrlib").fingerprint == before.fingerprint
+
+
+def test_recboles_own_files_are_read_whole(data_root, tmp_path):
+    path = data_root / "ml-100k"
+    if not path.is_dir():
+        pytest.skip(f"real data absent: {path}")
+    result = CliRunner().invoke(app, ["inspect", str(path)])
+    assert "recognised as recbole by ml-100k.inter, no splits: all is training" in result.output
+    dataset = load(path)
+    assert (dataset.n_users, dataset.n_items, len(dataset.train)) == (943, 1682, 100_000)
+    assert convert(path, tmp_path / "csv", "csv").losses == ()
+    assert (
+        pl.read_csv(tmp_path / "csv" / "items.csv", infer_schema=False).columns[1] == "movie_title"
+    )
+    assert convert(tmp_path / "csv", tmp_path / "back", "recbole").losses == ()
+    theirs = pl.read_csv(path / "ml-100k.inter", separator="\t")
+    ours = pl.read_csv(tmp_path / "back" / "csv.train.inter", separator="\t")
+    assert ours.sort(ours.columns).equals(theirs.sort(theirs.columns))
+
+
+def test_a_name_may_have_dots(make_dataset, tmp_path):
+    write_native(make_dataset(name="v1.0"), tmp_path / "n")
+    convert(tmp_path / "n", tmp_path / "r", "recbole")
+    found = load(tmp_path / "r")
+    assert (found.name, found.n_users, set(found.features)) == ("v1.0", 4, {"image", "text"})
+
+
+# --- bad input -------------------------------------------------------------------------------
+
+
+def broken(folder: Path, to: str, change) -> str:
+    """The one line that a folder of a layout gives after a change to its files."""
+    change(folder / "bad")
+    before = sorted(folder.rglob("*"))
+    words = ["convert", str(folder / "bad"), str(folder / "out"), "--to", "native"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2, result.output
+    assert sorted(folder.rglob("*")) == before
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def put(name: str, old: str, new: str):
+    def change(folder: Path) -> None:
+        path = folder / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    return change
+
+
+def append(name: str, data: bytes):
+    def change(folder: Path) -> None:
+        with (folder / name).open("ab") as file:
+            file.write(data)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("to", "change", "says"),
+    [
+        ("recbole", put("bad.train.inter", "item_id:token", "thing:token"), "column item is miss"),
+        ("recbole", append("bad.train.inter", b"0\t1\t2\t3\t4\n"), "not a text table"),
+        ("recbole", append("bad.train.inter", b"nobody\t1\n"), "user id nobody is missing"),
+        ("recbole", append("bad.textemb", b"9\t1 2\n"), "item id 9 is not one of the 5 items"),
+        ("recbole", append("bad.textemb", b"0\t1 2\n"), "item id 0 comes twice"),
+        ("recbole", append("bad.textemb", b"4\t1 x\n"), "an id and 2 numbers are expected"),
+        ("recbole", append("bad.item", b"0\n"), "item id 0 comes twice"),
+        ("recbole", append("bad.train.inter", b"\xff\xfe\t1\n"), "not a text table"),
+        ("recbole", append("bad.test.inter", b"0\t0\n"), "in both train and test"),
+        ("csv", put("log.csv", "user,", "person,"), "column user is missing; the file has"),
+        ("csv", put("log.csv", ",valid", ",later"), "split is 'later'; allowed are"),
+        ("csv", put("log.csv", ",", ";"), "more fields than defined"),
+        ("csv", append("items.csv", b"0\n"), "item id 0 comes twice"),
+        ("csv", append("features/text.csv", b"77,1.0,2.0\n"), "item id 77 is not one of the 5"),
+        ("csv", append("features/text.csv", b"4,1.0,two\n"), "line 7: 1 is 'two'; a number"),
+        ("elliot", append("train.tsv", b"0\t1\tfive\n"), "line 5: value is 'five'"),
+        ("elliot", append("train.tsv", b"0\t\t5\n"), "line 5: item is missing"),
+        ("elliot", lambda f: (f / "text" / "0.npy").write_bytes(b"x"), "not a complete NumPy"),
+        ("cornac", append("train.ui", b"0;1\n"), "item is missing"),
+        ("cornac", append("text.ids", b"0\n"), "5 rows but 6 ids beside it"),
+        ("cornac", lambda f: (f / "text.npy").unlink(), "file is missing"),
+        ("freerec", append("train.txt", b"x\t1\n"), "user is 'x'; an integer is expected"),
+        ("freerec", lambda f: (f / "valid.txt").unlink(), "valid.txt: file is missing"),
+        ("mrlib", append("inter.csv", b"0,9,0\n"), "item_id 9 is out of range"),
+        ("mrlib", append("inter.csv", b"0,0,7\n"), "label 7 is out of range"),
+    ],
+)
+def test_a_broken_folder_is_one_line_and_leaves_nothing(make_dataset, tmp_path, to, change, says):
+    write_native(make_dataset(name="bad"), tmp_path / "n")
+    convert(tmp_path / "n", tmp_path / "bad", to)
+    shutil.rmtree(tmp_path / "n")
+    assert says in broken(tmp_path, to, change)
+
+
+def test_an_unknown_target_and_one_that_is_only_read(make_dataset, tmp_path):
+    write_native(make_dataset(), tmp_path / "n")
+    for to in ("hkuds", "spotlight"):
+        with pytest.raises(InputError, match="cannot be written; layouts: mmrec, native"):
+            convert(tmp_path / "n", tmp_path / "o", to)
+
+
+def test_a_tab_in_a_title_is_said_and_one_in_an_id_refused(make_dataset, tmp_path):
+    whole = with_texts(make_dataset)
+    titles = whole.items.with_columns(title=pl.lit("a\tb"))
+    for name, changed in (("n", whole), ("t", replace(whole, items=titles))):
+        (tmp_path / name).mkdir()
+        writable()["native"].write(changed, tmp_path / name)
+    assert not any(
+        "tabs" in line for line in convert(tmp_path / "n", tmp_path / "a", "recbole").losses
+    )
+    lines = convert(tmp_path / "t", tmp_path / "b", "recbole").losses
+    assert any("tabs and line ends in title become spaces" in line for line in lines)
+    assert convert(tmp_path / "t", tmp_path / "c", "tsv")
+    write_native(make_dataset(user_ids=np.array(["a", "b\nc", "d", "e"])), tmp_path / "ids")
+    for to in ("recbole", "elliot", "cornac", "mmrec"):
+        with pytest.raises(InputError, match="has a tab or a line end"):
+            convert(tmp_path / "ids", tmp_path / "x", to)
+    convert(tmp_path / "ids", tmp_path / "csv", "csv")
+    assert load(tmp_path / "csv").user_ids.tolist() == ["a", "b\nc", "d", "e"]
+
+
+# --- a start for RecBole, and the frameworks themselves ----------------------------------------
+
+
+@pytest.fixture
+def frameworks() -> str:
+    """A python that has recbole, cornac and freerec; named by SGURINIT_FRAMEWORKS."""
+    python = os.environ.get("SGURINIT_FRAMEWORKS")
+    if not python:
+        pytest.skip("SGURINIT_FRAMEWORKS names no python with recbole, cornac and freerec")
+    return python
+
+
+def ask(python: str, code: str, folder: Path) -> list[str]:
+    done = subprocess.run(
+        [python, "-W", "ignore", "-c", code], cwd=folder, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.strip().splitlines()[-1].split()
+
+
+@pytest.fixture
+def start_file(make_dataset, tmp_path) -> Path:
+    write_native(make_dataset(name="rb"), tmp_path / "n")
+    start = SGURInit(n_clusters=2, random_state=0).fit(load(tmp_path / "n")).start_
+    start.save(tmp_path / "start.safetensors")
+    convert(tmp_path / "n", tmp_path / "rb", "recbole")
+    return tmp_path / "start.safetensors"
+
+
+def export(start_file: Path, out: Path, *options: str):
+    words = ["convert", str(start_file), str(out), "--to", "recbole", *options]
+    return CliRunner().invoke(app, words)
+
+
+def test_a_start_becomes_a_file_of_user_vectors(start_file, tmp_path):
+    out = tmp_path / "rb" / "rb.useremb"
+    result = export(start_file, out, "--table", "text")
+    assert result.exit_code == 0, result.output
+    assert "preload_weight: {uid: user_emb}" in result.output
+    table = pl.read_csv(out, separator="\t")
+    assert table.columns == ["uid:token", "user_emb:float_seq"]
+    found = [[float(x) for x in row.split()] for row in table["user_emb:float_seq"]]
+    data = load(tmp_path / "n")
+    wanted = SGURInit(n_clusters=2, random_state=0).fit(data).start_.users["text"]
+    np.testing.assert_array_equal(np.array(found, np.float32), wanted)
+    assert load(tmp_path / "rb").n_users == 4  # the vectors of users are no item features
+    assert "the start has image, text" in export(start_file, out, "--table", "x").stderr
+    assert "looks for <data set>.useremb" in export(start_file, tmp_path / "a.txt").stderr
+
+
+def test_recbole_reads_what_was_written(frameworks, start_file, tmp_path):
+    export(start_file, tmp_path / "rb" / "rb.useremb", "--table", "text")
+    code = """
+import numpy as np
+np.float_, np.complex_, np.unicode_ = np.float64, np.complex128, np.str_  # gone in NumPy 2
+from recbole.config import Config
+from recbole.data import create_dataset
+config = Config(model="BPR", dataset="rb", config_dict=dict(
+    data_path=".", benchmark_filename=["train", "valid", "test"],
+    additional_feat_suffix=["imageemb", "textemb", "useremb"],
+    load_col=dict(inter=["user_id", "item_id"], imageemb=["image_id", "image"],
+                  textemb=["text_id", "text"], useremb=["uid", "user_emb"]),
+    alias_of_item_id=["image_id", "text_id"], alias_of_user_id=["uid"],
+    preload_weight=dict(image_id="image", text_id="text", uid="user_emb")))
+data = create_dataset(config)
+weight = data.get_preload_weight("text_id")
+place = data.token2id("item_id", "3")
+users = data.get_preload_weight("uid")
+print(data.user_num - 1, data.item_num - 1, data.inter_num, *weight[place],
+      *users[data.token2id("user_id", "2")])
+"""
+    found = list(map(float, ask(frameworks, code, tmp_path)))
+    data = load(tmp_path / "n")
+    start = SGURInit(n_clusters=2, random_state=0).fit(data).start_
+    assert found[:3] == [4, 5, 7]
+    wanted = [*data.features["text"].values[3], *start.users["text"][2]]
+    np.testing.assert_allclose(found[3:], wanted, rtol=1e-6)
+
+
+def test_cornac_reads_what_was_written(frameworks, start_file, tmp_path):
+    convert(tmp_path / "n", tmp_path / "c", "cornac")
+    code = """
+import numpy as np
+from cornac.data import FeatureModality, Reader
+from cornac.eval_methods import BaseMethod
+parts = [Reader().read(f"c/{s}.ui", fmt="UI", sep="\\t") for s in ("train", "test")]
+ids = open("c/text.ids").read().split()
+text = FeatureModality(features=np.load("c/text.npy"), ids=ids)
+method = BaseMethod.from_splits(*parts, item_feature=text, exclude_unknowns=False)
+row = method.item_feature.features[method.train_set.iid_map["3"]]
+print(*map(len, parts), *row)
+"""
+    found = list(map(float, ask(frameworks, code, tmp_path)))
+    assert found[:2] == [4, 2]
+    np.testing.assert_allclose(found[2:], load(tmp_path / "n").features["text"].values[3])
+
+
+def test_freerec_reads_what_was_written(frameworks, start_file, tmp_path):
+    convert(tmp_path / "n", tmp_path / "Processed" / "f", "freerec")
+    code = """
+from freerec.data.datasets.base import RecDataSet
+data = RecDataSet(".", "f")
+print(data.trainsize, data.validsize, data.testsize, [f.name for f in data.fields][:2])
+"""
+    found = ask(frameworks, code, tmp_path)
+    assert found[:3] == ["4", "1", "2"]

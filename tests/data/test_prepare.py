@@ -1,0 +1,414 @@
+"""Raw logs to data sets: counts found by other means, every split, every form, every fault."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from sgurinit.cli import app
+from sgurinit.data import load
+from sgurinit.data.prepare import KINDS, find_source, prepare
+from sgurinit.data.prepare.filters import core, once
+from sgurinit.data.prepare.log import Log
+from sgurinit.data.prepare.splits import check_leakage, split
+from sgurinit.errors import InputError
+
+DAY = 86_400
+
+
+def make_log(pairs, times=None) -> Log:
+    users, items = np.array(pairs, dtype=np.uint32).T
+    ids = [pl.Series([f"{letter}{n}" for n in range(a.max() + 1)]) for letter, a in
+           (("u", users), ("i", items))]  # fmt: skip
+    time = None if times is None else np.array(times, dtype=np.int64)
+    return Log(users, items, None, time, *ids)
+
+
+def pairs_of(log: Log) -> list[tuple[int, int]]:
+    return list(zip(log.users.tolist(), log.items.tolist(), strict=True))
+
+
+def random_log(seed: int = 0, n: int = 3000) -> Log:
+    rng = np.random.default_rng(seed)
+    pairs = np.c_[rng.integers(0, 80, n), rng.integers(0, 60, n)]
+    return once(make_log(pairs, rng.integers(0, 400, n)))
+
+
+@pytest.fixture
+def ml_100k(data_root: Path) -> Path:
+    path = data_root / "ml-100k"
+    if not path.is_dir():
+        pytest.skip(f"real data absent: {path}")
+    return path
+
+
+# Counted with awk: `$3 >= 4`, then two passes over the file, dropping until nothing drops.
+@pytest.mark.parametrize(
+    ("least", "n", "counts", "held"),
+    [
+        (4, 5, (54_413, 938, 1_008), (5_496, 5_063)),
+        (4, 20, (46_572, 665, 602), None),
+        (None, 5, (99_287, 943, 1_349), None),
+    ],
+)
+def test_ml_100k_has_the_counts_that_awk_finds(ml_100k, tmp_path, least, n, counts, held):
+    card = prepare(ml_100k, tmp_path / "out", min_value=least, core=n)
+    read, last = card.steps[0], card.steps[-1]
+    assert (read.interactions, read.users, read.items) == (100_000, 943, 1_682)
+    assert (last.interactions, last.users, last.items) == counts
+    if least:
+        assert (card.steps[1].interactions, card.steps[1].items) == (55_375, 1_447)
+    if held:
+        assert (card.splits["valid"].interactions, card.splits["test"].interactions) == held
+    data = load(tmp_path / "out")
+    assert (data.n_users, data.n_items) == counts[1:]
+    assert sum(len(part) for _, part in data.splits()) == counts[0]
+    items = pl.read_parquet(tmp_path / "out" / "items.parquet")
+    assert items.filter(item="50")["movie_title"].to_list() == ["Star Wars"]
+    assert (
+        json.loads((tmp_path / "out" / "card.json").read_text())["steps"][-1]["items"] == counts[2]
+    )
+
+
+def test_ml_100k_by_time_is_cut_where_sort_and_awk_cut_it(ml_100k, tmp_path):
+    card = prepare(ml_100k, tmp_path / "out", core=1, kind="time")
+    assert [s.interactions for s in card.splits.values()] == [79_999, 10_001, 10_000]
+
+
+def slow_core(pairs: list[tuple[int, int]], least: int) -> set[tuple[int, int]]:
+    kept = set(pairs)
+    while True:
+        users, items = Counter(u for u, _ in kept), Counter(i for _, i in kept)
+        fewer = {(u, i) for u, i in kept if users[u] >= least and items[i] >= least}
+        if fewer == kept:
+            return kept
+        kept = fewer
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=60),
+    st.integers(1, 4),
+)
+def test_the_core_is_what_dropping_by_hand_leaves(pairs, least):
+    log = once(make_log(pairs))
+    assert pairs_of(log) == sorted(set(pairs))
+    assert set(pairs_of(core(log, least, least)[0])) == slow_core(pairs, least)
+
+
+def test_of_a_repeated_pair_the_earliest_stays():
+    log = once(make_log([(0, 1), (1, 0), (0, 1), (0, 0)], [30, 5, 20, 9]))
+    assert pairs_of(log) == [(0, 0), (0, 1), (1, 0)]
+    assert log.time.tolist() == [9, 20, 5]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_split_is_seeded_and_leaks_nothing(kind):
+    log = random_log()
+    labels = split(log, kind, seed=1)
+    check_leakage(log, labels, kind)
+    np.testing.assert_array_equal(labels, split(log, kind, seed=1))
+    assert set(labels.tolist()) == {0, 1, 2}
+    drawn = kind != "time"
+    assert (labels != split(log, kind, seed=2)).any() == drawn
+
+
+@pytest.mark.parametrize(("degree", "valid", "test"), [
+    (1, 0, 0), (2, 1, 0), (3, 1, 1), (5, 1, 1), (9, 1, 1), (10, 1, 1), (14, 1, 1), (15, 2, 1),
+    (20, 2, 2), (37, 4, 3),
+])  # fmt: skip
+def test_a_history_gives_away_what_the_literature_has_it_give(degree, valid, test):
+    big = [(0, item) for item in range(40)]
+    log = once(make_log(big + [(1, item) for item in range(degree)], range(40 + degree)))
+    for kind in ("random", "user-time"):
+        labels = split(log, kind)[log.users == 1]
+        assert ((labels == 1).sum(), (labels == 2).sum()) == (valid, test)
+
+
+def test_the_last_two_are_left_out():
+    log = once(make_log([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 2)], [3, 1, 2, 9, 8, 4]))
+    assert split(log, "leave-one-out").tolist() == [2, 0, 1, 2, 0, 0]
+
+
+def test_times_order_each_user_and_all_of_them():
+    log = random_log()
+    labels = split(log, "user-time")
+    for user in np.unique(log.users):
+        of = log.users == user
+        parts = [log.time[of & (labels == n)] for n in range(3)]
+        assert parts[0].max() <= parts[1].min() <= parts[1].max() <= parts[2].min()
+    labels = split(log, "time")
+    cuts = [log.time[labels == n] for n in range(3)]
+    assert cuts[0].max() < cuts[1].min()
+    assert cuts[1].max() < cuts[2].min()
+    assert abs(len(cuts[0]) / len(log) - 0.8) < 0.02
+
+
+@pytest.mark.parametrize(("kind", "side"), [("cold-items", "items"), ("cold-users", "users")])
+def test_cold_ones_are_in_one_split_each(kind, side):
+    log = random_log()
+    labels = split(log, kind)
+    parts = [set(getattr(log, side)[labels == n].tolist()) for n in range(3)]
+    total = sum(map(len, parts))
+    assert len(set.union(*parts)) == total
+    assert [len(part) for part in parts[1:]] == [round(0.1 * total)] * 2
+
+
+@pytest.mark.parametrize("kind", ["user-time", "leave-one-out", "time", "cold-items", "cold-users"])
+def test_a_leak_is_found(kind):
+    log = random_log()
+    labels = split(log, kind)
+    first_test = int(np.flatnonzero(labels == 2)[0])
+    row = int(np.flatnonzero((labels == 0) & (log.users == log.users[first_test]))[0]) if (
+        kind in ("user-time", "leave-one-out", "time")
+    ) else first_test  # fmt: skip
+    if kind.startswith("cold"):
+        labels[row] = 0
+    else:
+        log = replace(log, time=log.time.copy())
+        log.time[row] = log.time.max() + 1
+    with pytest.raises(InputError, match="the split leaks"):
+        check_leakage(log, labels, kind)
+
+
+def test_a_pair_that_comes_twice_is_a_leak():
+    with pytest.raises(InputError, match="user u0 has item i1 twice"):
+        check_leakage(make_log([(0, 1), (0, 1)]), np.array([0, 2], dtype=np.uint8), "random")
+
+
+# --- forms of logs ---------------------------------------------------------------------------
+
+ROWS = [(u, i, 1 + (u * i) % 5, 1_000_000_000 + DAY * u + 60 * i)
+        for u in range(8) for i in range(6)]  # fmt: skip
+
+
+def text(rows, separator, header=None) -> str:
+    lines = [separator.join(map(str, row)) for row in rows]
+    return "\n".join(([header] if header else []) + lines) + "\n"
+
+
+def write(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return path
+
+
+def amazon(rows, user, item, value, time, factor=1) -> str:
+    records = [{user: f"U{u}", item: f"B{i}", value: float(v), time: t * factor, "text": "fine"}
+               for u, i, v, t in rows]  # fmt: skip
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+AMAZON_2014 = ("reviewerID", "asin", "overall", "unixReviewTime")
+AMAZON_2023 = ("user_id", "parent_asin", "rating", "timestamp")
+
+
+def ml_100k_items() -> bytes:
+    flags = "|".join(["0"] * 5 + ["1"] + ["0"] * 13)
+    return "".join(
+        f"{i}|Amélie {i} (2001)|01-Jan-2001||http://x|{flags}\n" for i in range(6)
+    ).encode("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("files", "source", "kind"),
+    [
+        ({"a.csv": text(ROWS, ",", "user,item,rating,timestamp")}, "a.csv", "named columns"),
+        ({"a.tsv.gz": text(ROWS, "\t", "user\titem\trating\ttimestamp")}, "a.tsv.gz", "named"),
+        ({"a.txt": text(ROWS, ";", "uid;iid;score;ts")}, "a.txt", "named columns"),
+        ({"a.json.gz": amazon(ROWS, *AMAZON_2014)}, "a.json.gz", "2014 or 2018"),
+        ({"a.jsonl": amazon(ROWS, *AMAZON_2023, 1000)}, "a.jsonl", "2023"),
+        ({"m/u.data": text(ROWS, "\t"), "m/u.item": ml_100k_items()}, "m", "MovieLens"),
+        (
+            {
+                "m/ratings.dat": text(ROWS, "::"),
+                "m/movies.dat": "".join(
+                    f"{i}::Amélie: {i} (2001)::Comedy\n" for i in range(6)
+                ).encode("latin-1"),
+            },
+            "m",
+            "MovieLens",
+        ),
+        (
+            {
+                "m/ratings.csv": text(ROWS, ",", "userId,movieId,rating,timestamp"),
+                "m/movies.csv": "movieId,title,genres\n"
+                + "".join(f'{i},"Amélie, {i} (2001)",Comedy|War\n' for i in range(6)),
+            },
+            "m",
+            "MovieLens",
+        ),
+    ],
+)  # fmt: skip
+def test_every_form_gives_the_same_data(tmp_path, files, source, kind):
+    for name, content in files.items():
+        write(tmp_path, name, content)
+    card = prepare(tmp_path / source, tmp_path / "out", min_value=2, core=2, kind="user-time")
+    assert kind in card.recognised
+    table = pl.read_parquet(tmp_path / "out" / "interactions.parquet")
+    found = sorted(
+        (int(u.strip("U")), int(i.strip("B")), v, t)
+        for u, i, v, t in table.select("user", "item", "value", "time").iter_rows()
+    )
+    assert found == sorted(row for row in ROWS if row[2] >= 2)
+    if "MovieLens" in kind:
+        items = pl.read_parquet(tmp_path / "out" / "items.parquet")
+        assert items["year"].unique().to_list() == ["2001"]
+        assert items["title"][0].startswith("Amélie")
+        assert items["genres"][0].startswith("Comedy")
+    load(tmp_path / "out")
+
+
+def test_parquet_keeps_integer_ids(tmp_path):
+    table = pl.DataFrame(ROWS, schema=["visitor", "item", "value", "time"], orient="row")
+    table.write_parquet(tmp_path / "a.parquet")
+    source = find_source(tmp_path / "a.parquet", columns={"user": "visitor"})
+    prepare(source, tmp_path / "out", core=1)
+    assert load(tmp_path / "out").user_ids.tolist() == list(range(8))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [str({"asin": f"B{i}", "title": f"It's {i}", "categories": [["Baby", "Toys"]],
+              "imUrl": "http://i"}) for i in range(5)],
+        [json.dumps({"asin": f"B{i}", "title": f"It's {i}", "category": ["Baby", "Toys"],
+                     "imageURLHighRes": ["http://i", "http://j"]}) for i in range(5)],
+        [json.dumps({"parent_asin": f"B{i}", "title": f"It's {i}", "categories": ["Baby", "Toys"],
+                     "images": [{"large": "http://i", "hi_res": None}]}) for i in range(5)],
+    ],
+    ids=["2014", "2018", "2023"],
+)  # fmt: skip
+def test_amazons_product_files_become_the_table_of_items(tmp_path, lines):
+    log = write(tmp_path, "a.json", amazon(ROWS, *AMAZON_2014))
+    meta = write(tmp_path, "meta.json.gz", "\n".join(lines) + "\n")
+    card = prepare(find_source(log, items=meta), tmp_path / "out", core=1)
+    assert card.items_described == 5
+    items = pl.read_parquet(tmp_path / "out" / "items.parquet")
+    assert items["title"].to_list() == [*(f"It's {i}" for i in range(5)), None]
+    assert items["categories"][0] == "Baby, Toys"
+    assert items["image_url"][0] == "http://i"
+
+
+def test_the_same_seed_writes_the_same_data(tmp_path):
+    log = write(tmp_path, "a.csv", text(ROWS, ",", "user,item,rating,timestamp"))
+    prints = []
+    for name in "ab":
+        prepare(log, tmp_path / name, core=1, seed=3)
+        prints.append(load(tmp_path / name).fingerprint)
+    assert prints[0] == prints[1]
+
+
+# --- bad input -------------------------------------------------------------------------------
+
+HEAD = "user,item,rating,timestamp"
+GOOD = text(ROWS, ",", HEAD)
+CUT = gzip.compress("".join(f"u{n},i{n * 7919 % 10007}\n" for n in range(20_000)).encode())[:5000]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "says"),
+    [
+        ("a.csv", text(ROWS, ";", HEAD.replace(",", ";")), [], "separated at ','"),
+        ("a.csv", text(ROWS, ",", "user,product,r,t"), [], "no column is known as the item"),
+        ("a.csv", GOOD, ["--time", "when"], "column 'when' is missing; the file has 'user'"),
+        ("a.csv", GOOD + "9,9,five,1000000000\n", [], "line 50: rating is 'five'; a finite number"),
+        ("a.csv", GOOD + "9,9,nan,1000000000\n", [], "line 50: rating is 'nan'"),
+        ("a.csv", GOOD + "9,,5,1000000000\n", [], "line 50: item is missing"),
+        ("a.csv", GOOD + "9,9\n", [], "line 50: rating is missing"),
+        ("a.csv", GOOD + "9,9,5,1000000000,7\n", [], "more fields than the first"),
+        ("a.csv", GOOD, ["--time-unit", "ms"], "lies in the year 1970; give --time-unit"),
+        ("a.csv", GOOD.replace(",10000", ",1000000010000"), [], "read as s lies in the year"),
+        ("a.csv", GOOD, ["--time-unit", "days"], "allowed are s, ms, us, ns, order"),
+        ("a.csv", GOOD.encode() + b"\xff\xfe,9,5,1000000000\n", [], "not UTF-8 text"),
+        ("a.csv", b"\xff\xfe,item\n", [], "not UTF-8 text"),
+        ("a.csv", "", [], "the file is empty"),
+        ("a.csv", HEAD + "\n", [], "no interaction in it"),
+        ("a.csv", GOOD, ["--core", "20"], "nothing is left after '20-core"),
+        ("a.csv", GOOD, ["--min-value", "6"], "nothing is left after 'value >= 6'"),
+        ("a.csv", "user,item\n1,2\n", ["--min-value", "6"], "no column of values"),
+        ("a.csv", "user,item\n1,2\n", ["--split", "time", "--core", "1"], "no column of times"),
+        ("a.csv", "user,item\n1,2\n", ["--core", "1"], "valid is empty with 1 interactions"),
+        ("a.csv", GOOD, ["--split", "fold"], "allowed are random, leave-one-out"),
+        ("a.csv", GOOD, ["--ratios", "8:2"], "three whole numbers"),
+        ("a.csv", GOOD, ["--ratios", "0:1:1"], "expected three whole shares"),
+        ("a.csv", GOOD, ["--separator", "::"], "expected one character"),
+        ("a.json", '{"user": "a", "item": "b"}\nnonsense\n', [], "cannot be read"),
+        ("a.json", "nonsense\n", [], "line 1 is no JSON object"),
+        ("a.parquet", "nonsense\n", [], "not a complete Parquet file"),
+        ("a.csv", GOOD, ["--items", "none.csv"], "none.csv: file is missing"),
+        ("m/x.txt", GOOD, [], "no log in it is known"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, name, content, options, says):
+    path = write(tmp_path, name, content)
+    source = path.parent if name.startswith("m/") else path
+    refused(tmp_path, source, options, says)
+
+
+def test_a_gzip_cut_short_is_refused(tmp_path):
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(CUT)
+    refused(tmp_path, path, ["--columns", "user,item"], "a.csv.gz: the file is cut off")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("item,title\n1,a\n1,b\n", "the table of items has '1' twice"),
+        ("item,title\nx,a\n", "knows none of the 6 items"),
+        ("product,title\n1,a\n", "no column of item ids"),
+    ],
+)
+def test_a_faulty_table_of_items_is_refused(tmp_path, content, says):
+    path = write(tmp_path, "a.csv", GOOD)
+    items = write(tmp_path, "items.csv", content)
+    refused(tmp_path, path, ["--items", str(items)], says)
+
+
+def refused(folder: Path, source: Path, options: list[str], says: str) -> None:
+    before = sorted(folder.rglob("*"))
+    words = ["prepare", str(source), "--out", str(folder / "out"), *options]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2, result.output
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert says in lines[0]
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_what_is_there_is_not_overwritten(tmp_path):
+    path = write(tmp_path, "a.csv", GOOD)
+    with pytest.raises(InputError, match="exists already"):
+        prepare(path, tmp_path)
+
+
+def test_without_features_a_start_is_refused_in_one_line(tmp_path):
+    prepare(write(tmp_path, "a.csv", GOOD), tmp_path / "out", core=1)
+    words = ["init", str(tmp_path / "out"), "--out", str(tmp_path / "s.safetensors")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "features must be a non-empty mapping" in result.stderr
+
+
+def test_the_command_shows_the_card(tmp_path):
+    path = write(tmp_path, "a.csv", GOOD)
+    result = CliRunner().invoke(
+        app, ["prepare", str(path), "--out", str(tmp_path / "o"), "--core", "2"]
+    )
+    assert result.exit_code == 0, result.output
+    for part in ("log with named columns", "as read", "2-core", "train", "leaks", "none found"):
+        assert part in result.output
