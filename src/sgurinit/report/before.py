@@ -88,8 +88,8 @@ def clusters(found: Finished) -> Iterator[str]:
         "clusters",
         "Clusters of items",
         note(
-            f"What the global half of {arm} sees, seed 0: the largest first, each with the items "
-            "nearest to its centre, by title where the data has them and by id otherwise."
+            f"As {arm} computes them, seed 0: the largest first, each with the items nearest to "
+            "its centre, by title where the data has them and by id otherwise."
         ),
         *parts,
     )

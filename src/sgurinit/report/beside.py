@@ -72,7 +72,9 @@ def _rows(pair: Pair, metric: str) -> list[Row]:
     """Scores of every model and arm that either has."""
     entries = [{(e["model"], e["arm"]): e["test"][metric] for e in found.entries} for found in pair]
     rows = []
-    for model, arm in dict.fromkeys([*entries[0], *entries[1]]):
+    pairs = list(dict.fromkeys([*entries[0], *entries[1]]))
+    models = list(dict.fromkeys(model for model, _ in pairs))
+    for model, arm in sorted(pairs, key=lambda known: models.index(known[0])):
         one, two = (own.get((model, arm)) for own in entries)
         row: Row = {"model": model, "arm": arm, "metric": metric}
         for name, found in (("first", one), ("second", two)):

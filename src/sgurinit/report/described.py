@@ -9,6 +9,7 @@ from typing import Any
 from sgurinit.experiments import ComparisonSettings
 from sgurinit.report.finished import Finished
 from sgurinit.report.markup import facts, table, text
+from sgurinit.report.sweeps import Sweep, find_sweeps
 
 Fields = Mapping[str, Any]
 
@@ -94,11 +95,18 @@ def _rows(found: Finished) -> Iterator[tuple[str, str]]:
     yield "training", listed(settings.train.model_dump(mode="json"))
     for name, fields in settings.models.items():
         yield f"model {name}", listed(_given(fields, spaces.get(name, {})))
+    swept = {
+        arm: found for found in find_sweeps(list(settings.arms)) for arm in found.arms.values()
+    }
     for name, fields in settings.arms.items():
+        if name in swept:
+            continue
         own = {field: value for field, value in fields.items() if field != "kind"}
         kind = "" if fields["kind"] == name else f"{fields['kind']}: "
         words = listed(_given(own, spaces.get(name, {})))
         yield f"arm {name}", kind + (words or "the model’s own start")
+    for sweep in dict.fromkeys(swept.values()):
+        yield f"arms {sweep.name}", _cells(settings.arms, sweep)
     yield "seeds", ", ".join(str(seed) for seed in range(settings.seeds))
     seconds = sum(sum(entry["seconds"]) for entry in found.entries)
     yield "time", f"{seconds:,.0f} s of training and validation, all runs together"
@@ -108,6 +116,14 @@ def _rows(found: Finished) -> Iterator[tuple[str, str]]:
     yield "versions", listed(environment["versions"], " ") + source
     gpu = f", {environment['gpu']}" if environment.get("gpu") else ""
     yield "machine", f"{environment['cpu']}, {count(environment['cores'], 'core')}{gpu}"
+
+
+def _cells(arms: Mapping[str, Fields], sweep: Sweep) -> str:
+    """Fields of the arms of a sweep, and the values of those swept."""
+    fields = dict(arms[next(iter(sweep.arms.values()))])
+    for at, name in enumerate(sweep.fields):
+        fields[name] = "each of " + ", ".join(dict.fromkeys(values[at] for values in sweep.arms))
+    return f"{fields.pop('kind')}: {listed(fields)}"
 
 
 def _given(fields: Fields, space: Fields) -> dict[str, Any]:

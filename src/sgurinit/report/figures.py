@@ -87,7 +87,9 @@ def gains(entries: Sequence[wording.Entry], colours: Mapping[str, str]) -> go.Fi
         )
     drawn.update_layout(_layout(max(220, 80 + len(models) * max(34, 15 * len(arms)))))
     drawn.update_layout(hovermode="closest", margin_l=84)
-    drawn.update_xaxes(title_text="lift of test Recall@20 over random, %", zeroline=True)
+    drawn.update_xaxes(
+        title_text="lift of test Recall@20 over random, %", zeroline=True, rangemode="tozero"
+    )
     drawn.update_xaxes(zerolinecolor="var(--rule)", zerolinewidth=2)
     drawn.update_yaxes(
         tickvals=list(range(len(models))),
@@ -175,7 +177,7 @@ def convergence(curves: pl.DataFrame, colours: Mapping[str, str], metric: str) -
             drawn.add_trace(_seed_line(scores, arm, colour))
         drawn.add_trace(_mean_line(seeds, arm, colour))
         drawn.add_trace(_best_dots(seeds, arm, colour))
-    drawn.update_layout(_layout(310))
+    drawn.update_layout(_layout(310), hoverdistance=-1)  # the nearest epoch, however far
     drawn.update_xaxes(title_text="epoch", rangemode="tozero")
     drawn.update_yaxes(title_text=f"validation {wording.title(metric)}")
     if curves["epoch"].n_unique() <= 10:  # or else there are ticks between whole epochs
@@ -356,7 +358,7 @@ def beside(
             seeds = [part.sort("epoch")[metric] for _, part in sorted(own.group_by("seed"))]
             line = _mean_line(seeds, arm, colour)
             drawn.add_trace(line.update(name=f"{arm}, {run}", line={"dash": dash, "width": 2}))
-    drawn.update_layout(_layout(340))
+    drawn.update_layout(_layout(340), hoverdistance=-1)
     drawn.update_xaxes(title_text="epoch", rangemode="tozero")
     drawn.update_yaxes(title_text=f"validation {wording.title(metric)}")
     return drawn

@@ -11,7 +11,7 @@ from sgurinit.report.wording import Entry
 _FIELD = re.compile(r"-([a-z_]+)=")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sweep:
     """A sweep over two fields.
 
