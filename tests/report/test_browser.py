@@ -150,7 +150,7 @@ def test_light_and_dark_are_followed_and_legible(opened: Open) -> None:
             ".backgroundColor === paper",
             arg=paper,
         )
-        for name in [f"--arm-{n}" for n in range(8)] + ["--item", "--rule"]:
+        for name in [f"--arm-{n}" for n in range(8)] + ["--rule"]:
             assert page.evaluate(CONTRAST, [name, "--paper"]) >= 3, (scheme, name)
         for name in ("--ink", "--soft", "--accent"):
             for behind in ("--paper", "--panel"):

@@ -281,7 +281,7 @@ def projection(points: pl.DataFrame, colour: str) -> go.Figure:
     """
     drawn = go.Figure()
     looks = {
-        "item": {"color": "var(--item)", "size": 6, "symbol": "diamond-open"},
+        "item": {"color": "var(--ink)", "size": 6, "symbol": "diamond-open"},
         "user": {"color": colour, "size": 5, "opacity": 0.75},
     }
     for kind, marker in looks.items():
