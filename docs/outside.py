@@ -1,4 +1,4 @@
-"""Links from these pages to files of the repository that are no pages: kept as text, with the path."""
+"""Links to files of the repository that are no pages of the site become text with the path."""
 
 from __future__ import annotations
 

@@ -242,3 +242,10 @@ def test_a_folder_without_a_comparison_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"summary\.json: expected a JSON file"):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_summary_that_is_none_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text('{"settings": {"models": {}}}', encoding="utf-8")
+    with pytest.raises(InputError, match=r"summary\.json: settings\.models is \{\}"):
+        write_report(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]

@@ -62,28 +62,29 @@ def write_starts(
         directions of its unit rows. ``clusters.csv``: arm, space (joint or a modality), cluster,
         size, rank, item, title: the items nearest to each centroid, of the first arm.
     """
-    starts = {
-        name: arm.start(dataset, SEED)
-        for name, arm in arms.items()
-        if isinstance(arm, SGURInitInitialiser)
-    }
-    if not starts:
-        return
     matrix = dataset.train_matrix()
-    shown = {name: _joint(start, matrix) for name, start in starts.items()}
-    first = next(iter(starts))
-    if BASELINE in arms:
-        shown = {BASELINE: _random(shown[first]), **shown}
+    rows: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
+
+    def describe(arm: str, space: _Space) -> None:
+        rows["gap"] += _gap(arm, space)
+        rows["cosines"] += _cosines(arm, space)
+        rows["points"] += _points(arm, space, dataset)
+
+    for name, arm in arms.items():  # one start at a time in memory
+        if not isinstance(arm, SGURInitInitialiser):
+            continue
+        start = arm.start(dataset, SEED)
+        space = _joint(start, matrix)
+        if not rows["clusters"]:
+            rows["clusters"] += _clusters(name, start, dataset, source)
+            if BASELINE in arms:
+                describe(BASELINE, _random(space))
+        describe(name, space)
+    if not rows["gap"]:
+        return
     folder.mkdir(exist_ok=True)
-    rows = {
-        "gap": [row for name, space in shown.items() for row in _gap(name, space)],
-        "cosines": [row for name, space in shown.items() for row in _cosines(name, space)],
-        "points": [row for name, space in shown.items() for row in _points(name, space, dataset)],
-        "clusters": list(_clusters(first, starts[first], dataset, source)),
-    }
-    for table in TABLES:
-        content = pl.DataFrame(rows[table], infer_schema_length=None)
-        write_table(folder / f"{table}.csv", content)
+    for table, own in rows.items():
+        write_table(folder / f"{table}.csv", pl.DataFrame(own, infer_schema_length=None))
 
 
 def _joint(start: UserStart, matrix: sp.csr_array) -> _Space:

@@ -23,8 +23,8 @@ def arm_colours(arms: Sequence[str]) -> dict[str, str]:
     taken = {arm: _KNOWN.index(arm) for arm in arms if arm in _KNOWN}
     free = [slot for slot in (6, 7, *range(_SLOTS)) if slot not in taken.values()]
     others = [arm for arm in arms if arm not in taken]
-    taken |= {arm: free[at % len(free)] for at, arm in enumerate(others)} if free else {}
-    return {arm: f"var(--arm-{taken.get(arm, 0)})" for arm in arms}
+    taken |= {arm: free[at % len(free)] for at, arm in enumerate(others)}
+    return {arm: f"var(--arm-{taken[arm]})" for arm in arms}
 
 
 def gains(entries: Sequence[wording.Entry], colours: Mapping[str, str]) -> go.Figure:

@@ -12,6 +12,7 @@ import polars as pl
 from sgurinit.experiments import ComparisonSettings
 from sgurinit.files import read_json, read_table
 from sgurinit.report import wording
+from sgurinit.resolve import build
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Finished:
         """
         place = Path(folder)
         summary = read_json(place / "summary.json")
-        return cls(place, summary, ComparisonSettings.model_validate(summary["settings"]))
+        given = summary.get("settings", {})
+        settings = build(ComparisonSettings, given, prefix=f"{place / 'summary.json'}: settings")
+        return cls(place, summary, settings)
 
     @property
     def entries(self) -> list[wording.Entry]:
