@@ -24,8 +24,10 @@ from sgurinit.experiments.settings import (
     data_facts,
 )
 from sgurinit.experiments.starts import write_starts
+from sgurinit.experiments.sweeps import without_cells
 from sgurinit.experiments.tables import curves_table, results_table, summarise
 from sgurinit.files import claim, read_json, read_table, write_json, write_table
+from sgurinit.initialisers import Initialiser
 from sgurinit.resolve import build, resolve_dataset
 from sgurinit.training import TrainSettings
 
@@ -170,10 +172,16 @@ def run_plan(
         }
         write_table(folder / "results.csv", results)
         write_table(folder / "curves.csv", curves)
-        arms = {run.arm: run.start() for run in runs if (run.model, run.seed) == (runs[0].model, 0)}
-        write_starts(arms, dataset, source, folder / "starts")
+        write_starts(_arms(runs), dataset, source, folder / "starts")
         write_json(folder / "summary.json", summary)
     return Comparison(folder, results, curves, summary)
+
+
+def _arms(runs: Sequence[RunSettings]) -> dict[str, Initialiser]:
+    """Arms to describe, as the first model has them; the cells of a sweep are too many."""
+    own = [run for run in runs if (run.model, run.seed) == (runs[0].model, 0)]
+    listed = {entry["arm"] for entry in without_cells([{"arm": run.arm} for run in own])}
+    return {run.arm: run.start() for run in own if run.arm in listed}
 
 
 def _chosen(runs: Sequence[RunSettings]) -> dict[str, dict[str, Any]]:

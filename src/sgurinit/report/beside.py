@@ -12,13 +12,13 @@ import polars as pl
 
 from sgurinit.errors import InputError
 from sgurinit.evaluation import holm, paired_test
+from sgurinit.experiments.sweeps import without_cells
 from sgurinit.files import write_parts, write_table
 from sgurinit.report import figures, wording
 from sgurinit.report.described import size
 from sgurinit.report.embed import figure, head, tail
 from sgurinit.report.finished import Finished
 from sgurinit.report.markup import Cell, grid, note, section, table, text
-from sgurinit.report.sweeps import without_cells
 
 _METRICS = ("recall@20", "ndcg@20")
 _DASHES = ("solid", "dot")

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sgurinit.experiments import ComparisonSettings
+from sgurinit.experiments.sweeps import Sweep, find_sweeps
 from sgurinit.report.finished import Finished
 from sgurinit.report.markup import facts, table, text
-from sgurinit.report.sweeps import Sweep, find_sweeps
 
 Fields = Mapping[str, Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 import plotly.graph_objects as go
 import polars as pl
 
+from sgurinit.experiments.sweeps import Sweep
 from sgurinit.report import wording
-from sgurinit.report.sweeps import Sweep
 
 # The style sheet has eight colours that colour-blind readers can tell apart.
 _KNOWN = ("random", "sgurinit", "permuted", "paper", "local", "global")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sgurinit.evaluation.groups import AMONG_COLD, COLD
 from sgurinit.experiments.reproduce import command
+from sgurinit.experiments.sweeps import find_sweeps, without_cells
 from sgurinit.files import write_parts
 from sgurinit.report import figures, wording
 from sgurinit.report.before import clusters, semantic_gap
@@ -16,7 +17,6 @@ from sgurinit.report.embed import figure, head, tail
 from sgurinit.report.finished import Finished
 from sgurinit.report.markup import folded, grid, note, section
 from sgurinit.report.scores import cold_scores, group_scores, test_scores
-from sgurinit.report.sweeps import find_sweeps, without_cells
 
 Colours = Mapping[str, str]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sgurinit.report.wording import Entry
+Entry = Mapping[str, Any]
 
 _FIELD = re.compile(r"-([a-z_]+)=")
 

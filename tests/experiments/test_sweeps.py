@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from sgurinit.experiments.sweeps import find_sweeps, without_cells
 from sgurinit.report.figures import sweep
-from sgurinit.report.sweeps import find_sweeps, without_cells
 
 ARMS = [
     "random",
