@@ -5,12 +5,12 @@ INSTALLED := .venv/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: $(INSTALLED)  ## the main job on generated data: random start against SG-URInit
 	$(BIN)/sgurinit demo --out demo-out
 
-test: $(INSTALLED) lint  ## style, types, tests
+test: $(INSTALLED) lint docs  ## style, types, documents, tests
 	$(BIN)/pytest
 
 lint: $(INSTALLED)
@@ -18,10 +18,13 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(INSTALLED)  ## the site, in site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 clean:
-	rm -rf .venv demo-out
+	rm -rf .venv demo-out site

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,6 +159,12 @@ def test_report_writes_the_page_again(folder: Path, tmp_path: Path) -> None:
     assert again.exit_code == 0, again.output
     assert again.stdout.splitlines() == made.stdout.splitlines()[-len(again.stdout.splitlines()) :]
     assert (out / "report.html").read_bytes() == page
+    other, both = tmp_path / "other", tmp_path / "both"
+    shutil.copytree(out, other)
+    done = run("report", out, other, "--out", both)
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in both.iterdir()} == {"report.html", "beside.csv"}
+    assert_one_line(run("report", out, out, "--out", both), "expected two comparisons")
     (out / "curves.csv").unlink()
     assert_one_line(run("report", out), "curves.csv: expected a table", "writes it again")
 
@@ -184,6 +192,9 @@ def test_study_does_what_its_file_says_and_prints_where(folder: Path, tmp_path: 
     assert "valid recall@20" in result.stdout
     page = (tmp_path / "s" / "report.html").read_text()
     assert f"sgurinit study {file} --out {tmp_path / 's'}" in page
+    summary = json.loads((tmp_path / "s" / "summary.json").read_text())
+    for own in summary["chosen"]["bprmf"].values():  # what was chosen is shown, not what was given
+        assert f'<td class="left">reg = {json.dumps(own["config"]["reg"])}' in page
     assert "finished before" in run("study", file, "--jobs", 1).stdout
     file.write_text("data: {path: planted}\n")
     assert_one_line(run("study", file), "s.yaml: study.models is ")

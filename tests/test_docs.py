@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from sgurinit import load
+from sgurinit import SGURInit, load
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,6 +33,7 @@ def names() -> dict[str, object]:
     )
     return {
         "model": model,
+        "start": SGURInit(random_state=0).fit(data).start_,
         "interactions": data.train_matrix(),
         "image": data.features["image"].values,
         "text": text,
@@ -47,6 +48,8 @@ def names() -> dict[str, object]:
     [
         ("README.md", 0),
         ("README.md", 1),
+        ("docs/index.md", 0),
+        ("docs/index.md", 1),
         ("docs/handover.md", 0),
         ("docs/models.md", 0),
         ("docs/scale.md", 0),
@@ -62,9 +65,9 @@ def test_python_blocks_run(name, position, names, tmp_path, monkeypatch):
 
 def test_no_block_is_left_out():
     assert len(blocks("README.md")) == 2
+    with_code = {"index.md": 2, "handover.md": 1, "models.md": 1, "scale.md": 1}
     for page in (ROOT / "docs").glob("*.md"):
-        with_code = {"handover.md", "models.md", "scale.md"}
-        assert len(blocks(f"docs/{page.name}")) == (1 if page.name in with_code else 0)
+        assert len(blocks(f"docs/{page.name}")) == with_code.get(page.name, 0)
 
 
 def test_links_between_documents_lead_somewhere():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,16 @@ def write_text(path: Path, text: str) -> None:
 def write_table(path: Path, table: pl.DataFrame) -> None:
     """Write a table as CSV or Parquet by suffix, every number in full."""
     write = table.write_csv if path.suffix == ".csv" else table.write_parquet
+    _replace(path, write)
+
+
+def write_parts(path: Path, parts: Iterable[str]) -> None:
+    """Write UTF-8 text that is made part by part, never as a whole in memory."""
+
+    def write(partial: Path) -> None:
+        with partial.open("w", encoding="utf-8") as file:
+            file.writelines(parts)
+
     _replace(path, write)
 
 
@@ -71,6 +81,33 @@ def refuse_occupied(path: Path) -> None:
     """Refuse a folder that cannot be made because something is there, before long work."""
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise InputError(f"{path}: exists already; give a new folder, or remove it first")
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None, **where: Any) -> pl.DataFrame:
+    """Read a CSV table, or no more of it than is wanted.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        Which columns; all where None.
+    where
+        Rows of which column is equal to what.
+
+    Raises
+    ------
+    InputError
+        The file is missing or no such table.
+    """
+    try:
+        table = pl.scan_csv(path).filter(**where) if where else pl.scan_csv(path)
+        return (table if columns is None else table.select(columns)).collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(
+            f"{path}: expected a table of a finished comparison ({' '.join(str(error).split())}); "
+            "the command that made the folder writes it again"
+        ) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

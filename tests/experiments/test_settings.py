@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from sgurinit.errors import InputError
 from sgurinit.experiments import ComparisonSettings, comparison_settings, shared_fields
 from sgurinit.experiments.reproduce import command
+from sgurinit.experiments.study import Study
 from sgurinit.training import TrainSettings
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
@@ -134,3 +135,18 @@ def test_the_command_repeats_what_differs_from_the_defaults() -> None:
         *("--set", "lightgcn.n_layers=3", "--set", 'sgurinit.prepare=["center"]'),
         "--mask-valid",
     ]
+
+
+def test_a_plan_that_no_command_can_say_becomes_a_file_that_can(tmp_path: Path) -> None:
+    found = comparison_settings(
+        ["lightgcn"],
+        {"random": {}, "mine": {"kind": "sgurinit", "mix": 0.7}},
+        2,
+        train=TrainSettings(max_epochs=7),
+        search={"trials": 2, "spaces": {"lightgcn": {"reg": [0.1, 0.01]}}},
+    )
+    text = command(found, "planted", "my out")
+    yaml, _, line = text.partition("# save the lines above as study.yaml, then:\n")
+    assert line == "sgurinit study study.yaml --out 'my out'"
+    (tmp_path / "study.yaml").write_text(yaml)
+    assert Study.read(tmp_path / "study.yaml").plan == found

@@ -8,16 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from sgurinit.data import planted
+from sgurinit.data import Dataset, planted
 from sgurinit.experiments import Comparison, compare
 from sgurinit.training import TrainSettings
 
 
 @pytest.fixture(scope="session")
-def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    """Its data has a name that is markup, in HTML as in rich."""
+def data() -> Dataset:
+    """Has a name that is markup, in HTML as in rich."""
+    return replace(planted(120, 80, n_topics=6), name="<script>alert(1)</script> & [bold]")
+
+
+@pytest.fixture(scope="session")
+def comparison(tmp_path_factory: pytest.TempPathFactory, data: Dataset) -> Comparison:
     torch.set_num_threads(1)
-    data = replace(planted(120, 80, n_topics=6), name="<script>alert(1)</script> & [bold]")
     out: Path = tmp_path_factory.mktemp("report") / "<b>out"
     return compare(
         data,

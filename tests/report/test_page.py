@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import itertools
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
+from plotly.offline import get_plotlyjs
 
 from sgurinit.errors import InputError
 from sgurinit.experiments import Comparison
@@ -25,6 +32,8 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.links: list[str] = []
         self.scripts: list[str] = []
+        self.figures: dict[str, dict[str, Any]] = {}
+        self.plot = ""
         self.rows: list[list[tuple[str, str | None]]] = []
         self.words: list[str] = []
         self.table, self.in_results = table, False
@@ -35,6 +44,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
         self.links += [value or "" for name, value in attrs if name in {"src", "href", "srcset"}]
+        if found.get("class") == "plot undrawn":
+            self.plot = found["id"] or ""
         if tag == "table":
             self.in_results = found.get("id") == self.table
         if tag == "tr" and self.in_results:
@@ -49,7 +60,10 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] == "script":
-            self.scripts.append(data)
+            if self.plot:
+                self.figures[self.plot], self.plot = json.loads(data), ""
+            else:
+                self.scripts.append(data)
             return
         self.words.append(data)
         if self.in_results and {"td", "th"} & set(self.open):
@@ -63,21 +77,25 @@ def page(comparison: Comparison) -> Page:
 
 
 def test_the_page_asks_nothing_of_the_network(page: Page) -> None:
-    assert page.links == []
-    own = [script for script in page.scripts if len(script) < 1_000_000]
-    assert not any("http://" in script or "https://" in script for script in own if script)
-    assert any(len(script) > 1_000_000 for script in page.scripts), "plotly is not inlined"
+    assert page.links
+    assert all(link.startswith("#") for link in page.links)
+    packed, own = page.scripts
+    assert gzip.decompress(base64.b64decode(packed)).decode() == get_plotlyjs()
+    assert "http" not in own
+
+
+def test_links_within_the_page_lead_somewhere(comparison: Comparison) -> None:
+    text = write_report(comparison.folder).read_text(encoding="utf-8")
+    for target in re.findall(r'href="#([^"]+)"', text):
+        assert f'<section id="{target}">' in text
 
 
 def test_the_table_shows_the_numbers_of_the_csv(page: Page, comparison: Comparison) -> None:
     results = pl.read_csv(comparison.folder / "results.csv").filter(split="test", group="all")
-    model = ""
     assert len(page.rows) == 1 + 2 * 3
-    for row in page.rows[1:]:
-        model = row[0][0] or model
-        arm = row[1][0]
+    for (model, _), (arm, _), *cells in page.rows[1:]:
         for (text, exact), (metric, k) in zip(
-            row[2:6], [("recall", 10), ("recall", 20), ("ndcg", 10), ("ndcg", 20)], strict=True
+            cells[:4], [("recall", 10), ("recall", 20), ("ndcg", 10), ("ndcg", 20)], strict=True
         ):
             values = results.filter(model=model, arm=arm, metric=metric, k=k)["value"]
             assert float(exact or "nan") == pytest.approx(values.mean(), rel=1e-12)
@@ -93,12 +111,15 @@ def test_groups_show_the_numbers_of_the_csv(comparison: Comparison) -> None:
     )
     names = [name for name, _ in page.rows[0][2:]]
     assert names == [name for name in results["group"].unique(maintain_order=True) if name != "all"]
-    model = ""
     assert len(page.rows) == 1 + 2 * 3
-    for row in page.rows[1:]:
-        model = row[0][0] or model
-        arm = row[1][0]
-        for name, (text, exact) in zip(names, row[2:], strict=True):
+    lifts = {
+        (model, bar["name"], name.replace("<br>", " ")): lift
+        for at, model in enumerate(("lightgcn", "vbpr"))
+        for bar in page.figures[f"groups-{at}"]["data"]
+        for name, lift in zip(bar["x"], bar["y"], strict=True)
+    }
+    for (model, _), (arm, _), *cells in page.rows[1:]:
+        for name, (text, exact) in zip(names, cells, strict=True):
             mean, base = (
                 results.filter(model=model, arm=one, group=name)["value"].mean()
                 for one in (arm, "random")
@@ -107,31 +128,100 @@ def test_groups_show_the_numbers_of_the_csv(comparison: Comparison) -> None:
             assert text.startswith(f"{mean:.4f}")
             if arm != "random" and base:
                 assert f"{100 * (mean / base - 1):+.1f} %".replace("-", "−") in text
+                if "cold" not in name:
+                    shown = lifts[model, arm, name]
+                    assert shown == pytest.approx(100 * (mean / base - 1), abs=1e-5)
 
 
 def test_the_curves_are_those_of_the_csv(page: Page, comparison: Comparison) -> None:
-    figures = [script for script in page.scripts if "Plotly.newPlot" in script]
-    assert len(figures) == 2
     curves = pl.read_csv(comparison.folder / "curves.csv")
-    for model, script in zip(["lightgcn", "vbpr"], figures, strict=True):
-        start = script.index("[", script.index("Plotly.newPlot"))
-        traces, _ = json.JSONDecoder().raw_decode(script[start:])
+    for at, model in enumerate(["lightgcn", "vbpr"]):
+        traces = page.figures[f"convergence-{at}"]["data"]
         lines = [trace for trace in traces if trace["mode"] == "lines" and "name" not in trace]
-        shown = sorted(tuple(line["y"]) for line in lines)
         own = curves.filter(model=model).sort("epoch").group_by("arm", "seed", maintain_order=True)
-        assert shown == sorted(tuple(part["recall@20"]) for _, part in own)
-        means = {
-            trace["name"]: trace["y"]
-            for trace in traces
-            if trace["mode"] == "lines" and "name" in trace
-        }
-        assert list(means) == ["random", "sgurinit", "permuted"]
+        expected = sorted(part["recall@20"].round(5).to_list() for _, part in own)
+        for shown, scores in zip(sorted(line["y"] for line in lines), expected, strict=True):
+            assert shown == pytest.approx(scores, abs=2e-5)
+        best = [trace for trace in traces if trace["mode"] == "markers"]
+        for dots, (_, part) in zip(
+            best, curves.filter(model=model).group_by("arm", maintain_order=True), strict=True
+        ):
+            peaks = part.group_by("seed", maintain_order=True).agg(pl.col("recall@20").max())
+            assert dots["y"] == pytest.approx(peaks["recall@20"].to_list(), abs=1e-5)
+        named = [trace["name"] for trace in traces if trace["mode"] == "lines" and "name" in trace]
+        assert named == ["random", "sgurinit", "permuted"]
+
+
+def test_lifts_show_the_numbers_of_the_summary(page: Page, comparison: Comparison) -> None:
+    traces = [trace for trace in page.figures["lifts"]["data"] if "text" in trace]
+    shown = [
+        (x, words) for trace in traces for x, words in zip(trace["x"], trace["text"], strict=True)
+    ]
+    entries = [e for e in comparison.summary["results"] if e["arm"] != "random"]
+    assert len(shown) == len(entries)
+    for entry in entries:
+        (lift,) = (
+            x for x, words in shown if words.startswith(f"{entry['model']}, {entry['arm']}:")
+        )
+        assert lift == pytest.approx(100 * entry["test"]["recall@20"]["lift"], abs=1e-5)
+
+
+def test_starts_show_the_numbers_of_their_tables(page: Page, comparison: Comparison) -> None:
+    folder = comparison.folder / "starts"
+    points, shares = pl.read_csv(folder / "points.csv"), pl.read_csv(folder / "cosines.csv")
+    for at, arm in enumerate(["random", "sgurinit", "permuted"]):
+        items, users = page.figures[f"points-{at}"]["data"]
+        for kind, trace in (("item", items), ("user", users)):
+            own = points.filter(arm=arm, kind=kind)
+            assert trace["x"] == pytest.approx(own["x"].to_list(), abs=1e-5)
+            assert trace["text"] == own["id"].cast(pl.String).to_list()
+        random, mine = page.figures[f"cosines-{at}"]["data"]
+        for pairs, trace in (("random", random), ("own", mine)):
+            own = shares.filter(arm=arm, pairs=pairs)
+            assert trace["y"] == pytest.approx((100 * own["share"]).to_list(), abs=1e-5)
+    measures = Page((comparison.folder / "report.html").read_text(encoding="utf-8"), "measures")
+    gap = pl.read_csv(folder / "gap.csv")
+    for (arm, _), *cells in measures.rows[1:]:
+        values = gap.filter(arm=arm)["value"].to_list()
+        assert [float(exact or "nan") for _, exact in cells] == pytest.approx(values)
+
+
+def test_a_comparison_without_starts_has_a_page_without_them(
+    comparison: Comparison, tmp_path: Path
+) -> None:
+    for name in ("summary.json", "results.csv", "curves.csv"):
+        shutil.copy(comparison.folder / name, tmp_path)
+    text = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "Convergence" in text
+    assert "Before training" not in text
+
+
+def test_a_page_of_fifteen_models_and_five_seeds_is_below_5_mb(
+    comparison: Comparison, tmp_path: Path
+) -> None:
+    """Long curves too: 400 epochs of every run."""
+    summary = json.loads((comparison.folder / "summary.json").read_text(encoding="utf-8"))
+    some = [entry for entry in summary["results"] if entry["model"] == "vbpr"]
+    models = [f"model{n}" for n in range(15)]
+    summary["settings"]["models"] = {name: {} for name in models}
+    summary["settings"]["seeds"] = 5
+    summary["results"] = [{**entry, "model": model} for model in models for entry in some]
+    summary["file"] = "study.yaml"
+    (tmp_path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    shutil.copytree(comparison.folder / "starts", tmp_path / "starts")
+    shutil.copy(comparison.folder / "results.csv", tmp_path)
+    rows = itertools.product(models, ["random", "sgurinit", "permuted"], range(5), range(400))
+    columns = ["model", "arm", "seed", "epoch"]
+    curves = pl.DataFrame(rows, schema=columns, orient="row")
+    noise = np.random.default_rng(0).random(len(curves))
+    curves.with_columns(pl.Series("recall@20", noise)).write_csv(tmp_path / "curves.csv")
+    assert write_report(tmp_path).stat().st_size < 5_000_000
 
 
 def test_names_are_text_never_markup(page: Page, comparison: Comparison) -> None:
     words = "".join(page.words)
     assert "<script>alert(1)</script> & [bold]" in words
-    assert not any(script.startswith("alert") for script in page.scripts)
+    assert not any("alert" in script for script in page.scripts)
     assert str(comparison.folder) in words
 
 
@@ -152,3 +242,10 @@ def test_a_folder_without_a_comparison_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"summary\.json: expected a JSON file"):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_summary_that_is_none_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text('{"settings": {"models": {}}}', encoding="utf-8")
+    with pytest.raises(InputError, match=r"summary\.json: settings\.models is \{\}"):
+        write_report(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]

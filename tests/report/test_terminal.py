@@ -99,3 +99,13 @@ def test_progress_tells_of_every_run_once() -> None:
     assert text.count("a/random/seed-0") == 1
     assert "a/[x]/seed-0" in text
     assert "test recall@20 0.2500, best epoch 1 of 1, 3 s" in text
+
+
+def test_the_headline_of_many_models_says_how_they_spread() -> None:
+    lifts = [-0.1, 0.02, 0.03, 0.05, 0.3]
+    entries = [entry(f"m{n}", "random", 0.1, 0.0, None) for n in range(5)]
+    entries += [entry(f"m{n}", "sgurinit", 0.1, lift, 0.5) for n, lift in enumerate(lifts)]
+    entries[-1]["test"]["recall@20"]["p_holm"] = 0.01
+    text = wording.headline(entries, 3).replace("\u00a0", " ")
+    assert "4 of 5 models" in text
+    assert "median +3.0 %, from −10.0 % (m0) to +30.0 % (m4); adjusted p < 0.05 for 1." in text

@@ -153,15 +153,31 @@ def study(
     _show(found)
 
 
-@app.command(epilog=examples("sgurinit report studies/main"))
+@app.command(
+    epilog=examples("sgurinit report studies/main", "sgurinit report studies/main studies/other")
+)
 def report(
     folder: Annotated[
         Path, typer.Argument(metavar="RUN", help="Folder of a finished comparison or study.")
     ],
+    other: Annotated[
+        Path | None,
+        typer.Argument(metavar="[OTHER]", help="Another one, to put beside the first."),
+    ] = None,
+    *,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the page and table of two, made if absent.")
+    ] = Path("sgurinit-beside"),
 ) -> None:
-    """Show a finished comparison again, and write its page anew."""
+    """Show a finished comparison again and write its page anew, or put two side by side."""
     from sgurinit import experiments
 
+    if other is not None:
+        from sgurinit.report.beside import write_beside
+
+        page = write_beside(folder, other, out)
+        say(console, f"page:  {page}\ntable: {page.with_name('beside.csv')}")
+        return
     _show(experiments.load_comparison(folder))
 
 

@@ -83,6 +83,41 @@ def semantic_gap(
     return _gap(random, sample), _gap(start, sample)
 
 
+def gap(matrix: sp.csr_array, items: FloatArray, users: FloatArray, seed: int) -> Gap:
+    """Gap of the given users alone; for parameters see `semantic_gap`."""
+    sample = _draw(matrix, items, np.random.default_rng(seed))
+    return _gap(users[sample.users].astype(np.float64), sample)
+
+
+def pair_cosines(
+    matrix: sp.csr_array, items: FloatArray, users: FloatArray, seed: int
+) -> tuple[Float64Array, Float64Array]:
+    """Cosines of users with one of their own items each, and with one item drawn at random.
+
+    Parameters
+    ----------
+    matrix, items, users, seed
+        See `semantic_gap`.
+
+    Returns
+    -------
+    own, random : ndarray of shape (n,)
+        Of the same sampled users with interactions, in [-1, 1]; 0 where a row is zero.
+    """
+    generator = np.random.default_rng(seed)
+    degrees = user_degrees(matrix)
+    drawn = _some(np.flatnonzero(degrees), generator)
+    nth = (generator.random(len(drawn)) * degrees[drawn]).astype(np.int64)
+    own = matrix.indices[matrix.indptr[drawn] + nth]
+    random = generator.integers(items.shape[0], size=len(drawn))
+    start = _unit(users[drawn].astype(np.float64))
+    with_own, with_random = (
+        np.einsum("nd,nd->n", start, _unit(items[where].astype(np.float64)))
+        for where in (own, random)
+    )
+    return with_own, with_random
+
+
 def _draw(matrix: sp.csr_array, items: FloatArray, generator: np.random.Generator) -> _Sample:
     active = np.flatnonzero(user_degrees(matrix))
     users = _some(active, generator)

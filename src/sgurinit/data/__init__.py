@@ -10,6 +10,7 @@ from sgurinit.data.describe import DatasetSummary, ModalitySummary, summary
 from sgurinit.data.layouts.native import write_native
 from sgurinit.data.layouts.registry import Recognised, read, recognise
 from sgurinit.data.planted import PlantedData, plant, planted
+from sgurinit.data.titles import item_titles
 
 __all__ = [
     "SPLITS",
@@ -20,6 +21,7 @@ __all__ = [
     "PlantedData",
     "Recognised",
     "hold_out_items",
+    "item_titles",
     "load",
     "plant",
     "planted",

@@ -23,8 +23,11 @@ from sgurinit.experiments.settings import (
     comparison_settings,
     data_facts,
 )
+from sgurinit.experiments.starts import write_starts
+from sgurinit.experiments.sweeps import without_cells
 from sgurinit.experiments.tables import curves_table, results_table, summarise
-from sgurinit.files import claim, read_json, write_json, write_table
+from sgurinit.files import claim, read_json, read_table, write_json, write_table
+from sgurinit.initialisers import Initialiser
 from sgurinit.resolve import build, resolve_dataset
 from sgurinit.training import TrainSettings
 
@@ -169,8 +172,16 @@ def run_plan(
         }
         write_table(folder / "results.csv", results)
         write_table(folder / "curves.csv", curves)
+        write_starts(_arms(runs), dataset, source, folder / "starts")
         write_json(folder / "summary.json", summary)
     return Comparison(folder, results, curves, summary)
+
+
+def _arms(runs: Sequence[RunSettings]) -> dict[str, Initialiser]:
+    """Arms to describe, as the first model has them; the cells of a sweep are too many."""
+    own = [run for run in runs if (run.model, run.seed) == (runs[0].model, 0)]
+    listed = {entry["arm"] for entry in without_cells([{"arm": run.arm} for run in own])}
+    return {run.arm: run.start() for run in own if run.arm in listed}
 
 
 def _chosen(runs: Sequence[RunSettings]) -> dict[str, dict[str, Any]]:
@@ -236,17 +247,8 @@ def load_comparison(folder: str | Path) -> Comparison:
     """
     place = Path(folder)
     summary = read_json(place / "summary.json")
-    return Comparison(place, _table(place / "results.csv"), _table(place / "curves.csv"), summary)
-
-
-def _table(path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_csv(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(
-            f"{path}: expected a table of a finished comparison ({' '.join(str(error).split())}); "
-            "the command that made the folder writes it again"
-        ) from None
+    results, curves = (read_table(place / name) for name in ("results.csv", "curves.csv"))
+    return Comparison(place, results, curves, summary)
 
 
 def usable(dataset: Dataset | str | Path) -> Dataset:

@@ -1,4 +1,4 @@
-"""The command line that makes a comparison again."""
+"""What to type to make a comparison again."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 from sgurinit.experiments.settings import KIND, ComparisonSettings
 from sgurinit.resolve import resolve_initialiser, resolve_model
 from sgurinit.training import TrainSettings
+
+_STUDY = "# save the lines above as study.yaml, then:\nsgurinit study study.yaml"
 
 # Settings of the loop that have an option of their own.
 _OPTIONS = {"max_epochs": "--max-epochs", "patience": "--patience"}
@@ -21,6 +24,9 @@ def command(
     settings: ComparisonSettings, source: str | None, out: str, file: str | None = None
 ) -> str:
     """Shell command that repeats a comparison; what equals a default is left out.
+
+    A plan that was made in Python and has arms with names of their own or a search has no such
+    command: it becomes the content of a study's file, and the command that runs this.
 
     Parameters
     ----------
@@ -35,6 +41,8 @@ def command(
     """
     if file is not None:
         return shlex.join(["sgurinit", "study", file, "--out", out])
+    if settings.search is not None or any(own[KIND] != arm for arm, own in settings.arms.items()):
+        return f"{_study(settings, source)}\n{_STUDY} --out {shlex.quote(out)}"
     words = ["sgurinit", "compare", source or "DATA"]
     words += ["--models", ",".join(settings.models), "--arms", ",".join(settings.arms)]
     words += ["--seeds", str(settings.seeds), "--out", out]
@@ -50,6 +58,15 @@ def command(
     if settings.mask_valid:
         words.append("--mask-valid")
     return shlex.join(words)
+
+
+def _study(settings: ComparisonSettings, source: str | None) -> str:
+    """Describe a plan as a study's file does, every field written out."""
+    plan = settings.model_dump(mode="json")
+    content = {"data": {"path": source or "DATA"}, **plan}
+    if plan["search"] is None:
+        del content["search"]
+    return yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100)
 
 
 def _set(name: str, fields: Mapping[str, Any], default: BaseModel) -> list[str]:

@@ -1,67 +1,195 @@
-"""Figures of the page."""
+"""Figures of the page. Their colours are names of the style sheet, which knows light and dark."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
 
-from sgurinit.report.sweeps import Sweep
-from sgurinit.report.wording import BASELINE
+from sgurinit.experiments.sweeps import Sweep
+from sgurinit.report import wording
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
-_KNOWN = {
-    "random": "#6b6b6b",
-    "sgurinit": "#0072b2",
-    "permuted": "#e69f00",
-    "local": "#009e73",
-    "global": "#cc79a7",
-}
-_OTHERS = ("#d55e00", "#56b4e9", "#000000")
+# The style sheet has eight colours that colour-blind readers can tell apart.
+_KNOWN = ("random", "sgurinit", "permuted", "paper", "local", "global")
+_SLOTS = 8
 _DASHES = {"random": "dash", "permuted": "dot"}
+_SURE = 0.05
 
 
 def arm_colours(arms: Sequence[str]) -> dict[str, str]:
-    """One colour per arm, the same in every figure."""
-    others = [arm for arm in arms if arm not in _KNOWN]
-    return {arm: _KNOWN.get(arm) or _OTHERS[others.index(arm) % len(_OTHERS)] for arm in arms}
+    """One colour per arm, the same in every figure and table, as the style sheet names it."""
+    taken = {arm: _KNOWN.index(arm) for arm in arms if arm in _KNOWN}
+    free = [slot for slot in (6, 7, *range(_SLOTS)) if slot not in taken.values()]
+    others = [arm for arm in arms if arm not in taken]
+    taken |= {arm: free[at % len(free)] for at, arm in enumerate(others)}
+    return {arm: f"var(--arm-{taken[arm]})" for arm in arms}
 
 
-def convergence(curves: pl.DataFrame, model: str, arms: Sequence[str], metric: str) -> go.Figure:
+def gains(entries: Sequence[wording.Entry], colours: Mapping[str, str]) -> go.Figure:
+    """Lift of test Recall@20 over random: a mark per model and arm, small ones for its seeds.
+
+    A filled mark has an adjusted p below 0.05, a hollow one has not.
+
+    Parameters
+    ----------
+    entries
+        Of all models and arms, random among them.
+    colours
+        Of the arms.
+    """
+    models = list(dict.fromkeys(entry["model"] for entry in entries))
+    arms = [a for a in dict.fromkeys(e["arm"] for e in entries) if a != wording.BASELINE]
+    base = {e["model"]: _headline(e) for e in entries if e["arm"] == wording.BASELINE}
+    drawn = go.Figure()
+    for at, arm in enumerate(arms):
+        own = [entry for entry in entries if entry["arm"] == arm]
+        offset = 0.0 if len(arms) == 1 else 0.6 * (at / (len(arms) - 1) - 0.5)
+        height = {model: place + offset for place, model in enumerate(models)}
+        seeds = [
+            (100 * (mine / theirs - 1), height[entry["model"]])
+            for entry in own
+            for mine, theirs in zip(
+                _headline(entry)["per_seed"], base[entry["model"]]["per_seed"], strict=True
+            )
+            if theirs
+        ]
+        drawn.add_scatter(
+            x=[x for x, _ in seeds],
+            y=[y for _, y in seeds],
+            mode="markers",
+            marker={"color": colours[arm], "size": 5, "opacity": 0.45},
+            legendgroup=arm,
+            showlegend=False,
+            hoverinfo="skip",
+        )
+        known = [entry for entry in own if _headline(entry).get("lift") is not None]
+        drawn.add_scatter(
+            x=[100 * _headline(entry)["lift"] for entry in known],
+            y=[height[entry["model"]] for entry in known],
+            mode="markers",
+            legendgroup=arm,
+            showlegend=False,
+            marker={
+                "color": colours[arm],
+                "size": 11,
+                "symbol": ["circle" if _is_sure(e) else "circle-open" for e in known],
+                "line": {"width": 2, "color": colours[arm]},
+            },
+            text=[_told(entry) for entry in known],
+            hovertemplate="%{text}<extra></extra>",
+        )
+        # The legend would show the first mark, which may be a hollow one.
+        legend = {"color": colours[arm], "size": 11}
+        drawn.add_scatter(
+            x=[None], y=[None], mode="markers", marker=legend, name=arm, legendgroup=arm
+        )
+    drawn.update_layout(_layout(max(220, 80 + len(models) * max(34, 15 * len(arms)))))
+    drawn.update_layout(hovermode="closest", margin_l=84)
+    drawn.update_xaxes(
+        title_text="lift of test Recall@20 over random, %", zeroline=True, rangemode="tozero"
+    )
+    drawn.update_xaxes(zerolinecolor="var(--rule)", zerolinewidth=2)
+    drawn.update_yaxes(
+        tickvals=list(range(len(models))),
+        ticktext=models,
+        range=[len(models) - 0.5, -0.5],
+        showgrid=False,
+    )
+    return drawn
+
+
+def _headline(entry: wording.Entry) -> Mapping[str, Any]:
+    metric: Mapping[str, Any] = entry["test"][wording.HEADLINE_METRIC]
+    return metric
+
+
+def _is_sure(entry: wording.Entry) -> bool:
+    p = _headline(entry).get("p_holm")
+    return p is not None and p < _SURE
+
+
+def _told(entry: wording.Entry) -> str:
+    metric = _headline(entry)
+    p = wording.p_value(metric)
+    words = f"{entry['model']}, {entry['arm']}: {wording.lift(metric)}<br>{wording.score(metric)}"
+    return f"{words}, p {p if p.startswith('<') else f'= {p}'}" if p else words
+
+
+def by_group(
+    entries: Sequence[wording.Entry], names: Sequence[str], colours: Mapping[str, str]
+) -> go.Figure:
+    """Lift of one model's Recall@20 over random in each group of users or items.
+
+    Parameters
+    ----------
+    entries
+        Of one model.
+    names
+        Which groups.
+    colours
+        Of the arms.
+    """
+    drawn = go.Figure()
+    for entry in entries:
+        if entry["arm"] == wording.BASELINE:
+            continue
+        lifts = [entry["groups"][name][wording.HEADLINE_METRIC].get("lift") for name in names]
+        drawn.add_bar(
+            x=[name.replace(" ", "<br>", 1) for name in names],  # or else a phone shows it tilted
+            y=[None if lift is None else 100 * lift for lift in lifts],
+            name=entry["arm"],
+            marker={"color": colours[entry["arm"]]},
+            hovertemplate="%{y:+.1f} %",
+        )
+    drawn.update_layout(_layout(290))
+    drawn.update_layout(bargap=0.25)
+    drawn.update_xaxes(title=None, type="category")
+    drawn.update_yaxes(
+        title_text="lift of Recall@20, %", zeroline=True, zerolinecolor="var(--rule)"
+    )
+    return drawn
+
+
+def convergence(curves: pl.DataFrame, colours: Mapping[str, str], metric: str) -> go.Figure:
     """Validation score by epoch: a thin line per seed, a thick one for their mean.
 
     The mean ends where the first seed stops, for beyond it the seeds are others. A dot marks each
-    seed's best epoch.
+    seed's best epoch, to which early stopping goes back.
 
     Parameters
     ----------
     curves
-        See `curves_table`.
-    model, metric
-        Which model and which of its validation metrics.
-    arms
-        In the order of the legend.
+        Of one model: arm, seed, epoch and the metric.
+    colours
+        Of the arms to draw, in the order of the legend.
+    metric
+        Which validation metric.
     """
-    figure = go.Figure()
-    for arm, colour in arm_colours(arms).items():
-        own = curves.filter((pl.col("model") == model) & (pl.col("arm") == arm))
-        seeds = [part.sort("epoch") for _, part in sorted(own.group_by("seed"))]
-        for part in seeds:
-            figure.add_trace(_seed_line(part, metric, arm, colour))
-        figure.add_trace(_mean_line(seeds, metric, arm, colour))
-        figure.add_trace(_best_dots(seeds, metric, arm, colour))
-    figure.update_layout(_LAYOUT)
+    drawn = go.Figure()
+    for arm, colour in colours.items():
+        own = curves.filter(arm=arm)
+        if own.is_empty():
+            continue
+        seeds = [part.sort("epoch")[metric] for _, part in sorted(own.group_by("seed"))]
+        for scores in seeds:
+            drawn.add_trace(_seed_line(scores, arm, colour))
+        drawn.add_trace(_mean_line(seeds, arm, colour))
+        drawn.add_trace(_best_dots(seeds, arm, colour))
+    drawn.update_layout(_layout(310), hoverdistance=-1)  # the nearest epoch, however far
+    drawn.update_xaxes(title_text="epoch", rangemode="tozero")
+    drawn.update_yaxes(title_text=f"validation {wording.title(metric)}")
     if curves["epoch"].n_unique() <= 10:  # or else there are ticks between whole epochs
-        figure.update_xaxes(dtick=1)
-    return figure
+        drawn.update_xaxes(dtick=1)
+    return drawn
 
 
-def _seed_line(part: pl.DataFrame, metric: str, arm: str, colour: str) -> go.Scatter:
+def _seed_line(scores: pl.Series, arm: str, colour: str) -> go.Scatter:
     return go.Scatter(
-        x=(part["epoch"] + 1).to_list(),
-        y=part[metric].to_list(),
+        x0=1,
+        dx=1,
+        y=scores.to_list(),
         mode="lines",
         line={"color": colour, "width": 1},
         opacity=0.35,
@@ -71,13 +199,13 @@ def _seed_line(part: pl.DataFrame, metric: str, arm: str, colour: str) -> go.Sca
     )
 
 
-def _mean_line(seeds: Sequence[pl.DataFrame], metric: str, arm: str, colour: str) -> go.Scatter:
-    length = min(part.height for part in seeds)
-    columns = [part[metric].head(length) for part in seeds]
-    mean = pl.DataFrame({str(n): column for n, column in enumerate(columns)}).mean_horizontal()
+def _mean_line(seeds: Sequence[pl.Series], arm: str, colour: str) -> go.Scatter:
+    length = min(map(len, seeds))
+    columns = {str(at): scores.head(length) for at, scores in enumerate(seeds)}
     return go.Scatter(
-        x=list(range(1, length + 1)),
-        y=mean.to_list(),
+        x0=1,
+        dx=1,
+        y=pl.DataFrame(columns).mean_horizontal().to_list(),
         mode="lines",
         name=arm,
         legendgroup=arm,
@@ -86,13 +214,13 @@ def _mean_line(seeds: Sequence[pl.DataFrame], metric: str, arm: str, colour: str
     )
 
 
-def _best_dots(seeds: Sequence[pl.DataFrame], metric: str, arm: str, colour: str) -> go.Scatter:
-    at = [int(part[metric].arg_max() or 0) for part in seeds]
+def _best_dots(seeds: Sequence[pl.Series], arm: str, colour: str) -> go.Scatter:
+    at = [int(scores.arg_max() or 0) for scores in seeds]
     return go.Scatter(
         x=[best + 1 for best in at],
-        y=[part[metric][best] for part, best in zip(seeds, at, strict=True)],
+        y=[scores[best] for scores, best in zip(seeds, at, strict=True)],
         mode="markers",
-        marker={"color": colour, "size": 9, "line": {"color": "white", "width": 1.5}},
+        marker={"color": colour, "size": 9, "line": {"color": "var(--paper)", "width": 1.5}},
         legendgroup=arm,
         showlegend=False,
         name=f"{arm}, best epoch",
@@ -100,29 +228,22 @@ def _best_dots(seeds: Sequence[pl.DataFrame], metric: str, arm: str, colour: str
     )
 
 
-def sweep(results: pl.DataFrame, model: str, found: Sweep, metric: str) -> go.Figure:
+def sweep(validation: pl.DataFrame, found: Sweep) -> go.Figure:
     """Heat map of validation scores over the two fields of a sweep.
 
     Parameters
     ----------
-    results
-        See `results_table`.
-    model, metric
-        Which model and which of its validation metrics.
+    validation
+        Of one model: arm, seed, value.
     found
         Which arms, and where they go.
     """
-    name, _, k = metric.partition("@")
-    scores = (
-        results.filter(split="valid", group="all", model=model, metric=name, k=int(k))
-        .group_by("arm")
-        .agg(pl.col("value").mean())
-    )
+    scores = validation.group_by("arm").agg(pl.col("value").mean())
     by_arm: dict[str, float] = dict(scores.iter_rows())
-    base = by_arm.get(BASELINE)
+    base = by_arm.get(wording.BASELINE)
     across, down = (list(dict.fromkeys(values[part] for values in found.arms)) for part in (0, 1))
     cells = [[by_arm[found.arms[x, y]] for x in across] for y in down]
-    figure = go.Figure(
+    drawn = go.Figure(
         go.Heatmap(
             x=across,
             y=down,
@@ -136,34 +257,134 @@ def sweep(results: pl.DataFrame, model: str, found: Sweep, metric: str) -> go.Fi
             colorbar={"thickness": 12, "outlinewidth": 0, "tickformat": ".3f"},
         )
     )
-    figure.update_layout(_LAYOUT)
-    figure.update_layout(hovermode="closest")
+    drawn.update_layout(_layout(310))
+    drawn.update_layout(hovermode="closest")
     # Values are names here: their distances mean nothing.
-    figure.update_xaxes(type="category", title=found.fields[0])
-    figure.update_yaxes(type="category", title=found.fields[1])
-    return figure
+    drawn.update_xaxes(type="category", title_text=found.fields[0])
+    drawn.update_yaxes(type="category", title_text=found.fields[1])
+    return drawn
 
 
 def _in_cell(value: float, base: float | None) -> str:
     return f"{value:.3f}" if base is None else f"{100 * (value / base - 1):+.0f}%"
 
 
-_AXIS: Mapping[str, Any] = {
-    "gridcolor": "#e8e8e8",
-    "zeroline": False,
-    "linecolor": "#999",
-    "showline": True,
-    "ticks": "outside",
-    "tickcolor": "#999",
-}
-_LAYOUT: Mapping[str, Any] = {
-    "height": 300,
-    "margin": {"l": 64, "r": 12, "t": 8, "b": 44},
-    "plot_bgcolor": "white",
-    "paper_bgcolor": "white",
-    "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#222"},
-    "hovermode": "x unified",
-    "xaxis": {**_AXIS, "title": {"text": "epoch"}},
-    "yaxis": {**_AXIS, "title": {"text": "validation Recall@20"}},
-    "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-}
+def projection(points: pl.DataFrame, colour: str) -> go.Figure:
+    """Sampled users and items of one arm in a plane.
+
+    Parameters
+    ----------
+    points
+        Of one arm: kind, id, x, y.
+    colour
+        Of the users.
+    """
+    drawn = go.Figure()
+    looks = {
+        "item": {"color": "var(--ink)", "size": 6, "symbol": "diamond-open"},
+        "user": {"color": colour, "size": 5, "opacity": 0.75},
+    }
+    for kind, marker in looks.items():
+        own = points.filter(kind=kind)
+        drawn.add_scatter(
+            x=own["x"].to_list(),
+            y=own["y"].to_list(),
+            text=own["id"].cast(pl.String).to_list(),
+            mode="markers",
+            name=f"{kind}s",
+            marker=marker,
+            hovertemplate=f"{kind} %{{text}}<extra></extra>",
+        )
+    drawn.update_layout(_layout(300))
+    drawn.update_layout(hovermode="closest", margin={"l": 12, "r": 12, "b": 12})
+    drawn.update_xaxes(showticklabels=False, ticks="", title=None)
+    drawn.update_yaxes(showticklabels=False, ticks="", title=None)
+    return drawn
+
+
+def cosines(shares: pl.DataFrame, colour: str) -> go.Figure:
+    """How the cosines of one arm's users with items spread: their own, and random ones.
+
+    Parameters
+    ----------
+    shares
+        Of one arm: pairs, low, high, share.
+    colour
+        Of users with their own items.
+    """
+    drawn = go.Figure()
+    looks = {
+        "random": {"color": "var(--rule)", "width": 2, "dash": "dot"},
+        "own": {"color": colour, "width": 2},
+    }
+    names = {"own": "with own items", "random": "with random items"}
+    for pairs, line in looks.items():
+        own = shares.filter(pairs=pairs)
+        drawn.add_scatter(
+            x=((own["low"] + own["high"]) / 2).to_list(),
+            y=(100 * own["share"]).to_list(),
+            mode="lines",
+            name=names[pairs],
+            line={**line, "shape": "hvh"},
+            fill="tozeroy" if pairs == "own" else None,
+            hovertemplate="%{y:.1f} %",
+        )
+    drawn.update_layout(_layout(250))
+    drawn.update_xaxes(title_text="cosine", range=[-1, 1])
+    drawn.update_yaxes(title_text="pairs, %", rangemode="tozero")
+    return drawn
+
+
+def beside(
+    parts: Iterator[tuple[str, str, pl.DataFrame]], colours: Mapping[str, str], metric: str
+) -> go.Figure:
+    """Mean validation score by epoch of one model in several runs, a dash each.
+
+    Parameters
+    ----------
+    parts
+        Name of the run, dash of its lines, curves of the model in it.
+    colours
+        Of the arms.
+    metric
+        Which validation metric.
+    """
+    drawn = go.Figure()
+    for run, dash, curves in parts:
+        for arm, colour in colours.items():
+            own = curves.filter(arm=arm)
+            if own.is_empty():
+                continue
+            seeds = [part.sort("epoch")[metric] for _, part in sorted(own.group_by("seed"))]
+            line = _mean_line(seeds, arm, colour)
+            drawn.add_trace(line.update(name=f"{arm}, {run}", line={"dash": dash, "width": 2}))
+    drawn.update_layout(_layout(340), hoverdistance=-1)
+    drawn.update_xaxes(title_text="epoch", rangemode="tozero")
+    drawn.update_yaxes(title_text=f"validation {wording.title(metric)}")
+    return drawn
+
+
+def _layout(height: int) -> dict[str, Any]:
+    axis = {
+        "gridcolor": "var(--grid)",
+        "zeroline": False,
+        "linecolor": "var(--rule)",
+        "showline": True,
+        "ticks": "outside",
+        "tickcolor": "var(--rule)",
+        "automargin": True,
+        "fixedrange": True,  # a swipe on a phone goes on down the page
+        "title": {"standoff": 8},
+    }
+    return {
+        "height": height,
+        "margin": {"l": 60, "r": 12, "t": 8, "b": 44},
+        "plot_bgcolor": "var(--paper)",
+        "paper_bgcolor": "var(--paper)",
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": "var(--ink)"},
+        "hoverlabel": {"bgcolor": "var(--panel)", "font": {"color": "var(--ink)"}},
+        "hovermode": "x unified",
+        "xaxis": axis,
+        "yaxis": axis,
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+    }

@@ -2,97 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from sgurinit.report import wording
+from sgurinit.report.markup import Cell, table, text
 
 METRICS = {"recall@10": "Recall@10", "recall@20": "Recall@20"} | {
     "ndcg@10": "NDCG@10",
     "ndcg@20": "NDCG@20",
 }
+GROUP_METRICS = {"recall@20": "Recall@20", "ndcg@20": "NDCG@20"}
+_EPOCHS = ("best epoch", "epochs to random’s best")
+Colours = Mapping[str, str]
 
 
-def test_scores(entries: Sequence[wording.Entry]) -> str:
+def test_scores(entries: Sequence[wording.Entry], colours: Colours) -> str:
     """Test metrics of every model and arm, what sets it apart from random, and its epochs."""
     best = {
-        (entry["model"], metric): max(
-            e["test"][metric]["mean"] for e in entries if e["model"] == entry["model"]
-        )
-        for entry in entries
+        (model, metric): max(e["test"][metric]["mean"] for e in entries if e["model"] == model)
+        for model in {entry["model"] for entry in entries}
         for metric in METRICS
     }
-    heads = [
-        "model",
-        "arm",
-        *METRICS.values(),
-        "lift",
-        "p",
-        "best<br>epoch",
-        "epochs to<br>random’s best",
+    rows = [
+        (
+            entry["model"],
+            [
+                text(entry["arm"], colours[entry["arm"]]),
+                *(
+                    score_cell(found, is_best=found["mean"] == best[entry["model"], metric])
+                    for metric in METRICS
+                    for found in [entry["test"][metric]]
+                ),
+                *_against_random(entry),
+            ],
+        )
+        for entry in entries
     ]
-    head = "".join(f"<th{' class=left' if name == 'arm' else ''}>{name}</th>" for name in heads)
-    rows, shown = [], None
-    for entry in entries:
-        is_new = entry["model"] != shown
-        shown = entry["model"]
-        test = entry["test"]
-        cells = [
-            f'<td class="model">{escape(entry["model"]) if is_new else ""}</td>',
-            f'<td class="left">{escape(entry["arm"])}</td>',
-        ]
-        cells += [
-            _score_cell(test[metric], is_best=test[metric]["mean"] == best[entry["model"], metric])
-            for metric in METRICS
-        ]
-        cells += [f"<td>{text}</td>" for text in _against_random(entry)]
-        rows.append(f"<tr{' class=first' if is_new else ''}>{''.join(cells)}</tr>")
-    return (
-        f'<div class="scroll"><table id="results"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    heads = ["model", "arm", *METRICS.values(), "lift", "p", *_EPOCHS]
+    return table("results", "Test results by model and arm", heads, rows)
 
 
-def _score_cell(metric: Mapping[str, Any], *, is_best: bool) -> str:
+def score_cell(metric: Mapping[str, Any], *, is_best: bool = False) -> Cell:
+    """Mean and spread; the exact number stays with the cell."""
     mean, _, spread = wording.score(metric).partition(" ± ")
-    small = f' <span class="small">± {spread}</span>' if spread else ""
-    # The exact number stays with the cell.
-    return f'<td{" class=best" if is_best else ""} title="{metric["mean"]!r}">{mean}{small}</td>'
+    small = f"± {spread}" if spread else ""
+    return Cell(mean, metric["mean"], small, "best" if is_best else "")
 
 
-def _against_random(entry: wording.Entry) -> list[str]:
+def _against_random(entry: wording.Entry) -> Iterator[Cell]:
     recall = entry["test"][wording.HEADLINE_METRIC]
-    best = wording.epochs([epoch + 1 for epoch in entry["best_epochs"]])
-    reached = wording.epochs(entry.get("epochs_to_random_best"))
     if entry["arm"] == wording.BASELINE:
-        return ["", "", best, reached]
-    return [wording.lift(recall), escape(wording.p_value(recall)), best, reached]
+        yield from (Cell(""), Cell(""))
+    else:
+        yield Cell(wording.lift(recall), recall.get("lift"))
+        yield Cell(wording.p_value(recall), recall.get("p_holm", recall.get("p_value")))
+    for counts in ([epoch + 1 for epoch in entry["best_epochs"]], _needed(entry)):
+        known = [count for count in counts if count is not None]
+        yield Cell(wording.epochs(counts), fmean(known) if known else None)
 
 
-def group_scores(entries: Sequence[wording.Entry]) -> str:
+def _needed(entry: wording.Entry) -> Sequence[int | None]:
+    return entry.get("epochs_to_random_best") or []
+
+
+def group_scores(entries: Sequence[wording.Entry], colours: Colours) -> str:
     """Test Recall@20 of every model and arm by group of users and items."""
     names = list(entries[0]["groups"])
-    heads = ["model", "arm", *map(escape, names)]
-    head = "".join(f"<th{' class=left' if name == 'arm' else ''}>{name}</th>" for name in heads)
-    rows, shown = [], None
-    for entry in entries:
-        is_new = entry["model"] != shown
-        shown = entry["model"]
-        cells = [
-            f'<td class="model">{escape(entry["model"]) if is_new else ""}</td>',
-            f'<td class="left">{escape(entry["arm"])}</td>',
-            *(_group_cell(entry, name) for name in names),
-        ]
-        rows.append(f"<tr{' class=first' if is_new else ''}>{''.join(cells)}</tr>")
-    return (
-        f'<div class="scroll"><table id="groups"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    rows = [
+        (
+            entry["model"],
+            [text(entry["arm"], colours[entry["arm"]])]
+            + [_with_gain(entry, entry["groups"][name][wording.HEADLINE_METRIC]) for name in names],
+        )
+        for entry in entries
+    ]
+    return table("groups", "Test Recall@20 by group", ["model", "arm", *names], rows)
 
 
-def _group_cell(entry: wording.Entry, name: str) -> str:
-    metric = entry["groups"][name][wording.HEADLINE_METRIC]
+def cold_scores(entries: Sequence[wording.Entry], groups: Sequence[str], colours: Colours) -> str:
+    """Recall@20 and NDCG@20 of items without a training interaction, with their spread."""
+    rows = [
+        (
+            entry["model"],
+            [text(entry["arm"], colours[entry["arm"]])]
+            + [
+                cell
+                for group in groups
+                for metric in GROUP_METRICS
+                for found in [entry["groups"][group][metric]]
+                for cell in (score_cell(found), _gain(entry, found))
+            ],
+        )
+        for entry in entries
+    ]
+    heads = [
+        head
+        for group in groups
+        for name in GROUP_METRICS.values()
+        for head in (f"{name}, {group}", "lift")
+    ]
+    return table("cold", "Scores of cold items", ["model", "arm", *heads], rows)
+
+
+def _gain(entry: wording.Entry, metric: Mapping[str, Any]) -> Cell:
+    if entry["arm"] == wording.BASELINE:
+        return Cell("")
+    return Cell(wording.lift(metric), metric.get("lift"))
+
+
+def _with_gain(entry: wording.Entry, metric: Mapping[str, Any]) -> Cell:
     gain = "" if entry["arm"] == wording.BASELINE else wording.lift(metric)
-    small = f' <span class="small">{gain}</span>' if gain else ""
-    return f'<td title="{metric["mean"]!r}">{wording.score(metric, spread=False)}{small}</td>'
+    return Cell(wording.score(metric, spread=False), metric["mean"], gain)

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sgurinit.evaluation import CUTOFFS, METRICS
+from sgurinit.experiments.sweeps import without_cells
 from sgurinit.report import wording
-from sgurinit.report.sweeps import without_cells
 
 
 def comparison_table(summary: Mapping[str, Any]) -> Table:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 BASELINE = "random"
 METHOD = "sgurinit"
 CONTROL = "permuted"
 HEADLINE_METRIC = "recall@20"
+_NAMED = 4  # models that the headline lists; of more it says how they spread
 
 Entry = Mapping[str, Any]
+
+
+def title(metric: str) -> str:
+    """Write a metric as a reader does, ``Recall@20``."""
+    return metric.capitalize() if metric.startswith("recall") else metric.upper()
 
 
 def score(metric: Mapping[str, Any], *, spread: bool = True) -> str:
@@ -18,6 +25,11 @@ def score(metric: Mapping[str, Any], *, spread: bool = True) -> str:
     if spread and metric["sd"] is not None:
         return f"{metric['mean']:.4f} ± {metric['sd']:.4f}"
     return f"{metric['mean']:.4f}"
+
+
+def signed(value: float, digits: int) -> str:
+    """Write a number that can be negative, with a true minus."""
+    return f"{value:.{digits}f}".replace("-", "−")
 
 
 def lift(metric: Mapping[str, Any]) -> str:
@@ -58,18 +70,35 @@ def headline(entries: Sequence[Entry], n_seeds: int) -> str:
     arm = METHOD if METHOD in arms else next(e["arm"] for e in entries if e["arm"] != BASELINE)
     own = [entry for entry in entries if entry["arm"] == arm]
     better = sum(_gain(entry) > 0 for entry in own)
-    parts = [f"{entry['model']} {_with_p(entry)}" for entry in own]
     sentence = (
         f"Started from {arm} instead of at random, {better} of {len(own)} models reach a higher "
-        f"test Recall@20 (mean of {n_seeds} seed{'s' if n_seeds > 1 else ''}): {', '.join(parts)}."
+        f"test Recall@20 (mean of {n_seeds} seed{'s' if n_seeds > 1 else ''}): {_gains(own)}."
     )
     if CONTROL in arms and arm != CONTROL:
         control = [e for e in entries if e["arm"] == CONTROL]
-        gains = ", ".join(
-            f"{e['model']} {lift(e['test'][HEADLINE_METRIC]) or 'n/a'}" for e in control
-        )
+        gains = _gains(control, sure=False)
         sentence += f" The permuted control, which keeps the scale but not the meaning: {gains}."
     return sentence
+
+
+def _gains(entries: Sequence[Entry], *, sure: bool = True) -> str:
+    """Every model's gain, or of many models the middle, both ends and how many are sure."""
+    known = [e for e in entries if e["test"][HEADLINE_METRIC].get("lift") is not None]
+    if len(entries) <= _NAMED or not known:
+        return ", ".join(
+            f"{e['model']}\u00a0{_with_p(e) if sure else lift(e['test'][HEADLINE_METRIC]) or 'n/a'}"
+            for e in entries
+        )
+    known.sort(key=lambda e: float(e["test"][HEADLINE_METRIC]["lift"]))
+    middle = median(e["test"][HEADLINE_METRIC]["lift"] for e in known)
+    low, high = (
+        f"{lift(e['test'][HEADLINE_METRIC])} ({e['model']})" for e in (known[0], known[-1])
+    )
+    words = f"median {lift({'lift': middle})}, from {low} to {high}".replace(" %", "\u00a0%")
+    if not sure:
+        return words
+    p_values = [e["test"][HEADLINE_METRIC].get("p_holm") for e in known]
+    return f"{words}; adjusted p < 0.05 for {sum(p is not None and p < 0.05 for p in p_values)}"
 
 
 def _gain(entry: Entry) -> float:

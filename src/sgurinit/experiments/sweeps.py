@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sgurinit.report.wording import Entry
+Entry = Mapping[str, Any]
 
 _FIELD = re.compile(r"-([a-z_]+)=")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sweep:
     """A sweep over two fields.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from sgurinit.experiments.sweeps import find_sweeps, without_cells
 from sgurinit.report.figures import sweep
-from sgurinit.report.sweeps import find_sweeps, without_cells
 
 ARMS = [
     "random",
@@ -50,12 +50,13 @@ def test_the_field_with_more_values_goes_across():
 
 def test_cells_hold_validation_means_and_their_gain_over_random(results):
     (found,) = find_sweeps(ARMS)
-    (heat,) = sweep(results, "lightgcn", found, "recall@20").data
+    valid = results.filter(split="valid")
+    (heat,) = sweep(valid, found).data
     assert (list(heat.x), list(heat.y)) == (["2", "4", "8"], ["0.1", "0.5"])
     at = ARMS.index("ours-n_clusters=4-mix=0.5")
     assert heat.z[1][1] == pytest.approx((at + 2) / 100)
     assert heat.text[1][1] == f"{100 * ((at + 2) / 2 - 1):+.0f}%"
-    (plain,) = sweep(results.filter(pl.col("arm") != "random"), "lightgcn", found, "recall@20").data
+    (plain,) = sweep(valid.filter(pl.col("arm") != "random"), found).data
     assert plain.text[1][1] == f"{(at + 2) / 100:.3f}"
 
 
