@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from sgurinit.models import models
@@ -75,7 +75,7 @@ def scores(results: Sequence[Entry]) -> str:
 
 
 def lifts(results: Sequence[Entry], metric: str) -> str:
-    """Gain over the random start by model and arm, and its mean over the models."""
+    """Gain over the random start by model and arm, and its middle over the models."""
     found = by_model(results)
     arms = [arm for arm in next(iter(found.values())) if arm != "random"]
     rows = []
@@ -83,11 +83,12 @@ def lifts(results: Sequence[Entry], metric: str) -> str:
         tests = [entries[arm]["test"][metric] for arm in arms]
         base = f"{entries['random']['test'][metric]['mean']:.4f}"
         rows.append([title(model), base, *(percent(test["lift"]) + stars(test) for test in tests)])
-    means = [
-        percent(fmean(entries[arm]["test"][metric]["lift"] for entries in found.values()))
-        for arm in arms
-    ]
-    rows.append(["**mean**", "", *means])
+    for name, middle in (("mean", fmean), ("median", median)):
+        over = (
+            middle([entries[arm]["test"][metric]["lift"] for entries in found.values()])
+            for arm in arms
+        )
+        rows.append([f"**{name}**", "", *map(percent, over)])
     return markdown([short(metric), "random", *arms], rows)
 
 
@@ -114,18 +115,18 @@ def reached(values: Sequence[float | None], word: Callable[[float], str]) -> str
 
 
 def groups(results: Sequence[Entry], metric: str = "recall@20") -> str:
-    """Gain of the method over random by group of users and items."""
+    """Gain of the method over random by model and group of users or items."""
     found = by_model(results)
     names = list(next(iter(found.values()))["random"]["groups"])
     rows = []
-    for name in names:
+    for model, entries in found.items():
         cells = []
-        for entries in found.values():
+        for name in names:
             base = entries["random"]["groups"][name][metric]["mean"]
             own = entries["sgurinit"]["groups"][name][metric]
-            cells.append(f"{base:.4f} → {own['mean']:.4f} ({percent(own['lift']) or 'from 0'})")
-        rows.append([name, *cells])
-    return markdown([short(metric), *map(title, found)], rows)
+            cells.append(percent(own["lift"]) if base else f"0 → {own['mean']:.4f}")
+        rows.append([title(model), *cells])
+    return markdown([short(metric), *names], rows)
 
 
 TABLES: dict[str, Callable[[Sequence[Entry]], str]] = {
