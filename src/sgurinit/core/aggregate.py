@@ -15,7 +15,11 @@ from sgurinit.core.kmeans import LabelArray
 
 # Bytes that weighted item columns may take at a time, and users' rows of one block, both float64.
 COLUMN_BYTES = 1 << 29
-BLOCK_BYTES = 1 << 23
+BLOCK_BYTES = 1 << 21
+# Where the features are in memory the columns taken at a time are as many as caches hold, but not
+# so few that going through the interactions again costs more than it saves.
+CACHE_BYTES = 1 << 23
+CACHE_COLUMNS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +166,7 @@ def user_rows(
     mix: float,
     local_norm: str,
     n_jobs: int | None = None,
-    column_bytes: int = COLUMN_BYTES,
+    column_bytes: int | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> Float32Array:
     """Users' rows in one space, in blocks of columns and users; see `Aggregator`.
@@ -182,7 +186,9 @@ def user_rows(
     -------
     ndarray of float32, shape (n_users, d)
     """
-    n_users, width = int(matrix.shape[0]), int(items.rows.shape[1])
+    n_users, (n_items, width) = int(matrix.shape[0]), items.rows.shape
+    if column_bytes is None:
+        column_bytes = max(CACHE_BYTES, 8 * n_items * CACHE_COLUMNS)
     out = np.empty((n_users, width), dtype=np.float32)
     with ThreadPoolExecutor(effective_n_jobs(n_jobs)) as threads:
         for columns in column_blocks(items.rows, column_bytes):

@@ -21,7 +21,7 @@ N_INIT = 10
 # least so many leading directions, at least one per cluster.
 SAMPLE_ROWS = 1 << 14
 SAMPLE_PER_CLUSTER = 256
-DIRECTIONS = 64
+DIRECTIONS = 32
 
 _BATCH = 4096
 _FAISS_ITERATIONS = 25
