@@ -481,7 +481,8 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
     assert child.returncode == 130
     assert stderr.splitlines() == [
         "",
-        "stopped; what is finished is kept, the same command goes on from there",
+        f"stopped; what is finished is kept in {tmp_path / 'out'}, the same command goes on from "
+        "there",
     ]
     assert_group_ends(child.pid)
     assert not (runs[1] / "result.json").exists()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+import re
+import time
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from sgurinit.core import SGURInit
 from sgurinit.data import planted, summary
+from sgurinit.data.prepare import Card, Step
 from sgurinit.experiments import Comparison, RunEvent
 from sgurinit.report import wording
+from sgurinit.report.card import card_table
 from sgurinit.report.inspection import data_table, start_table
-from sgurinit.report.progress import RunProgress
+from sgurinit.report.progress import RunProgress, StageProgress, _short
 from sgurinit.report.table import comparison_table, run_table
 
 
@@ -30,6 +35,78 @@ def test_the_comparison_fits_80_columns_uncut(comparison: Comparison) -> None:
     for entry in comparison.summary["results"]:
         recall = entry["test"]["recall@20"]
         assert f"{recall['mean']:.4f}±{recall['sd']:.4f}" in text
+
+
+def test_long_names_are_folded_and_never_cut(comparison: Comparison) -> None:
+    arm = "collaborative-mix=0.5-n_clusters=16-local_norm=mean"
+    results = [{**entry, "model": "averylongname" * 2} for entry in comparison.summary["results"]]
+    results[1] = {**results[1], "arm": arm}
+    lines = printed(comparison_table({**comparison.summary, "results": results}))
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "\n".join(lines)
+    # The folded name stands in one column, from top to bottom.
+    column = lines[1].index("arm")
+    assert arm in "".join(line[column:].split(" ")[0] for line in lines)
+
+
+def test_tables_of_a_large_data_set_fit_80_columns_uncut() -> None:
+    data = planted(120, 80, n_topics=6)
+    large = summary(data)
+    text = large.modalities["text"]
+    wide = replace(text, width=16_384, missing_rows=1_234_567, zero_rows=1_234_567)
+    large = replace(
+        large,
+        n_users=123_456_789,
+        users_without_train=12_345_678,
+        n_train=12_345_678_901,
+        modalities={"clip_vit_large_patch14_titles": wide, "text": text},
+    )
+    found = SGURInit(n_clusters=4, reduce_to=8, random_state=0).fit(data).start_.diagnostics
+    own = replace(found.modalities["text"], cluster_sizes=(123_456, 1_234_567))
+    own = replace(own, items_without_features=1_234_567)
+    start = replace(found, n_users=123_456_789, modalities={"clip_vit_large_patch14_titles": own})
+    steps = tuple(Step(name, 123_456_789, 12_345_678, 1_234_567) for name in ("as read", "5-core"))
+    card = Card(
+        name="large",
+        source="reviews.json.gz",
+        recognised="Amazon reviews: user from reviewerID, item from asin, value from overall",
+        options={"split": "leave-one-out", "ratios": [80, 10, 10], "seed": 123_456},
+        steps=steps,
+        splits=dict.fromkeys(("train", "valid", "test"), steps[0]),
+        test_pairs_on_untrained_items=12_345_678,
+        test_pairs_of_untrained_users=12_345_678,
+        items_described=1_234_567,
+        versions={},
+    )
+    for table in (data_table(large), start_table(start), card_table(card)):
+        lines = printed(table)
+        assert max(map(len, lines)) <= 80
+        assert "…" not in "\n".join(lines)
+
+
+def test_a_stage_shows_its_rate_and_the_time_left_and_leaves_a_line_if_it_took_long() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    with StageProgress(console) as progress:
+        progress("short", 0, 0)
+        progress("reading", 0, 4_000_000)
+        for done in (1_000_000, 2_000_000, 3_000_000):
+            time.sleep(0.06)
+            progress("reading", done, 4_000_000)
+        time.sleep(1)
+        progress.progress.refresh()
+        progress("reading", 4_000_000, 4_000_000)
+    text = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", console.file.getvalue())
+    assert re.search(r"reading .* 75 % +[\d.]+[kM]/s +0:00:01 +0:00:0\d", text)
+    assert re.search(r"reading +1\.\d s\n", text)
+    assert not re.search(r"short +\d\.\d s", text)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(0.25, "0.25"), (12.34, "12.3"), (1_234, "1.23k"), (2.5e6, "2.5M"), (3e9, "3G")],
+)
+def test_rates_are_short(number: float, expected: str) -> None:
+    assert _short(number) == expected
 
 
 def test_the_other_tables_fit_80_columns_uncut(comparison: Comparison) -> None:
@@ -90,11 +167,15 @@ def test_progress_tells_of_every_run_once() -> None:
     with RunProgress(console, 2, 10) as progress:
         progress(RunEvent("a/random/seed-0", "kept"))
         progress(RunEvent("a/[x]/seed-0", "start"))
+        progress(RunEvent("a/[x]/seed-0", "step", step="start of the users"))
+        assert progress.progress.tasks[1].fields["news"] == "start of the users"
         progress(RunEvent("a/[x]/seed-0", "epoch", row))
         task = progress.progress.tasks[0]
         assert task.completed == pytest.approx(1.1)
         progress(RunEvent("a/[x]/seed-0", "done", done))
         assert task.completed == 2
+        progress(RunEvent("", "step", step="tables"))
+        assert task.fields["news"] == "tables"
     text = console.file.getvalue()
     assert text.count("a/random/seed-0") == 1
     assert "a/[x]/seed-0" in text

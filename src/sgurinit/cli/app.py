@@ -1,8 +1,13 @@
-"""The application that commands join, and how what a user can mend is said."""
+"""The application that commands join, what every command can be told, and where things are said."""
 
 from __future__ import annotations
 
+import inspect
+import json
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
 from importlib.metadata import version
 from typing import Annotated, Any, NoReturn
 
@@ -13,18 +18,47 @@ from typing_extensions import override
 
 from sgurinit.errors import InputError
 
-# What comes with the extra; a missing package of any other name is a broken installation.
-_EXTRA = {
-    *("class_resolver", "filelock", "lightning", "optuna", "platformdirs", "plotly", "torch"),
-    "yaml",
-}
+# What comes with an extra; a missing package of any other name is a broken installation.
+_EXTRA = dict.fromkeys(
+    ("class_resolver", "filelock", "lightning", "optuna", "platformdirs", "plotly", "torch"),
+    "train",
+) | {"yaml": "train", "tensorboard": "tensorboard"}
 _BAD_INPUT, _INTERRUPTED = 2, 130
+_NOTHING_KEPT = "nothing was written"
 
 # What the parser raises for unknown or malformed options; typer gives its subclasses a name only.
 _UsageError: Any = typer.BadParameter.__base__
 
 console = Console()
 err = Console(stderr=True)
+
+
+@dataclass
+class _Asked:
+    """What the command that runs was told about how to speak."""
+
+    as_json: bool = False
+    on_stop: str = _NOTHING_KEPT
+
+
+_asked = _Asked()
+
+
+def _ask(quiet: bool, as_json: bool) -> None:
+    """Begin a command. With JSON, stdout is left to the result: all else goes to stderr."""
+    _asked.as_json, _asked.on_stop = as_json, _NOTHING_KEPT
+    console.quiet, console.stderr = quiet, as_json
+
+
+def emit(result: Mapping[str, Any]) -> None:
+    """Print what a command found for programs, where ``--json`` asks for it."""
+    if _asked.as_json:
+        sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def if_stopped(kept: str) -> None:
+    """Tell what Ctrl-C is to say from now on: what is kept, and how to go on."""
+    _asked.on_stop = kept
 
 
 class _Commands(TyperGroup):
@@ -46,15 +80,50 @@ class _Commands(TyperGroup):
         except InputError as error:
             _fail(str(error))
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in _EXTRA:
+            extra = _EXTRA.get((error.name or "").partition(".")[0])
+            if extra is None:
                 raise
             _fail(
                 f"this command needs {error.name}, which is not installed: "
-                "pip install 'sgurinit[train]'"
+                f"pip install 'sgurinit[{extra}]'"
             )
         except KeyboardInterrupt:
-            err.print("\nstopped; what is finished is kept, the same command goes on from there")
+            say(err, f"\nstopped; {_asked.on_stop}")
             raise typer.Exit(_INTERRUPTED) from None
+
+
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+_Json = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON; all else goes to stderr.")
+]
+
+
+class _Application(typer.Typer):
+    """Gives every command `--quiet` and `--json`."""
+
+    @override
+    def command(self, *args: Any, **settings: Any) -> Callable[[Any], Any]:
+        join = super().command(*args, **settings)
+
+        def add(function: Any) -> Any:
+            @wraps(function)
+            def told(quiet: bool, as_json: bool, **given: Any) -> None:
+                _ask(quiet, as_json)
+                function(**given)
+
+            own = inspect.signature(function, eval_str=True)
+            named = inspect.Parameter.KEYWORD_ONLY
+            parameters = [
+                *own.parameters.values(),
+                inspect.Parameter("quiet", named, default=False, annotation=_Quiet),
+                inspect.Parameter("as_json", named, default=False, annotation=_Json),
+            ]
+            told.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+            told.__annotations__ = {p.name: p.annotation for p in parameters}
+            join(told)
+            return function
+
+        return add
 
 
 def say(where: Console, line: str) -> None:
@@ -68,10 +137,9 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(_BAD_INPUT) from None
 
 
-app = typer.Typer(
+app = _Application(
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help=(

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from sgurinit.cli.app import app, console, say
+from sgurinit.cli.app import app, console, emit, say
 from sgurinit.cli.options import Seed, examples, given, names
 from sgurinit.errors import InputError
 
@@ -89,6 +89,7 @@ def prepare(
         )
     console.print(card_table(card))
     say(console, f"saved to {out}")
+    emit({"out": out, **card.to_dict()})
 
 
 def _character(separator: str | None) -> str | None:
@@ -130,19 +131,25 @@ def convert(
     table: Annotated[str | None, typer.Option(help="Modality of the start, or reduced.")] = None,
 ) -> None:
     """Write a data set, or a start, in the layout of another framework."""
+    from sgurinit.report.progress import waiting
+
+    lost: list[str]
     if source.suffix == ".safetensors":
-        advice = _export_start(source, out, to, table)
+        with waiting(console, "converting"):
+            recognised, lost, advice = "a start", [], _export_start(source, out, to, table)
     else:
         from sgurinit.data.convert import convert as change
 
-        done = change(source, out, to)
-        say(console, f"read as {done.source}")
-        for line in done.losses:
-            say(console, line)
-        advice = done.advice
+        with waiting(console, "converting"):
+            done = change(source, out, to)
+        recognised, lost, advice = done.source, list(done.losses), done.advice
+    say(console, f"read as {recognised}")
+    for line in lost:
+        say(console, line)
     say(console, f"saved to {out}")
     if advice:
         say(console, f"to load it, in the framework's config:\n{advice}")
+    emit({"out": out, "source": recognised, "losses": lost, "advice": advice})
 
 
 def _export_start(source: Path, out: Path, to: str, table: str | None) -> str:

@@ -8,11 +8,11 @@ Each part of the library is imported by the command that needs it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sgurinit.cli.app import app, console, say
+from sgurinit.cli.app import app, console, emit, if_stopped, say
 from sgurinit.cli.options import (
     Clusters,
     Data,
@@ -23,14 +23,20 @@ from sgurinit.cli.options import (
     Patience,
     Seed,
     Sets,
+    TensorBoard,
     examples,
     given,
     names,
 )
+from sgurinit.errors import InputError
+from sgurinit.report.progress import waiting
 from sgurinit.runtime import available_cores
 
 if TYPE_CHECKING:
     from sgurinit.experiments import Comparison
+    from sgurinit.experiments.run import Listener
+
+_GOES_ON = "what is finished is kept in {}, the same command goes on from there"
 
 
 @app.command(
@@ -50,12 +56,18 @@ def train(
     seed: Seed = 0,
     max_epochs: MaxEpochs = None,
     patience: Patience = None,
+    tensorboard: TensorBoard = False,
     sets: Sets = None,
 ) -> None:
     """Train one model with one start and test it once."""
-    from sgurinit import experiments
-    from sgurinit.report.progress import RunProgress
-    from sgurinit.report.table import run_table
+    if out is not None:
+        if_stopped(_GOES_ON.format(out))
+    elif tensorboard:
+        raise InputError("--tensorboard needs --out, the folder that the curves are kept in")
+    with waiting(console, "starting"):
+        from sgurinit import experiments
+        from sgurinit.report.progress import RunProgress
+        from sgurinit.report.table import run_table
 
     loop = given(max_epochs=max_epochs, patience=patience)
     settings, overrides = experiments.read_assignments(sets or [], loop)
@@ -68,11 +80,12 @@ def train(
             out=out,
             settings=settings,
             overrides=overrides,
-            listen=progress,
+            listen=_heard(progress, out if tensorboard else None),
         )
     console.print(run_table(result))
     if out is not None:
         say(console, f"run kept in {out}")
+    emit({"out": out, **result})
 
 
 @app.command(
@@ -100,11 +113,14 @@ def compare(
     n_clusters: Clusters = None,
     mix: Mix = None,
     local_norm: LocalNorm = None,
+    tensorboard: TensorBoard = False,
     sets: Sets = None,
 ) -> None:
     """Compare starts: models x arms x seeds, one table and one page."""
-    from sgurinit import experiments
-    from sgurinit.report.progress import RunProgress
+    if_stopped(_GOES_ON.format(out))
+    with waiting(console, "starting"):
+        from sgurinit import experiments
+        from sgurinit.report.progress import RunProgress
 
     loop = given(max_epochs=max_epochs, patience=patience)
     settings, overrides = experiments.read_assignments(sets or [], loop)
@@ -123,7 +139,7 @@ def compare(
             overrides=overrides,
             mask_valid=mask_valid,
             jobs=jobs or min(available_cores(), total),
-            listen=progress,
+            listen=_heard(progress, out if tensorboard else None),
         )
     _show(found)
 
@@ -141,15 +157,23 @@ def study(
         typer.Option(help="Folder of the study; resumes there. FILE without .yaml by default."),
     ] = None,
     jobs: Jobs = None,
+    tensorboard: TensorBoard = False,
 ) -> None:
     """Search settings on validation data, then compare starts, as a file describes."""
-    from sgurinit import experiments
-    from sgurinit.report.progress import RunProgress
+    with waiting(console, "starting"):
+        from sgurinit import experiments
+        from sgurinit.report.progress import RunProgress
 
-    described = experiments.Study.read(file)
+        described = experiments.Study.read(file)
+    out = out or file.with_suffix("")
+    if_stopped(_GOES_ON.format(out))
     total = described.plan.count()
     with RunProgress(console, total, described.plan.train.max_epochs) as progress:
-        found = described.run(out, jobs=jobs or min(available_cores(), total), listen=progress)
+        found = described.run(
+            out,
+            jobs=jobs or min(available_cores(), total),
+            listen=_heard(progress, out if tensorboard else None),
+        )
     _show(found)
 
 
@@ -170,15 +194,18 @@ def report(
     ] = Path("sgurinit-beside"),
 ) -> None:
     """Show a finished comparison again and write its page anew, or put two side by side."""
-    from sgurinit import experiments
-
-    if other is not None:
+    with waiting(console, "starting"):
+        from sgurinit import experiments
         from sgurinit.report.beside import write_beside
 
-        page = write_beside(folder, other, out)
-        say(console, f"page:  {page}\ntable: {page.with_name('beside.csv')}")
+    if other is None:
+        _show(experiments.load_comparison(folder))
         return
-    _show(experiments.load_comparison(folder))
+    with waiting(console, "writing the page"):
+        page = write_beside(folder, other, out)
+    table = page.with_name("beside.csv")
+    say(console, f"page:  {page}\ntable: {table}")
+    emit({"page": page, "table": table})
 
 
 @app.command(epilog=examples("sgurinit demo", "sgurinit demo --out my-demo"))
@@ -203,9 +230,26 @@ def demo(
 
 def _show(found: Comparison) -> None:
     """Write the page and print the table."""
-    from sgurinit.report.page import write_report
-    from sgurinit.report.table import comparison_table
+    with waiting(console, "writing the page"):
+        from sgurinit.report.page import write_report
+        from sgurinit.report.table import comparison_table
 
-    page = write_report(found.folder)
+        page = write_report(found.folder)
     console.print(comparison_table(found.summary))
     say(console, f"page:   {page}\ntables: {found.folder}/results.csv, curves.csv, summary.json")
+    emit({"folder": found.folder, "page": page, **found.summary})
+
+
+def _heard(progress: Listener, curves: Path | None) -> Listener:
+    """Show progress and, where a folder is given, write curves into it."""
+    if curves is None:
+        return progress
+    from sgurinit.report.tensorboard import TensorBoardCurves
+
+    write = TensorBoardCurves(curves / "tensorboard")
+
+    def hear(event: Any) -> None:
+        progress(event)
+        write(event)
+
+    return hear

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-Data = Annotated[str, typer.Argument(metavar="DATA", help="Folder of the data, or 'planted'.")]
+
+def _folders(begun: str) -> list[str]:
+    """Complete the name of a data set in the shell."""
+    parent = Path(begun) if begun.endswith("/") else Path(begun).parent
+    found = sorted(f"{path}/" for path in parent.glob("*/") if not path.name.startswith("."))
+    return [name for name in ("planted", *found) if name.startswith(begun)]
+
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="Folder of the data, or 'planted'.", autocompletion=_folders
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 MaxEpochs = Annotated[int | None, typer.Option(min=1, help="Epochs at the most. Default 1000.")]
 Patience = Annotated[
@@ -40,6 +54,13 @@ Collaborative = Annotated[
 ]
 Preset = Annotated[
     str | None, typer.Option(help="'paper' for the paper's parameters; others given go on top.")
+]
+TensorBoard = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard",
+        help="Write curves while runs go on; tensorboard --logdir OUT/tensorboard draws them.",
+    ),
 ]
 Jobs = Annotated[
     int | None,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sgurinit.cli.app import app, console, say
+from sgurinit.cli.app import app, console, emit, if_stopped, say
 from sgurinit.cli.options import (
     Clusters,
     Collaborative,
@@ -39,12 +39,15 @@ def inspect(data: Data) -> None:
     """Show what a data set holds."""
     from sgurinit.data import load, recognise, summary
     from sgurinit.report.inspection import data_table
+    from sgurinit.report.progress import waiting
 
-    facts = summary(load(data))
+    with waiting(console, "reading"):
+        facts = summary(load(data))
     if data != "planted":
         found = recognise(data)
         say(console, f"recognised as {found.layout.name} by {found.saw}")
     console.print(data_table(facts))
+    emit(facts.to_dict())
 
 
 @app.command(
@@ -70,6 +73,7 @@ def init(
     from sgurinit.core.start_io import check_target
     from sgurinit.data import load
     from sgurinit.report.inspection import start_table
+    from sgurinit.report.progress import StageProgress
 
     estimator = _estimator(
         preset,
@@ -78,10 +82,17 @@ def init(
         **given(prepare=names(prepare) or None, collaborative=collaborative),
     )
     check_target(out)
-    start = estimator.fit(load(data)).start_
-    start.save(out)
-    console.print(start_table(start.diagnostics))
+    with StageProgress(console) as progress:
+        progress("reading", 0, 0)
+        dataset = load(data)
+        start = estimator.fit(dataset, listen=progress).start_
+        progress("diagnostics", 0, 0)
+        diagnostics = start.diagnostics
+        progress("writing", 0, 0)
+        start.save(out)
+    console.print(start_table(diagnostics))
     say(console, f"saved to {out}")
+    emit({"out": out, "config": start.config, "diagnostics": diagnostics.to_dict()})
 
 
 @app.command(
@@ -136,8 +147,10 @@ def stream(
     """Compute starts from logs of any size, without holding them in memory."""
     from sgurinit.data.layouts.arrays import named_features
     from sgurinit.data.layouts.tables import read_ids
+    from sgurinit.files import read_json
     from sgurinit.report.progress import StageProgress
 
+    if_stopped(f"what is done is kept beside {out}, the same command goes on from there")
     estimator = _estimator(
         preset,
         seed,
@@ -158,6 +171,7 @@ def stream(
             listen=progress,
         )
     say(console, f"saved to {out}")
+    emit({"out": out, **read_json(out / "start.json")})
 
 
 def _estimator(preset: str | None, seed: int, **parameters: Any) -> SGURInit:

@@ -22,9 +22,10 @@ from sgurinit.core.features import (
     as_features,
 )
 from sgurinit.core.interactions import is_dataset, parse_interactions
+from sgurinit.core.listen import Listener, ignore
 from sgurinit.core.parameters import Parameters, preset
 from sgurinit.core.start import Source, UserStart
-from sgurinit.core.stream import Listener, Wanted, ignore, run_stream, unfinished
+from sgurinit.core.stream import Wanted, run_stream, unfinished
 from sgurinit.core.update import updated
 from sgurinit.errors import InputError
 from sgurinit.files import read_json
@@ -136,7 +137,12 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         return cls(**(preset(name) | overrides))
 
     def fit(
-        self, interactions: Any, features: Mapping[str, Any] | None = None, *, item_ids: Any = None
+        self,
+        interactions: Any,
+        features: Mapping[str, Any] | None = None,
+        *,
+        item_ids: Any = None,
+        listen: Listener = ignore,
     ) -> Self:
         """Compute the start of every user.
 
@@ -150,6 +156,8 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             Item features by modality; a Dataset brings its own.
         item_ids : array-like of shape (n_items,), optional
             External id of each feature row; needed for a DataFrame.
+        listen : callable, optional
+            Called with a stage, how much of it is done and how much there is, 0 where nobody knows.
 
         Returns
         -------
@@ -173,8 +181,14 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         if parsed.matrix.nnz == 0:
             raise InputError("there are no training interactions: at least one is needed")
         source = Source(parsed, tables, parameters, dataset=dataset, n_jobs=self.n_jobs)
-        source = replace(source, spaces=source.fitted_spaces())
-        return self._keep(source, {n: source.users(space) for n, space in source.spaces.items()})
+        source = replace(source, spaces=source.fitted_spaces(listen))
+        users = {}
+        for name, space in source.spaces.items():
+            listen(f"users of {name}", 0, 0)
+            users[name] = source.users(space)
+        if parameters.reduce_to is not None:
+            listen("joint space", 0, 0)
+        return self._keep(source, users)
 
     def partial_fit(
         self, interactions: Any, features: Mapping[str, Any] | None = None, *, item_ids: Any = None

@@ -16,6 +16,7 @@ from sgurinit.core.diagnostics import Diagnostics, diagnose
 from sgurinit.core.features import BoolArray, Float32Array, FloatArray, ItemFeatures
 from sgurinit.core.fingerprint import fingerprint
 from sgurinit.core.interactions import IdArray, Interactions
+from sgurinit.core.listen import Listener, ignore
 from sgurinit.core.parameters import Parameters
 from sgurinit.core.reduce import describe_items
 from sgurinit.core.space import Space
@@ -85,7 +86,7 @@ class Source:
         degrees = item_degrees(self.interactions.matrix)
         return Space.fit(degrees, table, self.parameters, prepare=False)
 
-    def fitted_spaces(self) -> dict[str, Space]:
+    def fitted_spaces(self, listen: Listener = ignore) -> dict[str, Space]:
         """Fit the space of every modality anew.
 
         Raises
@@ -96,6 +97,7 @@ class Source:
         spaces: dict[str, Space] = {}
         degrees = item_degrees(self.interactions.matrix)
         for name, table in self.features.items():
+            listen(f"items of {name}", 0, 0)
             try:
                 spaces[name] = Space.fit(degrees, table, self.parameters, prepare=True)
             except InputError as error:

@@ -22,6 +22,7 @@ from sgurinit.core.buckets import Buckets, divide
 from sgurinit.core.edges import Edges, ids_of, places, positions
 from sgurinit.core.features import Float64Array, ItemFeatures, as_features
 from sgurinit.core.interactions import IdArray, IntArray, checked_item_ids
+from sgurinit.core.listen import Listener, ignore
 from sgurinit.core.parameters import Parameters
 from sgurinit.core.reduce import describe_items
 from sgurinit.core.space import Space
@@ -32,13 +33,6 @@ FORMAT = "sgurinit.users/1"
 REDUCED = "reduced"
 STORAGE = ("float32", "float16")
 LAYOUTS = ("npy", "parquet")
-
-# Called with what is done, how much of it, and how much there is: 0 where nobody knows.
-Listener = Callable[[str, int, int], None]
-
-
-def ignore(stage: str, done: int, total: int) -> None:
-    """Listen to nothing."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from sgurinit.data import Dataset
 from sgurinit.errors import InputError
 from sgurinit.experiments.environment import environment
 from sgurinit.experiments.pool import execute_all
-from sgurinit.experiments.run import Listener, execute, ignore
+from sgurinit.experiments.run import Listener, RunEvent, execute, ignore
 from sgurinit.experiments.settings import (
     ComparisonSettings,
     RunSettings,
@@ -160,6 +160,7 @@ def run_plan(
             chosen = search(plan, dataset, folder, facts, jobs=jobs, listen=listen)
             runs = [chosen[run.model, run.arm].for_seed(run.seed) for run in runs]
         execute_all(dataset, runs, folder / "runs", facts, jobs=jobs, listen=listen)
+        listen(RunEvent("", "step", step="tables"))
         results = results_table(runs, folder / "runs")
         curves = curves_table(runs, folder / "runs")
         summary = {
@@ -172,7 +173,7 @@ def run_plan(
         }
         write_table(folder / "results.csv", results)
         write_table(folder / "curves.csv", curves)
-        write_starts(_arms(runs), dataset, source, folder / "starts")
+        write_starts(_arms(runs), dataset, source, folder / "starts", listen)
         write_json(folder / "summary.json", summary)
     return Comparison(folder, results, curves, summary)
 

@@ -38,16 +38,17 @@ class RunEvent:
     Attributes
     ----------
     run
-        Its label, see `RunSettings.label`.
+        Its label, see `RunSettings.label`; empty for what is done for all runs together.
     kind
-        ``"kept"``: it was finished before; ``"start"``; ``"epoch"`` with that epoch's row as
-        `values`; ``"done"`` with test metrics (a trial: validation metrics), best_epoch, epochs and
-        seconds as `values`.
+        ``"kept"``: it was finished before; ``"start"``; ``"step"`` with what is done now as `step`;
+        ``"epoch"`` with that epoch's row as `values`; ``"done"`` with test metrics (a trial:
+        validation metrics), best_epoch, epochs and seconds as `values`.
     """
 
     run: str
-    kind: Literal["kept", "start", "epoch", "done"]
+    kind: Literal["kept", "start", "step", "epoch", "done"]
     values: Mapping[str, float] = field(default_factory=dict)
+    step: str = ""
 
 
 Listener = Callable[[RunEvent], None]
@@ -105,6 +106,7 @@ def execute(
         return read_json(folder / RESULT)
     write_json(folder / "environment.json", environment())
     listen(RunEvent(run.label, "start"))
+    listen(RunEvent(run.label, "step", step="start of the users"))
     with _log_file(folder / "log.txt"):
         result = (
             _test(dataset, run, folder, listen)
@@ -163,6 +165,7 @@ def _try(dataset: Dataset, run: RunSettings, folder: Path, listen: Listener) -> 
 def _test(dataset: Dataset, run: RunSettings, folder: Path, listen: Listener) -> dict[str, Any]:
     """Train, test, and write the tables of the run."""
     trained = _train(dataset, run, folder, listen)
+    listen(RunEvent(run.label, "step", step="test"))
     write_table(folder / "epochs.csv", pl.DataFrame(trained.history))
     write_json(folder / "handover.json", trained.handover.to_dict())
     score = trained.model.scorer()

@@ -16,6 +16,7 @@ from sgurinit.core import UserStart
 from sgurinit.core.features import Float32Array, row_norms
 from sgurinit.core.gap import gap, pair_cosines
 from sgurinit.data import Dataset, item_titles
+from sgurinit.experiments.run import Listener, RunEvent, ignore
 from sgurinit.experiments.tables import BASELINE
 from sgurinit.files import write_table
 from sgurinit.initialisers import Initialiser, SGURInitInitialiser
@@ -40,7 +41,11 @@ class _Space:
 
 
 def write_starts(
-    arms: Mapping[str, Initialiser], dataset: Dataset, source: str | Path | None, folder: Path
+    arms: Mapping[str, Initialiser],
+    dataset: Dataset,
+    source: str | Path | None,
+    folder: Path,
+    listen: Listener = ignore,
 ) -> None:
     """Describe the starts of a comparison's arms in four tables.
 
@@ -61,6 +66,8 @@ def write_starts(
         ``points.csv``: arm, kind (user, item), id, x, y: a sample in the plane of the two leading
         directions of its unit rows. ``clusters.csv``: arm, space (joint or a modality), cluster,
         size, rank, item, title: the items nearest to each centroid, of the first arm.
+    listen
+        Called with the arm that is described.
     """
     matrix = dataset.train_matrix()
     rows: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
@@ -73,6 +80,7 @@ def write_starts(
     for name, arm in arms.items():  # one start at a time in memory
         if not isinstance(arm, SGURInitInitialiser):
             continue
+        listen(RunEvent("", "step", step=f"describing {name}"))
         start = arm.start(dataset, SEED)
         space = _joint(start, matrix)
         if not rows["clusters"]:

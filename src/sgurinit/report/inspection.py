@@ -79,7 +79,10 @@ def table(*heads: str) -> Table:
     """Make an empty table of figures; its first column holds names."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for number, head in enumerate(heads):
-        table.add_column(head, justify="right" if number else "left")
+        if number:
+            table.add_column(head, justify="right", no_wrap=True)
+        else:
+            table.add_column(head, overflow="fold")
     return table
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -9,6 +11,9 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
     TaskID,
     TaskProgressColumn,
     TextColumn,
@@ -16,9 +21,37 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Column
+from rich.text import Text
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from sgurinit.experiments import RunEvent
+
+
+@contextmanager
+def waiting(console: Console, what: str) -> Iterator[None]:
+    """Show what is being done, and for how long already, where nobody knows how long it takes."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        progress.add_task(what, total=None)
+        yield
+
+
+class _Rate(ProgressColumn):
+    """How much of a stage is done per second."""
+
+    @override
+    def render(self, task: Task) -> Text:
+        rate = task.finished_speed or task.speed
+        return Text(f"{_short(rate)}/s" if rate and (task.total or 0) > 1 else "")
+
+
+def _short(number: float) -> str:
+    """Write a number in five characters or fewer."""
+    for limit, divisor, unit in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e3, 1e3, "k")):
+        if number >= limit:
+            return f"{number / divisor:.3g}{unit}"
+    return f"{number:.3g}"
 
 
 class _Shown:
@@ -42,7 +75,7 @@ class _Shown:
 
 
 class StageProgress(_Shown):
-    """A bar per stage of a long piece of work; a finished stage leaves a line.
+    """A bar per stage of a long piece of work; one that took a second or more leaves a line.
 
     Parameters
     ----------
@@ -56,12 +89,24 @@ class StageProgress(_Shown):
             TextColumn("{task.description}", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=24),
             TaskProgressColumn("{task.percentage:3.0f} %", table_column=Column(no_wrap=True)),
+            _Rate(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
             transient=True,
         )
         self.stage: tuple[str, TaskID] | None = None
+
+    @override
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._end()
+        super().__exit__(kind, error, trace)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Show how far a stage is; one whose end nobody knows (0) ends as the next begins."""
@@ -79,6 +124,8 @@ class StageProgress(_Shown):
         seconds = self.progress.tasks[self.progress.task_ids.index(task)].elapsed or 0.0
         self.progress.remove_task(task)
         self.stage = None
+        if seconds < 1:
+            return
         line = f"{stage:<20} {seconds:.1f} s"
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -115,15 +162,23 @@ class RunProgress(_Shown):
             console=console,
             transient=True,
         )
-        self.n_runs = n_runs
+        self.n_runs, self.step = n_runs, ""
         self.whole = self.progress.add_task("all runs", total=n_runs, news=f"0/{n_runs}")
 
     def __call__(self, event: RunEvent) -> None:
-        """Show news of a run."""
+        """Show news of a run, or of a step that all of them take together."""
+        self.step = ""
         getattr(self, f"_{event.kind}")(event)
         done = self.kept + len(self.finished)
         part = sum(min(1.0, epochs / self.expected) for epochs in self.epochs.values())
-        self.progress.update(self.whole, completed=done + part, news=f"{done}/{self.n_runs} runs")
+        news = self.step or f"{done}/{self.n_runs} runs"
+        self.progress.update(self.whole, completed=done + part, news=news)
+
+    def _step(self, event: RunEvent) -> None:
+        if event.run:
+            self.progress.update(self.tasks[event.run], news=event.step)
+        else:
+            self.step = event.step
 
     def _kept(self, event: RunEvent) -> None:
         self.kept += 1

@@ -25,8 +25,8 @@ def comparison_table(summary: Mapping[str, Any]) -> Table:
         Content of ``summary.json``.
     """
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    table.add_column("model", no_wrap=True)
-    table.add_column("arm", no_wrap=True)
+    table.add_column("model", overflow="fold")
+    table.add_column("arm", overflow="fold")
     for name in ("R@10", "Recall@20", "N@10", "N@20", "lift", "p", "ep."):
         table.add_column(name, justify="right", no_wrap=True)
     shown = None
