@@ -8,6 +8,8 @@ from typing import Any
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)]+)\)")
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Say where the file is instead of linking to it."""
+    if "/" in page.file.src_uri:  # there, one folder up is the site itself
+        return markdown
     return _OUTSIDE.sub(r"\1 (`\2` in the repository)", markdown)

@@ -70,6 +70,13 @@ def test_no_block_is_left_out():
         assert len(blocks(f"docs/{page.name}")) == with_code.get(page.name, 0)
 
 
+def test_the_picture_is_what_its_script_draws():
+    script = ROOT / "docs" / "picture.py"
+    space = {"__file__": str(script), "__name__": "picture"}
+    exec(script.read_text(encoding="utf-8"), space)  # noqa: S102 - our own documents
+    assert (ROOT / "docs/images/method.svg").read_text(encoding="utf-8") == space["picture"]()
+
+
 def test_links_between_documents_lead_somewhere():
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):

@@ -97,6 +97,7 @@ def init(
 
 @app.command(
     epilog=examples(
+        "sgurinit stream log.parquet --features text=items.parquet --out users --layout parquet",
         "sgurinit stream logs/ --features text=text.npy --item-ids items.parquet --out users",
         "sgurinit stream l.parquet --features image=i.npy --reduce-to 64 --tables reduced --out x",
     )
@@ -113,15 +114,17 @@ def stream(
     features: Annotated[
         list[str],
         typer.Option(
-            metavar="NAME=FILE.npy", help="Features of the items, a row each. Repeatable."
+            metavar="NAME=FILE",
+            help="Features of the items: .npy with a row each, or .parquet with columns item and "
+            "NAME, lists of numbers. Repeatable.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to make.")],
     item_ids: Annotated[
         Path | None,
         typer.Option(
-            help="Parquet file whose column item names the rows of the features. Without it the "
-            "log holds positions."
+            help="Parquet file whose column item names the rows of .npy features. Where features "
+            "are .npy alone and it is not given, the log holds positions."
         ),
     ] = None,
     n_clusters: Clusters = None,
@@ -145,8 +148,7 @@ def stream(
     seed: Seed = 0,
 ) -> None:
     """Compute starts from logs of any size, without holding them in memory."""
-    from sgurinit.data.layouts.arrays import named_features
-    from sgurinit.data.layouts.tables import read_ids
+    from sgurinit.data.layouts.vectors import named_features
     from sgurinit.files import read_json
     from sgurinit.report.progress import StageProgress
 
@@ -158,11 +160,12 @@ def stream(
         **given(prepare=names(prepare) or None, collaborative=collaborative, kmeans=kmeans),
         n_jobs=jobs or available_cores(),
     )
-    ids = None if item_ids is None else read_ids(item_ids, "item").to_list()
     with StageProgress(console) as progress:
+        progress("features", 0, 0)
+        tables_of_items, ids = named_features(features, item_ids)
         estimator.stream(
             interactions,
-            named_features(features),
+            tables_of_items,
             out,
             item_ids=ids,
             tables=names(tables) or None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tokenize
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,27 +29,6 @@ def feature_files(folder: Path) -> dict[str, Path]:
     if not found:
         raise InputError(f"{folder}: no <modality>{_SUFFIX} file; at least one is needed")
     return found
-
-
-def named_features(assignments: Sequence[str]) -> dict[str, ItemFeatures]:
-    """Read features given as ``NAME=FILE.npy``; a row of NaN alone marks an item without any.
-
-    Raises
-    ------
-    InputError
-        An assignment has another form or comes twice, or as `read_features`.
-    """
-    files: dict[str, Path] = {}
-    for assignment in assignments:
-        name, equals, file = assignment.partition("=")
-        if not (name and equals and file) or name in files:
-            raise InputError(
-                f"--features {assignment}: expected NAME=FILE.npy, each name once, such as "
-                "text=text.npy"
-            )
-        files[name] = Path(file)
-    first = next(iter(files.values()))
-    return read_features(files, len(read_array(first)), absent_rows=True)
 
 
 def read_features(

@@ -3,8 +3,8 @@
 ``log.<suffix>`` has the columns user, item, split (train, valid, test; without it all is
 training) and, where known, value and time. ``users.<suffix>`` and ``items.<suffix>``, where there
 are any, name all users and items in column user or item and what is known about them. A table
-``features/<modality>.<suffix>`` has the column item and one column per number; an item without
-features has no row.
+``features/<modality>.<suffix>`` has the column item and one column per number, in Parquet also one
+column of lists of numbers; an item without features has no row.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from sgurinit.data.layouts.tables import (
     read_text,
     require,
 )
+from sgurinit.data.layouts.vectors import as_rows
 from sgurinit.errors import InputError
 
 
@@ -122,6 +123,11 @@ class Plain(TableLayout):
 
 def _features(path: Path, rows: pl.DataFrame, items: pl.Series) -> ItemFeatures:
     values = rows.drop("item")
+    if values.width == 1 and isinstance(values.dtypes[0], pl.List | pl.Array):
+        vectors = values.to_series()
+        there = vectors.is_not_null()
+        ids, found = as_rows(path, rows["item"].filter(there), vectors.filter(there))
+        return placed(path, ids, found, items)
     if pl.String in values.dtypes:
         numbers = values.cast(pl.Float32, strict=False)
         for column in numbers.columns:

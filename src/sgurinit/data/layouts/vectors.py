@@ -1,0 +1,113 @@
+"""Item vectors in a column of a Parquet file, as encoders and warehouses leave them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from sgurinit.core.features import ItemFeatures
+from sgurinit.data.layouts.arrays import read_array, read_features
+from sgurinit.data.layouts.tables import placed, read_ids, read_parquet
+from sgurinit.errors import InputError
+
+
+def named_features(
+    assignments: Sequence[str], item_ids: Path | None = None
+) -> tuple[dict[str, ItemFeatures], pl.Series | None]:
+    """Read features given as ``NAME=FILE``.
+
+    Parameters
+    ----------
+    assignments : sequence of str
+        A ``.npy`` file has a row per item, and one of NaN alone for an item without any. A
+        ``.parquet`` file has a column ``item`` and the vectors in a column of that name, or in the
+        only one that holds lists of numbers.
+    item_ids : path, optional
+        Parquet file whose column ``item`` says which items there are, in the order of the rows of
+        ``.npy`` files. Without it these are the items of the first Parquet file with vectors.
+
+    Returns
+    -------
+    features : dict of str to ItemFeatures
+        Those of ``.npy`` files are mapped from disk, others are in memory.
+    ids : Series or None
+        Ids of the items; None where nothing names them.
+
+    Raises
+    ------
+    InputError
+        An assignment has another form or comes twice, or a file is at fault.
+    """
+    files: dict[str, Path] = {}
+    for assignment in assignments:
+        name, equals, file = assignment.partition("=")
+        if not (name and equals and file) or name in files:
+            raise InputError(
+                f"--features {assignment}: expected NAME=FILE.npy or NAME=FILE.parquet, each name "
+                "once, such as text=text.npy"
+            )
+        files[name] = Path(file)
+    tables = [file for file in files.values() if file.suffix == ".parquet"]
+    source = item_ids or next(iter(tables), None)
+    ids = None if source is None else read_ids(source, "item")
+    arrays = {name: file for name, file in files.items() if file not in tables}
+    n_items = len(read_array(next(iter(arrays.values())))) if ids is None else len(ids)
+    mapped = read_features(arrays, n_items, absent_rows=True)
+    features = {}
+    for modality, path in files.items():
+        if modality in mapped:
+            features[modality] = mapped[modality]
+        else:
+            assert ids is not None  # noqa: S101 - there is a Parquet file
+            features[modality] = placed(path, *_vectors(path, modality), ids)
+    return features, ids
+
+
+def _vectors(path: Path, name: str) -> tuple[pl.Series, NDArray[Any]]:
+    """Ids of the items that have a vector, and these."""
+    ids = read_parquet(path, ["item"])["item"]
+    schema = pl.read_parquet_schema(path)
+    found = [column for column, kind in schema.items() if _is_vector(kind)]
+    if name not in found and len(found) != 1:
+        said = f"several: {', '.join(found)}" if found else f"none: {', '.join(schema)}"
+        raise InputError(
+            f"{path}: expected the vectors in a column {name!r} of lists of numbers, or in the "
+            f"only such column; there are {said}"
+        )
+    column = pl.read_parquet(path, columns=[name if name in found else found[0]]).to_series()
+    there = column.is_not_null()
+    return as_rows(path, ids.filter(there), column.filter(there))
+
+
+def as_rows(path: Path, ids: pl.Series, vectors: pl.Series) -> tuple[pl.Series, NDArray[Any]]:
+    """Make an array of a column of vectors, shape (n, d), and return it with the ids.
+
+    Raises
+    ------
+    InputError
+        Naming the item whose vector is shorter or longer than the first, or lacks a number.
+    """
+    widths = vectors.list.len() if vectors.dtype == pl.List else None
+    if widths is not None and (widths != widths[0]).any():
+        at = int((widths != widths[0]).arg_true()[0])
+        raise InputError(
+            f"{path}: the vector of item {ids[at]} has {widths[at]} numbers, that of {ids[0]} "
+            f"{widths[0]}; all need as many"
+        )
+    inner: Any = vectors.dtype.inner  # type: ignore[attr-defined]
+    kind = inner if inner.is_float() else pl.Float32
+    width = vectors.dtype.shape[0] if widths is None else widths[0]  # type: ignore[attr-defined]
+    numbers = vectors.explode().cast(kind)
+    if numbers.null_count():
+        at = int(numbers.is_null().arg_true()[0]) // width
+        raise InputError(f"{path}: the vector of item {ids[at]} lacks a number")
+    return ids, np.ascontiguousarray(numbers.to_numpy().reshape(len(ids), width))
+
+
+def _is_vector(kind: Any) -> bool:
+    return isinstance(kind, pl.List | pl.Array) and kind.inner.is_numeric()

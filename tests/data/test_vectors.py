@@ -1,0 +1,106 @@
+"""Item vectors in a column of a Parquet file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from sgurinit.core import SGURInit
+from sgurinit.data import load
+from sgurinit.data.layouts.vectors import named_features
+from sgurinit.errors import InputError
+
+IDS = ["tea", "cup", "pot", "lamp"]
+ROWS = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+
+
+def write(path: Path, **columns: object) -> str:
+    pl.DataFrame({"item": IDS, **columns}).write_parquet(path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "kind", [pl.Array(pl.Float32, 3), pl.List(pl.Float32), pl.List(pl.Float64)], ids=str
+)
+def test_vectors_are_read_whatever_kind_of_list_they_are(tmp_path: Path, kind: pl.DataType) -> None:
+    file = write(tmp_path / "i.parquet", text=pl.Series(ROWS.tolist(), dtype=kind), title=IDS)
+    features, ids = named_features([f"text={file}"])
+    assert ids.to_list() == IDS
+    np.testing.assert_array_equal(features["text"].values, ROWS)
+    # Under another name, as the only column of lists; whole numbers become floats.
+    other, _ = named_features([f"image={file}"])
+    np.testing.assert_array_equal(other["image"].values, ROWS)
+    write(tmp_path / "n.parquet", text=[[1, 2], [3, 4], [5, 6], [7, 8]])
+    counted, _ = named_features([f"text={tmp_path / 'n.parquet'}"])
+    assert counted["text"].values.dtype == np.float32
+
+
+def test_several_files_meet_by_the_items_ids(tmp_path: Path) -> None:
+    text = write(tmp_path / "t.parquet", text=ROWS)
+    image = tmp_path / "i.parquet"
+    pl.DataFrame({"item": ["pot", "tea"], "image": ROWS[[2, 0]]}).write_parquet(image)
+    np.save(tmp_path / "audio.npy", ROWS + 1)
+    words = [f"text={text}", f"image={image}", f"audio={tmp_path / 'audio.npy'}"]
+    features, _ = named_features(words)
+    assert list(features) == ["text", "image", "audio"]
+    np.testing.assert_array_equal(features["image"].mask(), [True, False, True, False])
+    np.testing.assert_array_equal(features["image"].rows(), ROWS[[0, 2]])
+    np.testing.assert_array_equal(features["audio"].values, ROWS + 1)
+    order = tmp_path / "order.parquet"
+    pl.DataFrame({"item": IDS[::-1]}).write_parquet(order)
+    turned, ids = named_features([f"text={text}"], order)
+    assert ids.to_list() == IDS[::-1]
+    np.testing.assert_array_equal(turned["text"].values, ROWS[::-1])
+
+
+def test_a_null_is_an_item_without_a_vector(tmp_path: Path) -> None:
+    rows = [ROWS[0].tolist(), None, ROWS[2].tolist(), ROWS[3].tolist()]
+    file = write(tmp_path / "i.parquet", text=rows)
+    features, _ = named_features([f"text={file}"])
+    np.testing.assert_array_equal(features["text"].mask(), [True, False, True, True])
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"text": [[1.0], [1.0, 2.0], [1.0], [1.0]]}, "the vector of item cup has 2 numbers"),
+        ({"text": [[1.0], [None], [1.0], [2.0]]}, "the vector of item cup lacks a number"),
+        ({"title": IDS}, "'text' of lists of numbers, or in the only such column; there are none"),
+        ({"a": ROWS, "b": ROWS}, "there are several: a, b"),
+    ],
+)
+def test_a_fault_is_one_line(tmp_path: Path, columns: dict[str, object], expected: str) -> None:
+    file = write(tmp_path / "i.parquet", **columns)
+    with pytest.raises(InputError) as raised:
+        named_features([f"text={file}"])
+    assert expected in str(raised.value)
+    assert "i.parquet" in str(raised.value)
+
+
+def test_a_stream_from_two_parquet_files_is_the_fit(tmp_path: Path) -> None:
+    write(tmp_path / "items.parquet", text=ROWS)
+    log = pl.DataFrame({"user": ["ann", "ann", "bob", "eve"], "item": ["tea", "cup", "pot", "tea"]})
+    log.write_parquet(tmp_path / "log.parquet")
+    features, ids = named_features([f"text={tmp_path / 'items.parquet'}"])
+    estimator = SGURInit(n_clusters=2, random_state=0)
+    estimator.stream(
+        tmp_path / "log.parquet", features, tmp_path / "users", item_ids=ids, layout="parquet"
+    )
+    start = estimator.fit(log, {"text": ROWS}, item_ids=IDS).start_
+    users = pl.read_parquet(tmp_path / "users/users/*.parquet")
+    assert users["user"].to_list() == list(start.user_ids)
+    np.testing.assert_allclose(users["text"].to_numpy(), start.users["text"], atol=1e-6)
+
+
+def test_the_parquet_layout_takes_a_column_of_lists(tmp_path: Path) -> None:
+    (tmp_path / "features").mkdir()
+    pl.DataFrame({"user": [1, 1, 2], "item": ["tea", "cup", "pot"]}).write_parquet(
+        tmp_path / "log.parquet"
+    )
+    pl.DataFrame({"item": IDS}).write_parquet(tmp_path / "items.parquet")
+    vectors = pl.DataFrame({"item": IDS[::-1], "vector": ROWS[::-1].tolist()})
+    vectors.write_parquet(tmp_path / "features/text.parquet")
+    np.testing.assert_array_equal(load(tmp_path).features["text"].values, ROWS)
