@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from sgurinit.cli import app
 from sgurinit.core import SGURInit
 from sgurinit.data import load
 from sgurinit.data.layouts.vectors import named_features
@@ -104,3 +106,60 @@ def test_the_parquet_layout_takes_a_column_of_lists(tmp_path: Path) -> None:
     vectors = pl.DataFrame({"item": IDS[::-1], "vector": ROWS[::-1].tolist()})
     vectors.write_parquet(tmp_path / "features/text.parquet")
     np.testing.assert_array_equal(load(tmp_path).features["text"].values, ROWS)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """Two files as a warehouse has them, with names of their own, and whole-number ids."""
+    draw = np.random.default_rng(0)
+    log = [(f"c{u}", 100 + i) for u in range(30) for i in draw.choice(20, 8, replace=False)]
+    pl.DataFrame(log, schema=["buyer", "product"], orient="row").write_parquet(
+        tmp_path / "orders.parquet"
+    )
+    ids = np.arange(100, 125)  # five that nobody bought
+    pl.DataFrame(
+        {"product": ids, "name": [f"p{n}" for n in ids], "vector": draw.normal(size=(25, 4))}
+    ).write_parquet(tmp_path / "products.parquet")
+    return tmp_path
+
+
+def test_prepare_brings_the_vectors_of_the_items_that_are_left(shop: Path) -> None:
+    words = ["prepare", shop / "orders.parquet", "--user", "buyer", "--item", "product"]
+    more = ["--items", shop / "products.parquet", "--features", f"text={shop / 'products.parquet'}"]
+    result = CliRunner().invoke(app, [str(w) for w in (*words, *more, "--out", shop / "data")])
+    assert result.exit_code == 0, result.output
+    data = load(shop / "data")
+    products = pl.read_parquet(shop / "products.parquet")
+    rows = dict(zip(products["product"], products["vector"].to_numpy(), strict=True))
+    for item, row in zip(data.item_ids, data.features["text"].values, strict=True):
+        np.testing.assert_array_equal(row, rows[item])
+    kept = pl.read_parquet(shop / "data/items.parquet")
+    assert kept.columns == ["item", "name"]
+    assert SGURInit(n_clusters=2, random_state=0).fit(data).start_.n_users == data.n_users
+    bad = [*words, "--features", f"text={shop / 'none.npy'}", "--out", shop / "other"]
+    refused = CliRunner().invoke(app, [str(word) for word in bad])
+    assert refused.exit_code == 2
+    assert "expected a Parquet file with a column of item ids" in refused.stderr
+
+
+def test_stream_takes_columns_of_any_name(shop: Path) -> None:
+    words = ["stream", shop / "orders.parquet", "--features", f"text={shop / 'products.parquet'}"]
+    more = ["--out", shop / "users", "--layout", "parquet", "--n-clusters", 2, "--seed", 0]
+    refused = CliRunner().invoke(app, [str(word) for word in (*words, *more, "--item", "product")])
+    assert refused.exit_code == 2
+    assert (
+        "has no column 'user', it has buyer, product; name the one with the users, with --user"
+        in (refused.stderr)
+    )
+    refused = CliRunner().invoke(app, [str(word) for word in (*words, *more)])
+    assert "has no column 'item', it has product, name, vector; name the one" in refused.stderr
+    names = ["--user", "buyer", "--item", "product"]
+    result = CliRunner().invoke(app, [str(word) for word in (*words, *more, *names)])
+    assert result.exit_code == 0, result.output
+    log = pl.read_parquet(shop / "orders.parquet").rename({"buyer": "user", "product": "item"})
+    products = pl.read_parquet(shop / "products.parquet")
+    estimator = SGURInit(n_clusters=2, random_state=0)
+    estimator.fit(log, {"text": products["vector"].to_numpy()}, item_ids=products["product"])
+    users = pl.read_parquet(shop / "users/users/*.parquet")
+    assert users["user"].to_list() == list(estimator.start_.user_ids)
+    np.testing.assert_allclose(users["text"].to_numpy(), estimator.start_.users["text"], atol=1e-6)

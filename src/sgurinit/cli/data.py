@@ -22,6 +22,7 @@ from sgurinit.errors import InputError
         "sgurinit prepare data/ml-100k --out ml --min-value 4",
         "sgurinit prepare reviews_Baby_5.json.gz --items meta_Baby.json.gz --out baby",
         "sgurinit prepare clicks.parquet --user visitor --item product --split time --out clicks",
+        "sgurinit prepare orders.parquet --features text=products.parquet --out shop",
         "sgurinit prepare plays.csv --columns user,item,time --time-unit ms --out plays",
     )
 )
@@ -36,6 +37,13 @@ def prepare(
     *,
     out: Annotated[Path, typer.Option(help="Folder to make.")],
     items: Annotated[Path | None, typer.Option(help="File that tells about the items.")] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE.parquet",
+            help="Vectors of the items: ids, and a column of lists of numbers. Repeatable.",
+        ),
+    ] = None,
     user: Annotated[str | None, typer.Option(help="Column of users, if not a usual name.")] = None,
     item: Annotated[str | None, typer.Option(help="Column of items, if not a usual name.")] = None,
     value: Annotated[str | None, typer.Option(help="Column of ratings or counts.")] = None,
@@ -62,6 +70,7 @@ def prepare(
     seed: Seed = 0,
 ) -> None:
     """Make a data set from a raw log: filter, split, check."""
+    from sgurinit.data.layouts.vectors import assigned
     from sgurinit.data.prepare import find_source
     from sgurinit.data.prepare import prepare as make
     from sgurinit.report.card import card_table
@@ -85,6 +94,7 @@ def prepare(
             seed=seed,
             time_unit=time_unit,
             name=name,
+            features=assigned(features or []),
             listen=progress,
         )
     console.print(card_table(card))

@@ -107,7 +107,7 @@ def stream(
         list[str],
         typer.Argument(
             metavar="LOG...",
-            help="Parquet files with columns user and item, folders of them, or an .npy edge list.",
+            help="Parquet files with a row per interaction, folders of them, or an .npy edge list.",
         ),
     ],
     *,
@@ -115,16 +115,20 @@ def stream(
         list[str],
         typer.Option(
             metavar="NAME=FILE",
-            help="Features of the items: .npy with a row each, or .parquet with columns item and "
-            "NAME, lists of numbers. Repeatable.",
+            help="Features of the items: .npy with a row each, or .parquet with ids and a column "
+            "of lists of numbers. Repeatable.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to make.")],
+    user: Annotated[str, typer.Option(help="Column of users in the log.")] = "user",
+    item: Annotated[
+        str, typer.Option(help="Column of items in the log, and in Parquet files of items.")
+    ] = "item",
     item_ids: Annotated[
         Path | None,
         typer.Option(
-            help="Parquet file whose column item names the rows of .npy features. Where features "
-            "are .npy alone and it is not given, the log holds positions."
+            help="Parquet file that names the rows of .npy features. Where features are .npy alone "
+            "and it is not given, the log holds positions."
         ),
     ] = None,
     n_clusters: Clusters = None,
@@ -162,19 +166,22 @@ def stream(
     )
     with StageProgress(console) as progress:
         progress("features", 0, 0)
-        tables_of_items, ids = named_features(features, item_ids)
+        tables_of_items, ids = named_features(features, item_ids, item)
         estimator.stream(
             interactions,
             tables_of_items,
             out,
             item_ids=ids,
+            columns=(user, item),
             tables=names(tables) or None,
             layout=layout,
             dtype=dtype,
             listen=progress,
         )
+    facts = read_json(out / "start.json")
+    say(console, f"{facts['n_users']:,} users of {', '.join(facts['tables'])} in {out / 'users'}")
     say(console, f"saved to {out}")
-    emit({"out": out, **read_json(out / "start.json")})
+    emit({"out": out, **facts})
 
 
 def _estimator(preset: str | None, seed: int, **parameters: Any) -> SGURInit:

@@ -30,20 +30,26 @@ class Edges:
     Parameters
     ----------
     files : tuple of Path
-        Parquet files with columns ``user`` and ``item``; or one ``.npy`` edge list, integers of
-        shape (n, 2).
+        Parquet files; or one ``.npy`` edge list, integers of shape (n, 2).
+    columns : (str, str)
+        Columns of the Parquet files with the users and with the items.
     """
 
     files: tuple[Path, ...]
+    columns: tuple[str, str] = COLUMNS
 
     @classmethod
-    def find(cls, source: str | Path | Sequence[str | Path]) -> Edges:
+    def find(
+        cls, source: str | Path | Sequence[str | Path], columns: tuple[str, str] = COLUMNS
+    ) -> Edges:
         """Find the files that are meant.
 
         Parameters
         ----------
         source : path or sequence of paths
             Files, folders of Parquet files, or patterns such as ``logs/*.parquet``.
+        columns : (str, str)
+            Columns with the users and with the items.
 
         Raises
         ------
@@ -56,28 +62,33 @@ class Edges:
             raise InputError("interactions: no file is given")
         if len(files) > 1 and any(file.suffix == ".npy" for file in files):
             raise InputError("interactions: an .npy edge list stands alone; give it, or Parquet")
-        edges = cls(tuple(files))
+        edges = cls(tuple(files), columns)
         edges.count()
         return edges
 
     def count(self) -> int:
         """Number of rows, duplicates included."""
-        return sum(_rows(file) for file in self.files)
+        return sum(_rows(file, self.columns) for file in self.files)
 
     def facts(self) -> list[dict[str, Any]]:
         """Tell the files apart from others of the same names."""
         states = [(file, file.stat()) for file in self.files]
         return [
-            {"file": str(file.resolve()), "bytes": state.st_size, "changed": state.st_mtime_ns}
+            {
+                "file": str(file.resolve()),
+                "columns": list(self.columns),
+                "bytes": state.st_size,
+                "changed": state.st_mtime_ns,
+            }
             for file, state in states
         ]
 
     def chunks(self) -> Iterator[tuple[pl.Series, pl.Series, str]]:
         """Yield users, items and where they stand, at most `CHUNK` at a time."""
         for file in self.files:
-            for first in range(0, _rows(file), CHUNK):
-                table = _chunk(file, first)
-                users, items = (_checked(table[name], file, first) for name in COLUMNS)
+            for first in range(0, _rows(file, self.columns), CHUNK):
+                table = _chunk(file, first, self.columns)
+                users, items = (_checked(column, file, first) for column in table)
                 yield users, items, f"{file}, from row {first}"
 
 
@@ -151,15 +162,18 @@ def _files(place: Path) -> list[Path]:
     return found
 
 
-def _rows(file: Path) -> int:
+def _rows(file: Path, columns: tuple[str, str]) -> int:
     try:
         if file.suffix == ".npy":
             return len(_edge_list(file))
         schema = pl.scan_parquet(file)
         names = schema.collect_schema().names()
-        for name in COLUMNS:
+        for what, name in zip(COLUMNS, columns, strict=True):
             if name not in names:
-                raise InputError(f"{file}: has no column {name!r}, it has {', '.join(names)}")
+                raise InputError(
+                    f"{file}: has no column {name!r}, it has {', '.join(names)}; name the one with "
+                    f"the {what}s, with --{what} at the command line"
+                )
         return int(schema.select(pl.len()).collect().item())
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         if isinstance(error, InputError):
@@ -178,11 +192,11 @@ def _edge_list(file: Path) -> np.ndarray[Any, Any]:
     return np.asanyarray(edges)
 
 
-def _chunk(file: Path, first: int) -> pl.DataFrame:
+def _chunk(file: Path, first: int, columns: tuple[str, str]) -> pl.DataFrame:
     if file.suffix == ".npy":
         part = np.array(_edge_list(file)[first : first + CHUNK])
         return pl.DataFrame(dict(zip(COLUMNS, part.T, strict=True)))
-    return pl.scan_parquet(file).select(COLUMNS).slice(first, CHUNK).collect()
+    return pl.scan_parquet(file).select(columns).slice(first, CHUNK).collect()
 
 
 def _checked(values: pl.Series, file: Path, first: int) -> pl.Series:

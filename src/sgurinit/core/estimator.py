@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from sgurinit.core.edges import COLUMNS
 from sgurinit.core.features import (
     BoolArray,
     Float32Array,
@@ -282,6 +283,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         tables: Sequence[str] | None = None,
         layout: str = "npy",
         dtype: str = "float32",
+        columns: tuple[str, str] = COLUMNS,
         listen: Listener = ignore,
     ) -> Path:
         """Compute the start of every user from files of any size, into a folder.
@@ -293,7 +295,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         Parameters
         ----------
         interactions : path or sequence of paths
-            Parquet files with columns ``user`` and ``item``, folders of them or patterns, in any
+            Parquet files with `columns` for users and items, folders of them or patterns, in any
             order; or one ``.npy`` edge list. External ids with `item_ids`, else positions.
         features : mapping of str to ItemFeatures or ndarray of shape (n_items, d)
             Item features by modality, best memory-mapped: ``np.load(file, mmap_mode="r")``.
@@ -310,6 +312,8 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             ids; or ``users/part-*.parquet`` with a column ``user`` and one per table.
         dtype : {"float32", "float16"}, default "float32"
             What numbers are stored as.
+        columns : (str, str), default ("user", "item")
+            Columns of the Parquet files with the users and with the items.
         listen : callable, optional
             Called with a stage, how much of it is done and how much there is, 0 where nobody knows.
 
@@ -335,6 +339,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             tables=tables,
             layout=layout,
             dtype=dtype,
+            columns=columns,
         )
         run_stream(wanted, Path(out), n_jobs=self.n_jobs, listen=listen)
         return Path(out)

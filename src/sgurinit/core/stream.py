@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from sgurinit.core.aggregate import Aggregator, column_blocks
 from sgurinit.core.buckets import Buckets, divide
-from sgurinit.core.edges import Edges, ids_of, places, positions
+from sgurinit.core.edges import COLUMNS, Edges, ids_of, places, positions
 from sgurinit.core.features import Float64Array, ItemFeatures, as_features
 from sgurinit.core.interactions import IdArray, IntArray, checked_item_ids
 from sgurinit.core.listen import Listener, ignore
@@ -76,6 +76,7 @@ class Wanted:
         tables: Sequence[str] | None,
         layout: str,
         dtype: str,
+        columns: tuple[str, str] = COLUMNS,
     ) -> Wanted:
         """Check everything that can be checked before the work begins."""
         checked = as_features(features)
@@ -92,7 +93,8 @@ class Wanted:
                 raise InputError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
         if not wanted:
             raise InputError("tables is empty, expected at least one")
-        return cls(Edges.find(interactions), checked, ids, parameters, tuple(wanted), layout, dtype)
+        edges = Edges.find(interactions, columns)
+        return cls(edges, checked, ids, parameters, tuple(wanted), layout, dtype)
 
     @property
     def n_items(self) -> int:

@@ -58,7 +58,10 @@ def recognise(path: str | Path) -> Recognised:
             f"{folder}: no such folder; give a folder with a data set, or the name 'planted'"
         )
     if not folder.is_dir():
-        raise InputError(f"{folder}: a file; give the folder that holds the data set")
+        raise InputError(
+            f"{folder}: a file; give the folder that holds the data set. Of a raw log `sgurinit "
+            "prepare` makes one, and `sgurinit stream` computes starts from it as it is"
+        )
     matches = [Recognised(layout, saw) for layout in LAYOUTS if (saw := layout.sees(folder))]
     if len(matches) == 1:
         return matches[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sgurinit.core.features import ItemFeatures
+from sgurinit.data.dataset import MODALITY_NAME
 from sgurinit.data.layouts.arrays import read_array, read_features
 from sgurinit.data.layouts.tables import placed, read_ids, read_parquet
 from sgurinit.errors import InputError
 
 
 def named_features(
-    assignments: Sequence[str], item_ids: Path | None = None
+    assignments: Sequence[str], item_ids: Path | None = None, item: str = "item"
 ) -> tuple[dict[str, ItemFeatures], pl.Series | None]:
     """Read features given as ``NAME=FILE``.
 
@@ -25,11 +28,13 @@ def named_features(
     ----------
     assignments : sequence of str
         A ``.npy`` file has a row per item, and one of NaN alone for an item without any. A
-        ``.parquet`` file has a column ``item`` and the vectors in a column of that name, or in the
-        only one that holds lists of numbers.
+        ``.parquet`` file has a column of ids and the vectors in a column ``NAME``, or in the only
+        one that holds lists of numbers.
     item_ids : path, optional
-        Parquet file whose column ``item`` says which items there are, in the order of the rows of
+        Parquet file whose column of ids says which items there are, in the order of the rows of
         ``.npy`` files. Without it these are the items of the first Parquet file with vectors.
+    item : str
+        The column of ids.
 
     Returns
     -------
@@ -43,18 +48,10 @@ def named_features(
     InputError
         An assignment has another form or comes twice, or a file is at fault.
     """
-    files: dict[str, Path] = {}
-    for assignment in assignments:
-        name, equals, file = assignment.partition("=")
-        if not (name and equals and file) or name in files:
-            raise InputError(
-                f"--features {assignment}: expected NAME=FILE.npy or NAME=FILE.parquet, each name "
-                "once, such as text=text.npy"
-            )
-        files[name] = Path(file)
+    files = assigned(assignments)
     tables = [file for file in files.values() if file.suffix == ".parquet"]
     source = item_ids or next(iter(tables), None)
-    ids = None if source is None else read_ids(source, "item")
+    ids = None if source is None else read_ids(_with_ids(source, item), item)
     arrays = {name: file for name, file in files.items() if file not in tables}
     n_items = len(read_array(next(iter(arrays.values())))) if ids is None else len(ids)
     mapped = read_features(arrays, n_items, absent_rows=True)
@@ -64,15 +61,56 @@ def named_features(
             features[modality] = mapped[modality]
         else:
             assert ids is not None  # noqa: S101 - there is a Parquet file
-            features[modality] = placed(path, *_vectors(path, modality), ids)
+            features[modality] = placed(path, *item_vectors(path, modality, item), ids)
     return features, ids
 
 
-def _vectors(path: Path, name: str) -> tuple[pl.Series, NDArray[Any]]:
-    """Ids of the items that have a vector, and these."""
-    ids = read_parquet(path, ["item"])["item"]
+def assigned(assignments: Sequence[str]) -> dict[str, Path]:
+    """Read ``NAME=FILE`` for every modality.
+
+    Raises
+    ------
+    InputError
+        An assignment has another form or comes twice.
+    """
+    files: dict[str, Path] = {}
+    for assignment in assignments:
+        name, equals, file = assignment.partition("=")
+        if not (re.fullmatch(MODALITY_NAME, name) and equals and file) or name in files:
+            raise InputError(
+                f"--features {assignment}: expected NAME=FILE.npy or NAME=FILE.parquet, each name "
+                "once, such as text=text.npy"
+            )
+        files[name] = Path(file)
+    return files
+
+
+def item_vectors(path: Path, name: str, item: str) -> tuple[pl.Series, NDArray[Any]]:
+    """Read the vectors of a Parquet file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    name : str
+        The modality, also the column with the vectors where several hold lists of numbers.
+    item : str
+        The column of ids.
+
+    Returns
+    -------
+    ids : Series
+        Those of the items that have a vector.
+    vectors : ndarray of float, shape (n, d)
+
+    Raises
+    ------
+    InputError
+        The file, a column or a vector is at fault.
+    """
+    ids = read_parquet(_with_ids(path, item), [item])[item]
     schema = pl.read_parquet_schema(path)
-    found = [column for column, kind in schema.items() if _is_vector(kind)]
+    found = [column for column, kind in schema.items() if is_vector(kind)]
     if name not in found and len(found) != 1:
         said = f"several: {', '.join(found)}" if found else f"none: {', '.join(schema)}"
         raise InputError(
@@ -82,6 +120,18 @@ def _vectors(path: Path, name: str) -> tuple[pl.Series, NDArray[Any]]:
     column = pl.read_parquet(path, columns=[name if name in found else found[0]]).to_series()
     there = column.is_not_null()
     return as_rows(path, ids.filter(there), column.filter(there))
+
+
+def _with_ids(path: Path, item: str) -> Path:
+    """See to it that a file has the column of ids, where it can be read at all."""
+    with suppress(pl.exceptions.PolarsError, OSError):
+        found = list(pl.read_parquet_schema(path))
+        if item not in found:
+            raise InputError(
+                f"{path}: has no column {item!r}, it has {', '.join(found)}; name the one with the "
+                "items' ids, with --item at the command line"
+            )
+    return path
 
 
 def as_rows(path: Path, ids: pl.Series, vectors: pl.Series) -> tuple[pl.Series, NDArray[Any]]:
@@ -109,5 +159,6 @@ def as_rows(path: Path, ids: pl.Series, vectors: pl.Series) -> tuple[pl.Series, 
     return ids, np.ascontiguousarray(numbers.to_numpy().reshape(len(ids), width))
 
 
-def _is_vector(kind: Any) -> bool:
+def is_vector(kind: Any) -> bool:
+    """Tell whether a column of that type holds lists of numbers."""
     return isinstance(kind, pl.List | pl.Array) and kind.inner.is_numeric()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,12 +12,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from sgurinit.core.features import ItemFeatures
 from sgurinit.data.dataset import SPLITS
 from sgurinit.data.layouts.native import write_parts
+from sgurinit.data.layouts.tables import placed
+from sgurinit.data.layouts.vectors import item_vectors
 from sgurinit.data.prepare import filters
 from sgurinit.data.prepare.card import Card, Step, split_steps, step, untrained
 from sgurinit.data.prepare.log import Log, read_log
-from sgurinit.data.prepare.sources import NAMES, Source, find_source
+from sgurinit.data.prepare.sources import NAMES, Source, find_source, first_line
 from sgurinit.data.prepare.splits import KINDS, Ratios, check_leakage, split
 from sgurinit.errors import InputError
 from sgurinit.files import new_folder, refuse_occupied, write_json
@@ -38,9 +41,10 @@ def prepare(
     seed: int = 0,
     time_unit: str | None = None,
     name: str | None = None,
+    features: Mapping[str, str | Path] | None = None,
     listen: Listen | None = None,
 ) -> Card:
-    """Make a data set of the native layout, without features yet, from a raw log.
+    """Make a data set of the native layout from a raw log.
 
     The steps, in this order: values of at least `min_value`; each pair of user and item once, the
     earliest; the k-core; the split. Then the split is checked for leaks and all is written, or
@@ -71,6 +75,10 @@ def prepare(
         dates.
     name : str, optional
         Name of the data set; that of `out` without it.
+    features : mapping of str to path, optional
+        Parquet file with the items' vectors, by modality: a column of ids, named as the log's or
+        as `NAMES` has it, and one of lists of numbers. Without any the data set has no features
+        yet.
     listen : callable, optional
         Called with ``(stage, done, total)``; a total of 0 is not known.
 
@@ -91,6 +99,7 @@ def prepare(
     tell = listen or (lambda _stage, _done, _total: None)
     if not isinstance(source, Source):
         source = find_source(Path(source))
+    vectors = {modality: _vectors(source, modality, f) for modality, f in (features or {}).items()}
     tell("reading", 0, 0)
     log = read_log(source, time_unit)
     steps = [step("as read", log)]
@@ -109,8 +118,19 @@ def prepare(
     tell("writing", 0, 0)
     log = _renumbered(log)
     items, described = _items(source, log)
+    placed_features = {
+        modality: _of_items(path, ids, rows, items["item"])
+        for modality, (path, ids, rows) in vectors.items()
+    }
     on_items, of_users = untrained(log, labels)
-    options = {"min_value": min_value, "core": list(least), "split": kind, "ratios": list(ratios)}
+    options: dict[str, Any] = {
+        "min_value": min_value,
+        "core": list(least),
+        "split": kind,
+        "ratios": list(ratios),
+    }
+    if features:
+        options["features"] = {modality: Path(file).name for modality, file in features.items()}
     made = Card(
         name=name or out.name,
         source=source.path.name,
@@ -131,6 +151,7 @@ def prepare(
             interactions=_interactions(log, labels),
             users=log.user_ids.alias("user").to_frame(),
             items=items,
+            features=placed_features,
         )
         write_json(folder / "card.json", made.to_dict())
     return made
@@ -192,6 +213,37 @@ def _items(source: Source, log: Log) -> tuple[pl.DataFrame, int | None]:
             f"them is {items['item'][0]!r}, the table's {known['_id'][0]!r}"
         )
     return joined.drop("_id", "_known"), described
+
+
+def _vectors(
+    source: Source, modality: str, file: str | Path
+) -> tuple[Path, pl.Series, NDArray[Any]]:
+    """Read the vectors of the items that have any, with their ids as text."""
+    path = Path(file)
+    if path.suffix != ".parquet":
+        raise InputError(
+            f"{path}: expected a Parquet file with a column of item ids and one of lists of numbers"
+        )
+    try:
+        found = pl.read_parquet_schema(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path}: not a complete Parquet file ({first_line(error)})") from error
+    names = (source.columns["item"], *NAMES["item"])
+    column = next((name for name in names if name in found), names[0])
+    ids, rows = item_vectors(path, modality, column)
+    return path, ids.cast(pl.String), rows
+
+
+def _of_items(path: Path, ids: pl.Series, rows: NDArray[Any], items: pl.Series) -> ItemFeatures:
+    """Vectors of the items that are left, in their order."""
+    known = items.cast(pl.String)
+    wanted = ids.is_in(known.implode())
+    if not wanted.any():
+        raise InputError(
+            f"{path}: knows none of the {len(items)} items of the log: the first of them is "
+            f"{items[0]!r}, the file's {ids[0]!r}"
+        )
+    return placed(path, ids.filter(wanted), rows[wanted.to_numpy()], known)
 
 
 def _interactions(log: Log, labels: NDArray[np.uint8]) -> pl.LazyFrame:

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import polars as pl
 
+from sgurinit.data.layouts.vectors import is_vector
 from sgurinit.errors import InputError
 
 _GENRES = (
@@ -59,6 +60,7 @@ def read_catalogue(path: Path, names: Sequence[str]) -> pl.DataFrame:
     try:
         if stem.suffix == ".parquet":
             table = pl.read_parquet(path, glob=False)
+            table = table.select(c.name for c in table if not is_vector(c.dtype))  # features
         else:
             separator = "," if stem.suffix == ".csv" else "\t"
             table = pl.read_csv(path, separator=separator, infer_schema=False, glob=False)

@@ -21,7 +21,10 @@ from sgurinit.errors import InputError
 ROLES = ("user", "item", "value", "time")
 
 NAMES = {
-    "user": ("user", "user_id", "userId", "userID", "uid", "reviewerID", "USER"),
+    "user": (
+        *("user", "user_id", "userId", "userID", "uid", "reviewerID", "USER"),
+        *("customer_id", "customer", "visitor_id", "session_id"),
+    ),
     "item": (
         "item",
         "item_id",
@@ -32,6 +35,9 @@ NAMES = {
         "parent_asin",
         "asin",
         "ITEM",
+        "product_id",
+        "article_id",
+        "sku",
     ),
     "value": ("value", "rating", "ratings", "score", "overall", "RATING"),
     "time": ("time", "timestamp", "Timestamp", "unixReviewTime", "ts", "TIMESTAMP"),
@@ -120,7 +126,8 @@ def find_source(
         raise InputError(f"{path}: no such file; give a log, or a folder of MovieLens or RecBole")
     source = _in_folder(path) if path.is_dir() else _file(path, columns, header, separator)
     if items is not None:
-        source = replace(source, items=lambda: catalogues.read_catalogue(items, NAMES["item"]))
+        names = (*filter(None, [(columns or {}).get("item")]), *NAMES["item"])
+        source = replace(source, items=lambda: catalogues.read_catalogue(items, names))
     return source
 
 
