@@ -104,6 +104,29 @@ def test_the_table_shows_the_numbers_of_the_csv(page: Page, comparison: Comparis
             assert spread.strip() == f"{values.std():.4f}"
 
 
+def test_lifts_p_values_and_epochs_of_the_table_are_in_the_csvs(
+    page: Page, comparison: Comparison
+) -> None:
+    lifts = pl.read_csv(comparison.folder / "lifts.csv")
+    epochs = pl.read_csv(comparison.folder / "epochs.csv")
+    assert len(epochs) == 2 * 3 * 2
+    for (model, _), (arm, _), *cells in page.rows[1:]:
+        shown = [float(exact) if exact else None for _, exact in cells[4:]]
+        (found,) = lifts.filter(model=model, arm=arm, group="all", metric="recall", k=20).to_dicts()
+        known = (None, None) if arm == "random" else (found["lift"], found["p_holm"])
+        runs = epochs.filter(model=model, arm=arm)
+        counts = (runs["best_epoch"] + 1).mean(), runs["epochs_to_random_best"].mean()
+        assert shown == [
+            value if value is None else pytest.approx(value, rel=1e-12)
+            for value in (*known, *counts)
+        ]
+    for entry in comparison.summary["results"]:
+        for group, metrics in entry["groups"].items():
+            one = lifts.filter(model=entry["model"], arm=entry["arm"], group=group, k=20)
+            for row in one.to_dicts():
+                assert row["lift"] == metrics[f"{row['metric']}@20"]["lift"]
+
+
 def test_groups_show_the_numbers_of_the_csv(comparison: Comparison) -> None:
     page = Page(write_report(comparison.folder).read_text(encoding="utf-8"), table="groups")
     results = pl.read_csv(comparison.folder / "results.csv").filter(

@@ -9,9 +9,10 @@ from pathlib import Path
 from sgurinit.evaluation.groups import AMONG_COLD, COLD
 from sgurinit.experiments.reproduce import command
 from sgurinit.experiments.sweeps import find_sweeps, without_cells
-from sgurinit.files import write_parts
+from sgurinit.files import write_parts, write_table
 from sgurinit.report import figures, wording
 from sgurinit.report.before import clusters, semantic_gap
+from sgurinit.report.derived import epochs_table, lifts_table
 from sgurinit.report.described import chosen_settings, data_and_settings, protocol, size
 from sgurinit.report.embed import figure, head, tail
 from sgurinit.report.finished import Finished
@@ -22,7 +23,10 @@ Colours = Mapping[str, str]
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write ``report.html`` into the folder of a finished comparison.
+    """Write ``report.html`` into the folder of a finished comparison, and its figures as tables.
+
+    ``lifts.csv`` and ``epochs.csv`` hold what the page shows and neither ``results.csv`` nor
+    ``curves.csv`` does, see `lifts_table` and `epochs_table`.
 
     Parameters
     ----------
@@ -41,6 +45,8 @@ def write_report(folder: str | Path) -> Path:
     """
     found = Finished.read(folder)
     path = found.folder / "report.html"
+    write_table(found.folder / "lifts.csv", lifts_table(found.entries))
+    write_table(found.folder / "epochs.csv", epochs_table(found.entries))
     write_parts(path, _page(found))
     return path
 

@@ -1,0 +1,58 @@
+"""What the page shows beside scores and curves, as tables: lifts, p-values, epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+Entry = Mapping[str, Any]
+
+_COMPARED = ("mean", "sd", "lift", "mean_difference", "p_value", "p_holm", "n_users")
+_PER_SEED = {
+    "best_epochs": "best_epoch",
+    "epochs": "epochs",
+    "seconds": "seconds",
+    "epochs_to_random_best": "epochs_to_random_best",
+    "ratio_to_random_epochs": "ratio_to_random_epochs",
+    "seconds_to_random_best": "seconds_to_random_best",
+}
+
+
+def lifts_table(entries: Sequence[Entry]) -> pl.DataFrame:
+    """Test scores over the seeds and what sets them apart from random.
+
+    Columns: model, arm, group, metric, k, mean, sd, lift, mean_difference, p_value, p_holm and
+    n_users; empty where something is not known.
+    """
+    return pl.DataFrame(list(_lifts(entries)), infer_schema_length=None)
+
+
+def _lifts(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
+    for entry in entries:
+        for group, metrics in {"all": entry["test"], **entry.get("groups", {})}.items():
+            for name, found in metrics.items():
+                metric, _, k = name.partition("@")
+                where = {"model": entry["model"], "arm": entry["arm"], "group": group}
+                yield where | {"metric": metric, "k": int(k)} | {c: found.get(c) for c in _COMPARED}
+
+
+def epochs_table(entries: Sequence[Entry]) -> pl.DataFrame:
+    """How long every run took.
+
+    Columns: model, arm, seed, best_epoch (from 0, as in the curves), epochs, seconds,
+    epochs_to_random_best, ratio_to_random_epochs, seconds_to_random_best; empty where a run never
+    got there, or there is no random arm.
+    """
+    rows = [
+        {"model": entry["model"], "arm": entry["arm"], "seed": seed}
+        | {column: _at(entry.get(field), seed) for field, column in _PER_SEED.items()}
+        for entry in entries
+        for seed in range(len(entry["epochs"]))
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _at(values: Sequence[Any] | None, seed: int) -> Any:
+    return None if values is None else values[seed]
