@@ -1,6 +1,6 @@
 """Time and memory of making a data set from a raw log of any size.
 
-    python benchmarks/prepare.py FOLDER [--sizes 1e6,1e7,3e7]  # -> benchmarks/prepare.csv
+    python benchmarks/prepare.py FOLDER [--sizes 1e6,1e7,3e7,1e8]  # -> benchmarks/prepare.csv
 
 Makes logs in FOLDER, as CSV with text ids, ratings and times, about fifteen interactions per user
 and a hundred and fifty per item, and prepares each in a process of its own: ratings of at least 2,
@@ -75,7 +75,7 @@ def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--sizes", default="1e6,1e7,3e7")
+    parser.add_argument("--sizes", default="1e6,1e7,3e7,1e8")
     parser.add_argument("--out", type=Path, default=HERE / "prepare.csv")
     parser.add_argument("--part", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

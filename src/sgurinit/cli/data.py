@@ -7,12 +7,13 @@ Each part of the library is imported by the command that needs it.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from sgurinit.cli.app import app, console, emit, say
+from sgurinit.cli.app import app, console, emit, if_stopped, say
 from sgurinit.cli.options import Seed, examples, given, names
 from sgurinit.errors import InputError
 
@@ -118,6 +119,82 @@ def _ratios(text: str) -> tuple[int, int, int]:
     except ValueError:
         raise InputError(f"--ratios {text}: expected three whole numbers, such as 8:1:1") from None
     return train, valid, test
+
+
+@app.command(
+    epilog=examples(
+        "sgurinit encode ml --text title,year,genres",
+        "sgurinit encode baby --text title,brand --model BAAI/bge-m3 --device cuda --batch 256",
+        "sgurinit encode baby --images photos/ --model vit_base_patch32_clip_224.openai",
+        "sgurinit encode baby --vectors audio.parquet --name audio",
+    )
+)
+def encode(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Data set of the native layout, as of prepare.")
+    ],
+    *,
+    text: Annotated[
+        str, typer.Option(help="Columns of items.parquet, with commas, to be encoded together.")
+    ] = "",
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of image files, named by item id.")
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Column of items.parquet with names of image files.")
+    ] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="Vectors by item id: .parquet, .csv, .tsv, or .npy.")
+    ] = None,
+    ids: Annotated[
+        Path | None, typer.Option(help="Ids of the rows of a .npy file, a line each.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the features. Default text, image or the file's.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Name or folder, of sentence-transformers or timm. Default minilm."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda ... The best by default.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Texts or images at a time.")] = 64,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace features.")] = False,
+) -> None:
+    """Make features of titles, images, or vectors that are there already."""
+    from sgurinit.data.encode import encode as make
+    from sgurinit.data.encode import image_files, join_vectors, texts
+    from sgurinit.report.progress import StageProgress, waiting
+
+    if sum((bool(text), images is not None, vectors is not None)) != 1:
+        raise InputError("give one of --text, --images and --vectors")
+    if vectors is not None:
+        done = join_vectors(data, name or vectors.stem, vectors, ids=ids, replace=replace)
+    else:
+        options: dict[str, Any] = given(model=model, device=device, batch=batch)
+        values: list[Any]
+        encoder: Any
+        with waiting(console, "loading the model"):
+            if images is not None:
+                values = list(image_files(data, images, column))
+                from sgurinit.data.encode.timm_model import timm_encoder
+
+                encoder, usual = timm_encoder(**options), "image"
+            else:
+                values = list(texts(data, names(text)))
+                from sgurinit.data.encode.text import TextEncoder
+
+                encoder, usual = TextEncoder(**options), "text"
+        if_stopped("blocks that were encoded are kept, and the same command goes on from there")
+        with StageProgress(console) as progress:
+            done = make(data, name or usual, values, encoder, replace=replace, listen=progress)
+    say(console, f"{done.modality}: {done.items:,} items, {done.width} numbers each")
+    for reason, count in done.missing.items():
+        say(console, f"without {done.modality}: {count:,} items, {reason}")
+    if done.missing:
+        say(console, f"listed in {data / 'features' / f'{done.modality}.missing.csv'}")
+    if done.unknown:
+        say(console, f"left out: {done.unknown:,} vectors of items that are not in the data")
+    emit({"out": data, **asdict(done)})
 
 
 @app.command(

@@ -178,6 +178,19 @@ def write_parts(
         np.save(folder / "features" / f"{modality}.npy", _with_nan_rows(feature))
 
 
+def modalities(folder: Path) -> tuple[str, ...]:
+    """Return the names of a data set's features."""
+    return _read_manifest(folder / _MANIFEST).modalities
+
+
+def add_modality(folder: Path, modality: str) -> None:
+    """Name features whose file is in its place."""
+    manifest = _read_manifest(folder / _MANIFEST)
+    names = tuple(sorted({*manifest.modalities, modality}))
+    whole = manifest.model_copy(update={"modalities": names})
+    write_text(folder / _MANIFEST, whole.model_dump_json(indent=2) + "\n")
+
+
 def _with_nan_rows(feature: ItemFeatures) -> NDArray[Any]:
     if feature.present is None:
         return feature.values

@@ -176,7 +176,8 @@ def _per_user(log: Log, key: NDArray[Any], ratios: Ratios) -> Labels:
     """Hold out the last of each user by `key`.
 
     A history of ten and more gives the whole part of its share away, a shorter one two
-    interactions, and each keeps at least one. Test takes the whole part of its share of those.
+    interactions, and each keeps at least one. Test takes the whole part of its share of those. At
+    8:1:1 that is LATTICE's rule (CRIPAC-DIG/LATTICE, data/build_data.py).
     """
     held_share = ratios[1] + ratios[2]
     degrees = log.degrees()[0]

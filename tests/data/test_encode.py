@@ -1,0 +1,304 @@
+"""What is known about items becomes features; what is missing is marked and listed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from sgurinit.cli import app
+from sgurinit.data import load, write_native
+from sgurinit.data.encode import blocks, encode, image_files, texts
+from sgurinit.data.encode.devices import enough_memory
+from sgurinit.data.encode.images import ImageEncoder, decode
+from sgurinit.data.encode.text import TextEncoder
+from sgurinit.errors import InputError
+
+IDS = ["b1", "b2", "b3", "b4", "b5"]
+TITLES = ["Baby blanket", "Steel pan", None, "  ", "Soft baby cover"]
+YEARS = [1999, None, None, None, 2001]
+
+
+@pytest.fixture
+def folder(make_dataset, tmp_path) -> Path:
+    """A data set with titles and without features."""
+    path = write_native(make_dataset(features={}, item_ids=np.array(IDS)), tmp_path / "small")
+    items = pl.DataFrame({"item": IDS, "title": TITLES, "year": YEARS})
+    items.write_parquet(path / "items.parquet")
+    return path
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return done.exit_code, done.output
+
+
+def missing(folder: Path, modality: str) -> dict[str, str]:
+    return dict(pl.read_csv(folder / f"features/{modality}.missing.csv").iter_rows())
+
+
+class Lengths:
+    """Encodes a text as its length and first letter; fails where it is told to."""
+
+    name = "lengths"
+
+    def __init__(self, stop_after: int = 10**9) -> None:
+        self.seen: list[str] = []
+        self.stop_after = stop_after
+
+    def __call__(self, values: Sequence[str]) -> blocks.Block:
+        if len(self.seen) >= self.stop_after:
+            raise KeyboardInterrupt
+        self.seen += values
+        rows = [[len(v), ord(v[0])] for v in values if "bad" not in v]
+        failed = {n: "it is bad" for n, v in enumerate(values) if "bad" in v}
+        return np.array(rows, dtype=float).reshape(-1, 2), failed
+
+
+def test_titles_become_the_vectors_of_the_shipped_model(folder):
+    code, said = run("encode", folder, "--text", "title,year", "--device", "cpu")
+    assert code == 0, said
+    assert "text: 3 items, 384 numbers each" in said
+    assert "without text: 2 items, there is none" in said
+    feature = load(folder).features["text"]
+    assert feature.mask().tolist() == [True, True, False, False, True]
+    assert missing(folder, "text") == {"b3": "there is none", "b4": "there is none"}
+    model = TextEncoder(device="cpu").model
+    expected = model.encode(["Baby blanket. 1999", "Steel pan", "Soft baby cover. 2001"])
+    found = feature.values[feature.mask()]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    unit = found / np.linalg.norm(found, axis=1, keepdims=True)
+    assert unit[0] @ unit[2] > unit[0] @ unit[1] + 0.2  # meaning, not noise
+    told = json.loads((folder / "features/text.json").read_text())
+    assert (told["items"], told["missing"]) == (3, {"there is none": 2})
+    assert {p.name for p in (folder / "features").iterdir()} == {
+        "text.npy", "text.json", "text.missing.csv",
+    }  # fmt: skip
+
+
+def test_a_stopped_encoding_goes_on_where_it_was(folder, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK", 2)
+    values = ["a", "bad b", "ccc", "bad d", "eeeee"]
+    whole, halved = Lengths(), Lengths(stop_after=4)
+    with pytest.raises(KeyboardInterrupt):
+        encode(folder, "half", values, halved)
+    assert "half" not in load(folder).features
+    assert halved.seen == values[:4]
+    rest = Lengths()
+    encode(folder, "half", values, rest)
+    assert rest.seen == values[4:]
+    encode(folder, "whole", values, whole)
+    found = load(folder).features
+    np.testing.assert_array_equal(found["half"].values, found["whole"].values)
+    assert found["half"].values[0].tolist() == [1, ord("a")]
+    assert missing(folder, "half") == {"b2": "it is bad", "b4": "it is bad"}
+
+
+def test_other_values_begin_anew(folder, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK", 2)
+    with pytest.raises(KeyboardInterrupt):
+        encode(folder, "t", list("abcde"), Lengths(stop_after=2))
+    fresh = Lengths()
+    encode(folder, "t", list("abcdx"), fresh)
+    assert fresh.seen == list("abcdx")
+
+
+def test_a_block_that_was_cut_short_is_written_again(folder, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK", 2)
+    with pytest.raises(KeyboardInterrupt):
+        encode(folder, "t", list("abcde"), Lengths(stop_after=2))
+    with (folder / "features/.t.rows").open("ab") as file:
+        file.write(b"half a row")  # appended, but the state was not written any more
+    encode(folder, "t", list("abcde"), Lengths())
+    assert load(folder).features["t"].values[:, 1].tolist() == [ord(c) for c in "abcde"]
+
+
+def test_images_that_cannot_be_read_are_missing_rows(folder, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (4, 4), (255, 0, 0)).save(photos / "b1.png")
+    Image.new("L", (6, 3), 51).save(photos / "b2.jpg")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(photos / "b3.png")
+    (photos / "b3.png").write_bytes((photos / "b3.png").read_bytes()[:6000])
+    (photos / "b4.gif").write_text("not an image")
+
+    def means(images: list[Image.Image]) -> np.ndarray:
+        return np.array([np.asarray(i, float).mean(axis=(0, 1)) / 255 for i in images])
+
+    files = image_files(folder, photos)
+    assert [f.name if f else None for f in files] == ["b1.png", "b2.jpg", "b3.png", "b4.gif", None]
+    done = encode(folder, "image", files, ImageEncoder("means", means, batch=2))
+    assert done.missing["there is none"] == 1
+    found = load(folder).features["image"]
+    assert found.mask().tolist() == [True, True, False, False, False]
+    np.testing.assert_allclose(found.values[:2], [[1, 0, 0], [0.2, 0.2, 0.2]], atol=0.01)
+    why = missing(folder, "image")
+    assert why["b3"].startswith("cannot be decoded")
+    assert why["b4"] == "no image of a known format"
+    assert decode(photos / "gone.png") == "file is missing"
+
+
+def test_names_of_images_from_a_column(folder, tmp_path):
+    table = pl.read_parquet(folder / "items.parquet")
+    names = pl.Series("photo", ["x/1.png", None, "2.png", None, None])
+    table.with_columns(names).write_parquet(folder / "items.parquet")
+    assert image_files(folder, tmp_path, "photo")[:3] == [
+        tmp_path / "x/1.png", None, tmp_path / "2.png",
+    ]  # fmt: skip
+
+
+def test_a_local_model_of_timm(folder, tmp_path):
+    try:
+        import timm  # noqa: PLC0415
+
+        from sgurinit.data.encode.timm_model import timm_encoder  # noqa: PLC0415
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"timm, or the torchvision it needs, cannot be loaded: {error}")
+    place, photos = tmp_path / "model", tmp_path / "photos"
+    place.mkdir(), photos.mkdir()
+    network = timm.create_model("test_vit", num_classes=0).eval()
+    save_file(network.state_dict(), place / "model.safetensors")
+    config = {"input_size": [3, 160, 160], "mean": [0.5] * 3, "std": [0.5] * 3, "num_classes": 0}
+    told = {"architecture": "test_vit", "num_classes": 0, "pretrained_cfg": config}
+    (place / "config.json").write_text(json.dumps(told))
+    Image.new("RGB", (160, 160), (255, 255, 255)).save(photos / "b1.png")
+    code, said = run("encode", folder, "--images", photos, "--model", place, "--device", "cpu")
+    assert code == 0, said
+    with torch.inference_mode():
+        expected = network(torch.ones(1, 3, 160, 160)).numpy()
+    np.testing.assert_allclose(load(folder).features["image"].values[:1], expected, atol=1e-4)
+    with pytest.raises(InputError, match="no folder with a model of timm"):
+        timm_encoder(str(tmp_path / "nowhere"), "cpu")
+
+
+def test_vectors_are_joined_by_id(folder, tmp_path):
+    ids, rows = ["b5", "b1", "other"], [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+    lists = pl.DataFrame({"item": ids, "vector": rows})
+    lists.write_parquet(tmp_path / "lists.parquet")
+    wide = pl.DataFrame({"item": ids, "x": [r[0] for r in rows], "y": [r[1] for r in rows]})
+    wide.write_csv(tmp_path / "wide.csv")
+    np.save(tmp_path / "array.npy", np.array(rows, dtype=np.float16))
+    (tmp_path / "ids.txt").write_text("\n".join(ids) + "\n")
+    for words in (["lists.parquet"], ["wide.csv"], ["array.npy", "--ids", tmp_path / "ids.txt"]):
+        file, *more = words
+        code, said = run("encode", folder, "--vectors", tmp_path / file, *more)
+        assert code == 0, said
+        assert "left out: 1 vectors of items that are not in the data" in said
+        found = load(folder).features[Path(file).stem]
+        assert found.mask().tolist() == [True, False, False, False, True]
+        assert found.values[[0, 4]].tolist() == [[3.0, 4.0], [1.0, 2.0]]
+    assert found.values.dtype == np.float16
+    assert missing(folder, "lists")["b2"] == "no vector of this id"
+
+
+def test_features_are_replaced_only_when_told(folder):
+    first = encode(folder, "t", list("abcde"), Lengths())
+    with pytest.raises(InputError, match="has features 't' already; give another --name, or"):
+        encode(folder, "t", list("abcde"), Lengths())
+    encode(folder, "t", ["x", None, None, None, None], Lengths(), replace=True)
+    encode(folder, "t", list("vwxyz"), Lengths(), replace=True)
+    assert first.items == 5
+    assert load(folder).features["t"].values[0, 1] == ord("v")
+    assert not (folder / "features/t.missing.csv").exists()
+
+
+def write(path: Path, content: object) -> Path:
+    if isinstance(content, np.ndarray):
+        np.save(path, content)
+    elif isinstance(content, pl.DataFrame):
+        content.write_parquet(path)
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else str(content).encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("v.csv", "item,x\nb1,1\nb1,2\n", "item 'b1' comes twice"),
+        ("v.csv", "item,x\nzz,1\n", "none of its 1 ids is an item of the data"),
+        ("v.csv", "id,x\nb1,1\n", "a column item, others with numbers"),
+        ("v.csv", "item;x\nb1;1\n", "a column item, others with numbers"),
+        ("v.csv", "item,x\nb1,one\nb2,2\n", "column 'x' is String; expected numbers"),
+        (
+            "v.csv",
+            "item,x,y\nb1,1,inf\n",
+            "the vector of item 'b1' has numbers that are not finite",
+        ),
+        ("v.csv", "item,x\nb1,\n", "no item of the data has a vector of numbers"),
+        ("v.csv", b"item,x\n\xff\xfe,1\n", "not a table of vectors"),
+        ("v.csv", "", "not a table of vectors"),
+        ("v.parquet", b"PAR1 cut", "not a table of vectors"),
+        ("v.parquet", pl.DataFrame({"item": ["b1", "b2"], "v": [[1.0], [1.0, 2.0]]}), "others"),
+        ("v.pt", b"", "expected .parquet, .csv, .tsv, or .npy with --ids"),
+        ("v.npy", np.ones((2, 2)), "--ids goes with a .npy file"),
+        ("gone.csv", None, "not a table of vectors"),
+    ],
+)
+def test_faulty_vectors_are_refused(folder, tmp_path, file, content, says):
+    path = tmp_path / file if content is None else write(tmp_path / file, content)
+    before = sorted(folder.rglob("*"))
+    code, said = run("encode", folder, "--vectors", path)
+    assert (code, says in said, said.count("\n")) == (2, True, 1), said
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "give one of --text, --images and --vectors"),
+        (["--text", "title", "--images", "."], "give one of --text, --images and --vectors"),
+        (["--text", "name"], "no column 'name'; there are 'item', 'title', 'year'"),
+        (["--text", "title", "--name", "a/b"], "--name a/b: use letters"),
+        (["--text", "title", "--device", "abacus"], "--device abacus: cannot be used here"),
+        (["--text", "title", "--model", "."], "no folder with a sentence-transformers model"),
+    ],
+)
+def test_options_that_cannot_be_met(folder, tmp_path, monkeypatch, words, says):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    before = sorted(folder.rglob("*"))
+    code, said = run("encode", folder, *words)
+    assert (code, says in said, said.strip().count("\n")) == (2, True, 0), said
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_nothing_to_encode_is_an_error_and_leaves_nothing(folder):
+    with pytest.raises(InputError, match="none of the 5 items could be encoded"):
+        encode(folder, "t", ["bad"] * 5, Lengths())
+    assert list((folder / "features").iterdir()) == []
+
+
+def test_only_the_native_layout_gets_features(write_mmrec):
+    with pytest.raises(InputError, match="layout mmrec; features are made for the native one"):
+        texts(write_mmrec(), ["title"])
+
+
+def test_out_of_memory_is_one_clear_line():
+    with (
+        pytest.raises(InputError, match="out of memory on cuda with --batch 512: give a smaller"),
+        enough_memory("cuda", 512),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+
+
+def test_ml_100k_from_recbole_files_to_features(data_root, tmp_path):
+    source = data_root / "ml-100k"
+    if not source.is_dir():
+        pytest.skip(f"real data absent: {source}; SGURINIT_DATA may name the folder that holds it")
+    out = tmp_path / "ml"
+    assert run("prepare", source, "--out", out, "--min-value", 4, "--core", 5)[0] == 0
+    known = texts(out, ["movie_title", "release_year", "class"])
+    ids = pl.read_parquet(out / "items.parquet")["item"].to_list()
+    assert known[ids.index("1")] == "Toy Story. 1995. Animation Children's Comedy"
+    assert None not in known
