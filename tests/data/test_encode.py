@@ -234,7 +234,7 @@ def write(path: Path, content: object) -> Path:
             "item,x,y\nb1,1,inf\n",
             "the vector of item 'b1' has numbers that are not finite",
         ),
-        ("v.csv", "item,x\nb1,\n", "no item of the data has a vector of numbers"),
+        ("v.csv", "item,x\nb1,NaN\nb2,NaN\n", "no item of the data has a vector of numbers"),
         ("v.csv", b"item,x\n\xff\xfe,1\n", "not a table of vectors"),
         ("v.csv", "", "not a table of vectors"),
         ("v.parquet", b"PAR1 cut", "not a table of vectors"),
