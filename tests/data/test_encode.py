@@ -175,7 +175,7 @@ def test_a_local_model_of_timm(folder, tmp_path):
     assert code == 0, said
     with torch.inference_mode():
         expected = network(torch.ones(1, 3, 160, 160)).numpy()
-    np.testing.assert_allclose(load(folder).features["image"].values[:1], expected, atol=1e-4)
+    np.testing.assert_allclose(load(folder).features["image"].values[:1], expected, atol=2e-3)
     with pytest.raises(InputError, match="no folder with a model of timm"):
         timm_encoder(str(tmp_path / "nowhere"), "cpu")
 
