@@ -237,8 +237,15 @@ def write(path: Path, content: object) -> Path:
         ("v.csv", "item,x\nb1,NaN\nb2,NaN\n", "no item of the data has a vector of numbers"),
         ("v.csv", b"item,x\n\xff\xfe,1\n", "not a table of vectors"),
         ("v.csv", "", "not a table of vectors"),
-        ("v.parquet", b"PAR1 cut", "not a table of vectors"),
-        ("v.parquet", pl.DataFrame({"item": ["b1", "b2"], "v": [[1.0], [1.0, 2.0]]}), "others"),
+        ("v.parquet", b"PAR1 cut", "v.parquet: "),
+        ("v.parquet", pl.DataFrame({"item": ["b1", "b2"], "v": [[1.0], [1.0, 2.0]]}), "all need"),
+        (
+            "v.parquet",
+            pl.DataFrame(
+                {"item": ["b1"], "v": [None]}, {"item": pl.String, "v": pl.List(pl.Float32)}
+            ),
+            "has no vector",
+        ),
         ("v.pt", b"", "expected .parquet, .csv, .tsv, or .npy with --ids"),
         ("v.npy", np.ones((2, 2)), "--ids goes with a .npy file"),
         ("gone.csv", None, "not a table of vectors"),

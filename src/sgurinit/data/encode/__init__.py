@@ -190,8 +190,8 @@ def join_vectors(
     path, modality, replace
         As of `encode`.
     vectors : str or Path
-        Parquet, CSV or TSV with a column ``item`` and numbers in the others, or in one of lists;
-        or ``.npy``.
+        Parquet with a column ``item`` and one of lists of numbers; CSV or TSV with a column
+        ``item`` and numbers in the others; or ``.npy``.
     ids : str or Path, optional
         Of a ``.npy`` file: text, the id of each row on a line.
 
@@ -207,7 +207,7 @@ def join_vectors(
     folder, file = Path(path), Path(vectors)
     items = _items(folder)["item"]
     _check(folder, modality, replace)
-    known, values = read_vectors(file, None if ids is None else Path(ids))
+    known, values = read_vectors(file, None if ids is None else Path(ids), modality)
     lookup = pl.DataFrame({"_id": known}).with_row_index("row")
     wanted = pl.DataFrame({"_id": items.cast(pl.String)})
     found = wanted.join(lookup, on="_id", how="left", maintain_order="left")["row"]

@@ -10,21 +10,24 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sgurinit.data.layouts.arrays import read_array
+from sgurinit.data.layouts.vectors import item_vectors
 from sgurinit.errors import InputError
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
-def read_vectors(path: Path, ids: Path | None) -> tuple[list[str], NDArray[Any]]:
+def read_vectors(path: Path, ids: Path | None, name: str) -> tuple[list[str], NDArray[Any]]:
     """Read vectors and the ids that they belong to.
 
     Parameters
     ----------
     path : Path
-        Parquet, CSV or TSV with a column ``item`` and numbers in the others, or in one of lists;
-        or ``.npy`` of shape (n, d).
+        Parquet with a column ``item`` and one of lists of numbers; CSV or TSV with a column
+        ``item`` and numbers in the others; or ``.npy`` of shape (n, d).
     ids : Path, optional
         Of a ``.npy`` file: text, the id of each row.
+    name : str
+        Of a Parquet file, the column with the vectors where several hold lists of numbers.
 
     Returns
     -------
@@ -47,6 +50,9 @@ def read_vectors(path: Path, ids: Path | None) -> tuple[list[str], NDArray[Any]]
         known, values = _lines(ids), read_array(path)
         if len(known) != len(values):
             raise InputError(f"{ids}: {len(known)} ids but {path.name} has {len(values)} rows")
+    elif path.suffix == ".parquet":
+        named, values = item_vectors(path, name, "item")
+        known = named.cast(pl.String).to_list()
     else:
         known, values = _table(path)
     column = pl.Series(known, dtype=pl.String)
@@ -73,15 +79,15 @@ def _lines(path: Path) -> list[str]:
 
 
 def _table(path: Path) -> tuple[list[str], NDArray[Any]]:
+    if path.suffix not in _SEPARATORS:
+        raise InputError(f"{path}: expected .parquet, .csv, .tsv, or .npy with --ids")
     try:
-        if path.suffix == ".parquet":
-            table = pl.read_parquet(path, glob=False)
-        elif path.suffix in _SEPARATORS:
-            separator = _SEPARATORS[path.suffix]
-            kinds = {"item": pl.String}
-            table = pl.read_csv(path, separator=separator, schema_overrides=kinds, glob=False)
-        else:
-            raise InputError(f"{path}: expected .parquet, .csv, .tsv, or .npy with --ids")
+        table = pl.read_csv(
+            path,
+            separator=_SEPARATORS[path.suffix],
+            schema_overrides={"item": pl.String},
+            glob=False,
+        )
     except (OSError, pl.exceptions.PolarsError) as error:
         detail = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: not a table of vectors ({detail})") from None
@@ -90,30 +96,11 @@ def _table(path: Path) -> tuple[list[str], NDArray[Any]]:
             f"{path}: a column item, others with numbers and a row or more are expected; the file "
             f"has {', '.join(map(repr, table.columns))} and {len(table)} rows"
         )
-    others = table.drop("item")
-    known = table["item"].cast(pl.String)
+    known = table["item"]
     if known.has_nulls():
         raise InputError(f"{path}: row {known.is_null().arg_true()[0]}: item is missing")
-    return known.to_list(), _numbers(path, others, known)
-
-
-def _numbers(path: Path, table: pl.DataFrame, known: pl.Series) -> NDArray[Any]:
-    first = table.to_series(0)
-    if len(table.columns) == 1 and first.dtype.is_nested():
-        lists = first.cast(pl.List(pl.Float32), strict=False)
-        widths = lists.list.len()
-        width = int(np.bincount(widths.drop_nulls().to_numpy(), minlength=1).argmax())
-        odd = widths.is_not_null() & (widths != width)
-        if odd.any():
-            at = odd.arg_true()[0]
-            raise InputError(
-                f"{path}: the vector of item {known[at]!r} has {widths[at]} numbers, others {width}"
-            )
-        rows = np.full((len(table), width), np.nan, dtype=np.float32)
-        there = lists.is_not_null().to_numpy()
-        rows[there] = np.array(lists.drop_nulls().to_list(), dtype=np.float32)
-        return rows
-    for column in table:
+    others = table.drop("item")
+    for column in others:
         if not column.dtype.is_numeric():
             raise InputError(f"{path}: column {column.name!r} is {column.dtype}; expected numbers")
-    return table.cast(pl.Float32).to_numpy()
+    return known.to_list(), others.cast(pl.Float32).to_numpy()

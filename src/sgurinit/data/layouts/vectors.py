@@ -140,8 +140,11 @@ def as_rows(path: Path, ids: pl.Series, vectors: pl.Series) -> tuple[pl.Series, 
     Raises
     ------
     InputError
-        Naming the item whose vector is shorter or longer than the first, or lacks a number.
+        Naming the item whose vector is shorter or longer than the first, or lacks a number; or there
+        is no vector.
     """
+    if not len(vectors):
+        raise InputError(f"{path}: has no vector; one or more are expected")
     widths = vectors.list.len() if vectors.dtype == pl.List else None
     if widths is not None and (widths != widths[0]).any():
         at = int((widths != widths[0]).arg_true()[0])
