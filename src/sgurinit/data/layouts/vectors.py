@@ -140,8 +140,8 @@ def as_rows(path: Path, ids: pl.Series, vectors: pl.Series) -> tuple[pl.Series, 
     Raises
     ------
     InputError
-        Naming the item whose vector is shorter or longer than the first, or lacks a number; or there
-        is no vector.
+        Naming the item whose vector is shorter or longer than the first, or lacks a number; or if
+        there is no vector.
     """
     if not len(vectors):
         raise InputError(f"{path}: has no vector; one or more are expected")
