@@ -14,6 +14,7 @@ from torch import nn
 from sgurinit import SGURInit, load
 
 ROOT = Path(__file__).resolve().parents[1]
+INTEGRATIONS = 3  # run by tests/integrations/test_docs.py
 
 
 def blocks(name: str) -> list[str]:
@@ -65,7 +66,13 @@ def test_python_blocks_run(name, position, names, tmp_path, monkeypatch):
 
 def test_no_block_is_left_out():
     assert len(blocks("README.md")) == 2
-    with_code = {"index.md": 2, "handover.md": 1, "models.md": 1, "scale.md": 1}
+    with_code = {
+        "index.md": 2,
+        "handover.md": 1,
+        "models.md": 1,
+        "scale.md": 1,
+        "integrations.md": INTEGRATIONS,
+    }
     for page in (ROOT / "docs").glob("*.md"):
         assert len(blocks(f"docs/{page.name}")) == with_code.get(page.name, 0)
 

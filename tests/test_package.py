@@ -72,7 +72,8 @@ def test_torch_is_no_dependency_of_the_bare_package():
 
 ROOMS = [
     "errors", "runtime", "files", "core", "seeds", "data", "evaluation", "models", "handover",
-    "initialisers", "resolve", "training", "testing", "experiments", "report", "cli", "__main__",
+    "initialisers", "resolve", "training", "testing", "experiments", "report", "integrations",
+    "cli", "__main__",
 ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from sgurinit.core import UserStart
 from sgurinit.core.reduce import match_scale
@@ -113,7 +114,7 @@ def hand_over(
     InputError
         The start is for other users or items, lacks a modality or has too few dimensions.
     """
-    return tuple(_fill(table, start, scale=scale, items=items) for table in model.user_tables())
+    return tuple(fill(table, start, scale=scale, items=items) for table in model.user_tables())
 
 
 def untouched(tables: Iterable[UserTable]) -> tuple[TableReport, ...]:
@@ -197,11 +198,12 @@ def initialize_(
         project=None if project is None else lambda: project,
         items=None if items is None else _weight(items),
     )
-    return _fill(table, start, scale=scale, items="random" if items is None else "features")
+    return fill(table, start, scale=scale, items="random" if items is None else "features")
 
 
-def _fill(table: UserTable, start: UserStart, *, scale: Scale, items: Items) -> TableReport:
-    _check_rows(table, start)
+def fill(table: UserTable, start: UserStart, *, scale: Scale, items: Items) -> TableReport:
+    """Fill one declared table; see `hand_over`."""
+    _check(table, start)
     times = _times(scale)
     users, norm_items = _start_in(table, start)
     fill_items = items == "features" and table.items is not None
@@ -266,7 +268,12 @@ def _start_in(table: UserTable, start: UserStart) -> tuple[FloatArray, float]:
     return start.carried(np.where(present[:, None], projected, 0.0)), norm
 
 
-def _check_rows(table: UserTable, start: UserStart) -> None:
+def _check(table: UserTable, start: UserStart) -> None:
+    if table.parameter.is_meta:
+        raise InputError(
+            f"table {table.name!r} is on the meta device, which holds no values: materialise the "
+            "model (to_empty, then its own reset) and hand the start over after"
+        )
     rows = table.parameter.shape[0]
     if rows != start.n_users:
         raise InputError(
@@ -282,7 +289,22 @@ def _land(parameter: nn.Parameter, values: FloatArray, name: str) -> None:
             f"table {name!r} has shape {tuple(parameter.shape)}, the start's vectors have "
             f"{values.shape}; they must be equal"
         )
-    parameter.copy_(torch.from_numpy(np.ascontiguousarray(values)))
+    local: Tensor = parameter
+    rows = slice(None)
+    if isinstance(parameter, DTensor):
+        local, rows = parameter.to_local(), local_rows(parameter, name)
+    local.copy_(torch.from_numpy(np.ascontiguousarray(values[rows])))
+
+
+def local_rows(table: DTensor, name: str) -> slice:
+    """Rows of a table in row shards that this process holds."""
+    if table.device_mesh.ndim != 1 or not table.placements[0].is_shard(0):
+        raise InputError(
+            f"table {name!r} is spread as {table.placements}, expected shards of its rows"
+        )
+    size = -(-table.shape[0] // table.device_mesh.size())
+    first = min(table.shape[0], size * table.device_mesh.get_local_rank())
+    return slice(first, first + table.to_local().shape[0])
 
 
 def _weight(table: nn.Parameter | nn.Embedding) -> nn.Parameter:
@@ -290,4 +312,5 @@ def _weight(table: nn.Parameter | nn.Embedding) -> nn.Parameter:
 
 
 def _mean_norm(table: Tensor) -> float:
-    return float(table.detach().norm(dim=1).mean())
+    norm = table.detach().norm(dim=1).mean()
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)

@@ -1,0 +1,213 @@
+"""Any torch module: its user tables are found by their shape and filled in place.
+
+In place, so an optimiser that already holds the parameters, a compiled module and a distributed
+wrapper all see the start. Call `attach` after construction and before the optimiser's first step.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from sgurinit.core import UserStart
+from sgurinit.errors import InputError
+from sgurinit.handover import TIMES, Items, Scale, TableReport, fill
+from sgurinit.models.base import UserTable
+
+LOG = logging.getLogger(__name__)
+
+# What wrappers put before the names of a module's parameters.
+_WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
+
+
+def attach(
+    model: nn.Module,
+    start: UserStart,
+    *,
+    tables: Mapping[str, str | None] | None = None,
+    scale: Scale = TIMES,
+    items: Items = "features",
+) -> tuple[TableReport, ...]:
+    """Fill the user tables of any torch module.
+
+    Parameters
+    ----------
+    model
+        A freshly built module, bare or wrapped by ``torch.compile``, `DistributedDataParallel` or
+        ``fully_shard``. A `DistributedDataParallel` module ends with the same values in every
+        process.
+    start
+        A start whose users are in the order of the tables' rows.
+    tables
+        Names of user tables, each with the item table that shares its space or None. By default
+        they are found, see `find_tables`.
+    scale, items
+        See `sgurinit.hand_over`.
+
+    Returns
+    -------
+    tuple of TableReport
+        What was found and what was done to it, one entry per user table; logged too.
+
+    Raises
+    ------
+    InputError
+        No table fits, several could be meant (they are listed), or a name is not there.
+    """
+    found = find_tables(model, start, tables)
+    reports = tuple(fill(table, start, scale=scale, items=items) for table in found)
+    if isinstance(model, DistributedDataParallel):
+        same_everywhere(found)
+    for report in reports:
+        LOG.info(
+            "started %s (norm %.3g, was %.3g), its item table %s",
+            report.table,
+            report.norm_after,
+            report.norm_before,
+            "too" if report.items_filled else "left as it was",
+        )
+    return reports
+
+
+def find_tables(
+    model: nn.Module, start: UserStart, tables: Mapping[str, str | None] | None = None
+) -> list[UserTable]:
+    """Find the user tables of a module by their shape.
+
+    A user table is a parameter with one row per user and more than one column (one column is a
+    bias); its item table is the trained one with a row per item and as many columns.
+
+    Parameters
+    ----------
+    model, start, tables
+        See `attach`.
+
+    Returns
+    -------
+    list of UserTable
+        All in free spaces.
+
+    Raises
+    ------
+    InputError
+        See `attach`.
+    """
+    named = {
+        _bare(name): parameter
+        for name, parameter in model.named_parameters()
+        if parameter.ndim == 2 and parameter.shape[1] > 1 and parameter.is_floating_point()
+    }
+    users = {name: p for name, p in named.items() if p.shape[0] == start.n_users}
+    pairs = dict(tables) if tables is not None else _pairs(named, users, start)
+    for name in (*pairs, *filter(None, pairs.values())):
+        if name not in named:
+            raise InputError(f"the model has no table {name!r}; it has {_list(named)}")
+    return [
+        UserTable(user, named[user], "id", items=None if item is None else named[item])
+        for user, item in pairs.items()
+    ]
+
+
+def _pairs(
+    named: Mapping[str, nn.Parameter], users: Mapping[str, nn.Parameter], start: UserStart
+) -> dict[str, str | None]:
+    if not users:
+        raise InputError(
+            f"no table has {start.n_users} rows, one per user of the start; the model has "
+            f"{_list(named)}"
+        )
+    items = {
+        name: p for name, p in named.items() if p.shape[0] == start.n_items and p.requires_grad
+    }
+    if start.n_users == start.n_items and len(users) > 1:
+        raise InputError(
+            f"there are as many users as items ({start.n_users}), so shapes cannot tell their "
+            f"tables apart: {_list(users)}; {_HOW}"
+        )
+    if start.n_users == start.n_items:
+        items = {}
+    pairs: dict[str, str | None] = {}
+    for name, table in users.items():
+        rivals = [other for other, p in users.items() if p.shape[1] == table.shape[1]]
+        partners = [other for other, p in items.items() if p.shape[1] == table.shape[1]]
+        if len(partners) > 1 or (partners and len(rivals) > 1):
+            raise InputError(
+                f"which user table goes with which item table is open: users "
+                f"{_list({r: users[r] for r in rivals})}, items "
+                f"{_list({p: items[p] for p in partners})}; {_HOW}"
+            )
+        pairs[name] = partners[0] if partners else None
+    return pairs
+
+
+_HOW = "say which with tables={'user table': 'item table or None'}"
+
+
+def same_everywhere(tables: Iterable[UserTable]) -> None:
+    """Give every process the first one's rows of tables that all of them hold in full.
+
+    All processes have to call it.
+    """
+    for table in tables:
+        for parameter in (table.parameter, table.items):
+            if parameter is not None and not isinstance(parameter, DTensor):
+                torch.distributed.broadcast(parameter.data, src=0)
+
+
+@torch.no_grad()
+def initialize_shard_(
+    shard: Tensor, start: UserStart, first: int, *, norm: float | None = None
+) -> None:
+    """Fill one process's rows of a user table that is spread over several, in place.
+
+    For tables whose shards are plain tensors, as TorchRec's row-wise ones; those that
+    ``fully_shard`` spreads are filled by `attach` itself.
+
+    Parameters
+    ----------
+    shard
+        Rows ``first`` to ``first + len(shard)`` of a table in a free space, ``(rows, width)``.
+    start
+        A start for the users of the whole table.
+    first
+        The shard's first row in the whole table.
+    norm
+        Mean row norm that the whole table is brought to. By default four times that of the shard's
+        own rows; give one where shards must agree exactly or the shard holds no values yet.
+
+    Raises
+    ------
+    InputError
+        The rows do not lie in the table, the shard is on the meta device, or the norm is not
+        above 0.
+    """
+    if shard.is_meta:
+        raise InputError("the shard is on the meta device, which holds no values: make it with "
+                         "torch.empty on its own device first")  # fmt: skip
+    if not 0 <= first <= first + len(shard) <= start.n_users:
+        raise InputError(
+            f"rows {first} to {first + len(shard)} are asked for, the start has {start.n_users}"
+        )
+    if norm is None:
+        norm = TIMES * float(shard.norm(dim=1).mean())
+    if not 0 < norm < float("inf"):
+        raise InputError(f"norm is {norm}, expected a number above 0")
+    users = start.reduced(shard.shape[1]).users
+    times = norm / float(np.linalg.norm(users, axis=1).mean())
+    shard.copy_(torch.from_numpy(users[first : first + len(shard)] * np.float32(times)))
+
+
+def _bare(name: str) -> str:
+    for wrapper in _WRAPPERS:
+        name = name.replace(wrapper, "", 1) if name.startswith(wrapper) else name
+    return name
+
+
+def _list(tables: Mapping[str, nn.Parameter]) -> str:
+    return ", ".join(f"{n} {tuple(p.shape)}" for n, p in tables.items()) or "none"
