@@ -2,16 +2,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+FRAMEWORKS := .venv-frameworks
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test frameworks lint docs clean
 
 demo: $(INSTALLED)  ## the main job on generated data: random start against SG-URInit
 	$(BIN)/sgurinit demo --out demo-out
 
 test: $(INSTALLED) lint docs  ## style, types, documents, tests
 	$(BIN)/pytest
+
+frameworks: $(FRAMEWORKS)/.installed  ## the tests against other people's frameworks, in a venv of their own
+	$(FRAMEWORKS)/bin/python -m pytest tests/integrations
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -26,5 +30,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# What RecBole brings asks for older pandas than ours.
+$(FRAMEWORKS)/.installed: pyproject.toml frameworks.txt
+	$(PYTHON) -m venv $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/python -m pip install --quiet --constraint frameworks.txt \
+		--editable '.[cornac,faiss,implicit,lenskit,pyg,recbole,usearch]' pytest
+	touch $@
+
 clean:
-	rm -rf .venv demo-out site
+	rm -rf .venv .venv-frameworks demo-out site

@@ -101,7 +101,11 @@ def test_rooms_import_only_what_lies_before_them():
 
 
 def test_every_dependency_is_pinned_exactly():
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    lines = [
+        line
+        for name in ("constraints.txt", "frameworks.txt")
+        for line in (ROOT / name).read_text().splitlines()
+    ]
     pins = [line for line in lines if line and not line.startswith("#")]
     assert all("==" in line for line in pins)
     names = {line.partition("==")[0].lower().replace("_", "-") for line in pins}
