@@ -134,7 +134,7 @@ def test_recbole_reads_the_exported_users_and_a_stock_model_takes_them(recbole_r
     (train, *_), model, _, start = recbole_run
     use_preloaded(model, train.dataset)
     tokens = train.dataset.field2id_token["user_id"]
-    rows = {key: row for key, row in zip(data.user_ids, start.reduced(WIDTH).users, strict=True)}
+    rows = dict(zip(data.user_ids, start.reduced(WIDTH).users, strict=True))
     for at, token in enumerate(tokens[1:], 1):
         np.testing.assert_allclose(model.user_embedding.weight[at].detach(), rows[token], atol=1e-5)
     with pytest.raises(InputError, match="loaded no vectors of 'other'"):
@@ -163,12 +163,10 @@ def cornac_model(name, **settings):
     models = needs("cornac").models
     epochs = {"n_epochs": 2} if name == "VBPR" else {"max_iter": 2}
     widths = {"k": WIDTH, "k2": WIDTH} if name == "VBPR" else {"k": WIDTH}
-    if name == "WMF":
-        needs("tensorflow")
     return getattr(models, name)(seed=1, verbose=False, **epochs, **widths, **settings)
 
 
-@pytest.mark.parametrize("name", ["BPR", "WBPR", "MF", "VBPR", "WMF"])
+@pytest.mark.parametrize("name", ["BPR", "WBPR", "MF", "VBPR"])
 def test_cornac_trains_from_the_start_and_evaluates(name, ratio_split, data):
     cornac = needs("cornac")
     from sgurinit.integrations.cornac import MODELS, init_params, start_for
@@ -228,15 +226,16 @@ def narrow(data):
 
 
 @pytest.mark.parametrize("name", ["als", "bpr"])
-def test_implicit_goes_on_from_the_start(name, narrow, start):
+def test_implicit_goes_on_from_the_start(name, data, narrow, start):
     implicit = needs("implicit")
     from implicit.evaluation import ranking_metrics_at_k
 
     from sgurinit.integrations.implicit import set_factors
 
     kinds = {
-        "als": implicit.als.AlternatingLeastSquares, "bpr": implicit.bpr.BayesianPersonalizedRanking,
-    }  # fmt: skip
+        "als": implicit.als.AlternatingLeastSquares,
+        "bpr": implicit.bpr.BayesianPersonalizedRanking,
+    }
     matrix = narrow(data.train)
     model = kinds[name](factors=WIDTH, iterations=2, random_state=0)
     set_factors(model, matrix, start)

@@ -35,7 +35,6 @@ MODELS = {
     "BPR": Factors("U", "V", "u_factors", "i_factors", "max_iter"),
     "WBPR": Factors("U", "V", "u_factors", "i_factors", "max_iter"),
     "MF": Factors("U", "V", "u_factors", "i_factors", "max_iter"),
-    "WMF": Factors("U", "V", "U", "V", "max_iter"),
     "VBPR": Factors("Gu", "Gi", "gamma_user", "gamma_item", "n_epochs"),
 }
 
