@@ -121,7 +121,8 @@ def places(values: pl.Series, known: IdArray, order: IntArray, place: str) -> In
         row = int(np.argmax(unknown))
         raise InputError(
             f"{place}: row {row} of it has {values.name} {ids[row].item()!r}, which is not among "
-            f"the known ids; drop such rows, or give the {values.name} its features"
+            f"the known ids; drop such rows, give the {values.name} its features, or name all of "
+            "them, with --item-ids at the command line"
         )
     return found
 
@@ -179,7 +180,8 @@ def _rows(file: Path, columns: tuple[str, str]) -> int:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{file}: expected a Parquet file, or an .npy edge list ({error})"
+            f"{file}: expected a Parquet file, or an .npy edge list ({error}); `sgurinit prepare` "
+            "reads text as well"
         ) from None
 
 
