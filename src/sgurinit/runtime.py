@@ -1,4 +1,4 @@
-"""What the machine and the terminal ask of a long job: cores, memory, stopping on Ctrl-C."""
+"""What the machine and the terminal ask of a long job: cores, memory, cache, stopping on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 def available_cores() -> int:
@@ -15,6 +16,19 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def cache_folder() -> Path:
+    """Where graphs and downloads are kept: ``$SGURINIT_CACHE``, else the user's cache folder.
+
+    Any file in it may be deleted at any time; it is made or fetched again when it is needed.
+    """
+    named = os.environ.get("SGURINIT_CACHE")
+    if named:
+        return Path(named)
+    from platformdirs import user_cache_path  # noqa: PLC0415 - the bare package goes without
+
+    return user_cache_path("sgurinit", appauthor=False)
 
 
 def keep_freed_memory() -> None:

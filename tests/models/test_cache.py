@@ -10,7 +10,8 @@ import pytest
 import scipy.sparse as sp
 
 from sgurinit.core import ItemFeatures
-from sgurinit.models.cache import cache_folder, cached_graph
+from sgurinit.models.cache import cached_graph
+from sgurinit.runtime import cache_folder
 
 VALUES = np.random.default_rng(0).normal(size=(6, 3))
 MATRIX = sp.csr_array(np.eye(6))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sgurinit.cli import data, experiments, starts  # noqa: F401 - their commands join the application
+from sgurinit.cli import data, datasets, experiments, starts  # noqa: F401 - their commands join
 from sgurinit.cli.app import app
 from sgurinit.runtime import keep_freed_memory
 

@@ -30,6 +30,7 @@ _EXTRA = dict.fromkeys(
     "timm": "images",
     "PIL": "images",
     "pooch": "datasets",
+    "requests": "datasets",
 }
 _BAD_INPUT, _INTERRUPTED = 2, 130
 _NOTHING_KEPT = "nothing was written"
@@ -156,6 +157,13 @@ app = _Application(
         "Begin with [bold]sgurinit demo[/bold]."
     ),
 )
+
+
+def group(name: str, what: str) -> typer.Typer:
+    """Make commands that share a first word, and join them."""
+    commands = _Application(no_args_is_help=True, rich_markup_mode="rich", help=what)
+    app.add_typer(commands, name=name)
+    return commands
 
 
 def _version(wanted: bool) -> None:

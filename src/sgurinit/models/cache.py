@@ -16,23 +16,14 @@ from typing import Any, ParamSpec
 import numpy as np
 import scipy.sparse as sp
 import torch
-from platformdirs import user_cache_path
 
 from sgurinit.core import ItemFeatures
+from sgurinit.runtime import cache_folder
 
 logger = logging.getLogger("sgurinit")
 
 Arguments = ParamSpec("Arguments")
 _BLOCK_ROWS = 4096
-
-
-def cache_folder() -> Path:
-    """Where graphs are kept: ``$SGURINIT_CACHE``, else the user's cache folder.
-
-    Any file in it may be deleted at any time; it is built again when it is needed.
-    """
-    named = os.environ.get("SGURINIT_CACHE")
-    return Path(named) if named else user_cache_path("sgurinit", appauthor=False)
 
 
 def cached_graph(

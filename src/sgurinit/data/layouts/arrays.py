@@ -1,7 +1,8 @@
-"""Feature files: one NumPy file per modality, one row per item."""
+"""Feature files: one NumPy file, or one of torch, per modality, one row per item."""
 
 from __future__ import annotations
 
+import pickle
 import tokenize
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,19 +16,28 @@ from sgurinit.errors import InputError
 
 _BLOCK_BYTES = 1 << 24
 _SUFFIX = "_feat.npy"
+_TENSOR = "_feat.pt"
 
 
 def feature_files(folder: Path) -> dict[str, Path]:
-    """Return the files ``<modality>_feat.npy`` of a folder by modality.
+    """Return the files ``<modality>_feat.npy`` and ``.pt`` of a folder by modality.
 
     Raises
     ------
     InputError
-        If there is none.
+        If there is none, or a modality has both.
     """
-    found = {p.name.removesuffix(_SUFFIX): p for p in sorted(folder.glob(f"*{_SUFFIX}"))}
+    found: dict[str, Path] = {}
+    for suffix in (_SUFFIX, _TENSOR):
+        for path in sorted(folder.glob(f"*{suffix}")):
+            modality = path.name.removesuffix(suffix)
+            if modality in found:
+                raise InputError(f"{path}: {found[modality].name} is there as well; leave one")
+            found[modality] = path
     if not found:
-        raise InputError(f"{folder}: no <modality>{_SUFFIX} file; at least one is needed")
+        raise InputError(
+            f"{folder}: no <modality>{_SUFFIX} or {_TENSOR} file; at least one is needed"
+        )
     return found
 
 
@@ -75,6 +85,8 @@ def read_features(
 def read_array(path: Path) -> NDArray[Any]:
     """Map a ``.npy`` file of floats, shape (n_rows, d), without unpickling anything.
 
+    A ``.pt`` file is read as a tensor by torch, which then takes nothing else out of it.
+
     Raises
     ------
     InputError
@@ -82,7 +94,10 @@ def read_array(path: Path) -> NDArray[Any]:
         float16, float32 or float64.
     """
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
+        if path.suffix == ".pt":
+            values = _tensor(path)
+        else:
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"{path}: file is missing") from None
     except OSError as error:
@@ -100,6 +115,23 @@ def read_array(path: Path) -> NDArray[Any]:
             f"{path}: {values.dtype} of shape {values.shape}; a 2-D array (items, width) of "
             "float16, float32 or float64 is expected"
         )
+    return values
+
+
+def _tensor(path: Path) -> NDArray[Any]:
+    """Read a tensor; half precision that NumPy does not know becomes float32."""
+    import torch  # noqa: PLC0415 - other files need no torch
+
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path}: not a whole file of one tensor ({' '.join(str(error).split())[:120]}); a "
+            "tensor that torch.save wrote is expected, and nothing else is taken out of such a file"
+        ) from None
+    if not isinstance(found, torch.Tensor) or found.layout != torch.strided:
+        raise InputError(f"{path}: holds {type(found).__name__}; one dense tensor is expected")
+    values: NDArray[Any] = (found.float() if found.dtype == torch.bfloat16 else found).numpy()
     return values
 
 

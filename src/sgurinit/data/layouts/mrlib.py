@@ -1,7 +1,8 @@
 """The layout of MRLib: one table of interactions and feature files.
 
 ``inter.csv`` has the columns ``user_id``, ``item_id`` (positions), ``label`` (0 train, 1 valid, 2
-test) and, where known, ``rating``. Row n of ``<modality>_feat.npy`` is item n. (With an ``.inter``
+test) and, where known, ``rating``. Row n of ``<modality>_feat.npy``, or of
+``<modality>_feat.pt``, is item n. (With an ``.inter``
 file it is the layout of MMRec.)
 """
 
@@ -51,7 +52,8 @@ class MRLib(TableLayout):
         path = folder / _FILE
         raw = read_text(path, ",", quoted=True)
         require(path, raw, _COLUMNS)
-        files = feature_files(folder) if any(folder.glob("*_feat.npy")) else {}
+        there = [*folder.glob("*_feat.npy"), *folder.glob("*_feat.pt")]
+        files = feature_files(folder) if there else {}
         n_items = len(read_array(next(iter(files.values())))) if files else np.iinfo(np.int32).max
         most = _USERS_PER_INTERACTION * max(len(raw), 1)
         users = positions(path, raw, "user_id", most, "ids without large gaps")
