@@ -32,8 +32,8 @@ def download(
 ) -> Path:
     """Get a data set; what is there already and whole is not fetched again.
 
-    A file whose checksum nobody published is recorded with its own when it is first fetched, and has
-    to have it ever after.
+    The checksum of a file for which nobody published one is recorded when it is first fetched, and
+    holds from then on.
 
     Parameters
     ----------
