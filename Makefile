@@ -14,8 +14,10 @@ demo: $(INSTALLED)  ## the main job on generated data: random start against SG-U
 test: $(INSTALLED) lint docs  ## style, types, documents, tests
 	$(BIN)/pytest
 
-frameworks: $(FRAMEWORKS)/.installed  ## the tests against other people's frameworks, in a venv of their own
+frameworks: $(INSTALLED) $(FRAMEWORKS)/.installed  ## the tests against other people's frameworks, in a venv of their own
 	$(FRAMEWORKS)/bin/python -m pytest tests/integrations
+	SGURINIT_FRAMEWORKS=$(abspath $(FRAMEWORKS))/bin/python \
+		$(BIN)/pytest tests/data/test_convert.py -k reads_what_was_written
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
