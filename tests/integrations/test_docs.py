@@ -10,7 +10,11 @@ import pytest
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "integrations.md"
 SECTIONS = dict(
-    re.findall(r"^## (.*?)\n.*?```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL | re.M)
+    re.findall(
+        r"^## ([^\n]*)\n(?:(?!^## ).)*?```python\n(.*?)```",
+        PAGE.read_text("utf-8"),
+        re.DOTALL | re.M,
+    )
 )
 NEEDS = {"Any torch module": "torch", "Lightning": "lightning", "Vector stores": "faiss"}
 
