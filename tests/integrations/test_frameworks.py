@@ -70,9 +70,10 @@ def test_what_is_modernised_is_given_back_at_the_end():
 
 
 @pytest.fixture(params=["BPR", "LightGCN"])
-def recbole_run(request, data, tmp_path):
+def recbole_run(request, data, tmp_path, monkeypatch):
     """A RecBole model on planted data, built but not trained."""
     needs("recbole")
+    monkeypatch.chdir(tmp_path)  # it writes logs where it runs
     with modernised():
         from recbole.config import Config
         from recbole.data import create_dataset, data_preparation
