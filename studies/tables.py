@@ -3,7 +3,8 @@
     python studies/tables.py
 
 A mark is a comment, `<!-- studies/tiktok: lifts -->`, closed by `<!-- end -->`; what lies between
-is replaced by the table of that kind, made of the study's `summary.json` alone.
+is replaced by the table of that kind, made of the study's `summary.json` alone. Studies of one
+protocol stand together as `studies/tiktok+projected`; Holm's adjustment is then over all models.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from sgurinit.experiments.tables import adjust
 from sgurinit.models import models
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "study.md")
-MARK = re.compile(r"(<!-- studies/([\w-]+): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MARK = re.compile(r"(<!-- studies/([\w+-]+): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 SHORT = {"recall": "R", "ndcg": "N"}
 Entry = Mapping[str, Any]
@@ -129,22 +131,63 @@ def groups(results: Sequence[Entry], metric: str = "recall@20") -> str:
     return markdown([short(metric), *names], rows)
 
 
+def arms(results: Sequence[Entry]) -> str:
+    """Gain over the random start by arm, one model beside the other."""
+    found = by_model(results)
+    metrics = ("recall@20", "ndcg@20")
+    head = [f"{title(model)} {short(metric)}" for model in found for metric in metrics]
+    rows = []
+    for arm in next(iter(found.values())):
+        tests = [entries[arm]["test"][metric] for entries in found.values() for metric in metrics]
+        if arm == "random":
+            rows.append([arm, *(f"{test['mean']:.4f}" for test in tests)])
+        else:
+            rows.append([arm, *(percent(test["lift"]) + stars(test) for test in tests)])
+    return markdown(["start", *head], rows)
+
+
+def cold(results: Sequence[Entry], metric: str = "recall@20") -> str:
+    """Scores of items held out of training, and of the others, by model and arm."""
+    names = ("cold items", "cold among cold", "tail items", "head items")
+    rows = []
+    for model, entries in by_model(results).items():
+        for at, (arm, entry) in enumerate(entries.items()):
+            cells = [
+                f"{found['mean']:.4f}"
+                + ("" if arm == "random" or not found["lift"] else f" ({percent(found['lift'])})")
+                for found in (entry["test"][metric], *(entry["groups"][n][metric] for n in names))
+            ]
+            rows.append([title(model) if at == 0 else "", arm, *cells])
+    return markdown(["model", "start", f"all items, {short(metric)}", *names], rows)
+
+
 TABLES: dict[str, Callable[[Sequence[Entry]], str]] = {
     "scores": scores,
     "lifts-r": lambda results: lifts(results, "recall@20"),
     "lifts-n": lambda results: lifts(results, "ndcg@20"),
     "convergence": convergence,
     "groups": groups,
+    "arms": arms,
+    "cold": cold,
 }
+
+
+def entries(studies: Sequence[str]) -> list[Entry]:
+    """Results of one study, or of several together."""
+    found: list[Entry] = []
+    for study in studies:
+        summary = json.loads((ROOT / "studies" / study / "summary.json").read_text("utf-8"))
+        found += summary["results"]
+    adjust(found)
+    return found
 
 
 def filled(text: str) -> str:
     """A document with its tables as the studies say."""
 
     def table(match: re.Match[str]) -> str:
-        opening, study, kind, closing = match.groups()
-        summary = json.loads((ROOT / "studies" / study / "summary.json").read_text("utf-8"))
-        return f"{opening}\n{TABLES[kind](summary['results'])}\n{closing}"
+        opening, names, kind, closing = match.groups()
+        return f"{opening}\n{TABLES[kind](entries(names.split('+')))}\n{closing}"
 
     return MARK.sub(table, text)
 

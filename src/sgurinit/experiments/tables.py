@@ -115,7 +115,7 @@ def summarise(runs: Sequence[RunSettings], folder: Path) -> list[dict[str, Any]]
             "seconds": [result["seconds"] for result in results],
         }
         entries.append(entry | (_convergence(own, by_arm[base], folder) if base else {}))
-    _adjust(entries)
+    adjust(entries)
     return entries
 
 
@@ -155,8 +155,14 @@ def _compared(
     return entry
 
 
-def _adjust(entries: Sequence[Mapping[str, Any]]) -> None:
-    """Add Holm's p-values over the models of each arm."""
+def adjust(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Set ``p_holm`` of every test score: over the models of each arm among `entries`.
+
+    Parameters
+    ----------
+    entries
+        As `summarise` gives them; those of several studies may stand together.
+    """
     for arm in {entry["arm"] for entry in entries}:
         for name in METRIC_NAMES:
             metrics = [entry["test"][name] for entry in entries if entry["arm"] == arm]
