@@ -95,25 +95,38 @@ def lifts(results: Sequence[Entry], metric: str) -> str:
 
 
 def convergence(results: Sequence[Entry]) -> str:
-    """Epochs until the random arm's best validation score, as a share of random's own."""
+    """Epochs and seconds until the random arm's best validation score, as shares of random's."""
     found = by_model(results)
     arms = [arm for arm in next(iter(found.values())) if arm != "random"]
     rows = []
     for model, entries in found.items():
-        own = entries["random"]["epochs_to_random_best"]
-        cells = [
-            reached(entries[arm]["ratio_to_random_epochs"], lambda v: f"{v:.2f}") for arm in arms
-        ]
-        rows.append([title(model), f"{fmean(own):.0f}", *cells])
-    return markdown(["epochs", "random", *arms], rows)
+        own = entries["random"]
+        epochs, seconds = own["epochs_to_random_best"], own["seconds_to_random_best"]
+        base = f"{fmean(epochs):.0f} epochs, {fmean(seconds):.0f} s"
+        cells = []
+        for arm in arms:
+            entry = entries[arm]
+            times = [
+                None if mine is None else mine / random
+                for mine, random in zip(entry["seconds_to_random_best"], seconds, strict=True)
+            ]
+            cells.append(reached(entry["ratio_to_random_epochs"], times))
+        rows.append([title(model), base, *cells])
+    return markdown(["share of epochs, seconds", "random", *arms], rows)
 
 
-def reached(values: Sequence[float | None], word: Callable[[float], str]) -> str:
-    """Mean over the seeds that got there, and how many did not."""
-    there = [value for value in values if value is not None]
-    missed = len(values) - len(there)
-    mean = word(fmean(there)) if there else "never"
-    return f"{mean} ({missed} of {len(values)} never)" if missed and there else mean
+def reached(epochs: Sequence[float | None], seconds: Sequence[float | None]) -> str:
+    """Means over the seeds that got there, and how many did not."""
+    means = [
+        fmean(there)
+        for values in (epochs, seconds)
+        if (there := [value for value in values if value is not None])
+    ]
+    missed = epochs.count(None)
+    if not means:
+        return "never"
+    middle = ", ".join(f"{mean:.2f}" for mean in means)
+    return f"{middle} ({missed} of {len(epochs)} never)" if missed else middle
 
 
 def groups(results: Sequence[Entry], metric: str = "recall@20") -> str:
