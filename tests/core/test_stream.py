@@ -273,7 +273,7 @@ def nobody(path):
         (nulls, r"log\.parquet: row 1 has no user; drop such rows"),
         (columns, r"log\.parquet: has no column 'user', it has users, item"),
         (words, r"log\.parquet.*column 'user' holds String, expected integer positions"),
-        (beyond, r"log\.parquet, from row 0: row 1 of it has item position 40, expected 0 to 39"),
+        (beyond, r"log\.parquet: row 1 of it has item position 40, expected 0 to 39"),
         (
             negative,
             r"log\.parquet.*row 1 of it has user position -1, expected 0 to 2147483647; for ext",

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sgurinit.cli import app
-from sgurinit.core import SGURInit
+from sgurinit.core import ItemFeatures, SGURInit
 from sgurinit.data import load
 from sgurinit.data.layouts.vectors import named_features
 from sgurinit.errors import InputError
@@ -63,6 +63,13 @@ def test_a_null_is_an_item_without_a_vector(tmp_path: Path) -> None:
     file = write(tmp_path / "i.parquet", text=rows)
     features, _ = named_features([f"text={file}"])
     np.testing.assert_array_equal(features["text"].mask(), [True, False, True, True])
+
+
+def test_ids_of_another_kind_are_refused(tmp_path: Path) -> None:
+    text = write(tmp_path / "t.parquet", text=ROWS)
+    pl.DataFrame({"item": [1, 2]}).write_parquet(tmp_path / "log.parquet")
+    with pytest.raises(InputError, match=r"integers in .*log.parquet, strings in .*t\.parquet"):
+        named_features([f"text={text}"], tmp_path / "log.parquet")
 
 
 @pytest.mark.parametrize(
@@ -162,4 +169,27 @@ def test_stream_takes_columns_of_any_name(shop: Path) -> None:
     estimator.fit(log, {"text": products["vector"].to_numpy()}, item_ids=products["product"])
     users = pl.read_parquet(shop / "users/users/*.parquet")
     assert users["user"].to_list() == list(estimator.start_.user_ids)
+    np.testing.assert_allclose(users["text"].to_numpy(), estimator.start_.users["text"], atol=1e-6)
+
+
+def test_a_log_names_the_items_where_some_have_no_vector(shop: Path) -> None:
+    products = pl.read_parquet(shop / "products.parquet").filter(pl.col("product") >= 104)
+    products.write_parquet(shop / "some.parquet")
+    words = ["stream", shop / "orders.parquet", "--features", f"text={shop / 'some.parquet'}"]
+    names = ["--user", "buyer", "--item", "product", "--layout", "parquet", "--n-clusters", 2]
+    call = [str(word) for word in (*words, *names, "--out", shop / "users")]
+    refused = CliRunner().invoke(app, call)
+    assert refused.exit_code == 2
+    assert "which is not among the known ids" in refused.stderr
+    assert "--item-ids FILE.parquet (where features are Parquet files, the log" in refused.stderr
+    result = CliRunner().invoke(app, [*call, "--item-ids", str(shop / "orders.parquet")])
+    assert result.exit_code == 0, result.output
+    log = pl.read_parquet(shop / "orders.parquet").rename({"buyer": "user", "product": "item"})
+    ids = pl.concat([log["item"], products["product"]]).unique(maintain_order=True)
+    rows = np.zeros((len(ids), 4))
+    for product, vector in products.select("product", "vector").iter_rows():
+        rows[ids.to_numpy() == product] = vector
+    estimator = SGURInit(n_clusters=2, random_state=0)
+    estimator.fit(log, {"text": ItemFeatures(rows, rows.any(axis=1))}, item_ids=ids)
+    users = pl.read_parquet(shop / "users/users/*.parquet")
     np.testing.assert_allclose(users["text"].to_numpy(), estimator.start_.users["text"], atol=1e-6)

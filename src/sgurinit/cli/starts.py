@@ -127,8 +127,9 @@ def stream(
     item_ids: Annotated[
         Path | None,
         typer.Option(
-            help="Parquet file that names the rows of .npy features. Where features are .npy alone "
-            "and it is not given, the log holds positions."
+            help="Parquet file that names the rows of .npy features; where there are none, all "
+            "items, those without a vector too, as a log does. With .npy alone and without it, "
+            "the log holds positions."
         ),
     ] = None,
     n_clusters: Clusters = None,

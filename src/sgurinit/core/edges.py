@@ -89,7 +89,7 @@ class Edges:
             for first in range(0, _rows(file, self.columns), CHUNK):
                 table = _chunk(file, first, self.columns)
                 users, items = (_checked(column, file, first) for column in table)
-                yield users, items, f"{file}, from row {first}"
+                yield users, items, f"{file}, from row {first}" if first else str(file)
 
 
 def positions(values: pl.Series, place: str, limit: int | None) -> IntArray:
@@ -122,7 +122,8 @@ def places(values: pl.Series, known: IdArray, order: IntArray, place: str) -> In
         raise InputError(
             f"{place}: row {row} of it has {values.name} {ids[row].item()!r}, which is not among "
             f"the known ids; drop such rows, give the {values.name} its features, or name all of "
-            "them, with --item-ids at the command line"
+            "them, at the command line with --item-ids FILE.parquet (where features are Parquet "
+            "files, the log itself does)"
         )
     return found
 

@@ -178,5 +178,5 @@ def _check_finite(values: FloatArray, present: BoolArray | None) -> None:
         if bad.any():
             raise InputError(
                 f"row {first + int(np.argmax(bad))} holds NaN or infinity: repair it, or mark the "
-                "item as not present"
+                "item as not present, in Python with ItemFeatures(values, present)"
             )

@@ -46,8 +46,10 @@ def read_parquet(path: Path, columns: Sequence[str]) -> pl.DataFrame:
     return table
 
 
-def read_ids(path: Path, what: str) -> pl.Series:
+def read_ids(path: Path, what: str, *, distinct: bool = False) -> pl.Series:
     """Read the external ids in column `what` of a Parquet file, in order of position.
+
+    With `distinct` an id may come again, and stands where it came first.
 
     Raises
     ------
@@ -57,6 +59,8 @@ def read_ids(path: Path, what: str) -> pl.Series:
     ids = read_parquet(path, [what])[what]
     if not (ids.dtype.is_integer() or ids.dtype == pl.String):
         raise InputError(f"{path}: {what} is {ids.dtype}; ids are strings or integers")
+    if distinct:
+        return ids.unique(maintain_order=True)
     repeated = ids.is_duplicated()
     if repeated.any():
         at = repeated.arg_true()[-1]

@@ -32,7 +32,9 @@ def named_features(
         one that holds lists of numbers.
     item_ids : path, optional
         Parquet file whose column of ids says which items there are, in the order of the rows of
-        ``.npy`` files. Without it these are the items of the first Parquet file with vectors.
+        ``.npy`` files; without it these are the items of the first Parquet file with vectors. Where
+        there are no ``.npy`` files the items are all that it, or any file with vectors, names; an
+        id may come again in it, so a log does.
     item : str
         The column of ids.
 
@@ -51,8 +53,12 @@ def named_features(
     files = assigned(assignments)
     tables = [file for file in files.values() if file.suffix == ".parquet"]
     source = item_ids or next(iter(tables), None)
-    ids = None if source is None else read_ids(_with_ids(source, item), item)
     arrays = {name: file for name, file in files.items() if file not in tables}
+    ids = None
+    if not arrays:
+        ids = _named(item_ids, tables, item)
+    elif source is not None:
+        ids = read_ids(_with_ids(source, item), item)
     n_items = len(read_array(next(iter(arrays.values())))) if ids is None else len(ids)
     mapped = read_features(arrays, n_items, absent_rows=True)
     features = {}
@@ -63,6 +69,22 @@ def named_features(
             assert ids is not None  # noqa: S101 - there is a Parquet file
             features[modality] = placed(path, *item_vectors(path, modality, item), ids)
     return features, ids
+
+
+def _named(item_ids: Path | None, tables: Sequence[Path], item: str) -> pl.Series:
+    """All items that any of the files names, in the order in which they come."""
+    parts = {}
+    if item_ids is not None:
+        parts[item_ids] = read_ids(_with_ids(item_ids, item), item, distinct=True)
+    parts |= {path: read_ids(_with_ids(path, item), item) for path in tables}
+    kinds = {
+        path: "integers" if own.dtype.is_integer() else "strings" for path, own in parts.items()
+    }
+    if len(set(kinds.values())) > 1:
+        said = ", ".join(f"{kind} in {path}" for path, kind in kinds.items())
+        raise InputError(f"ids of items are {said}; they have to be of one kind")
+    together = pl.concat((own.to_frame() for own in parts.values()), how="vertical_relaxed")
+    return together[item].unique(maintain_order=True)
 
 
 def assigned(assignments: Sequence[str]) -> dict[str, Path]:
