@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
+import typer
 from torch import nn
+from typer.testing import CliRunner
 
 from sgurinit import SGURInit, load
+from sgurinit.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 INTEGRATIONS = 3  # run by tests/integrations/test_docs.py
@@ -40,17 +45,24 @@ def names() -> dict[str, object]:
         "text": text,
         "item_vectors": np.random.default_rng(0).normal(size=(data.n_items, 8)),
         "text_tensor": torch.tensor(text),
-        "text_vectors": np.random.default_rng(0).normal(size=(3, 4)),
     }
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/index.md"])
+def test_what_people_begin_with_runs_as_it_stands(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for code in blocks(name):
+        names = {}
+        exec(code, names)  # noqa: S102 - our own documents
+        if "initialize_" in names:
+            users = names["users"].weight.detach()
+            assert torch.linalg.norm(users, dim=1).std() > 0.5  # rows of torch's have like norms
+    assert (tmp_path / "start.safetensors").is_file()
 
 
 @pytest.mark.parametrize(
     ("name", "position"),
     [
-        ("README.md", 0),
-        ("README.md", 1),
-        ("docs/index.md", 0),
-        ("docs/index.md", 1),
         ("docs/handover.md", 0),
         ("docs/models.md", 0),
         ("docs/scale.md", 0),
@@ -75,6 +87,44 @@ def test_no_block_is_left_out():
     }
     for page in (ROOT / "docs").glob("*.md"):
         assert len(blocks(f"docs/{page.name}")) == with_code.get(page.name, 0)
+
+
+def commands(name: str) -> list[list[str]]:
+    """Words of every `sgurinit` command that a document shows, without its comment."""
+    text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
+    shown = re.findall(r"^(?: {4}|\$ )sgurinit (.*)$", text, re.MULTILINE)
+    return [shlex.split(re.split(r" \| | && ", line)[0], comments=True) for line in shown]
+
+
+DOCUMENTS = ["README.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if commands(name)])
+def test_every_command_shown_is_one(name):
+    """Parsed, not run: its options exist and have values of their kind."""
+    root = typer.main.get_command(app)
+    for words in commands(name):
+        command, rest = root, list(words)
+        with root.make_context("sgurinit", [], resilient_parsing=True) as context:
+            while isinstance(command, typer.core.TyperGroup) and not rest[0].startswith("-"):
+                command = command.commands[rest.pop(0)]
+            if not rest or not rest[0].endswith("-completion"):
+                command.make_context(command.name, rest, parent=context)
+
+
+def test_the_readme_leads_from_parquet_files_to_starts_and_a_data_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    log = [(f"c{u}", f"p{i}") for u in range(30) for i in draw.choice(20, 8, replace=False)]
+    pl.DataFrame(log, schema=["user", "item"], orient="row").write_parquet("log.parquet")
+    items = [f"p{i}" for i in range(20)]
+    pl.DataFrame({"item": items, "text": draw.normal(size=(20, 4))}).write_parquet("items.parquet")
+    shown = [words for words in commands("README.md") if "text=items.parquet" in words]
+    for words in (shown[0], next(words for words in shown if words[0] == "prepare")):
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+    assert pl.read_parquet("users/users/part-00000.parquet").columns == ["user", "text"]
+    assert load("data").n_users == 30
 
 
 def test_the_picture_is_what_its_script_draws():
