@@ -16,6 +16,7 @@ import torch
 from filelock import FileLock
 from scipy import stats
 
+from sgurinit.core.gap import gap
 from sgurinit.data import Dataset, planted
 from sgurinit.errors import InputError
 from sgurinit.evaluation import CUTOFFS, METRICS, FullRanking
@@ -56,7 +57,8 @@ def test_each_run_is_a_complete_folder(finished: Comparison, small: Dataset) -> 
     folders = run_folders(finished)
     assert len(folders) == 2 * 3 * 2
     for folder in folders:
-        assert {entry.name for entry in folder.iterdir()} == RUN_FILES
+        measured = {"gap.json"} if folder.name == "seed-0" else set()
+        assert {entry.name for entry in folder.iterdir()} == RUN_FILES | measured
         config = json.loads((folder / "config.json").read_text())
         assert config["run"]["model"] in folder.parts
         assert config["data"]["fingerprint"] == small.fingerprint
@@ -85,6 +87,27 @@ def test_user_scores_are_those_of_the_saved_model_and_average_to_the_results(
         for metric, k, value in own.select("metric", "k", "value").iter_rows():
             np.testing.assert_array_equal(users[f"{metric}@{k}"], scores[f"{metric}@{k}"])
             assert value == scores[f"{metric}@{k}"].mean()
+
+
+def test_gaps_are_those_of_the_started_and_of_the_saved_model(
+    finished: Comparison, small: Dataset
+) -> None:
+    table = pl.read_csv(finished.folder / "gaps.csv")
+    assert len(table) == 2 * 3 * 2 * 3
+    values = {tuple(key): value for *key, value in table.iter_rows()}
+    for folder in run_folders(finished):
+        model, arm, seed = folder.parts[-3], folder.parts[-2], folder.name
+        if seed != "seed-0":
+            continue
+        saved = load_model(models.lookup(model), folder / "checkpoint/best.safetensors", small)
+        with torch.no_grad():
+            users, items = saved.eval().embed()
+        found = gap(small.train_matrix(), items.numpy(), users.numpy(), 0)
+        assert values[model, arm, "trained", "alignment"] == pytest.approx(found.alignment)
+        assert values[model, arm, "trained", "separability"] == found.separability
+    for model in ("lightgcn", "vbpr"):
+        ours, control = (values[model, arm, "start", "alignment"] for arm in ("sgurinit", "random"))
+        assert ours > control + 0.2
 
 
 def test_results_and_curves_are_tidy_and_complete(finished: Comparison) -> None:

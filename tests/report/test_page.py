@@ -216,13 +216,35 @@ def test_a_comparison_without_starts_has_a_page_without_them(
         shutil.copy(comparison.folder / name, tmp_path)
     text = write_report(tmp_path).read_text(encoding="utf-8")
     assert "Convergence" in text
-    assert "Before training" not in text
+    assert "How far users are from items" not in text
+
+
+def test_models_gaps_show_the_numbers_of_their_table(page: Page, comparison: Comparison) -> None:
+    gaps = pl.read_csv(comparison.folder / "gaps.csv")
+    values = {tuple(key): value for *key, value in gaps.iter_rows()}
+    shown = {
+        tuple(words.split(", ")): x
+        for trace in page.figures["closing"]["data"]
+        for words, x in zip(trace.get("text", ()), trace["x"], strict=False)
+    }
+    assert len(shown) == 2 * 2 * 3
+    for (model, arm, stage), x in shown.items():
+        at = "start" if stage == "started" else stage
+        assert x == pytest.approx(values[model, arm, at, "alignment"], abs=1e-5)
+    table = Page((comparison.folder / "report.html").read_text(encoding="utf-8"), "trained")
+    for (model, _), (arm, _), *cells in table.rows[1:]:
+        expected = [
+            values[model, arm, stage, measure]
+            for measure in ("alignment", "centroid_distance", "separability")
+            for stage in ("start", "trained")
+        ]
+        assert [float(exact or "nan") for _, exact in cells] == pytest.approx(expected)
 
 
 def test_a_page_of_fifteen_models_and_five_seeds_is_below_5_mb(
     comparison: Comparison, tmp_path: Path
 ) -> None:
-    """Long curves too: 400 epochs of every run."""
+    """The longest curves too, the thousand epochs that a run may take by default."""
     summary = json.loads((comparison.folder / "summary.json").read_text(encoding="utf-8"))
     some = [entry for entry in summary["results"] if entry["model"] == "vbpr"]
     models = [f"model{n}" for n in range(15)]
@@ -233,7 +255,7 @@ def test_a_page_of_fifteen_models_and_five_seeds_is_below_5_mb(
     (tmp_path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     shutil.copytree(comparison.folder / "starts", tmp_path / "starts")
     shutil.copy(comparison.folder / "results.csv", tmp_path)
-    rows = itertools.product(models, ["random", "sgurinit", "permuted"], range(5), range(400))
+    rows = itertools.product(models, ["random", "sgurinit", "permuted"], range(5), range(1000))
     columns = ["model", "arm", "seed", "epoch"]
     curves = pl.DataFrame(rows, schema=columns, orient="row")
     noise = np.random.default_rng(0).random(len(curves))

@@ -236,7 +236,7 @@ def _show(found: Comparison) -> None:
 
         page = write_report(found.folder)
     console.print(comparison_table(found.summary))
-    tables = "results.csv, lifts.csv, epochs.csv, curves.csv, summary.json"
+    tables = "results.csv, lifts.csv, epochs.csv, curves.csv, gaps.csv, summary.json"
     say(console, f"page:   {page}\ntables: {found.folder}/{tables}")
     emit({"folder": found.folder, "page": page, **found.summary})
 

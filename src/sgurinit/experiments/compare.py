@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from sgurinit.data import Dataset
 from sgurinit.errors import InputError
 from sgurinit.experiments.environment import environment
+from sgurinit.experiments.gaps import gaps_table
 from sgurinit.experiments.pool import execute_all
 from sgurinit.experiments.run import Listener, RunEvent, execute, ignore
 from sgurinit.experiments.settings import (
@@ -174,6 +175,7 @@ def run_plan(
         write_table(folder / "results.csv", results)
         write_table(folder / "curves.csv", curves)
         write_starts(_arms(runs), dataset, source, folder / "starts", listen)
+        write_table(folder / "gaps.csv", gaps_table(runs, dataset, folder / "runs", listen))
         write_json(folder / "summary.json", summary)
     return Comparison(folder, results, curves, summary)
 

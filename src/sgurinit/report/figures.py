@@ -16,6 +16,9 @@ _KNOWN = ("random", "sgurinit", "permuted", "paper", "local", "global")
 _SLOTS = 8
 _DASHES = {"random": "dash", "permuted": "dot"}
 _SURE = 0.05
+_POINTS = (
+    300  # of one seed's curve; of a longer one every second epoch is drawn, or every third ...
+)
 
 
 def arm_colours(arms: Sequence[str]) -> dict[str, str]:
@@ -43,10 +46,8 @@ def gains(entries: Sequence[wording.Entry], colours: Mapping[str, str]) -> go.Fi
     arms = [a for a in dict.fromkeys(e["arm"] for e in entries) if a != wording.BASELINE]
     base = {e["model"]: _headline(e) for e in entries if e["arm"] == wording.BASELINE}
     drawn = go.Figure()
-    for at, arm in enumerate(arms):
+    for arm, height in places(models, arms).items():
         own = [entry for entry in entries if entry["arm"] == arm]
-        offset = 0.0 if len(arms) == 1 else 0.6 * (at / (len(arms) - 1) - 0.5)
-        height = {model: place + offset for place, model in enumerate(models)}
         seeds = [
             (100 * (mine / theirs - 1), height[entry["model"]])
             for entry in own
@@ -85,11 +86,25 @@ def gains(entries: Sequence[wording.Entry], colours: Mapping[str, str]) -> go.Fi
         drawn.add_scatter(
             x=[None], y=[None], mode="markers", marker=legend, name=arm, legendgroup=arm
         )
-    drawn.update_layout(_layout(max(220, 80 + len(models) * max(34, 15 * len(arms)))))
+    by_model(drawn, models, len(arms), "lift of test Recall@20 over random, %")
+    return drawn
+
+
+def places(models: Sequence[str], arms: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Height of every model, a little apart by arm, in a figure with a row per model."""
+    step = 0.5 / max(len(arms) - 1, 1)
+    first = 0.0 if len(arms) == 1 else -0.25
+    return {
+        arm: {model: row + first + step * at for row, model in enumerate(models)}
+        for at, arm in enumerate(arms)
+    }
+
+
+def by_model(drawn: go.Figure, models: Sequence[str], n_arms: int, title: str) -> None:
+    """Give a figure a row per model, high enough for its arms, and a line at zero."""
+    drawn.update_layout(layout(max(220, 80 + len(models) * max(34, 15 * n_arms))))
     drawn.update_layout(hovermode="closest", margin_l=84)
-    drawn.update_xaxes(
-        title_text="lift of test Recall@20 over random, %", zeroline=True, rangemode="tozero"
-    )
+    drawn.update_xaxes(title_text=title, zeroline=True, rangemode="tozero")
     drawn.update_xaxes(zerolinecolor="var(--rule)", zerolinewidth=2)
     drawn.update_yaxes(
         tickvals=list(range(len(models))),
@@ -97,7 +112,6 @@ def gains(entries: Sequence[wording.Entry], colours: Mapping[str, str]) -> go.Fi
         range=[len(models) - 0.5, -0.5],
         showgrid=False,
     )
-    return drawn
 
 
 def _headline(entry: wording.Entry) -> Mapping[str, Any]:
@@ -137,15 +151,15 @@ def by_group(
             continue
         lifts = [entry["groups"][name][wording.HEADLINE_METRIC].get("lift") for name in names]
         drawn.add_bar(
-            x=[name.replace(" ", "<br>", 1) for name in names],  # or else a phone shows it tilted
+            x=[name.replace(" ", "<br>") for name in names],  # a phone has no room for a line
             y=[None if lift is None else 100 * lift for lift in lifts],
             name=entry["arm"],
             marker={"color": colours[entry["arm"]]},
             hovertemplate="%{y:+.1f} %",
         )
-    drawn.update_layout(_layout(290))
+    drawn.update_layout(layout(290))
     drawn.update_layout(bargap=0.25)
-    drawn.update_xaxes(title=None, type="category")
+    drawn.update_xaxes(title=None, type="category", tickangle=0)
     drawn.update_yaxes(
         title_text="lift of Recall@20, %", zeroline=True, zerolinecolor="var(--rule)"
     )
@@ -177,7 +191,7 @@ def convergence(curves: pl.DataFrame, colours: Mapping[str, str], metric: str) -
             drawn.add_trace(_seed_line(scores, arm, colour))
         drawn.add_trace(_mean_line(seeds, arm, colour))
         drawn.add_trace(_best_dots(seeds, arm, colour))
-    drawn.update_layout(_layout(310), hoverdistance=-1)  # the nearest epoch, however far
+    drawn.update_layout(layout(310), hoverdistance=-1)  # the nearest epoch, however far
     drawn.update_xaxes(title_text="epoch", rangemode="tozero")
     drawn.update_yaxes(title_text=f"validation {wording.title(metric)}")
     if curves["epoch"].n_unique() <= 10:  # or else there are ticks between whole epochs
@@ -186,10 +200,11 @@ def convergence(curves: pl.DataFrame, colours: Mapping[str, str], metric: str) -
 
 
 def _seed_line(scores: pl.Series, arm: str, colour: str) -> go.Scatter:
+    step = -(-len(scores) // _POINTS)
     return go.Scatter(
         x0=1,
-        dx=1,
-        y=scores.to_list(),
+        dx=step,
+        y=scores.gather_every(step).to_list(),
         mode="lines",
         line={"color": colour, "width": 1},
         opacity=0.35,
@@ -257,7 +272,7 @@ def sweep(validation: pl.DataFrame, found: Sweep) -> go.Figure:
             colorbar={"thickness": 12, "outlinewidth": 0, "tickformat": ".3f"},
         )
     )
-    drawn.update_layout(_layout(310))
+    drawn.update_layout(layout(310))
     drawn.update_layout(hovermode="closest")
     # Values are names here: their distances mean nothing.
     drawn.update_xaxes(type="category", title_text=found.fields[0])
@@ -266,73 +281,7 @@ def sweep(validation: pl.DataFrame, found: Sweep) -> go.Figure:
 
 
 def _in_cell(value: float, base: float | None) -> str:
-    return f"{value:.3f}" if base is None else f"{100 * (value / base - 1):+.0f}%"
-
-
-def projection(points: pl.DataFrame, colour: str) -> go.Figure:
-    """Sampled users and items of one arm in a plane.
-
-    Parameters
-    ----------
-    points
-        Of one arm: kind, id, x, y.
-    colour
-        Of the users.
-    """
-    drawn = go.Figure()
-    looks = {
-        "item": {"color": "var(--ink)", "size": 6, "symbol": "diamond-open"},
-        "user": {"color": colour, "size": 5, "opacity": 0.75},
-    }
-    for kind, marker in looks.items():
-        own = points.filter(kind=kind)
-        drawn.add_scatter(
-            x=own["x"].to_list(),
-            y=own["y"].to_list(),
-            text=own["id"].cast(pl.String).to_list(),
-            mode="markers",
-            name=f"{kind}s",
-            marker=marker,
-            hovertemplate=f"{kind} %{{text}}<extra></extra>",
-        )
-    drawn.update_layout(_layout(300))
-    drawn.update_layout(hovermode="closest", margin={"l": 12, "r": 12, "b": 12})
-    drawn.update_xaxes(showticklabels=False, ticks="", title=None)
-    drawn.update_yaxes(showticklabels=False, ticks="", title=None)
-    return drawn
-
-
-def cosines(shares: pl.DataFrame, colour: str) -> go.Figure:
-    """How the cosines of one arm's users with items spread: their own, and random ones.
-
-    Parameters
-    ----------
-    shares
-        Of one arm: pairs, low, high, share.
-    colour
-        Of users with their own items.
-    """
-    drawn = go.Figure()
-    looks = {
-        "random": {"color": "var(--rule)", "width": 2, "dash": "dot"},
-        "own": {"color": colour, "width": 2},
-    }
-    names = {"own": "with own items", "random": "with random items"}
-    for pairs, line in looks.items():
-        own = shares.filter(pairs=pairs)
-        drawn.add_scatter(
-            x=((own["low"] + own["high"]) / 2).to_list(),
-            y=(100 * own["share"]).to_list(),
-            mode="lines",
-            name=names[pairs],
-            line={**line, "shape": "hvh"},
-            fill="tozeroy" if pairs == "own" else None,
-            hovertemplate="%{y:.1f} %",
-        )
-    drawn.update_layout(_layout(250))
-    drawn.update_xaxes(title_text="cosine", range=[-1, 1])
-    drawn.update_yaxes(title_text="pairs, %", rangemode="tozero")
-    return drawn
+    return f"{value:.3f}" if base is None else wording.lift({"lift": value / base - 1}, digits=0)
 
 
 def beside(
@@ -358,13 +307,14 @@ def beside(
             seeds = [part.sort("epoch")[metric] for _, part in sorted(own.group_by("seed"))]
             line = _mean_line(seeds, arm, colour)
             drawn.add_trace(line.update(name=f"{arm}, {run}", line={"dash": dash, "width": 2}))
-    drawn.update_layout(_layout(340), hoverdistance=-1)
+    drawn.update_layout(layout(340), hoverdistance=-1)
     drawn.update_xaxes(title_text="epoch", rangemode="tozero")
     drawn.update_yaxes(title_text=f"validation {wording.title(metric)}")
     return drawn
 
 
-def _layout(height: int) -> dict[str, Any]:
+def layout(height: int) -> dict[str, Any]:
+    """What all figures have in common."""
     axis = {
         "gridcolor": "var(--grid)",
         "zeroline": False,

@@ -65,6 +65,12 @@ class Finished:
         wanted = {"model": model, "split": "valid", "group": "all", "metric": metric, "k": int(k)}
         return read_table(self.folder / "results.csv", ["arm", "seed", "value"], **wanted)
 
+    def gaps(self) -> pl.DataFrame | None:
+        """Semantic gap by model, arm and stage, see `gaps_table`; None where it is not known."""
+        path = self.folder / "gaps.csv"
+        found = read_table(path) if path.is_file() else None
+        return None if found is None or found.is_empty() else found
+
     def starts(self, table: str) -> pl.DataFrame | None:
         """One of the tables of `write_starts`; None where the comparison has none."""
         path = self.folder / "starts" / f"{table}.csv"

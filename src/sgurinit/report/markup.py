@@ -26,6 +26,8 @@ class Cell:
         Colour of a mark before the text, in the style sheet's words.
     kind
         Numbers go to the right, text to the left and is sorted as such.
+    part
+        Share of the cell that a bar behind the text fills; None for no bar.
     """
 
     text: str
@@ -34,15 +36,19 @@ class Cell:
     mark: str = ""
     key: str = ""
     kind: Literal["number", "text"] = "number"
+    part: float | None = None
 
     def html(self) -> str:
         """Write the cell."""
-        classes = " ".join(filter(None, ("left" if self.kind == "text" else "", self.mark)))
+        kinds = ("left" if self.kind == "text" else "", "bar" if self.part is not None else "")
+        classes = " ".join(filter(None, (*kinds, self.mark)))
         attributes = f' class="{classes}"' if classes else ""
         if self.kind == "number":
             exact = "" if self.value is None else repr(self.value)
             attributes += f' data-value="{exact}"'
             attributes += f' title="{exact}"' if exact else ""
+        if self.part is not None:
+            attributes += f' style="--part:{self.part:.0%}"'
         text = escape(self.text)
         if self.key:
             text = f'<span class="key" style="--key:{self.key}">{text}</span>'
@@ -110,19 +116,25 @@ def boxed(label: str, content: str) -> str:
     )
 
 
-def folded(summary: str, content: str) -> str:
+def folded(summary: str, content: str, *, is_open: bool = False) -> str:
     """Fold content away; on paper it is open."""
-    return f"<details><summary>{escape(summary)}</summary>{content}</details>\n"
+    begun = "<details open>" if is_open else "<details>"
+    return f"{begun}<summary>{escape(summary)}</summary>{content}</details>\n"
 
 
-def grid(figures: Iterable[str]) -> str:
-    """Put figures side by side, as many as there is room for."""
-    return f'<div class="grid">{"".join(figures)}</div>\n'
+def grid(figures: Iterable[str], *, small: bool = False) -> str:
+    """Put figures side by side, as many as there is room for: two or, small ones, up to four."""
+    return f'<div class="grid{" small" if small else ""}">{"".join(figures)}</div>\n'
 
 
 def section(name: str, title: str, *parts: str) -> str:
     """Write a section that the page's head can lead to."""
     return f'<section id="{name}"><h2>{escape(title)}</h2>\n{"".join(parts)}</section>\n'
+
+
+def heading(title: str) -> str:
+    """Write the title of a part of a section."""
+    return f"<h3>{escape(title)}</h3>\n"
 
 
 def note(words: str) -> str:

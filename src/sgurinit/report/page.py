@@ -77,12 +77,14 @@ def _page(found: Finished) -> Iterator[str]:
 def _contents(found: Finished, shown: Sequence[wording.Entry]) -> str:
     """Links to the sections that there are."""
     groups, starts = _groups(shown), found.starts("gap") is not None
+    sweeps = find_sweeps(list(found.settings.arms))
     parts = {
         "scores": ("Scores", True),
+        "sweep-0": ("Sweeps", bool(sweeps)),
         "gains": ("Who gains", bool(groups)),
         "cold-items": ("Cold items", bool(_cold_groups(groups))),
         "convergence": ("Convergence", True),
-        "gap": ("Before training", starts),
+        "gap": ("Users and items", starts or found.gaps() is not None),
         "clusters": ("Clusters", starts),
         "settings": ("Settings", True),
         "again": ("Make it again", True),
@@ -197,12 +199,11 @@ def _settings(found: Finished, colours: Colours) -> Iterator[str]:
     if found.settings.search is not None:
         trials = found.settings.search.trials
         parts = [
-            note(
-                f"Chosen on validation data for each model and arm, with up to {trials} trials "
-                "each (trials.csv lists them):"
-            ),
-            chosen_settings(found, colours),
-            note("As given:"),
             *parts,
+            note(
+                "Of what was searched, the values that were best on validation data hold for each "
+                f"model and arm, of up to {trials} trials each; trials.csv lists them."
+            ),
+            folded("Chosen for each model and arm", chosen_settings(found, colours)),
         ]
     yield section("settings", "Data and settings", *parts)

@@ -32,10 +32,10 @@ def signed(value: float, digits: int) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
-def lift(metric: Mapping[str, Any]) -> str:
+def lift(metric: Mapping[str, Any], digits: int = 1) -> str:
     """Relative gain over random, ``+3.1 %``, empty where there is none to give."""
     value = metric.get("lift")
-    return "" if value is None else f"{100 * value:+.1f} %".replace("-", "−")
+    return "" if value is None else f"{100 * value:+.{digits}f} %".replace("-", "−")
 
 
 def p_value(metric: Mapping[str, Any]) -> str:
