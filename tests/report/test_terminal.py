@@ -182,6 +182,25 @@ def test_progress_tells_of_every_run_once() -> None:
     assert "test recall@20 0.2500, best epoch 1 of 1, 3 s" in text
 
 
+def test_progress_fits_80_columns_and_cuts_no_number() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    row = {"epoch": 122, "seconds": 0.1, "recall@20": 0.5}
+    with RunProgress(console, 300, 1000) as progress:
+        for label in ("lightgcn/random/seed-0", "lightgcn/k-n_clusters=16-mix=0.1/trial-0"):
+            progress(RunEvent(label, "start"))
+            progress(RunEvent(label, "epoch", row))
+            if label.endswith("seed-0"):
+                progress.progress.refresh()
+        progress.progress.tasks[0].start_time -= 40_000
+        progress.progress.refresh()
+    shown = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", console.file.getvalue()).replace("\r", "\n")
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "lightgcn/random/seed-0 " in shown
+    assert "epoch 123, 10.0/s, R@20 0.5000 0:00:00" in shown
+    assert re.search(r"all runs .* 0/300 runs +11:06:4\d \S*\d:\d\d:\d\d", shown)
+    assert re.search(r"lightgcn/k\S*… .* epoch 123, 10.0/s, R@20 0.5000 0:00:00", shown)
+
+
 def test_the_headline_of_many_models_says_how_they_spread() -> None:
     lifts = [-0.1, 0.02, 0.03, 0.05, 0.3]
     entries = [entry(f"m{n}", "random", 0.1, 0.0, None) for n in range(5)]

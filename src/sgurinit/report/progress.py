@@ -154,11 +154,12 @@ class RunProgress(_Shown):
         self.kept = 0
         self.tasks: dict[str, TaskID] = {}
         self.progress = Progress(
-            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-            BarColumn(bar_width=16),
+            # A long label is cut, and the bar, before any number is.
+            TextColumn("{task.description}", table_column=Column(overflow="ellipsis")),
+            BarColumn(bar_width=6),
             TextColumn("{task.fields[news]}", table_column=Column(no_wrap=True)),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
             console=console,
             transient=True,
         )
@@ -193,7 +194,7 @@ class RunProgress(_Shown):
         self.epochs[event.run] = epochs
         news = (
             f"epoch {epochs:.0f}, {1 / max(event.values['seconds'], 1e-9):.1f}/s, "
-            f"recall@20 {event.values['recall@20']:.4f}"
+            f"R@20 {event.values['recall@20']:.4f}"
         )
         self.progress.update(self.tasks[event.run], completed=epochs, news=news)
 
