@@ -161,7 +161,7 @@ def test_a_terminal_shows_progress_that_fits_80_columns() -> None:
     text = in_terminal("train", "lightgcn", "planted", "--max-epochs", 20)
     assert COLOUR.search(text)
     assert "all runs" in text
-    assert re.search(r"epoch \d+, [\d.]+/s, recall@20 0\.\d{4}", text)
+    assert re.search(r"epoch \d+, [\d.]+/s, R@20 0\.\d{4}", text)
     lines = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", text).replace("\r", "\n").splitlines()
     assert max(map(len, lines)) <= 80
 
