@@ -108,8 +108,11 @@ def _character(separator: str | None) -> str | None:
     if separator is None:
         return None
     character = {"\\t": "\t", "tab": "\t"}.get(separator, separator)
-    if len(character.encode()) != 1:
-        raise InputError(f"--separator {separator!r}: expected one character, or tab")
+    if len(character.encode()) != 1 or character in '"\r\n':
+        raise InputError(
+            f"--separator {separator!r}: expected tab, or one character that neither quotes nor "
+            "ends a line"
+        )
     return character
 
 

@@ -202,17 +202,17 @@ def _items(source: Source, log: Log) -> tuple[pl.DataFrame, int | None]:
     twice = known["item"].is_duplicated()
     if twice.any():
         raise InputError(f"the table of items has {known['item'].filter(twice)[0]!r} twice")
-    known = known.rename({"item": "_id"})
-    joined = items.with_columns(_id=pl.col("item").cast(pl.String)).join(
-        known.with_columns(_known=pl.lit(True)), on="_id", how="left", maintain_order="left"
-    )
-    described = int(joined["_known"].count())
-    if not described:
+    lookup = known.select("item").with_row_index("row")
+    wanted = items.select(pl.col("item").cast(pl.String))
+    rows = wanted.join(lookup, on="item", how="left", maintain_order="left")["row"]
+    if not rows.count():
+        first = repr(known["item"][0]) if len(known) else "missing"
         raise InputError(
             f"the table of items knows none of the {len(items)} items of the log: the first of "
-            f"them is {items['item'][0]!r}, the table's {known['_id'][0]!r}"
+            f"them is {items['item'][0]!r}, the table's {first}"
         )
-    return joined.drop("_id", "_known"), described
+    others = known.drop("item").select(pl.all().gather(rows))
+    return pl.concat([items, others], how="horizontal"), int(rows.count())
 
 
 def _vectors(
@@ -224,6 +224,8 @@ def _vectors(
         raise InputError(
             f"{path}: expected a Parquet file with a column of item ids and one of lists of numbers"
         )
+    if not path.is_file():
+        raise InputError(f"{path}: file is missing")
     try:
         found = pl.read_parquet_schema(path)
     except (pl.exceptions.PolarsError, OSError) as error:
