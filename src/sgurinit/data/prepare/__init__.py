@@ -71,8 +71,8 @@ def prepare(
     seed : int, default 0
         Seed of all that is drawn.
     time_unit : str, optional
-        Unit of the log's times: ``s``, ``ms``, ``us``, ``ns``, or ``order`` for numbers that are no
-        dates.
+        Unit of the log's times: ``s``, ``ms``, ``us``, ``ns``, ``iso`` for text such as
+        ``2024-01-31T12:00:00Z``, or ``order`` for numbers that are no dates.
     name : str, optional
         Name of the data set; that of `out` without it.
     features : mapping of str to path, optional
