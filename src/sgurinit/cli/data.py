@@ -50,7 +50,8 @@ def prepare(
     value: Annotated[str | None, typer.Option(help="Column of ratings or counts.")] = None,
     time: Annotated[str | None, typer.Option(help="Column of times.")] = None,
     time_unit: Annotated[
-        str | None, typer.Option(help="s, ms, us, ns, iso (2024-01-31T12:00), or order of no dates.")
+        str | None,
+        typer.Option(help="s, ms, us, ns, iso (2024-01-31T12:00), or order of no dates."),
     ] = None,
     columns: Annotated[
         str, typer.Option(help="Names of all columns, with commas, of a file without a header.")
