@@ -331,7 +331,8 @@ def test_integers_of_any_size_and_lists_in_the_table_of_items(tmp_path):
     known = pl.DataFrame({"item": range(6), "tags": [["a", "b"], [], None] * 2, "v": [[1.0]] * 6})
     known.write_parquet(tmp_path / "items.parquet")
     source = find_source(tmp_path / "a.parquet", items=tmp_path / "items.parquet")
-    assert prepare(source, tmp_path / "out", core=1).items_described == 6
+    card = prepare(source, tmp_path / "out", core=1)
+    assert (card.items_described, card.left_out) == (6, ("v",))
     assert load(tmp_path / "out").user_ids.tolist() == [2**63 + n for n in range(8)]
     items = pl.read_parquet(tmp_path / "out/items.parquet")
     assert items.columns == ["item", "tags"]
@@ -522,6 +523,15 @@ def test_the_command_shows_the_card(tmp_path):
     assert result.exit_code == 0, result.output
     for part in ("log with named columns", "as read", "2-core", "train", "leaks", "none found"):
         assert part in result.output
+    assert "columns left out" not in result.output
+
+
+def test_columns_of_the_log_that_nothing_is_taken_from_are_said(tmp_path):
+    path = write(tmp_path, "a.json", amazon(ROWS, *AMAZON_2014))
+    words = ["prepare", str(path), "--out", str(tmp_path / "o"), "--core", "2"]
+    result = CliRunner().invoke(app, words)
+    assert "columns left out   text" in result.output
+    assert json.loads((tmp_path / "o/card.json").read_text())["left_out"] == ["text"]
 
 
 @pytest.mark.parametrize("kind", ["random", "user-time"])

@@ -83,15 +83,14 @@ def read_catalogue(path: Path, names: Sequence[str]) -> pl.DataFrame:
 
 
 def _flat(path: Path, table: pl.DataFrame) -> pl.DataFrame:
-    """Make text of lists; vectors are features and go."""
+    """Make text of lists that are no vectors."""
     flat = []
     for column in table:
         inner = getattr(column.dtype, "inner", None)
-        if is_vector(column.dtype):
-            continue
-        if isinstance(column.dtype, pl.List) and not inner.is_nested():  # type: ignore[union-attr]
+        vector = is_vector(column.dtype)
+        if isinstance(column.dtype, pl.List) and not (vector or inner.is_nested()):  # type: ignore[union-attr]
             column = column.cast(pl.List(pl.String)).list.join(", ")  # noqa: PLW2901
-        elif column.dtype.is_nested():
+        elif column.dtype.is_nested() and not vector:
             raise InputError(
                 f"{path}: column {column.name} is {column.dtype}; text, numbers, or lists of them "
                 "are expected"

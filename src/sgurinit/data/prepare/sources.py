@@ -78,6 +78,8 @@ class Source:
         Unit of its times, where none is named.
     items : callable, optional
         Gives the table of the items: column item, and what is known about each.
+    left_out : tuple of str
+        Columns of the file that nothing is taken from.
     """
 
     kind: str
@@ -88,6 +90,7 @@ class Source:
     quoted: bool = False
     time_unit: str = "s"
     items: Catalogue | None = field(default=None, compare=False)
+    left_out: tuple[str, ...] = ()
 
     def scan(self) -> pl.LazyFrame:
         """Query the columns user, item, value, time; text stays text."""
@@ -202,9 +205,10 @@ def _file(
         fields, quoted = _fields(path, separator)
         header = tuple(header) if header is not None else None
         found = header or fields
+    roles = _roles(path, found, columns or {}, separator)
     source = Source(
-        "", path, _roles(path, found, columns or {}, separator), separator,
-        tuple(header) if header is not None else None, quoted,
+        "", path, roles, separator, tuple(header) if header is not None else None, quoted,
+        left_out=tuple(name for name in found if name not in roles.values()),
     )  # fmt: skip
     _check_roles(source, found)
     if fields:
