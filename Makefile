@@ -16,8 +16,8 @@ test: $(INSTALLED) lint docs  ## style, types, documents, tests
 
 frameworks: $(INSTALLED) $(FRAMEWORKS)/.installed  ## the tests against other people's frameworks, in a venv of their own
 	$(FRAMEWORKS)/bin/python -m pytest tests/integrations
-	SGURINIT_FRAMEWORKS=$(abspath $(FRAMEWORKS))/bin/python \
-		$(BIN)/pytest tests/data/test_convert.py -k reads_what_was_written
+	SGURINIT_FRAMEWORKS=$(abspath $(FRAMEWORKS))/bin/python $(BIN)/pytest tests/data/test_frameworks.py
+	PYTHONPATH=$(FRAMEWORKS)/images $(BIN)/pytest tests/data/test_timm.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -32,11 +32,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# What RecBole brings asks for older pandas than ours.
-$(FRAMEWORKS)/.installed: pyproject.toml frameworks.txt
+# What RecBole brings asks for older pandas than ours. timm stands apart, for the torchvision that it
+# needs may be built for another torch than the one here, and then breaks all that find it.
+$(FRAMEWORKS)/.installed: pyproject.toml constraints.txt frameworks.txt
 	$(PYTHON) -m venv $(FRAMEWORKS)
 	$(FRAMEWORKS)/bin/python -m pip install --quiet --constraint frameworks.txt \
-		--editable '.[cornac,faiss,implicit,lenskit,pyg,recbole,usearch]' pytest
+		--editable '.[cornac,faiss,implicit,lenskit,pyg,recbole,usearch]' freerec torchdata pytest
+	$(FRAMEWORKS)/bin/python -m pip install --quiet --constraint constraints.txt --no-deps \
+		--target $(FRAMEWORKS)/images timm torchvision
 	touch $@
 
 clean:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,6 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from sgurinit.cli import app
@@ -156,30 +156,6 @@ def test_names_of_images_from_a_column(folder, tmp_path):
     ]  # fmt: skip
 
 
-def test_a_local_model_of_timm(folder, tmp_path):
-    try:
-        import timm  # noqa: PLC0415
-
-        from sgurinit.data.encode.timm_model import timm_encoder  # noqa: PLC0415
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f"timm, or the torchvision it needs, cannot be loaded: {error}")
-    place, photos = tmp_path / "model", tmp_path / "photos"
-    place.mkdir(), photos.mkdir()
-    network = timm.create_model("test_vit", num_classes=0).eval()
-    save_file(network.state_dict(), place / "model.safetensors")
-    config = {"input_size": [3, 160, 160], "mean": [0.5] * 3, "std": [0.5] * 3, "num_classes": 0}
-    told = {"architecture": "test_vit", "num_classes": 0, "pretrained_cfg": config}
-    (place / "config.json").write_text(json.dumps(told))
-    Image.new("RGB", (160, 160), (255, 255, 255)).save(photos / "b1.png")
-    code, said = run("encode", folder, "--images", photos, "--model", place, "--device", "cpu")
-    assert code == 0, said
-    with torch.inference_mode():
-        expected = network(torch.ones(1, 3, 160, 160)).numpy()
-    np.testing.assert_allclose(load(folder).features["image"].values[:1], expected, atol=2e-3)
-    with pytest.raises(InputError, match="no folder with a model of timm"):
-        timm_encoder(str(tmp_path / "nowhere"), "cpu")
-
-
 def test_vectors_are_joined_by_id(folder, tmp_path):
     ids, rows = ["b5", "b1", "other"], [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
     lists = pl.DataFrame({"item": ids, "vector": rows})
@@ -228,7 +204,10 @@ def write(path: Path, content: object) -> Path:
         ("v.csv", "item,x\nzz,1\n", "none of its 1 ids is an item of the data"),
         ("v.csv", "id,x\nb1,1\n", "a column item, others with numbers"),
         ("v.csv", "item;x\nb1;1\n", "a column item, others with numbers"),
-        ("v.csv", "item,x\nb1,one\nb2,2\n", "column 'x' is String; expected numbers"),
+        ("v.csv", "item,x\nb1,one\nb2,2\n", "line 2: x is 'one'; a number is expected"),
+        ("v.csv", "item,x,y\nb2,2,1\nb1,1,\n", "line 3: y is None; a number is expected"),
+        ("v.csv", gzip.compress(b"item,x\nb1,1\n" * 99)[:-9], "unexpected end of file"),
+        ("v.parquet", pl.DataFrame({"item": [1.0], "v": [[1.0]]}), "item is Float64; ids are text"),
         (
             "v.csv",
             "item,x,y\nb1,1,inf\n",
@@ -264,6 +243,8 @@ def test_faulty_vectors_are_refused(folder, tmp_path, file, content, says):
     [
         ([], "give one of --text, --images and --vectors"),
         (["--text", "title", "--images", "."], "give one of --text, --images and --vectors"),
+        (["--text", ","], "--text: no column is named"),
+        (["--text", "title", "--model", ""], "--model: no name; minilm needs no network"),
         (["--text", "name"], "no column 'name'; there are 'item', 'title', 'year'"),
         (["--text", "title", "--name", "a/b"], "--name a/b: use letters"),
         (["--text", "title", "--device", "abacus"], "--device abacus: cannot be used here"),
@@ -284,6 +265,30 @@ def test_nothing_to_encode_is_an_error_and_leaves_nothing(folder):
     with pytest.raises(InputError, match="none of the 5 items could be encoded"):
         encode(folder, "t", ["bad"] * 5, Lengths())
     assert list((folder / "features").iterdir()) == []
+
+
+def test_numbers_may_be_whole_for_a_while(folder, tmp_path):
+    lines = ["item,x", *(f"z{n},1" for n in range(300)), "b1,1.5", "b2,"]
+    write(tmp_path / "v.csv", "\n".join(lines))
+    assert run("encode", folder, "--vectors", tmp_path / "v.csv")[0] == 0
+    assert load(folder).features["v"].values[0] == 1.5
+    assert missing(folder, "v")["b2"] == "a vector of NaN"
+
+
+@pytest.mark.parametrize("content", [b"PAR1", None])
+def test_a_broken_table_of_items_is_one_line(folder, content):
+    (folder / "items.parquet").unlink()
+    if content:
+        (folder / "items.parquet").write_bytes(content)
+    code, said = run("encode", folder, "--text", "title")
+    assert (code, said.strip().count("\n"), "items.parquet: " in said) == (2, 0, True)
+
+
+def test_a_list_is_no_text(folder):
+    items = pl.read_parquet(folder / "items.parquet").with_columns(tags=pl.lit(["a"]))
+    items.write_parquet(folder / "items.parquet")
+    with pytest.raises(InputError, match=r"column tags is List\(String\); text or numbers"):
+        texts(folder, ["tags"])
 
 
 def test_only_the_native_layout_gets_features(write_mmrec):

@@ -279,6 +279,69 @@ def test_parquet_keeps_integer_ids(tmp_path):
     assert load(tmp_path / "out").user_ids.tolist() == list(range(8))
 
 
+@pytest.mark.parametrize("unit", ["ns", "us", "ms"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+def test_dates_of_a_parquet_file_become_seconds(tmp_path, unit, zone):
+    table = pl.DataFrame(ROWS, schema=["user", "item", "value", "time"], orient="row")
+    moments = pl.from_epoch("time").cast(pl.Datetime(unit)).dt.replace_time_zone("UTC")
+    moments = moments.dt.convert_time_zone(zone) if zone else moments.dt.replace_time_zone(None)
+    table.with_columns(moments).write_parquet(tmp_path / "a.parquet")
+    prepare(tmp_path / "a.parquet", tmp_path / "out", core=1)
+    made = pl.read_parquet(tmp_path / "out/interactions.parquet")
+    assert sorted(made["time"]) == sorted(table["time"])
+
+
+def test_dates_of_iso_8601_become_seconds(tmp_path):
+    moments = ["2001-09-09T01:46:40Z", "2001-09-09T03:46:41+02:00", "2001-09-09 01:46:42.5",
+               "2001-09-09", "2001-09-09T01:46"]  # fmt: skip
+    lines = [f"u,{n},{moment}" for n, moment in enumerate(moments)]
+    path = write(tmp_path, "a.csv", "\n".join(["user,item,time", *lines]))
+    prepare(path, tmp_path / "out", core=1, time_unit="iso")
+    made = pl.read_parquet(tmp_path / "out/interactions.parquet").sort("item")
+    midnight = 10**9 - (3600 + 46 * 60 + 40)
+    assert made["time"].to_list() == [10**9, 10**9 + 1, 10**9 + 2, midnight, 10**9 - 40]
+
+
+def quoted_text(separator: str) -> str:
+    rows = [("user", "item", "value", "ts"), *ROWS]
+    return text([[f'"{field}"' for field in row] for row in rows], separator)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b"\xef\xbb\xbf" + text(ROWS, ",", "user,item,rating,timestamp").encode()),
+        ("a.csv", text(ROWS, ",", "user,item,rating,timestamp").replace("\n", "\r\n")),
+        ("a.txt", quoted_text(";")),
+        ("a.tsv", quoted_text("\t")),
+    ],
+    ids=["mark", "crlf", "semicolons", "quoted"],
+)  # fmt: skip
+def test_what_spreadsheets_write_is_read(tmp_path, name, content):
+    prepare(write(tmp_path, name, content), tmp_path / "out", core=1)
+    made = pl.read_parquet(tmp_path / "out/interactions.parquet")
+    found = [(int(u), int(i), v, t) for u, i, _, v, t in made.iter_rows()]
+    assert sorted(found) == sorted(ROWS)
+
+
+def test_integers_of_any_size_and_lists_in_the_table_of_items(tmp_path):
+    table = pl.DataFrame(ROWS, schema=["user", "item", "value", "time"], orient="row")
+    large = pl.col("user").cast(pl.UInt64) + 2**63
+    table.with_columns(large).write_parquet(tmp_path / "a.parquet")
+    known = pl.DataFrame({"item": range(6), "tags": [["a", "b"], [], None] * 2, "v": [[1.0]] * 6})
+    known.write_parquet(tmp_path / "items.parquet")
+    source = find_source(tmp_path / "a.parquet", items=tmp_path / "items.parquet")
+    card = prepare(source, tmp_path / "out", core=1)
+    assert (card.items_described, card.left_out) == (6, ("v",))
+    assert load(tmp_path / "out").user_ids.tolist() == [2**63 + n for n in range(8)]
+    items = pl.read_parquet(tmp_path / "out/items.parquet")
+    assert items.columns == ["item", "tags"]
+    assert items["tags"].to_list()[:2] == ["a, b", ""]
+    pl.DataFrame({"item": [1], "tags": [{"a": 1}]}).write_parquet(tmp_path / "items.parquet")
+    with pytest.raises(InputError, match=r"column tags is Struct.*lists of them"):
+        prepare(source, tmp_path / "other", core=1)
+
+
 @pytest.mark.parametrize(
     "lines",
     [
@@ -331,7 +394,7 @@ CUT = gzip.compress("".join(f"u{n},i{n * 7919 % 10007}\n" for n in range(20_000)
         ("a.csv", GOOD + "9,9,5,1000000000,7\n", [], "more fields than the first"),
         ("a.csv", GOOD, ["--time-unit", "ms"], "lies in the year 1970; give --time-unit"),
         ("a.csv", GOOD.replace(",10000", ",1000000010000"), [], "read as s lies in the year"),
-        ("a.csv", GOOD, ["--time-unit", "days"], "allowed are s, ms, us, ns, order"),
+        ("a.csv", GOOD, ["--time-unit", "days"], "allowed are s, ms, us, ns, iso, order"),
         ("a.csv", GOOD.encode() + b"\xff\xfe,9,5,1000000000\n", [], "not UTF-8 text"),
         ("a.csv", b"\xff\xfe,item\n", [], "not UTF-8 text"),
         ("a.csv", "", [], "the file is empty"),
@@ -344,10 +407,29 @@ CUT = gzip.compress("".join(f"u{n},i{n * 7919 % 10007}\n" for n in range(20_000)
         ("a.csv", GOOD, ["--split", "fold"], "allowed are random, leave-one-out"),
         ("a.csv", GOOD, ["--ratios", "8:2"], "three whole numbers"),
         ("a.csv", GOOD, ["--ratios", "0:1:1"], "expected three whole shares"),
-        ("a.csv", GOOD, ["--separator", "::"], "expected one character"),
+        ("a.csv", GOOD, ["--separator", "::"], "expected tab, or one character"),
         ("a.json", '{"user": "a", "item": "b"}\nnonsense\n', [], "cannot be read"),
         ("a.json", "nonsense\n", [], "line 1 is no JSON object"),
         ("a.parquet", "nonsense\n", [], "not a complete Parquet file"),
+        ("a.csv", GOOD + '"",9,5,1000000000\n', [], "line 50: user is missing"),
+        ("a.csv", GOOD + "9, ,5,1000000000\n", [], "line 50: item is missing"),
+        ("a.csv", GOOD.replace("user,", "item,"), [], "no column is known as the user"),
+        ("a.csv", GOOD.replace("rating", "user"), [], "column 'user' is there twice"),
+        ("a.csv", GOOD, ["--item", "user"], "cannot be both the user and the item"),
+        ("a.csv", GOOD, ["--columns", "user,item"], "line 1 has 4 fields, separated at"),
+        ("a.csv", GOOD, ["--columns", "user,item,a,b"], "line 1 is a header, it has 'user' and"),
+        ("a.csv", GOOD + "9,9,5,2020-01-01\n", [], "a finite number is expected; of dates"),
+        ("a.csv", GOOD, ["--time-unit", "iso"], "is '1000000000'; a date such as"),
+        ("a.csv", GOOD + "9,9,5,-5\n", [], "-5 read as s lies in the year 1970"),
+        ("a.csv", GOOD, ["--ratios", "8:-1:3"], "--ratios 8:-1:3: expected three whole shares"),
+        ("a.csv", GOOD, ["--separator", '"'], "neither quotes nor ends a line"),
+        ("a.csv", GOOD.replace("\n", "\r"), [], "lines end in a carriage return alone"),
+        ("a.csv", gzip.compress(GOOD.encode()), [], "give its name the suffix .gz"),
+        ("a.json", b'\xef\xbb\xbf{"user": "a", "item": "b"}\n', [], "a byte order mark"),
+        ("a.json", b'{"user": "a", "item": "b"}\n{"user": "\xff\xfe"}\n', [], "not UTF-8 text"),
+        ("a.json", '{"user": "a", "item": "b"}\n{"user": ""}\n', [], "line 2: user is missing"),
+        ("m/u.data", text(ROWS, ","), [], "line 1 has 1 fields, separated at"),
+        ("a.csv", GOOD, ["--features", "t=none.parquet"], "none.parquet: file is missing"),
         ("a.csv", GOOD, ["--items", "none.csv"], "none.csv: file is missing"),
         ("m/x.txt", GOOD, [], "no log in it is known"),
     ],
@@ -362,6 +444,33 @@ def test_a_gzip_cut_short_is_refused(tmp_path):
     path = tmp_path / "a.csv.gz"
     path.write_bytes(CUT)
     refused(tmp_path, path, ["--columns", "user,item"], "a.csv.gz: the file is cut off")
+    damaged = bytearray(CUT)
+    damaged[40] ^= 0xFF
+    damaged[41] ^= 0xFF
+    path.write_bytes(bytes(damaged))
+    refused(tmp_path, path, ["--columns", "user,item"], "a.csv.gz: cannot be read (Error -3")
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "says"),
+    [
+        ("user", [1.5, 2.0], "column user is Float64; text or integers are expected"),
+        ("item", [[1], [2]], "column item is List(Int64); text or integers are expected"),
+        ("item", [True, False], "column item is Boolean; text or integers are expected"),
+        ("time", [[1], [2]], "column time is List(Int64); numbers are expected for the time"),
+        ("value", [None, 1.0], "row 0: value is missing"),
+    ],
+)
+def test_columns_of_other_types_are_refused(tmp_path, column, values, says):
+    table = pl.DataFrame({"user": ["a", "b"], "item": ["x", "y"]})
+    table.with_columns(pl.Series(column, values)).write_parquet(tmp_path / "a.parquet")
+    refused(tmp_path, tmp_path / "a.parquet", [], says)
+
+
+def test_a_name_that_is_too_long_is_one_line(tmp_path):
+    path = write(tmp_path, "a.csv", GOOD)
+    refused(tmp_path, path, ["--out", str(tmp_path / ("x" * 300))], "File name too long")
+    refused(tmp_path, tmp_path / ("x" * 300), [], "File name too long")
 
 
 @pytest.mark.parametrize(
@@ -370,6 +479,8 @@ def test_a_gzip_cut_short_is_refused(tmp_path):
         ("item,title\n1,a\n1,b\n", "the table of items has '1' twice"),
         ("item,title\nx,a\n", "knows none of the 6 items"),
         ("product,title\n1,a\n", "no column of item ids"),
+        ("item,title\n1,a\n,b\n", "row 2 has no item"),
+        (b"item,title\n1,\xff\n", "not a table of items"),
     ],
 )
 def test_a_faulty_table_of_items_is_refused(tmp_path, content, says):
@@ -412,6 +523,15 @@ def test_the_command_shows_the_card(tmp_path):
     assert result.exit_code == 0, result.output
     for part in ("log with named columns", "as read", "2-core", "train", "leaks", "none found"):
         assert part in result.output
+    assert "columns left out" not in result.output
+
+
+def test_columns_of_the_log_that_nothing_is_taken_from_are_said(tmp_path):
+    path = write(tmp_path, "a.json", amazon(ROWS, *AMAZON_2014))
+    words = ["prepare", str(path), "--out", str(tmp_path / "o"), "--core", "2"]
+    result = CliRunner().invoke(app, words)
+    assert "columns left out   text" in result.output
+    assert json.loads((tmp_path / "o/card.json").read_text())["left_out"] == ["text"]
 
 
 @pytest.mark.parametrize("kind", ["random", "user-time"])

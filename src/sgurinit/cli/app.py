@@ -96,6 +96,11 @@ class _Commands(TyperGroup):
                 f"this command needs {error.name}, which is not installed: "
                 f"pip install 'sgurinit[{extra}]'"
             )
+        except BrokenPipeError:  # whoever reads the output has seen enough
+            raise
+        except OSError as error:  # a full disk, no permission, a name too long
+            reason = error.strerror or str(error)
+            _fail(f"{error.filename}: {reason}" if error.filename else reason)
         except KeyboardInterrupt:
             say(err, f"\nstopped; {_asked.on_stop}")
             raise typer.Exit(_INTERRUPTED) from None
@@ -136,8 +141,8 @@ class _Application(typer.Typer):
 
 
 def say(where: Console, line: str) -> None:
-    """Print text with names in it: no markup in it counts, and a path is not broken in two."""
-    where.print(line, markup=False, highlight=False, soft_wrap=True)
+    """Print text with names in it: no markup counts, `:-1:` is no picture, paths stay whole."""
+    where.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _fail(message: str) -> NoReturn:

@@ -50,7 +50,8 @@ def prepare(
     value: Annotated[str | None, typer.Option(help="Column of ratings or counts.")] = None,
     time: Annotated[str | None, typer.Option(help="Column of times.")] = None,
     time_unit: Annotated[
-        str | None, typer.Option(help="s, ms, us, ns, or order where times are no dates.")
+        str | None,
+        typer.Option(help="s, ms, us, ns, iso (2024-01-31T12:00), or order of no dates."),
     ] = None,
     columns: Annotated[
         str, typer.Option(help="Names of all columns, with commas, of a file without a header.")
@@ -108,8 +109,11 @@ def _character(separator: str | None) -> str | None:
     if separator is None:
         return None
     character = {"\\t": "\t", "tab": "\t"}.get(separator, separator)
-    if len(character.encode()) != 1:
-        raise InputError(f"--separator {separator!r}: expected one character, or tab")
+    if len(character.encode()) != 1 or character in '"\r\n':
+        raise InputError(
+            f"--separator {separator!r}: expected tab, or one character that neither quotes nor "
+            "ends a line"
+        )
     return character
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sgurinit.data.layouts.base import WritableLayout
+from sgurinit.data.layouts.contents import Contents
 from sgurinit.data.layouts.registry import LAYOUTS, recognise
+from sgurinit.data.planted import planted
 from sgurinit.errors import InputError
 from sgurinit.files import new_folder
 
@@ -34,7 +36,7 @@ def convert(source: str | Path, out: str | Path, to: str) -> Converted:
     Parameters
     ----------
     source : str or Path
-        Folder in any known layout.
+        Folder in any known layout, or ``"planted"``.
     out : str or Path
         Folder to make.
     to : str
@@ -52,17 +54,26 @@ def convert(source: str | Path, out: str | Path, to: str) -> Converted:
     target = writable().get(to)
     if target is None:
         raise InputError(f"--to {to}: cannot be written; layouts: {', '.join(writable())}")
-    try:
-        found = recognise(Path(source).resolve())
-        contents = found.layout.contents(Path(source).resolve())
-    except (OSError, RuntimeError) as error:  # no permission, a name too long, a loop of links
-        raise InputError(f"{source}: cannot be read ({error})") from error
-    contents.dataset(found.layout.name)  # its checks: splits share no pair, ids are whole
+    name, contents = _read(source)
     target.holds.check(contents)
     with new_folder(Path(out)) as folder:
         target.write(contents, folder)
     left_out = [f"not read: {what}" for what in contents.left_out]
     lost = [f"{to} cannot hold: {line}" for line in target.holds.losses(contents).values()]
-    return Converted(
-        f"{found.layout.name} ({found.saw})", (*left_out, *lost), target.advice(contents)
-    )
+    return Converted(name, (*left_out, *lost), target.advice(contents))
+
+
+def _read(source: str | Path) -> tuple[str, Contents]:
+    """Read and check all that a folder holds; and what it was recognised as."""
+    if str(source) == "planted":
+        return "planted, generated data", Contents.of(planted())
+    try:
+        found = recognise(Path(source).resolve())
+        contents = found.layout.contents(Path(source).resolve())
+    except (OSError, RuntimeError) as error:  # no permission, a name too long, a loop of links
+        raise InputError(f"{source}: cannot be read ({error})") from error
+    try:
+        contents.dataset(found.layout.name)  # its checks: splits share no pair, ids are whole
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+    return f"{found.layout.name} ({found.saw})", contents

@@ -22,7 +22,7 @@ from sgurinit.errors import InputError
 SPLITS = ("train", "valid", "test")
 """Names of the splits."""
 
-MODALITY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$"
+MODALITY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
 """Pattern of a modality's name, fit for a file name."""
 
 _HASH_BLOCK_BYTES = 1 << 24

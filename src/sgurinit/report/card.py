@@ -27,4 +27,6 @@ def card_table(card: Card) -> RenderableType:
     }
     if card.items_described is not None:
         rows["items described"] = f"{card.items_described:,} of {card.steps[-1].items:,}"
+    if card.left_out:
+        rows["columns left out"] = ", ".join(card.left_out)
     return Group(pairs(rows), counts)

@@ -20,6 +20,7 @@ from sgurinit.data.encode.blocks import Encoder, Listen, encode_blocks
 from sgurinit.data.encode.vectors import read_vectors
 from sgurinit.data.layouts.native import add_modality, modalities
 from sgurinit.data.layouts.registry import recognise
+from sgurinit.data.layouts.tables import read_ids
 from sgurinit.errors import InputError
 from sgurinit.files import write_json, write_table
 
@@ -68,8 +69,14 @@ def texts(path: str | Path, columns: Sequence[str]) -> list[str | None]:
         If there is no such data set or column.
     """
     items = _items(Path(path))
+    if not columns:
+        raise InputError("--text: no column is named")
     for column in columns:
-        _require(Path(path), items, column)
+        if (kind := _require(Path(path), items, column).dtype).is_nested():
+            raise InputError(
+                f"{Path(path) / 'items.parquet'}: column {column} is {kind}; text or numbers are "
+                "expected"
+            )
     parts = items.select(pl.col(c).cast(pl.String).str.strip_chars() for c in columns)
     rows = (". ".join(part for part in row if part) for row in parts.iter_rows())
     return [row or None for row in rows]
@@ -243,6 +250,7 @@ def _items(folder: Path) -> pl.DataFrame:
             f"{folder}: layout {found}; features are made for the native one: "
             f"sgurinit convert {folder} OUT --to native"
         )
+    read_ids(folder / "items.parquet", "item")  # its checks
     return pl.read_parquet(folder / "items.parquet", glob=False)
 
 

@@ -29,6 +29,24 @@ def pick_device(wanted: str | None) -> str:
 
 
 @contextmanager
+def fitting_torchvision() -> Iterator[None]:
+    """Say what helps where a library cannot load torchvision.
+
+    That is so where torch and torchvision are builds that do not belong together, such as torch
+    without CUDA from one index and torchvision for CUDA from another.
+    """
+    try:
+        yield
+    except (RuntimeError, ModuleNotFoundError) as error:
+        if getattr(error, "name", None):  # a package that is not installed
+            raise
+        raise InputError(
+            f"torchvision cannot be loaded ({' '.join(str(error).split())[:120]}): take it from "
+            "the index that torch is from, or, for text alone, remove it"
+        ) from error
+
+
+@contextmanager
 def enough_memory(device: str, batch: int) -> Iterator[None]:
     """Say what helps where the device's memory is not enough."""
     try:

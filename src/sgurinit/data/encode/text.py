@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from sentence_transformers import SentenceTransformer
-from transformers.utils import logging as transformers_logging
 
 from sgurinit.data.encode.blocks import Block
-from sgurinit.data.encode.devices import enough_memory, pick_device
+from sgurinit.data.encode.devices import enough_memory, fitting_torchvision, pick_device
 from sgurinit.errors import InputError
+
+with fitting_torchvision():
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging as transformers_logging
 
 SHIPPED = "minilm"
 """Name of the model whose weights come with a package: all-MiniLM-L6-v2."""
@@ -39,6 +41,8 @@ class TextEncoder:
     def __init__(self, model: str = SHIPPED, device: str | None = None, batch: int = 64) -> None:
         self.name = f"sentence-transformers {model}"
         self.device, self.batch = pick_device(device), batch
+        if not model:
+            raise InputError(f"--model: no name; {SHIPPED} needs no network")
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of weights
         logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # one line is said below
         try:

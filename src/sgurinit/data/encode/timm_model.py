@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import timm
-import timm.data
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from sgurinit.data.encode.devices import enough_memory, pick_device
+from sgurinit.data.encode.devices import enough_memory, fitting_torchvision, pick_device
 from sgurinit.data.encode.images import ImageEncoder
 from sgurinit.errors import InputError
+
+with fitting_torchvision():
+    import timm
+    import timm.data
 
 DEFAULT = "vit_base_patch32_clip_224.openai"
 """The image tower of OpenAI's CLIP."""

@@ -73,7 +73,7 @@ def read_vectors(path: Path, ids: Path | None, name: str) -> tuple[list[str], ND
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a text file with an id per line ({error})") from None
 
@@ -85,7 +85,7 @@ def _table(path: Path) -> tuple[list[str], NDArray[Any]]:
         table = pl.read_csv(
             path,
             separator=_SEPARATORS[path.suffix],
-            schema_overrides={"item": pl.String},
+            infer_schema=False,
             glob=False,
         )
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -98,9 +98,15 @@ def _table(path: Path) -> tuple[list[str], NDArray[Any]]:
         )
     known = table["item"]
     if known.has_nulls():
-        raise InputError(f"{path}: row {known.is_null().arg_true()[0]}: item is missing")
-    others = table.drop("item")
-    for column in others:
-        if not column.dtype.is_numeric():
-            raise InputError(f"{path}: column {column.name!r} is {column.dtype}; expected numbers")
-    return known.to_list(), others.cast(pl.Float32).to_numpy()
+        raise InputError(f"{path}: line {known.is_null().arg_true()[0] + 2}: item is missing")
+    texts = table.drop("item")
+    numbers = texts.cast(pl.Float32, strict=False)
+    whole = texts.select(pl.all_horizontal(pl.all().is_null())).to_series()  # a vector of none
+    for column in texts.columns:
+        wrong = numbers[column].is_null() & ~whole
+        if wrong.any():
+            at = wrong.arg_true()[0]
+            raise InputError(
+                f"{path}: line {at + 2}: {column} is {texts[column][at]!r}; a number is expected"
+            )
+    return known.to_list(), numbers.fill_null(float("nan")).to_numpy()

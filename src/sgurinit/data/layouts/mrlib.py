@@ -44,7 +44,7 @@ class MRLib(TableLayout):
         if not (folder / _FILE).is_file():
             return None
         with (folder / _FILE).open("rb") as file:
-            header = file.readline(_HEADER_BYTES).decode("utf-8", errors="replace")
+            header = file.readline(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
         return _FILE if set(_COLUMNS) <= set(header.strip().split(",")) else None
 
     @override
@@ -59,17 +59,18 @@ class MRLib(TableLayout):
         users = positions(path, raw, "user_id", most, "ids without large gaps")
         items = positions(path, raw, "item_id", n_items, "rows of the features")
         labels = positions(path, raw, "label", len(SPLITS), "0 train, 1 valid, 2 test")
-        named = raw.rename({"user_id": "user", "item_id": "item", "rating": "value"}, strict=False)
+        others = [c for c in raw.columns if c not in (*_COLUMNS, "rating")]
+        roles = {"user_id": "user", "item_id": "item", "rating": "value"}
+        named = raw.drop(others).rename(roles, strict=False)
         log = interactions(path, named, 2).with_columns(
             user=users, item=items, split=pl.Series(np.array(SPLITS)[labels])
         )
         if not files:
             n_items = int(items.max(initial=-1)) + 1
         n_users = int(users.max(initial=-1)) + 1
-        others = [c for c in raw.columns if c not in (*_COLUMNS, "rating")]
         return Contents(
             folder.name,
-            log.drop("time", strict=False),
+            log,
             pl.DataFrame({"user": np.arange(n_users)}),
             pl.DataFrame({"item": np.arange(n_items)}),
             read_features(files, n_items),

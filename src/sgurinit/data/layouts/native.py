@@ -35,7 +35,7 @@ from sgurinit.data.layouts.arrays import read_features
 from sgurinit.data.layouts.base import WritableLayout
 from sgurinit.data.layouts.contents import Contents, as_array
 from sgurinit.data.layouts.holds import Holds
-from sgurinit.data.layouts.tables import read_ids, read_parquet
+from sgurinit.data.layouts.tables import interactions, read_ids, read_parquet
 from sgurinit.errors import InputError
 from sgurinit.files import new_folder, write_text
 
@@ -92,17 +92,17 @@ class Native(WritableLayout):
     def contents(self, folder: Path) -> Contents:
         dataset = self.read(folder)  # its checks
         tables = {what: pl.read_parquet(folder / file, glob=False) for what, file in _IDS.items()}
-        log = pl.read_parquet(folder / _INTERACTIONS, glob=False)
-        columns = [c for c in ("user", "item", "split", "value", "time") if c in log.columns]
-        log = log.select(columns)
-        kinds = {"value": pl.Float64, "time": pl.Int64, "split": pl.String}
-        log = log.with_columns(pl.col(c).cast(kind) for c, kind in kinds.items() if c in columns)
+        table = pl.read_parquet(folder / _INTERACTIONS, glob=False)
+        table = table.with_columns(pl.col("split").cast(pl.String))
+        log = interactions(folder / _INTERACTIONS, table, 0)
+        others = [column for column in table.columns if column not in log.columns]
         return Contents(
             name=dataset.name,
             interactions=log,
             users=tables["user"].select("user", pl.exclude("user")),
             items=tables["item"].select("item", pl.exclude("item")),
             features=dataset.features,
+            left_out=(f"{_INTERACTIONS}: columns {', '.join(others)}",) if others else (),
         )
 
     @override

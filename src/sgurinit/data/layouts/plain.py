@@ -27,6 +27,7 @@ from sgurinit.data.layouts.tables import (
     read_parquet,
     read_text,
     require,
+    unique_ids,
 )
 from sgurinit.data.layouts.vectors import as_rows
 from sgurinit.errors import InputError
@@ -108,9 +109,7 @@ class Plain(TableLayout):
         if not path.is_file():
             return ids.alias(what).to_frame()
         table = self._table(path, [what])
-        twice = table[what].is_duplicated()
-        if twice.any():
-            raise InputError(f"{path}: {what} id {table[what].filter(twice)[0]} comes twice")
+        unique_ids(path, table[what], 0 if self.suffix == "parquet" else 2)
         if table[what].dtype != ids.dtype:
             raise InputError(
                 f"{path}: {what} is {table[what].dtype} but {ids.dtype} in the interactions"
@@ -123,6 +122,8 @@ class Plain(TableLayout):
 
 def _features(path: Path, rows: pl.DataFrame, items: pl.Series) -> ItemFeatures:
     values = rows.drop("item")
+    if not values.width:
+        raise InputError(f"{path}: columns with numbers are expected beside item")
     if values.width == 1 and isinstance(values.dtypes[0], pl.List | pl.Array):
         vectors = values.to_series()
         there = vectors.is_not_null()

@@ -27,6 +27,7 @@ from sgurinit.data.layouts.tables import (
     placed,
     read_text,
     require,
+    unique_ids,
 )
 from sgurinit.errors import InputError
 from sgurinit.files import write_text
@@ -58,7 +59,7 @@ class RecBole(TableLayout):
             table = _untyped(path)
             others = [name for name in table.columns if name not in _ROLES]
             left_out += [f"{path.name}: columns {', '.join(others)}"] if others else []
-            table = table.rename(_ROLES, strict=False)
+            table = table.drop(others).rename(_ROLES, strict=False)
             parts.append(interactions(path, table, 2).with_columns(split=pl.lit(split)))
         log = pl.concat(parts, how="diagonal")
         split, path = next(iter(files.items()))
@@ -89,6 +90,11 @@ class RecBole(TableLayout):
                 folder / f"{contents.name}.{split}.inter", separator="\t", quote_style="never"
             )
         for what, known in (("user", contents.users), ("item", contents.items)):
+            if typed_already := [name for name in known.columns if ":" in name]:
+                raise InputError(
+                    f"{what}s: column {typed_already[0]!r} has a colon, after which RecBole looks "
+                    "for a type; rename it"
+                )
             typed = {n: f"{n}:token_seq" for n in known.columns} | {what: f"{what}_id:token"}
             known.rename(typed).with_columns(
                 pl.col(pl.String).str.replace_all(r"[\t\r\n]", " ")
@@ -101,7 +107,10 @@ class RecBole(TableLayout):
 
     @override
     def advice(self, contents: Contents) -> str:
-        lines = ["benchmark_filename: [train, valid, test]"]
+        lines = [
+            f"dataset: {contents.name}  # in a folder of this name",
+            "benchmark_filename: [train, valid, test]",
+        ]
         if contents.features:
             names = list(contents.features)
             ids = ", ".join(f"{n}_id" for n in names)
@@ -175,13 +184,25 @@ def write_user_vectors(start: UserStart, path: Path, modality: str) -> str:
 
 def _logs(folder: Path) -> dict[str, Path]:
     """Return the `.inter` files with a typed header, by split."""
-    found = {}
-    for path in sorted(p for p in folder.glob("*.inter") if p.is_file()):
-        with path.open("rb") as file:
-            header = file.readline(_HEADER_BYTES).decode("utf-8", errors="replace")
-        if "user_id:token" in header or "item_id:token" in header:
+    found, others = {}, []
+    for path in sorted(folder.glob("*.inter")):
+        header = b""
+        if path.is_file():
+            with path.open("rb") as file:
+                header = file.readline(_HEADER_BYTES)
+        if b"user_id:token" in header or b"item_id:token" in header:
             found[path.name] = path
-    splits = {s: p for s in SPLITS for p in found.values() if p.name.endswith(f".{s}.inter")}
+        else:
+            others.append(path)
+    if found and others:
+        raise InputError(
+            f"{others[0]}: no text with a header such as user_id:token item_id:token, which "
+            f"{next(iter(found))} has; mend it, or take it out of the folder"
+        )
+    of = {s: [p for p in found.values() if p.name.endswith(f".{s}.inter")] for s in SPLITS}
+    if any(len(paths) > 1 for paths in of.values()):
+        raise InputError(f"{folder}: {', '.join(found)}: splits of more than one data set")
+    splits = {split: paths[0] for split, paths in of.items() if paths}
     if not splits:
         if len(found) > 1:
             raise InputError(
@@ -195,7 +216,10 @@ def _logs(folder: Path) -> dict[str, Path]:
 
 def _untyped(path: Path) -> pl.DataFrame:
     table = read_text(path, "\t")
-    return table.rename({name: name.partition(":")[0] for name in table.columns})
+    names = {name: name.partition(":")[0] for name in table.columns}
+    if len(set(names.values())) < len(names):
+        raise InputError(f"{path}: a column is there twice: {', '.join(names)}; leave one")
+    return table.rename(names)
 
 
 def _known(path: Path, what: str, used: pl.Series) -> pl.DataFrame:
@@ -206,9 +230,7 @@ def _known(path: Path, what: str, used: pl.Series) -> pl.DataFrame:
     table = _untyped(path)
     require(path, table, [f"{what}_id"])
     table = table.rename({f"{what}_id": what})
-    twice = table[what].is_duplicated()
-    if twice.any():
-        raise InputError(f"{path}: {what} id {table[what].filter(twice)[0]} comes twice")
+    unique_ids(path, table[what], 2)
     strange = ids.filter(~ids.is_in(table[what].implode()))
     if len(strange):
         raise InputError(

@@ -189,7 +189,9 @@ def read_text(
 
 
 def interactions(path: Path, table: pl.DataFrame, first: int) -> pl.DataFrame:
-    """Check the columns user, item and, where they are, value and time of a table of text.
+    """Check the columns user, item and, where they are, value and time of a table.
+
+    Values and times may be text, as text files have them; dates become seconds.
 
     Parameters
     ----------
@@ -205,26 +207,62 @@ def interactions(path: Path, table: pl.DataFrame, first: int) -> pl.DataFrame:
     InputError
         Naming the line with a missing id or value, or one that is no number.
     """
+    line = "row" if path.suffix == ".parquet" else "line"
     require(path, table, ["user", "item"])
     for column in ("user", "item"):
-        empty = table[column].is_null()
+        empty = _blank(table[column])
         if empty.any():
-            raise InputError(f"{path}: line {empty.arg_true()[0] + first}: {column} is missing")
+            raise InputError(f"{path}: {line} {empty.arg_true()[0] + first}: {column} is missing")
     for column, dtype in (("value", pl.Float64), ("time", pl.Int64)):
         if column not in table.columns or not table[column].count():
             table = table.drop(column, strict=False)
             continue
         given = table[column]
+        if column == "time" and given.dtype in (pl.Date, pl.Datetime):
+            given = given.dt.epoch("s")
+        if given.dtype.is_nested() or given.dtype.is_temporal():
+            raise InputError(f"{path}: {column} is {given.dtype}; numbers are expected")
         numbers = given.cast(pl.Float64, strict=False)
         wrong = numbers.is_null() | ~numbers.is_finite()
         if wrong.any():
             at = wrong.arg_true()[0]
             raise InputError(
-                f"{path}: line {at + first}: {column} is {given[at]!r}; a finite number is expected"
+                f"{path}: {line} {at + first}: {column} is {given[at]!r}; a finite number is "
+                "expected"
             )
         exact = given.cast(dtype, strict=False)
         table = table.with_columns((exact if exact.null_count() == 0 else numbers).cast(dtype))
     return table.select(c for c in ("user", "item", "split", "value", "time") if c in table.columns)
+
+
+def unique_ids(path: Path, ids: pl.Series, first: int) -> None:
+    """Check the ids of a table that names each user or item once.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is from, for the messages.
+    ids : Series
+        Named user or item.
+    first : int
+        Number of the line or row that the first of them has in the file.
+
+    Raises
+    ------
+    InputError
+        If an id is missing or comes twice.
+    """
+    line = "row" if path.suffix == ".parquet" else "line"
+    empty = _blank(ids)
+    if empty.any():
+        raise InputError(f"{path}: {line} {empty.arg_true()[0] + first}: {ids.name} is missing")
+    twice = ids.is_duplicated()
+    if twice.any():
+        raise InputError(f"{path}: {ids.name} id {ids.filter(twice)[0]} comes twice")
+
+
+def _blank(ids: pl.Series) -> pl.Series:
+    return ids.is_null() | (ids == "") if ids.dtype == pl.String else ids.is_null()
 
 
 def known_ids(*columns: pl.Series) -> pl.Series:
@@ -243,6 +281,8 @@ def placed(path: Path, ids: pl.Series, values: NDArray[Any], known: pl.Series) -
     twice = ids.is_duplicated()
     if twice.any():
         raise InputError(f"{path}: item id {ids.filter(twice)[0]} comes twice; give one row each")
+    if (ids.dtype == pl.String) != (known.dtype == pl.String):
+        raise InputError(f"{path}: item is {ids.dtype}, but {known.dtype} in the data")
     lookup = pl.DataFrame({"id": known}).with_row_index("place")
     found = ids.alias("id").to_frame().join(lookup, on="id", how="left", maintain_order="left")
     unknown = found["place"].is_null()

@@ -131,6 +131,8 @@ def item_vectors(path: Path, name: str, item: str) -> tuple[pl.Series, NDArray[A
         The file, a column or a vector is at fault.
     """
     ids = read_parquet(_with_ids(path, item), [item])[item]
+    if not (ids.dtype.is_integer() or ids.dtype == pl.String):
+        raise InputError(f"{path}: column {item} is {ids.dtype}; ids are text or integers")
     schema = pl.read_parquet_schema(path)
     found = [column for column, kind in schema.items() if is_vector(kind)]
     if name not in found and len(found) != 1:
@@ -151,7 +153,7 @@ def _with_ids(path: Path, item: str) -> Path:
         if item not in found:
             raise InputError(
                 f"{path}: has no column {item!r}, it has {', '.join(found)}; name the one with the "
-                "items' ids, with --item at the command line"
+                "items' ids with --item, or rename it where a command has no --item"
             )
     return path
 

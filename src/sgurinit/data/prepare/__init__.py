@@ -16,7 +16,7 @@ from sgurinit.core.features import ItemFeatures
 from sgurinit.data.dataset import SPLITS
 from sgurinit.data.layouts.native import write_parts
 from sgurinit.data.layouts.tables import placed
-from sgurinit.data.layouts.vectors import item_vectors
+from sgurinit.data.layouts.vectors import is_vector, item_vectors
 from sgurinit.data.prepare import filters
 from sgurinit.data.prepare.card import Card, Step, split_steps, step, untrained
 from sgurinit.data.prepare.log import Log, read_log
@@ -71,8 +71,8 @@ def prepare(
     seed : int, default 0
         Seed of all that is drawn.
     time_unit : str, optional
-        Unit of the log's times: ``s``, ``ms``, ``us``, ``ns``, or ``order`` for numbers that are no
-        dates.
+        Unit of the log's times: ``s``, ``ms``, ``us``, ``ns``, ``iso`` for text such as
+        ``2024-01-31T12:00:00Z``, or ``order`` for numbers that are no dates.
     name : str, optional
         Name of the data set; that of `out` without it.
     features : mapping of str to path, optional
@@ -117,7 +117,7 @@ def prepare(
     check_leakage(log, labels, kind)
     tell("writing", 0, 0)
     log = _renumbered(log)
-    items, described = _items(source, log)
+    items, described, vectors_left = _items(source, log)
     placed_features = {
         modality: _of_items(path, ids, rows, items["item"])
         for modality, (path, ids, rows) in vectors.items()
@@ -143,6 +143,7 @@ def prepare(
         test_pairs_of_untrained_users=of_users,
         items_described=described,
         versions={part: version(part) for part in ("sgurinit", "polars", "numpy")},
+        left_out=source.left_out + (() if features else vectors_left),
     )
     with new_folder(out) as folder:
         write_parts(
@@ -193,26 +194,31 @@ def _compact(codes: NDArray[np.uint32], ids: pl.Series) -> tuple[NDArray[np.uint
     return places[codes], ids.filter(pl.Series(there))
 
 
-def _items(source: Source, log: Log) -> tuple[pl.DataFrame, int | None]:
-    """Return the table of the items that are left, with what is known about each."""
+def _items(source: Source, log: Log) -> tuple[pl.DataFrame, int | None, tuple[str, ...]]:
+    """Return the table of the items that are left, with what is known about each but vectors.
+
+    Also how many of them are described, and the names of the columns of vectors.
+    """
     items = log.item_ids.alias("item").to_frame()
     if source.items is None:
-        return items, None
+        return items, None, ()
     known = source.items()
+    vectors = tuple(column.name for column in known if is_vector(column.dtype))
+    known = known.drop(vectors)
     twice = known["item"].is_duplicated()
     if twice.any():
         raise InputError(f"the table of items has {known['item'].filter(twice)[0]!r} twice")
-    known = known.rename({"item": "_id"})
-    joined = items.with_columns(_id=pl.col("item").cast(pl.String)).join(
-        known.with_columns(_known=pl.lit(True)), on="_id", how="left", maintain_order="left"
-    )
-    described = int(joined["_known"].count())
-    if not described:
+    lookup = known.select("item").with_row_index("row")
+    wanted = items.select(pl.col("item").cast(pl.String))
+    rows = wanted.join(lookup, on="item", how="left", maintain_order="left")["row"]
+    if not rows.count():
+        first = repr(known["item"][0]) if len(known) else "missing"
         raise InputError(
             f"the table of items knows none of the {len(items)} items of the log: the first of "
-            f"them is {items['item'][0]!r}, the table's {known['_id'][0]!r}"
+            f"them is {items['item'][0]!r}, the table's {first}"
         )
-    return joined.drop("_id", "_known"), described
+    others = known.drop("item").select(pl.all().gather(rows))
+    return pl.concat([items, others], how="horizontal"), int(rows.count()), vectors
 
 
 def _vectors(
@@ -224,6 +230,8 @@ def _vectors(
         raise InputError(
             f"{path}: expected a Parquet file with a column of item ids and one of lists of numbers"
         )
+    if not path.is_file():
+        raise InputError(f"{path}: file is missing")
     try:
         found = pl.read_parquet_schema(path)
     except (pl.exceptions.PolarsError, OSError) as error:

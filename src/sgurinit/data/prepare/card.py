@@ -49,6 +49,9 @@ class Card:
     """Items that the table of items knows; None without such a table."""
     versions: dict[str, str]
     """Versions of what computed it."""
+    left_out: tuple[str, ...] = ()
+    """Columns of the log, and vectors in the table of items where no features were asked for, that
+    nothing was taken from."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""

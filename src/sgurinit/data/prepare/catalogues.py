@@ -8,12 +8,14 @@ from __future__ import annotations
 import ast
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import polars as pl
 
+from sgurinit.data.layouts.tables import require
 from sgurinit.data.layouts.vectors import is_vector
 from sgurinit.errors import InputError
 
@@ -59,8 +61,7 @@ def read_catalogue(path: Path, names: Sequence[str]) -> pl.DataFrame:
         return atomic(path)
     try:
         if stem.suffix == ".parquet":
-            table = pl.read_parquet(path, glob=False)
-            table = table.select(c.name for c in table if not is_vector(c.dtype))  # features
+            table = _flat(path, pl.read_parquet(path, glob=False))
         else:
             separator = "," if stem.suffix == ".csv" else "\t"
             table = pl.read_csv(path, separator=separator, infer_schema=False, glob=False)
@@ -72,7 +73,30 @@ def read_catalogue(path: Path, names: Sequence[str]) -> pl.DataFrame:
             f"{path}: no column of item ids; looked for {', '.join(names)}, the file has "
             f"{', '.join(map(repr, table.columns))}"
         )
-    return table.rename({column: "item"}).with_columns(pl.col("item").cast(pl.String))
+    if column != "item" and "item" in table.columns:
+        raise InputError(f"{path}: has both {column!r} and 'item'; rename one of the two")
+    table = table.rename({column: "item"}).with_columns(pl.col("item").cast(pl.String))
+    if table["item"].has_nulls():
+        at = table["item"].is_null().arg_true()[0]
+        raise InputError(f"{path}: row {at + 1} has no {column}; fill it in, or remove the row")
+    return table
+
+
+def _flat(path: Path, table: pl.DataFrame) -> pl.DataFrame:
+    """Make text of lists that are no vectors."""
+    flat = []
+    for column in table:
+        inner = getattr(column.dtype, "inner", None)
+        vector = is_vector(column.dtype)
+        if isinstance(column.dtype, pl.List) and not (vector or inner.is_nested()):  # type: ignore[union-attr]
+            column = column.cast(pl.List(pl.String)).list.join(", ")  # noqa: PLW2901
+        elif column.dtype.is_nested() and not vector:
+            raise InputError(
+                f"{path}: column {column.name} is {column.dtype}; text, numbers, or lists of them "
+                "are expected"
+            )
+        flat.append(column)
+    return pl.DataFrame(flat)
 
 
 def atomic(path: Path) -> pl.DataFrame:
@@ -109,6 +133,7 @@ def movielens_1m(path: Path) -> pl.DataFrame:
 def movielens(path: Path) -> pl.DataFrame:
     """Read `movies.csv` of the later sets."""
     table = read_catalogue(path, ["movieId"])
+    require(path, table, ["title", "genres"])
     return _with_years(
         table.with_columns(pl.col("genres").str.replace_all("|", ", ", literal=True))
     )
@@ -160,12 +185,14 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with _open(path) as file:
             for number, line in enumerate(file, 1):
                 record = json.loads(line) if line.startswith('{"') else ast.literal_eval(line)
+                if not isinstance(record, dict):
+                    raise ValueError(f"{type(record).__name__} found")
                 yield number, record
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text; convert it, such as with iconv") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error}); get the file again") from error
-    except (ValueError, SyntaxError) as error:
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise InputError(f"{path}: line {number} is no JSON object ({_brief(error)})") from error
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from sgurinit.data.prepare.sources import Source, first_line
 from sgurinit.errors import InputError
 
-UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-"""Units of time, as parts of a second. Times of unit ``order`` tell the order and no date."""
+UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000, "iso": 1}
+"""Units of time, as parts of a second; of unit ``iso``, dates as ISO 8601 writes them, in UTC where
+they name no zone. Times of unit ``order`` tell the order and no date."""
 
 _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 
@@ -72,7 +73,8 @@ def read_log(source: Source, time_unit: str | None = None) -> Log:
     source : Source
         Where it is.
     time_unit : str, optional
-        ``s``, ``ms``, ``us``, ``ns`` or ``order``; the source's own without it.
+        ``s``, ``ms``, ``us``, ``ns``, ``iso`` or ``order``; the source's own without it. Columns of
+        dates in a Parquet file need none.
 
     Raises
     ------
@@ -85,10 +87,11 @@ def read_log(source: Source, time_unit: str | None = None) -> Log:
         raise InputError(f"--time-unit {unit}: allowed are {', '.join(UNITS)}, order")
     scan = source.scan()
     try:
-        whole = {role: dtype.is_integer() for role, dtype in scan.collect_schema().items()}
+        kinds = scan.collect_schema()
+        _check_kinds(source, kinds)
         spaces = {role: pl.Categories.random(role) for role in ("user", "item")}
         columns = [pl.col(r).cast(pl.String).cast(pl.Categorical(c)) for r, c in spaces.items()]
-        columns += [_NUMBERS[role] for role in ("value", "time") if role in source.columns]
+        columns += [_numbers(role, kinds, unit) for role in ("value", "time") if role in kinds]
         table = scan.select(columns).collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{source.path}: {_why(source, error)}") from error
@@ -99,32 +102,77 @@ def read_log(source: Source, time_unit: str | None = None) -> Log:
     for role in source.columns:
         column = table.get_column(role)
         table = table.drop(role)  # a column at a time is held twice
-        _check(source, column)
+        _check(source, column, unit)
         if role in spaces:
-            codes[role] = _codes(column, whole[role])
+            codes[role] = _codes(source, column, kinds[role].is_integer())
         else:
             numbers[role] = column.to_numpy()
     return Log(
         users=codes["user"][0],
         items=codes["item"][0],
         value=numbers.get("value"),
-        time=_seconds(source, numbers.get("time"), unit),
+        time=_seconds(source, numbers.get("time"), _unit(kinds, unit)),
         user_ids=codes["user"][1],
         item_ids=codes["item"][1],
     )
 
 
-# An integer where it is one, so that times in nanoseconds keep every digit.
-_NUMBERS: Mapping[str, pl.Expr] = {
-    "value": pl.col("value").cast(pl.Float64, strict=False),
-    "time": pl.coalesce(
-        pl.col("time").cast(pl.Int64, strict=False),
-        pl.col("time").cast(pl.Float64, strict=False).cast(pl.Int64, strict=False),
-    ),
-}
+def _check_kinds(source: Source, kinds: Mapping[str, pl.DataType]) -> None:
+    """Refuse columns of types that hold no ids, or no numbers."""
+    for role, kind in kinds.items():
+        if role in ("user", "item"):
+            held, fit = "text or integers", kind.is_integer() or kind in _TEXTS
+        else:
+            dated = role == "time" and _is_date(kind)
+            held, fit = "numbers", dated or not (kind.is_nested() or kind.is_temporal())
+        if not fit:
+            raise InputError(
+                f"{source.path}: column {source.columns[role]} is {kind}; {held} are expected for "
+                f"the {role}"
+            )
 
 
-def _check(source: Source, column: pl.Series) -> None:
+_TEXTS = (pl.String, pl.Categorical, pl.Enum, pl.Binary, pl.Null)
+
+
+def _is_date(kind: pl.DataType) -> bool:
+    return kind in (pl.Date, pl.Datetime)
+
+
+def _unit(kinds: Mapping[str, pl.DataType], unit: str) -> str:
+    """Return the unit of the times once they are numbers: dates become seconds."""
+    return "s" if "time" in kinds and _is_date(kinds["time"]) and unit != "order" else unit
+
+
+def _numbers(role: str, kinds: Mapping[str, pl.DataType], unit: str) -> pl.Expr:
+    """Make numbers of a column; null where it holds none."""
+    given = pl.col(role)
+    if role == "value":
+        return given.cast(pl.Float64, strict=False)
+    if _is_date(kinds[role]):
+        return given.dt.epoch("s").cast(pl.Int64)
+    if unit == "iso":
+        text = given.cast(pl.String).str.strip_chars().str.replace("T", " ")
+        text = text.str.replace("Z$", "+00:00")
+        moments = [
+            text.str.to_datetime(form, strict=False, time_zone="UTC" if "z" in form else None)
+            for form in _ISO
+        ]
+        return pl.coalesce(
+            *(moment.dt.epoch("s") for moment in moments),
+            text.str.to_date("%Y-%m-%d", strict=False).dt.epoch("s"),
+        )
+    # An integer where it is one, so that times in nanoseconds keep every digit.
+    return pl.coalesce(
+        given.cast(pl.Int64, strict=False),
+        given.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False),
+    )
+
+
+_ISO = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
+
+
+def _check(source: Source, column: pl.Series, unit: str) -> None:
     """Refuse a value that is missing, or was no number."""
     wrong = column.is_null()
     if column.dtype.is_float():
@@ -133,20 +181,40 @@ def _check(source: Source, column: pl.Series) -> None:
         return
     at = int(wrong.arg_max() or 0)
     value = source.scan().slice(at, 1).select(column.name).collect().item()
-    where = f"{source.path}: {source.line(at)}: {source.columns[column.name]}"
     if value is None or value == "":
-        raise InputError(f"{where} is missing; fill it in, or remove the line")
-    raise InputError(f"{where} is {value!r}; a finite number is expected")
+        raise _missing(source, column.name, at)
+    wanted = "a finite number is expected"
+    if column.name == "time":
+        wanted = (
+            "a date such as 2024-01-31T12:00:00Z is expected"
+            if unit == "iso"
+            else f"{wanted}; of dates give --time-unit iso"
+        )
+    raise InputError(
+        f"{source.path}: {source.line(at)}: {source.columns[column.name]} is {value!r}; {wanted}"
+    )
 
 
-def _codes(column: pl.Series, whole: bool) -> tuple[NDArray[np.uint32], pl.Series]:
+def _missing(source: Source, role: str, row: int) -> InputError:
+    return InputError(
+        f"{source.path}: {source.line(row)}: {source.columns[role]} is missing; fill it in, or "
+        "remove the line"
+    )
+
+
+def _codes(source: Source, column: pl.Series, whole: bool) -> tuple[NDArray[np.uint32], pl.Series]:
     """Number the ids in their order."""
     physical = column.to_physical().to_numpy()
     distinct = column.unique()
     ids = distinct.cast(pl.String)
-    table = pl.DataFrame(
-        {"id": ids.cast(pl.Int64) if whole else ids, "seen": distinct.to_physical()}
-    )
+    blank = ids.str.strip_chars() == ""
+    if blank.any():
+        code = distinct.to_physical().filter(blank)[0]
+        raise _missing(source, column.name, int(np.argmax(physical == code)))
+    if whole:
+        numbers = ids.cast(pl.Int64, strict=False)
+        ids = ids.cast(pl.UInt64) if numbers.null_count() else numbers
+    table = pl.DataFrame({"id": ids, "seen": distinct.to_physical()})
     table = table.sort("id")
     seen = table["seen"].to_numpy()
     place = np.zeros(int(seen.max()) + 1, dtype=np.uint32)
@@ -172,7 +240,7 @@ def _seconds(source: Source, time: NDArray[np.int64] | None, unit: str) -> NDArr
 
 def _why(source: Source, error: BaseException) -> str:
     said = first_line(error)
-    if "utf-8" in said.lower():
+    if "utf-8" in said.lower() or "utf8" in said.lower():
         return "not UTF-8 text; convert it, such as with iconv"
     if "more fields" in said:
         return (
@@ -180,5 +248,5 @@ def _why(source: Source, error: BaseException) -> str:
             "or give --separator"
         )
     if "end of file" in said.lower() or "corrupt" in said.lower():
-        return f"the file is cut off ({said}); get it again"
+        return f"the file is cut off, or damaged ({said}); get it again"
     return f"cannot be read ({said})"

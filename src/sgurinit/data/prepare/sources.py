@@ -5,10 +5,13 @@ Nothing of a log is read here but its first line; `Source.scan` is a lazy query.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import csv
 import gzip
 import json
-from collections.abc import Callable, Iterable, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +51,7 @@ _HEADERLESS = ("user", "item", "value", "time")
 _JSON = (".json", ".jsonl", ".ndjson")
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".data": "\t", ".inter": "\t"}
 _FIRST_BYTES = 1 << 20
+_GZIP = b"\x1f\x8b"
 
 Catalogue = Callable[[], pl.DataFrame]
 
@@ -68,10 +72,14 @@ class Source:
         What separates the fields of a text table.
     header : tuple of str, optional
         Names of the columns of a file without a header.
+    quoted : bool
+        Whether fields of a text table may stand in double quotes.
     time_unit : str
         Unit of its times, where none is named.
     items : callable, optional
         Gives the table of the items: column item, and what is known about each.
+    left_out : tuple of str
+        Columns of the file that nothing is taken from.
     """
 
     kind: str
@@ -79,19 +87,36 @@ class Source:
     columns: Mapping[str, str]
     separator: str | None = None
     header: tuple[str, ...] | None = None
+    quoted: bool = False
     time_unit: str = "s"
     items: Catalogue | None = field(default=None, compare=False)
+    left_out: tuple[str, ...] = ()
 
     def scan(self) -> pl.LazyFrame:
         """Query the columns user, item, value, time; text stays text."""
-        frame = _scan(self.path, self.separator, self.header, self.columns.values())
-        return frame.select(pl.col(column).alias(role) for role, column in self.columns.items())
+        columns = [pl.col(column).alias(role) for role, column in self.columns.items()]
+        return self._scan().select(columns)
 
     def line(self, row: int) -> str:
         """Name a row the way an editor counts it."""
         if self.path.suffix == ".parquet":
             return f"row {row}"
         return f"line {row + 1 + (self.separator is not None and self.header is None)}"
+
+    def _scan(self) -> pl.LazyFrame:
+        if _suffix(self.path) in _JSON:
+            return pl.scan_ndjson(self.path, schema=dict.fromkeys(self.columns.values(), pl.String))
+        if self.path.suffix == ".parquet":
+            return pl.scan_parquet(self.path, glob=False)
+        return pl.scan_csv(
+            self.path,
+            separator=self.separator or ",",
+            has_header=self.header is None,
+            new_columns=list(self.header) if self.header is not None else None,
+            infer_schema=False,
+            quote_char='"' if self.quoted else None,
+            glob=False,
+        )
 
 
 def find_source(
@@ -149,6 +174,7 @@ def _in_folder(folder: Path) -> Source:
             names = header or _HEADERLESS
             named = tuple(n or f"empty {i}" for i, n in enumerate(names))
             source = Source("", path, dict(zip(ROLES, ROLES, strict=True)), separator, named)
+            _check_header(source, _fields(path, separator)[0])
         told = (lambda: read(items)) if items.is_file() else None  # noqa: B023 - returned here
         return replace(source, kind=f"MovieLens ({name})", items=told)
     logs = sorted(folder.glob("*.inter"))
@@ -166,7 +192,8 @@ def _file(
     header: Iterable[str] | None,
     separator: str | None,
 ) -> Source:
-    suffix = _suffix(path)
+    suffix, quoted = _suffix(path), False
+    fields: tuple[str, ...] = ()
     if suffix in _JSON:
         separator = None
         found = tuple(_first_record(path))
@@ -175,13 +202,17 @@ def _file(
         found = tuple(_schema(path))
     else:
         separator = separator or _SEPARATORS.get(suffix) or _guess(path)
-        names = tuple(header) if header is not None else None
-        found = names or tuple(f.strip('"') for f in _first_line(path).split(separator))
-        header = names
+        fields, quoted = _fields(path, separator)
+        header = tuple(header) if header is not None else None
+        found = header or fields
+    roles = _roles(path, found, columns or {}, separator)
     source = Source(
-        "", path, _roles(path, found, columns or {}, separator), separator,
-        tuple(header) if header is not None else None,
+        "", path, roles, separator, tuple(header) if header is not None else None, quoted,
+        left_out=tuple(name for name in found if name not in roles.values()),
     )  # fmt: skip
+    _check_roles(source, found)
+    if fields:
+        _check_header(source, fields)
     if suffix == ".inter":
         beside = path.with_suffix(".item")
         told = (lambda: catalogues.atomic(beside)) if beside.is_file() else None
@@ -226,25 +257,36 @@ def _no_column(
     return InputError(f"{path}: {wanted} is missing; the file has {shown}; {hint}")
 
 
-def _scan(
-    path: Path,
-    separator: str | None,
-    header: tuple[str, ...] | None,
-    columns: Iterable[str],
-) -> pl.LazyFrame:
-    if _suffix(path) in _JSON:
-        return pl.scan_ndjson(path, schema=dict.fromkeys(columns, pl.String))
-    if path.suffix == ".parquet":
-        return pl.scan_parquet(path, glob=False)
-    return pl.scan_csv(
-        path,
-        separator=separator or ",",
-        has_header=header is None,
-        new_columns=list(header) if header is not None else None,
-        infer_schema=False,
-        quote_char='"' if separator == "," else None,
-        glob=False,
-    )
+def _check_roles(source: Source, found: Sequence[str]) -> None:
+    """Refuse a column that is there twice, or is taken twice."""
+    taken: dict[str, str] = {}
+    for role, column in source.columns.items():
+        if found.count(column) > 1:
+            raise InputError(f"{source.path}: column {column!r} is there twice; rename one")
+        if column in taken:
+            raise InputError(
+                f"{source.path}: column {column!r} cannot be both the {taken[column]} and the "
+                f"{role}; name another with --{role}"
+            )
+        taken[column] = role
+
+
+def _check_header(source: Source, fields: Sequence[str]) -> None:
+    """Compare names that stand for a header with the first line."""
+    names = source.header
+    if names is None:
+        return
+    if len(fields) != len(names):
+        raise InputError(
+            f"{source.path}: line 1 has {len(fields)} fields, separated at {source.separator!r}; "
+            f"{len(names)} are expected: {', '.join(names)}"
+        )
+    ids = [fields[names.index(source.columns[role])] for role in ("user", "item")]
+    if ids[0] in NAMES["user"] and ids[1] in NAMES["item"]:
+        raise InputError(
+            f"{source.path}: line 1 is a header, it has {ids[0]!r} and {ids[1]!r}; leave --columns "
+            "out, and name columns with --user, --item, --value and --time"
+        )
 
 
 def _suffix(path: Path) -> str:
@@ -258,24 +300,51 @@ def _schema(path: Path) -> pl.Schema:
         raise InputError(f"{path}: not a complete Parquet file ({first_line(error)})") from error
 
 
+def _fields(path: Path, separator: str) -> tuple[tuple[str, ...], bool]:
+    """Return the fields of the first line, and whether quotes count in the file.
+
+    They do where fields end at a comma or a semicolon, as spreadsheets write them, and in any
+    other file that begins with one.
+    """
+    line = _first_line(path)
+    quoted = separator in (",", ";") or line.startswith('"')
+    if not quoted:
+        return tuple(line.split(separator)), False
+    try:
+        return tuple(next(csv.reader([line], delimiter=separator))), True
+    except csv.Error as error:
+        raise InputError(f"{path}: line 1 cannot be read ({error})") from error
+
+
 def _first_line(path: Path) -> str:
+    line = b""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             line = file.readline(_FIRST_BYTES)
         text = line.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8 text; convert it, such as with iconv") from None
-    except (OSError, EOFError) as error:
+        packed = line.startswith(_GZIP)
+        mend = "give its name the suffix .gz" if packed else "convert it, such as with iconv"
+        raise InputError(f"{path}: not UTF-8 text; {mend}") from None
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error}); get the file again") from error
     if not text:
         raise InputError(f"{path}: the file is empty or begins with an empty line")
+    if "\r" in text:
+        raise InputError(f"{path}: lines end in a carriage return alone; a line feed is expected")
     return text
 
 
 def _first_record(path: Path) -> dict[str, Any]:
-    record = None
+    record, text = None, _first_line(path)
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8:
+            raise InputError(
+                f"{path}: begins with a byte order mark, which JSON has none of; remove it, such "
+                "as with: tail -c +4"
+            )
     with contextlib.suppress(ValueError):
-        record = json.loads(_first_line(path))
+        record = json.loads(text)
     if not isinstance(record, dict):
         raise InputError(f"{path}: line 1 is no JSON object; a file of JSON lines is expected")
     return record
