@@ -55,7 +55,7 @@ def test_cells_hold_validation_means_and_their_gain_over_random(results):
     assert (list(heat.x), list(heat.y)) == (["2", "4", "8"], ["0.1", "0.5"])
     at = ARMS.index("ours-n_clusters=4-mix=0.5")
     assert heat.z[1][1] == pytest.approx((at + 2) / 100)
-    assert heat.text[1][1] == f"{100 * ((at + 2) / 2 - 1):+.0f}%"
+    assert heat.text[1][1] == f"{100 * ((at + 2) / 2 - 1):+.0f} %"
     (plain,) = sweep(valid.filter(pl.col("arm") != "random"), found).data
     assert plain.text[1][1] == f"{(at + 2) / 100:.3f}"
 
