@@ -117,7 +117,7 @@ def reference_parts(baskets, rows, present, labels, norm):
     return local, cluster
 
 
-def assert_rows_close(found, expected, tolerance=1e-6):
+def assert_rows_close(found, expected, tolerance=1e-5):
     """Every row differs by at most `tolerance` of its norm."""
     assert found.shape == expected.shape
     difference = np.linalg.norm(found.astype(np.float64) - expected, axis=1)

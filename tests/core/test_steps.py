@@ -46,7 +46,7 @@ class TestClusters:
     def test_many_rows_and_columns_cost_no_inertia(self, backend, n, width, monkeypatch):
         if backend == "faiss":
             pytest.importorskip("faiss")
-        monkeypatch.setattr(kmeans, "SAMPLE_ROWS", 2000)
+        monkeypatch.setattr(kmeans, "SAMPLE_CELLS", 24_000)
         monkeypatch.setattr(kmeans, "SAMPLE_PER_CLUSTER", 20)
         rng = np.random.default_rng(0)
         topics = rng.normal(size=(12, 16))[rng.integers(0, 12, n)] + rng.normal(size=(n, 16))
@@ -63,7 +63,7 @@ class TestClusters:
             np.testing.assert_allclose(centroids[k], rows[labels == k].mean(axis=0), rtol=1e-10)
 
     def test_a_sample_without_enough_distinct_rows_is_no_obstacle(self, monkeypatch):
-        monkeypatch.setattr(kmeans, "SAMPLE_ROWS", 50)
+        monkeypatch.setattr(kmeans, "SAMPLE_CELLS", 200)
         monkeypatch.setattr(kmeans, "SAMPLE_PER_CLUSTER", 1)
         rows = np.repeat([[1.0, 0], [0, 1], [9, 9], [0, -9]], [997, 1, 1, 1], axis=0)
         labels, centroids = cluster_rows(rows, 4, 0)

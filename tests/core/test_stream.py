@@ -83,7 +83,7 @@ def test_it_equals_the_fit_whatever_the_pieces(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(edges, "CHUNK", chunk)
         patch.setattr(buckets, "BUCKET", bucket)
-        patch.setattr(aggregate.Aggregator.user_blocks, "__defaults__", (block,))
+        patch.setattr(aggregate.user_blocks, "__defaults__", (block,))
         patch.setattr(aggregate.column_blocks, "__defaults__", (columns,))
         found = estimator(local_norm=norm, n_jobs=n_jobs, collaborative=share)
         out = found.stream(folder / "*.parquet", FEATURES, folder / "out")

@@ -19,7 +19,8 @@ BoolArray = NDArray[np.bool_]
 # Saved starts use these names for the joint reduction and for the column of user ids.
 RESERVED_NAMES = frozenset({"reduced", "user"})
 
-_BLOCK_BYTES = 1 << 25
+# As much as a core's cache holds: rows are gone through once or twice in float64.
+_BLOCK_BYTES = 1 << 21
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,10 +17,10 @@ import polars as pl
 from joblib import effective_n_jobs
 from safetensors.numpy import save_file
 
-from sgurinit.core.aggregate import Aggregator, column_blocks
+from sgurinit.core.aggregate import Aggregator, column_blocks, user_blocks
 from sgurinit.core.buckets import Buckets, divide
 from sgurinit.core.edges import COLUMNS, Edges, ids_of, places, positions
-from sgurinit.core.features import Float64Array, ItemFeatures, as_features
+from sgurinit.core.features import Float32Array, Float64Array, ItemFeatures, as_features
 from sgurinit.core.interactions import IdArray, IntArray, checked_item_ids
 from sgurinit.core.listen import Listener, ignore
 from sgurinit.core.parameters import Parameters
@@ -295,25 +295,23 @@ class _Stream:
             partial = path.with_suffix(".partial")
             np.lib.format.open_memmap(partial, "w+", np.dtype(self.wanted.dtype), shape)
             partial.replace(path)
+        aggregator = Aggregator(
+            space.items, mix=space.parameters.mix, local_norm=space.parameters.local_norm
+        )
         for columns in column_blocks(space.items.rows):
             left = [n for n in range(len(buckets)) if f"{columns.start}:{n}" not in done]
             if not left:
                 continue
-            aggregate = Aggregator(
-                space.items,
-                mix=space.parameters.mix,
-                local_norm=space.parameters.local_norm,
-                columns=columns,
-            )
+            table = aggregator.table(columns)
 
-            def fill(number: int, aggregate: Aggregator = aggregate, at: slice = columns) -> None:
+            def fill(number: int, table: Float32Array = table, at: slice = columns) -> None:
                 # Mapped for this range alone, so that its pages do not stay in memory.
                 out = np.load(path, mmap_mode="r+")
-                first = buckets.users(number).start
+                range_ = buckets.users(number)
                 matrix = space.featured(buckets.matrix(number))
-                for users in aggregate.user_blocks(int(matrix.shape[0])):
-                    rows = aggregate(matrix[users])
-                    out[first + users.start : first + users.start + len(rows), at] = rows
+                for users in user_blocks(int(matrix.shape[0]), table.shape[1]):
+                    rows = aggregator.weights(matrix[users]).of_table(table)
+                    out[range_][users, at] = rows
                 out.flush()
                 with journal.open("a") as file:
                     file.write(f"{at.start}:{number}\n")
