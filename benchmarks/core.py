@@ -98,7 +98,7 @@ def ours() -> dict[str, Any]:
         start.source.users(space)
         sums += time.perf_counter() - began
     width = sum(WIDTHS.values())
-    traffic = width * (8 * matrix.nnz + 4 * matrix.shape[0])
+    traffic = width * 4 * (matrix.nnz + matrix.shape[0])
     return {
         "seconds": seconds,
         "cpu_seconds": own,
@@ -193,15 +193,20 @@ def stream(folder: Path, collaborative: float) -> dict[str, Any]:
     rmtree(out, ignore_errors=True)
     features = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in "ab"}
     estimator = SGURInit(64, reduce_to=64, collaborative=collaborative, random_state=0, n_jobs=2)
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     estimator.stream(
         str(folder / "log-*.parquet"), features, out, tables=["a", "reduced"], listen=listen
     )
-    seconds = time.perf_counter() - began
+    seconds, own = time.perf_counter() - began, time.process_time() - worked
+    facts = json.loads((out / "start.json").read_text())
     rmtree(out)
+    sums = sum(spent for name, spent in stages.items() if name.startswith("users of"))
+    traffic = 2 * 64 * 4 * (facts["n_interactions"] + facts["n_users"])
     return {
         "seconds": seconds,
+        "cpu_seconds": own,
         "peak_gb": peak_gb(),
+        "bandwidth_share": traffic / sums / copied_per_second(),
         **{f"{name} s": spent for name, spent in stages.items() if name},
     }
 
@@ -211,11 +216,15 @@ def threads() -> pl.DataFrame:
     rng = np.random.default_rng(0)
     matrix = sp.random_array((20_000, 20_000), density=5e-4, rng=rng, format="csr")
     dense, square = rng.normal(size=(20_000, 64)), rng.normal(size=(1200, 1200))
+    clusters = sp.csr_array(
+        (np.ones(20_000), rng.integers(64, size=20_000), np.arange(20_001)), shape=(20_000, 64)
+    )
     cells = rng.integers(1_000_000, size=5_000_000)
     routines: dict[str, Callable[[], Any]] = {
         "sparse product (SciPy csr @ dense)": lambda: matrix @ dense,
         "dense product (NumPy @)": lambda: square @ square,
-        "histogram (NumPy bincount)": lambda: np.bincount(cells),
+        "histogram (SciPy csr @ csr)": lambda: matrix @ clusters,
+        "counting (NumPy bincount)": lambda: np.bincount(cells),
     }
     rows = []
     for name, routine in routines.items():

@@ -20,7 +20,7 @@ BoolArray = NDArray[np.bool_]
 RESERVED_NAMES = frozenset({"reduced", "user"})
 
 # As much as a core's cache holds: rows are gone through once or twice in float64.
-_BLOCK_BYTES = 1 << 21
+_BLOCK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,9 +19,9 @@ LabelArray = NDArray[np.int32]
 N_INIT = 10
 
 # Lloyd's starts are tried on so many rows that rows times clusters, which an iteration takes, is at
-# most this, but at least so many per cluster, and along at least so many leading directions, at
-# least one per cluster, which are found on so many numbers. The best goes on on all rows for at most
-# so many iterations.
+# most this, but at least so many per cluster; and along at least so many leading directions, at
+# least one per cluster, found on so many numbers. The best goes on on all rows, for at most so many
+# iterations.
 SAMPLE_CELLS = 1 << 17
 SAMPLE_PER_CLUSTER = 64
 DIRECTIONS = 32

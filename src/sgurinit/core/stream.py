@@ -206,14 +206,13 @@ class _Stream:
                 # First, so that ids that were meant to be external are noticed before a count is
                 # made for every number up to the largest.
                 positions(items, place, self.wanted.n_items)
-                more = np.bincount(positions(users, place, None))
-                ids = None
+                at = positions(users, place, None)
+                counts = np.pad(counts, (0, max(0, int(at.max(initial=-1)) + 1 - len(counts))))
+                np.add.at(counts, at, 1)
             else:
                 own, more = np.unique(ids_of(users, place), return_counts=True)
                 ids, counts, more = _merged(ids, counts, own, more, place)
-            longest = max(len(counts), len(more))
-            counts = np.pad(counts, (0, longest - len(counts)))
-            counts[: len(more)] += more
+                counts += more
             done += len(users)
             self.listen("reading", done, total)
         if ids is not None:
