@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from sgurinit.core import ItemFeatures, SGURInit, aggregate, buckets, edges, spectral
 from sgurinit.core.buckets import Buckets
+from sgurinit.core.features import as_floats
+from sgurinit.core.stream import STORAGE
 from sgurinit.errors import InputError
 
 N_ITEMS = 40
@@ -124,15 +126,20 @@ def test_ids_and_parquet(dtype, tmp_path, monkeypatch):
     assert [file.name for file in (npy / "users").iterdir()] == ["b.npy"]
 
 
-def test_an_edge_list_and_memory_mapped_half_precision(tmp_path):
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_an_edge_list_and_memory_mapped_half_precision(dtype, tmp_path):
     np.save(tmp_path / "edges.npy", pairs().astype(np.int32))
-    half = FEATURES["a"].astype(np.float16)
+    half = FEATURES["a"].astype(STORAGE[dtype])
     np.save(tmp_path / "a.npy", half)
     mapped = {"a": np.load(tmp_path / "a.npy", mmap_mode="r")}
-    out = estimator().stream(tmp_path / "edges.npy", mapped, tmp_path / "out")
     whole = estimator().fit(pairs(), {"a": half.astype(np.float64)}).start_
+    out = estimator().stream(tmp_path / "edges.npy", mapped, tmp_path / "out")
     found = np.load(out / "users" / "a.npy")
     np.testing.assert_allclose(found, whole.users["a"], rtol=1e-5, atol=1e-6)
+    out = estimator().stream(tmp_path / "edges.npy", mapped, tmp_path / "half", dtype=dtype)
+    found = as_floats(np.load(out / "users" / "a.npy", mmap_mode="r"))
+    assert found.dtype == half.dtype
+    np.testing.assert_allclose(found.astype(float), whole.users["a"], rtol=5e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +305,8 @@ def test_bad_interactions_name_the_file_and_the_row(make, message, tmp_path):
         ({"tables": ["c"]}, "tables: 'c' is none of a, b, reduced"),
         ({"tables": []}, "tables is empty"),
         ({"layout": "csv"}, "layout must be one of npy, parquet, got 'csv'"),
-        ({"dtype": "int8"}, "dtype must be one of float32, float16, got 'int8'"),
+        ({"dtype": "bfloat16", "layout": "parquet"}, "Parquet has no bfloat16; give layout npy"),
+        ({"dtype": "int8"}, "dtype must be one of float32, float16, bfloat16, got 'int8'"),
         (
             {"item_ids": list(range(100, 100 + N_ITEMS))},
             r"has item \d+, which is not among the known",

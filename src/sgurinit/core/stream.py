@@ -20,7 +20,14 @@ from safetensors.numpy import save_file
 from sgurinit.core.aggregate import Aggregator, column_blocks, user_blocks
 from sgurinit.core.buckets import Buckets, divide
 from sgurinit.core.edges import COLUMNS, Edges, ids_of, places, positions
-from sgurinit.core.features import Float32Array, Float64Array, ItemFeatures, as_features
+from sgurinit.core.features import (
+    BFLOAT16,
+    Float32Array,
+    Float64Array,
+    ItemFeatures,
+    as_features,
+    as_floats,
+)
 from sgurinit.core.interactions import IdArray, IntArray, checked_item_ids
 from sgurinit.core.listen import Listener, ignore
 from sgurinit.core.parameters import Parameters
@@ -31,7 +38,11 @@ from sgurinit.files import read_json, write_arrays, write_json
 
 FORMAT = "sgurinit.users/1"
 REDUCED = "reduced"
-STORAGE = ("float32", "float16")
+STORAGE: Mapping[str, np.dtype[Any]] = {
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "bfloat16": BFLOAT16,
+}
 LAYOUTS = ("npy", "parquet")
 
 
@@ -53,7 +64,7 @@ class Wanted:
         Modalities, and ``"reduced"``, whose users are wanted.
     layout : {"npy", "parquet"}
         How users are written.
-    dtype : {"float32", "float16"}
+    dtype : {"float32", "float16", "bfloat16"}
         What their numbers are stored as.
     """
 
@@ -91,6 +102,8 @@ class Wanted:
         for value, allowed, what in ((layout, LAYOUTS, "layout"), (dtype, STORAGE, "dtype")):
             if value not in allowed:
                 raise InputError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
+        if layout == "parquet" and dtype == "bfloat16":
+            raise InputError("dtype: Parquet has no bfloat16; give layout npy, or dtype float16")
         if not wanted:
             raise InputError("tables is empty, expected at least one")
         edges = Edges.find(interactions, columns)
@@ -292,7 +305,7 @@ class _Stream:
         done = set(journal.read_text().split()) if journal.exists() else set()
         if not path.exists():
             partial = path.with_suffix(".partial")
-            np.lib.format.open_memmap(partial, "w+", np.dtype(self.wanted.dtype), shape)
+            np.lib.format.open_memmap(partial, "w+", STORAGE[self.wanted.dtype], shape)
             partial.replace(path)
         aggregator = Aggregator(
             space.items, mix=space.parameters.mix, local_norm=space.parameters.local_norm
@@ -305,13 +318,14 @@ class _Stream:
 
             def fill(number: int, table: Float32Array = table, at: slice = columns) -> None:
                 # Mapped for this range alone, so that its pages do not stay in memory.
-                out = np.load(path, mmap_mode="r+")
+                mapped = np.load(path, mmap_mode="r+")
+                out = as_floats(mapped)
                 range_ = buckets.users(number)
                 matrix = space.featured(buckets.matrix(number))
                 for users in user_blocks(int(matrix.shape[0]), table.shape[1]):
                     rows = aggregator.weights(matrix[users]).of_table(table)
                     out[range_][users, at] = rows
-                out.flush()
+                mapped.flush()
                 with journal.open("a") as file:
                     file.write(f"{at.start}:{number}\n")
 
