@@ -62,6 +62,19 @@ class TestClusters:
         for k in range(12):
             np.testing.assert_allclose(centroids[k], rows[labels == k].mean(axis=0), rtol=1e-10)
 
+    @pytest.mark.parametrize("backend", ["lloyd", "minibatch", "faiss"])
+    def test_a_thousand_clusters_are_the_same_for_a_seed(self, backend):
+        if backend == "faiss":
+            pytest.importorskip("faiss")
+        rows = np.random.default_rng(0).normal(size=(2500, 4))
+        labels, centroids = cluster_rows(rows, 1000, 0, backend)
+        assert len(set(labels)) > 950
+        order = np.random.default_rng(1).permutation(len(rows))
+        np.testing.assert_array_equal(cluster_rows(rows[order], 1000, 0, backend)[0], labels[order])
+        used = np.unique(labels)
+        means = np.stack([rows[labels == k].mean(axis=0) for k in used])
+        np.testing.assert_allclose(centroids[used], means, rtol=1e-9, atol=1e-12)
+
     def test_a_sample_without_enough_distinct_rows_is_no_obstacle(self, monkeypatch):
         monkeypatch.setattr(kmeans, "SAMPLE_CELLS", 200)
         monkeypatch.setattr(kmeans, "SAMPLE_PER_CLUSTER", 1)
