@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -228,6 +229,19 @@ def test_killed_it_goes_on_to_the_same(tmp_path):
     start = SGURInit(**options).fit(pairs(20000, 5000), {"a": FEATURES["a"]}).start_
     found = np.load(tmp_path / "out" / "users" / "a.npy")
     close(found, start.users["a"])
+
+
+def test_memory_does_not_grow_with_the_interactions(tmp_path, monkeypatch):
+    monkeypatch.setattr(edges, "CHUNK", 20_000)
+    monkeypatch.setattr(buckets, "BUCKET", 20_000)
+    peaks = []
+    for n in (100_000, 1_000_000):
+        path = write(tmp_path / f"{n}.parquet", pairs(n, 5000))
+        tracemalloc.start()
+        estimator(collaborative=0.5).stream(path, FEATURES, tmp_path / f"out-{n}")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 def test_other_data_or_parameters_begin_anew(tmp_path):

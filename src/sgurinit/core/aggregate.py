@@ -105,8 +105,8 @@ def histogram(matrix: sp.csr_array, labels: LabelArray, n_clusters: int) -> sp.c
 class Weights:
     """Weights of users over the rows of a table, in runs of at most `RUN` of a user's.
 
-    Runs are added up in float32, a user's runs in float64: as exact as it can be seen in float32,
-    in half of the time of float64 throughout.
+    Runs are added up in float32, a user's runs in float64, so that the error does not grow with
+    their number, in two thirds of the time of float64 throughout.
 
     Parameters
     ----------
