@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from joblib import effective_n_jobs
 
 from sgurinit.core.features import Float32Array, Float64Array, FloatArray
 from sgurinit.core.interactions import IntArray
 from sgurinit.core.kmeans import LabelArray
+from sgurinit.core.threads import mapping
 
 # Weights of a user that are added up in float32.
 RUN = 32
@@ -241,16 +240,16 @@ def user_rows(
     out = np.empty((n_users, width), dtype=np.float32)
     aggregator = Aggregator(items, mix=mix, local_norm=local_norm)
     blocks = column_blocks(items.rows, column_bytes)
-    with ThreadPoolExecutor(effective_n_jobs(n_jobs)) as threads:
+    with mapping(n_jobs) as each:
         users = list(user_blocks(n_users, blocks[0].stop, block_bytes))
-        weights = list(threads.map(lambda some: aggregator.weights(matrix[some]), users))
+        weights = list(each(lambda some: aggregator.weights(matrix[some]), users))
         for columns in blocks:
             table = aggregator.table(columns)
 
             def fill(number: int, table: Float32Array = table, at: slice = columns) -> None:
                 out[users[number], at] = weights[number].of_table(table)
 
-            list(threads.map(fill, range(len(users))))
+            list(each(fill, range(len(users))))
     return out
 
 

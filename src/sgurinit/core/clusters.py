@@ -7,8 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from sgurinit.core.features import Float32Array, Float64Array, FloatArray, row_blocks
+from sgurinit.core.interactions import IntArray
 from sgurinit.core.kmeans import LabelArray, cluster_sums, k_means
 from sgurinit.errors import InputError
+
+# Columns that are brought into order at a time.
+_COLUMNS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +66,7 @@ def cluster_rows(
     """
     points = _normalised(rows)
     order = np.argsort(points.view(f"V{points.shape[1] * 4}").ravel(), kind="stable")
-    points = points[order]
-    distinct = 1 + int((points[1:] != points[:-1]).any(axis=1).sum())
+    distinct = _bring_into(points, order)
     if n_clusters > distinct:
         raise InputError(
             f"n_clusters={n_clusters} is more than the {distinct} distinct item rows: "
@@ -72,6 +75,17 @@ def cluster_rows(
     labels = np.empty(len(order), dtype=np.int32)
     labels[order] = k_means(points, n_clusters, seed, backend)
     return labels, _centroids(rows, labels, n_clusters)
+
+
+def _bring_into(points: Float32Array, order: IntArray) -> int:
+    """Bring points into order in place, some columns at a time, and count the distinct ones."""
+    changes = np.zeros(len(points) - 1, dtype=bool)
+    for first in range(0, points.shape[1], _COLUMNS):
+        columns = slice(first, first + _COLUMNS)
+        part = points[order, columns]
+        points[:, columns] = part
+        changes |= (part[1:] != part[:-1]).any(axis=1)
+    return 1 + int(changes.sum())
 
 
 def _normalised(rows: FloatArray) -> Float32Array:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from joblib import effective_n_jobs
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from sgurinit.core.features import Float64Array, FloatArray, row_blocks
+from sgurinit.core.threads import mapping
 
 Step = Callable[[Float64Array], Float64Array]
 
@@ -90,17 +89,17 @@ def principal_rows(
 def _by_covariance(blocks: _Blocks, keep: int, n_jobs: int | None) -> PrincipalRows:
     n_rows, width = blocks.rows.shape
     parts = blocks.parts()
-    with ThreadPoolExecutor(effective_n_jobs(n_jobs)) as threads:
-        mean = sum(threads.map(_total, parts), np.zeros(width)) / n_rows
+    with mapping(n_jobs) as each:
+        mean = sum(each(_total, parts), np.zeros(width)) / n_rows
         covariance, size = np.zeros((width, width)), 0.0
-        for squares, own in threads.map(partial(_squares, mean=mean), parts):
+        for squares, own in each(partial(_squares, mean=mean), parts):
             covariance += squares
             size += own
         variance, axes = np.linalg.eigh(covariance / (n_rows - 1))
         variance, axes = variance[::-1][:keep], axes[:, ::-1][:, :keep]
         rank = _rank(variance, size / n_rows)
         axes = axes[:, :rank] * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(keep)])[:rank]
-        turned = np.concatenate(list(threads.map(partial(_turned, mean=mean, axes=axes), parts)))
+        turned = np.concatenate(list(each(partial(_turned, mean=mean, axes=axes), parts)))
     return PrincipalRows(turned, np.sqrt(variance[:rank]))
 
 
