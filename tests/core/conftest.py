@@ -206,10 +206,10 @@ def _remember(monkeypatch):
             clustered[key] = cluster_rows(rows, n_clusters, seed, backend)
         return clustered[key]
 
-    def remembered_reduction(features, dim):
+    def remembered_reduction(features, dim, n_jobs=None):
         key = (tuple(hash(t.values.tobytes()) for t in features.values()), dim)
         if key not in reduced:
-            reduced[key] = reduce_items(features, dim)
+            reduced[key] = reduce_items(features, dim, n_jobs)
         return reduced[key]
 
     monkeypatch.setattr(sgurinit.core.space, "cluster_rows", remembered_clusters)
