@@ -74,6 +74,11 @@ def inertia(rows: np.ndarray, labels: np.ndarray) -> float:
     )
 
 
+def norm(rows: np.ndarray) -> float:
+    """Frobenius norm, summed in float64."""
+    return float(np.sqrt(sum(float(row @ row) for row in rows)))
+
+
 def peak_gb() -> float:
     """Highest memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
@@ -82,9 +87,9 @@ def peak_gb() -> float:
 def ours() -> dict[str, Any]:
     """The library."""
     matrix, features = baby()
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     start = SGURInit.from_preset("paper", random_state=0).fit(matrix, features).start_
-    seconds = time.perf_counter() - began
+    seconds, own = time.perf_counter() - began, time.process_time() - worked
     peak = peak_gb()
     assert start.source is not None  # noqa: S101 - fitted here
     sums = 0.0
@@ -93,14 +98,15 @@ def ours() -> dict[str, Any]:
         start.source.users(space)
         sums += time.perf_counter() - began
     width = sum(WIDTHS.values())
-    traffic = width * (8 * matrix.nnz + 4 * matrix.shape[0])
+    traffic = width * 4 * (matrix.nnz + matrix.shape[0])
     return {
         "seconds": seconds,
+        "cpu_seconds": own,
         "peak_gb": peak,
         "sums_seconds": sums,
         "bandwidth_share": traffic / sums / copied_per_second(),
         **{f"inertia_{n}": inertia(features[n], c.labels) for n, c in start.clusters.items()},
-        **{f"norm_{n}": float(np.linalg.norm(u)) for n, u in start.users.items()},
+        **{f"norm_{n}": norm(u) for n, u in start.users.items()},
     }
 
 
@@ -111,7 +117,7 @@ def straightforward() -> dict[str, Any]:
 
     torch.set_num_threads(1)
     matrix, features = baby()
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     edges = matrix.tocoo()
     users, items = (torch.from_numpy(part.astype(np.int64)) for part in (edges.row, edges.col))
     user_degrees = torch.bincount(users, minlength=matrix.shape[0]).clamp(min=1).float()
@@ -128,8 +134,9 @@ def straightforward() -> dict[str, Any]:
         common.index_add_(0, users, centroids[torch.from_numpy(means.labels_).long()[items]])
         start = MIX * local + (1 - MIX) * common / user_degrees[:, None]
         found[f"inertia_{name}"] = inertia(rows, means.labels_)
-        found[f"norm_{name}"] = float(start.norm())
-    return {"seconds": time.perf_counter() - began, "peak_gb": peak_gb(), **found}
+        found[f"norm_{name}"] = norm(start.numpy())
+    seconds, own = time.perf_counter() - began, time.process_time() - worked
+    return {"seconds": seconds, "cpu_seconds": own, "peak_gb": peak_gb(), **found}
 
 
 def copied_per_second() -> float:
@@ -171,24 +178,37 @@ def make_log(folder: Path, size: int) -> None:
 
 def stream(folder: Path, collaborative: float) -> dict[str, Any]:
     """One stream of what `make_log` made."""
-    stages: dict[str, list[float]] = {}
+    stages: dict[str, float] = {}
+    stage, last = "", time.perf_counter()
 
-    def listen(stage: str, _done: int, _total: int) -> None:
+    def listen(now_at: str, done: int, _total: int) -> None:
+        """Count what passed since the last call for the stage that it was in."""
+        nonlocal stage, last
+        ended = now_at if done else stage
         now = time.perf_counter()
-        stages.setdefault(stage, [now, now])[1] = now
+        stages[ended] = stages.get(ended, 0.0) + now - last
+        stage, last = now_at, now
 
     out = folder / "users"
     rmtree(out, ignore_errors=True)
     features = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in "ab"}
     estimator = SGURInit(64, reduce_to=64, collaborative=collaborative, random_state=0, n_jobs=2)
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     estimator.stream(
         str(folder / "log-*.parquet"), features, out, tables=["a", "reduced"], listen=listen
     )
-    seconds = time.perf_counter() - began
+    seconds, own = time.perf_counter() - began, time.process_time() - worked
+    facts = json.loads((out / "start.json").read_text())
     rmtree(out)
-    found = {f"{stage} s": last - first for stage, (first, last) in stages.items()}
-    return {"seconds": seconds, "peak_gb": peak_gb(), **found}
+    sums = sum(spent for name, spent in stages.items() if name.startswith("users of"))
+    traffic = 2 * 64 * 4 * (facts["n_interactions"] + facts["n_users"])
+    return {
+        "seconds": seconds,
+        "cpu_seconds": own,
+        "peak_gb": peak_gb(),
+        "bandwidth_share": traffic / sums / copied_per_second(),
+        **{f"{name} s": spent for name, spent in stages.items() if name},
+    }
 
 
 def threads() -> pl.DataFrame:
@@ -196,11 +216,15 @@ def threads() -> pl.DataFrame:
     rng = np.random.default_rng(0)
     matrix = sp.random_array((20_000, 20_000), density=5e-4, rng=rng, format="csr")
     dense, square = rng.normal(size=(20_000, 64)), rng.normal(size=(1200, 1200))
+    clusters = sp.csr_array(
+        (np.ones(20_000), rng.integers(64, size=20_000), np.arange(20_001)), shape=(20_000, 64)
+    )
     cells = rng.integers(1_000_000, size=5_000_000)
     routines: dict[str, Callable[[], Any]] = {
         "sparse product (SciPy csr @ dense)": lambda: matrix @ dense,
         "dense product (NumPy @)": lambda: square @ square,
-        "histogram (NumPy bincount)": lambda: np.bincount(cells),
+        "histogram (SciPy csr @ csr)": lambda: matrix @ clusters,
+        "counting (NumPy bincount)": lambda: np.bincount(cells),
     }
     rows = []
     for name, routine in routines.items():

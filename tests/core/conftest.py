@@ -117,7 +117,7 @@ def reference_parts(baskets, rows, present, labels, norm):
     return local, cluster
 
 
-def assert_rows_close(found, expected, tolerance=1e-6):
+def assert_rows_close(found, expected, tolerance=1e-5):
     """Every row differs by at most `tolerance` of its norm."""
     assert found.shape == expected.shape
     difference = np.linalg.norm(found.astype(np.float64) - expected, axis=1)
@@ -206,10 +206,10 @@ def _remember(monkeypatch):
             clustered[key] = cluster_rows(rows, n_clusters, seed, backend)
         return clustered[key]
 
-    def remembered_reduction(features, dim):
+    def remembered_reduction(features, dim, n_jobs=None):
         key = (tuple(hash(t.values.tobytes()) for t in features.values()), dim)
         if key not in reduced:
-            reduced[key] = reduce_items(features, dim)
+            reduced[key] = reduce_items(features, dim, n_jobs)
         return reduced[key]
 
     monkeypatch.setattr(sgurinit.core.space, "cluster_rows", remembered_clusters)

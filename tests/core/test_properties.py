@@ -174,7 +174,7 @@ def test_the_histogram_is_the_product_with_the_one_hot_labels(world, n_clusters,
     matrix, values = world
     labels = np.random.default_rng(seed).integers(0, n_clusters, len(values))
     expected = matrix.toarray() @ np.eye(n_clusters)[labels]
-    np.testing.assert_array_equal(histogram(matrix, labels, n_clusters), expected)
+    np.testing.assert_array_equal(histogram(matrix, labels, n_clusters).toarray(), expected)
 
 
 @quick
@@ -199,3 +199,16 @@ def test_global_rows_are_convex_combinations_of_centroids(world):
     room = 1e-5 * np.abs(centroids).max()
     assert (start.users["m"] <= centroids.max(axis=0) + room).all()
     assert (start.users["m"] >= centroids.min(axis=0) - room).all()
+
+
+def test_many_interactions_are_summed_in_float64():
+    rng = np.random.default_rng(0)
+    n_items = 100_000
+    values = rng.normal(size=(n_items, 2)) + np.array([0, 1000])
+    matrix = sp.csr_array(np.ones((1, n_items)))
+    found = fit(matrix, values, local_norm="mean", mix=1.0).users["m"]
+    np.testing.assert_allclose(found[0], values.mean(axis=0), rtol=1e-6, atol=1e-7)
+    light = sp.csr_array(sp.vstack([matrix, sp.csr_array(([1.0], ([0], [5])), (1, n_items))]))
+    both = fit(light, values, local_norm="mean", mix=1.0).users["m"]
+    np.testing.assert_array_equal(both[0], found[0])
+    np.testing.assert_allclose(both[1], values[5], rtol=1e-6)

@@ -46,7 +46,7 @@ class TestClusters:
     def test_many_rows_and_columns_cost_no_inertia(self, backend, n, width, monkeypatch):
         if backend == "faiss":
             pytest.importorskip("faiss")
-        monkeypatch.setattr(kmeans, "SAMPLE_ROWS", 2000)
+        monkeypatch.setattr(kmeans, "SAMPLE_CELLS", 24_000)
         monkeypatch.setattr(kmeans, "SAMPLE_PER_CLUSTER", 20)
         rng = np.random.default_rng(0)
         topics = rng.normal(size=(12, 16))[rng.integers(0, 12, n)] + rng.normal(size=(n, 16))
@@ -62,8 +62,21 @@ class TestClusters:
         for k in range(12):
             np.testing.assert_allclose(centroids[k], rows[labels == k].mean(axis=0), rtol=1e-10)
 
+    @pytest.mark.parametrize("backend", ["lloyd", "minibatch", "faiss"])
+    def test_a_thousand_clusters_are_the_same_for_a_seed(self, backend):
+        if backend == "faiss":
+            pytest.importorskip("faiss")
+        rows = np.random.default_rng(0).normal(size=(2500, 4))
+        labels, centroids = cluster_rows(rows, 1000, 0, backend)
+        assert len(set(labels)) > 950
+        order = np.random.default_rng(1).permutation(len(rows))
+        np.testing.assert_array_equal(cluster_rows(rows[order], 1000, 0, backend)[0], labels[order])
+        used = np.unique(labels)
+        means = np.stack([rows[labels == k].mean(axis=0) for k in used])
+        np.testing.assert_allclose(centroids[used], means, rtol=1e-9, atol=1e-12)
+
     def test_a_sample_without_enough_distinct_rows_is_no_obstacle(self, monkeypatch):
-        monkeypatch.setattr(kmeans, "SAMPLE_ROWS", 50)
+        monkeypatch.setattr(kmeans, "SAMPLE_CELLS", 200)
         monkeypatch.setattr(kmeans, "SAMPLE_PER_CLUSTER", 1)
         rows = np.repeat([[1.0, 0], [0, 1], [9, 9], [0, -9]], [997, 1, 1, 1], axis=0)
         labels, centroids = cluster_rows(rows, 4, 0)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from hypothesis import strategies as st
 
 from sgurinit.core import ItemFeatures, SGURInit, aggregate, buckets, edges, spectral
 from sgurinit.core.buckets import Buckets
+from sgurinit.core.features import as_floats
+from sgurinit.core.stream import STORAGE
 from sgurinit.errors import InputError
 
 N_ITEMS = 40
@@ -83,7 +86,7 @@ def test_it_equals_the_fit_whatever_the_pieces(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(edges, "CHUNK", chunk)
         patch.setattr(buckets, "BUCKET", bucket)
-        patch.setattr(aggregate.Aggregator.user_blocks, "__defaults__", (block,))
+        patch.setattr(aggregate.user_blocks, "__defaults__", (block,))
         patch.setattr(aggregate.column_blocks, "__defaults__", (columns,))
         found = estimator(local_norm=norm, n_jobs=n_jobs, collaborative=share)
         out = found.stream(folder / "*.parquet", FEATURES, folder / "out")
@@ -124,15 +127,20 @@ def test_ids_and_parquet(dtype, tmp_path, monkeypatch):
     assert [file.name for file in (npy / "users").iterdir()] == ["b.npy"]
 
 
-def test_an_edge_list_and_memory_mapped_half_precision(tmp_path):
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_an_edge_list_and_memory_mapped_half_precision(dtype, tmp_path):
     np.save(tmp_path / "edges.npy", pairs().astype(np.int32))
-    half = FEATURES["a"].astype(np.float16)
+    half = FEATURES["a"].astype(STORAGE[dtype])
     np.save(tmp_path / "a.npy", half)
     mapped = {"a": np.load(tmp_path / "a.npy", mmap_mode="r")}
-    out = estimator().stream(tmp_path / "edges.npy", mapped, tmp_path / "out")
     whole = estimator().fit(pairs(), {"a": half.astype(np.float64)}).start_
+    out = estimator().stream(tmp_path / "edges.npy", mapped, tmp_path / "out")
     found = np.load(out / "users" / "a.npy")
     np.testing.assert_allclose(found, whole.users["a"], rtol=1e-5, atol=1e-6)
+    out = estimator().stream(tmp_path / "edges.npy", mapped, tmp_path / "half", dtype=dtype)
+    found = as_floats(np.load(out / "users" / "a.npy", mmap_mode="r"))
+    assert found.dtype == half.dtype
+    np.testing.assert_allclose(found.astype(float), whole.users["a"], rtol=5e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -223,6 +231,19 @@ def test_killed_it_goes_on_to_the_same(tmp_path):
     close(found, start.users["a"])
 
 
+def test_memory_does_not_grow_with_the_interactions(tmp_path, monkeypatch):
+    monkeypatch.setattr(edges, "CHUNK", 20_000)
+    monkeypatch.setattr(buckets, "BUCKET", 20_000)
+    peaks = []
+    for n in (100_000, 1_000_000):
+        path = write(tmp_path / f"{n}.parquet", pairs(n, 5000))
+        tracemalloc.start()
+        estimator(collaborative=0.5).stream(path, FEATURES, tmp_path / f"out-{n}")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
+
+
 def test_other_data_or_parameters_begin_anew(tmp_path):
     path = write(tmp_path / "log.parquet", pairs())
 
@@ -298,7 +319,8 @@ def test_bad_interactions_name_the_file_and_the_row(make, message, tmp_path):
         ({"tables": ["c"]}, "tables: 'c' is none of a, b, reduced"),
         ({"tables": []}, "tables is empty"),
         ({"layout": "csv"}, "layout must be one of npy, parquet, got 'csv'"),
-        ({"dtype": "int8"}, "dtype must be one of float32, float16, got 'int8'"),
+        ({"dtype": "bfloat16", "layout": "parquet"}, "Parquet has no bfloat16; give layout npy"),
+        ({"dtype": "int8"}, "dtype must be one of float32, float16, bfloat16, got 'int8'"),
         (
             {"item_ids": list(range(100, 100 + N_ITEMS))},
             r"has item \d+, which is not among the known",

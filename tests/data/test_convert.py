@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sgurinit.cli import app
-from sgurinit.core.features import ItemFeatures
+from sgurinit.core.features import BFLOAT16, ItemFeatures
 from sgurinit.data import load, recognise, write_native
 from sgurinit.data.convert import convert, writable
 from sgurinit.data.layouts.contents import Contents
@@ -43,7 +43,7 @@ def contents(draw) -> Contents:
         log = log.with_columns(value=pl.Series(seed.integers(2, 11, len(pairs)) / 2))
     if draw(st.booleans()):
         log = log.with_columns(time=pl.Series(seed.integers(10**9, 2**40, len(pairs))))
-    dtype = draw(st.sampled_from([np.float16, np.float32, np.float64]))
+    dtype = draw(st.sampled_from([np.float16, BFLOAT16, np.float32, np.float64]))
     features = {}
     for name in draw(st.sampled_from([(), ("text",), ("image", "text")])):
         present = seed.random(n_items) < 0.8

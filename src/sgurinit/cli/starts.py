@@ -146,7 +146,9 @@ def stream(
         str | None, typer.Option(help="'lloyd', 'minibatch' or 'faiss'. Default lloyd.")
     ] = None,
     layout: Annotated[str, typer.Option(help="'npy' or 'parquet'.")] = "npy",
-    dtype: Annotated[str, typer.Option(help="'float32' or 'float16'.")] = "float32",
+    dtype: Annotated[
+        str, typer.Option(help="'float32', 'float16', or 'bfloat16' (npy alone).")
+    ] = "float32",
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Threads. One per core by default.")
     ] = None,

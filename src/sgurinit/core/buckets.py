@@ -56,6 +56,8 @@ class Buckets:
             self._raw(number).unlink(missing_ok=True)
         for users, items in pairs:
             numbers = np.searchsorted(self.bounds, users, side="right") - 1
+            # As small integers, which are brought into order by their digits.
+            numbers = numbers.astype(np.min_scalar_type(len(self)))
             order = np.argsort(numbers, kind="stable")
             chosen = np.empty(len(users), dtype=_PAIR)
             chosen["user"], chosen["item"] = users[order], items[order]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 
 from sgurinit.core.features import Float32Array, Float64Array, FloatArray, row_blocks
-from sgurinit.core.kmeans import LabelArray, k_means
+from sgurinit.core.interactions import IntArray
+from sgurinit.core.kmeans import LabelArray, cluster_sums, k_means
 from sgurinit.errors import InputError
+
+# Columns that are brought into order at a time.
+_COLUMNS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +66,7 @@ def cluster_rows(
     """
     points = _normalised(rows)
     order = np.argsort(points.view(f"V{points.shape[1] * 4}").ravel(), kind="stable")
-    points = points[order]
-    distinct = 1 + int((points[1:] != points[:-1]).any(axis=1).sum())
+    distinct = _bring_into(points, order)
     if n_clusters > distinct:
         raise InputError(
             f"n_clusters={n_clusters} is more than the {distinct} distinct item rows: "
@@ -75,16 +77,33 @@ def cluster_rows(
     return labels, _centroids(rows, labels, n_clusters)
 
 
+def _bring_into(points: Float32Array, order: IntArray) -> int:
+    """Bring points into order in place, some columns at a time, and count the distinct ones."""
+    changes = np.zeros(len(points) - 1, dtype=bool)
+    for first in range(0, points.shape[1], _COLUMNS):
+        columns = slice(first, first + _COLUMNS)
+        part = points[order, columns]
+        points[:, columns] = part
+        changes |= (part[1:] != part[:-1]).any(axis=1)
+    return 1 + int(changes.sum())
+
+
 def _normalised(rows: FloatArray) -> Float32Array:
     """Rows centred and scaled to at most about 1, in float32; K-means does not mind either."""
-    peak = max(float(rows.max()), -float(rows.min())) or 1.0
+    peak, total = 0.0, np.zeros(rows.shape[1])
+    for where, block in row_blocks(rows):
+        peak = max(peak, float(rows[where].max()), -float(rows[where].min()))
+        total += block.sum(axis=0)
+    peak = peak or 1.0
     # Rounded, so that the order in which the mean was summed leaves no trace.
-    mean = (rows.mean(axis=0, dtype=np.float64) / peak).astype(np.float32).astype(np.float64)
+    mean = (total / len(rows) / peak).astype(np.float32).astype(np.float64)
     points = np.empty(rows.shape, dtype=np.float32)
     for where, block in row_blocks(rows):
-        points[where] = block / peak - mean
-    # Adding zero turns -0.0 into 0.0, so that equal rows have equal bytes.
-    points += np.float32(0)
+        scaled = block / peak
+        scaled -= mean
+        points[where] = scaled
+        # Adding zero turns -0.0 into 0.0, so that equal rows have equal bytes.
+        points[where] += np.float32(0)
     return points
 
 
@@ -93,12 +112,7 @@ def _centroids(rows: FloatArray, labels: LabelArray, n_clusters: int) -> Float64
     sizes = np.bincount(labels, minlength=n_clusters)
     sums = np.zeros((n_clusters, rows.shape[1]))
     for where, block in row_blocks(rows):
-        members = labels[where]
-        one_hot = sp.csr_array(
-            (np.ones(len(members)), (members, np.arange(len(members)))),
-            shape=(n_clusters, len(members)),
-        )
-        sums += np.asarray(one_hot @ block)
+        sums += cluster_sums(block, labels[where], n_clusters)
     # A cluster can only be empty where distances round to equal; nobody then uses its centroid.
     centroids: Float64Array = sums / np.maximum(sizes, 1)[:, None]
     return centroids

@@ -310,8 +310,8 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         layout : {"npy", "parquet"}, default "npy"
             ``users/<table>.npy``, to be memory-mapped, with ``user_ids.parquet`` where there are
             ids; or ``users/part-*.parquet`` with a column ``user`` and one per table.
-        dtype : {"float32", "float16"}, default "float32"
-            What numbers are stored as.
+        dtype : {"float32", "float16", "bfloat16"}, default "float32"
+            What numbers are stored as; bfloat16 in ``npy`` alone, see `as_floats`.
         columns : (str, str), default ("user", "item")
             Columns of the Parquet files with the users and with the items.
         listen : callable, optional

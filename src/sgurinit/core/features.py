@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,10 +17,14 @@ Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
+BFLOAT16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+FLOATS = "float16, bfloat16, float32 or float64"
+
 # Saved starts use these names for the joint reduction and for the column of user ids.
 RESERVED_NAMES = frozenset({"reduced", "user"})
 
-_BLOCK_BYTES = 1 << 25
+# As much as a core's cache holds: rows are gone through once or twice in float64.
+_BLOCK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +33,9 @@ class ItemFeatures:
 
     Parameters
     ----------
-    values : ndarray of float16, float32 or float64, shape (n_items, d)
+    values : ndarray of float16, bfloat16, float32 or float64, shape (n_items, d)
         One row per item, in any memory order; may be a memory map. It is kept, not copied.
+        bfloat16 is that of the package ml_dtypes, or as NumPy loads it, see `as_floats`.
     present : ndarray of bool, shape (n_items,), optional
         Which items have a row in this modality. ``None`` means all of them. The rows of the other
         items are never read, so they may hold anything.
@@ -47,7 +53,7 @@ class ItemFeatures:
 
     def __post_init__(self) -> None:
         """Check the arrays; see the class for the rules."""
-        values = np.asanyarray(self.values)
+        values = as_floats(np.asanyarray(self.values))
         _check_table(values)
         object.__setattr__(self, "values", values)
         if self.present is not None:
@@ -78,6 +84,21 @@ class ItemFeatures:
         if self.present is None or bool(self.present.all()):
             return self.values
         return np.asarray(self.values[self.present])
+
+
+def as_floats(values: NDArray[Any]) -> NDArray[Any]:
+    """Take numbers of two bytes without a type for bfloat16, as which ``np.save`` writes them."""
+    return values.view(BFLOAT16) if values.dtype == np.dtype("V2") else values
+
+
+def widened(values: NDArray[Any]) -> NDArray[Any]:
+    """Turn bfloat16 into float32, for programs that do not know it."""
+    return values.astype(np.float32) if values.dtype == BFLOAT16 else values
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Tell whether features may be of this type."""
+    return dtype == BFLOAT16 or (dtype.kind == "f" and dtype.itemsize <= 8)
 
 
 def as_features(features: Mapping[str, Any]) -> dict[str, ItemFeatures]:
@@ -148,10 +169,9 @@ def _check_name(name: object) -> None:
 def _check_table(values: NDArray[Any]) -> None:
     if values.ndim != 2:
         raise InputError(f"expected a table of shape (n_items, d), got shape {values.shape}")
-    if values.dtype.kind != "f" or values.dtype.itemsize > 8:
+    if not is_float(values.dtype):
         raise InputError(
-            f"expected float16, float32 or float64 values, got {values.dtype}: "
-            "convert them with .astype('float32')"
+            f"expected {FLOATS} values, got {values.dtype}: convert them with .astype('float32')"
         )
     if values.shape[1] < 1:
         raise InputError(f"expected at least one column, got shape {values.shape}")

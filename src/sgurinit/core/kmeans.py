@@ -5,26 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
-from sgurinit.core.features import Float32Array
+from sgurinit.core.features import Float32Array, FloatArray
 from sgurinit.errors import InputError
 
 LabelArray = NDArray[np.int32]
 
 N_INIT = 10
 
-# Lloyd's starts are tried on at most this many rows, at least so many per cluster, and along at
-# least so many leading directions, at least one per cluster.
-SAMPLE_ROWS = 1 << 14
-SAMPLE_PER_CLUSTER = 256
+# Lloyd's starts are tried on so many rows that rows times clusters, which an iteration takes, is at
+# most this, but at least so many per cluster; and along at least so many leading directions, at
+# least one per cluster, found on so many numbers. The best goes on on all rows, for at most so many
+# iterations.
+SAMPLE_CELLS = 1 << 17
+SAMPLE_PER_CLUSTER = 64
 DIRECTIONS = 32
+DIRECTION_CELLS = 1 << 22
+REFINEMENTS = 20
 
 _BATCH = 4096
 _FAISS_ITERATIONS = 25
+_FAISS_PER_CLUSTER = 256
 
 
 def k_means(points: Float32Array, n_clusters: int, seed: int, backend: str = "lloyd") -> LabelArray:
@@ -63,21 +69,32 @@ def k_means(points: Float32Array, n_clusters: int, seed: int, backend: str = "ll
 
 
 def _lloyd(points: Float32Array, n_clusters: int, seed: int) -> LabelArray:
-    sample = _sample(points, n_clusters, seed)
+    wanted = max(SAMPLE_CELLS // n_clusters, SAMPLE_PER_CLUSTER * n_clusters)
+    sample = _sample(points, wanted, seed)
     leading = _leading(sample, n_clusters, seed)
     best = KMeans(n_clusters, n_init=N_INIT, random_state=seed).fit(leading)
     found: LabelArray = best.labels_
     if leading is points:
         return found
-    means = np.zeros((n_clusters, points.shape[1]), dtype=np.float32)
-    for label in np.unique(found):
-        means[label] = sample[found == label].mean(axis=0, dtype=np.float64)
-    best = KMeans(n_clusters, init=means, n_init=1, copy_x=False).fit(points)
+    sizes = np.bincount(found, minlength=n_clusters)
+    means = cluster_sums(sample, found, n_clusters) / np.maximum(sizes, 1)[:, None]
+    # Without a tolerance, whose variance is one more copy of all points.
+    best = KMeans(n_clusters, init=means, n_init=1, max_iter=REFINEMENTS, tol=0, copy_x=False).fit(
+        points
+    )
     return np.asarray(best.labels_)
 
 
-def _sample(points: Float32Array, n_clusters: int, seed: int) -> Float32Array:
-    wanted = max(SAMPLE_ROWS, SAMPLE_PER_CLUSTER * n_clusters)
+def cluster_sums(rows: FloatArray, labels: LabelArray, n_clusters: int) -> FloatArray:
+    """Sum of each cluster's rows, in their precision, shape (K, d)."""
+    one_hot = sp.csr_array(
+        (np.ones(len(rows), rows.dtype), (labels, np.arange(len(rows)))),
+        shape=(n_clusters, len(rows)),
+    )
+    return np.asarray(one_hot @ rows)
+
+
+def _sample(points: Float32Array, wanted: int, seed: int) -> Float32Array:
     if len(points) <= wanted:
         return points
     return points[np.random.default_rng(seed).choice(len(points), wanted, replace=False)]
@@ -85,12 +102,14 @@ def _sample(points: Float32Array, n_clusters: int, seed: int) -> Float32Array:
 
 def _leading(points: Float32Array, n_clusters: int, seed: int) -> Float32Array:
     """Coordinates along the leading directions, where these are less than half of the columns."""
-    wanted = max(DIRECTIONS, n_clusters)
-    if points.shape[1] <= 2 * wanted or len(points) <= wanted:
+    wanted, width = max(DIRECTIONS, n_clusters), points.shape[1]
+    if width <= 2 * wanted or len(points) <= wanted:
         return points
-    left, values, _ = randomized_svd(points, wanted, n_iter=1, random_state=seed)
-    coordinates: Float32Array = (left * values).astype(np.float32)
-    return coordinates
+    some = _sample(points, max(DIRECTION_CELLS // width, 8 * wanted), seed)
+    left, values, axes = randomized_svd(some, wanted, n_iter=1, random_state=seed)
+    # The first is there already where the directions were found on all points.
+    coordinates: Float32Array = left * values if some is points else points @ axes.T
+    return np.asarray(coordinates, dtype=np.float32)
 
 
 def _minibatch(points: Float32Array, n_clusters: int, seed: int) -> LabelArray:
@@ -113,7 +132,7 @@ def _faiss(points: Float32Array, n_clusters: int, seed: int) -> LabelArray:
         nredo=N_INIT if n_clusters <= DIRECTIONS else 1,
         seed=seed & 0x7FFFFFFF,
         min_points_per_centroid=1,
-        max_points_per_centroid=SAMPLE_PER_CLUSTER,
+        max_points_per_centroid=_FAISS_PER_CLUSTER,
     )
     rows = np.ascontiguousarray(points)
     kmeans.train(rows)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from sgurinit.core.features import Float64Array, FloatArray, row_blocks
+from sgurinit.core.threads import mapping
 
 Step = Callable[[Float64Array], Float64Array]
 
@@ -23,6 +25,9 @@ ROUNDING = 1e-26
 # all rows are held for it as long as they take no more than so many bytes in float64.
 _WIDE = 1024
 _HELD_BYTES = 1 << 31
+
+# Rows that are read in blocks are divided into so many parts.
+_PARTS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +47,11 @@ class PrincipalRows:
 
 
 def principal_rows(
-    rows: FloatArray, at_most: int | None = None, *, step: Step | None = None
+    rows: FloatArray,
+    at_most: int | None = None,
+    *,
+    step: Step | None = None,
+    n_jobs: int | None = None,
 ) -> PrincipalRows:
     """Turn rows to their principal axes, without the directions that hold no variance.
 
@@ -58,6 +67,9 @@ def principal_rows(
         Largest number of directions to keep; all by default.
     step : callable, optional
         What is done to a block of rows first, shape (b, d) to (b, d).
+    n_jobs : int, optional
+        Parts of the rows at a time, as in scikit-learn, where they are read in blocks. The result
+        is the same for any number.
 
     Returns
     -------
@@ -70,30 +82,48 @@ def principal_rows(
     keep = limit if at_most is None else min(at_most, limit)
     with threadpool_limits(limits=1):  # the same sums on any machine
         if n_rows >= width and (width <= _WIDE or 8 * rows.size > _HELD_BYTES):
-            return _by_covariance(rows, keep, step)
+            return _by_covariance(_Blocks(rows, step), keep, n_jobs)
         return _held(rows, keep, step)
 
 
-def _by_covariance(rows: FloatArray, keep: int, step: Step | None) -> PrincipalRows:
-    n_rows, width = rows.shape
-    blocks = _Blocks(rows, step)
-    mean = sum((block.sum(axis=0) for _, block in blocks), np.zeros(width)) / n_rows
-    covariance = np.zeros((width, width))
-    size = 0.0
-    for _, block in blocks:
+def _by_covariance(blocks: _Blocks, keep: int, n_jobs: int | None) -> PrincipalRows:
+    n_rows, width = blocks.rows.shape
+    parts = blocks.parts()
+    with mapping(n_jobs) as each:
+        mean = sum(each(_total, parts), np.zeros(width)) / n_rows
+        covariance, size = np.zeros((width, width)), 0.0
+        for squares, own in each(partial(_squares, mean=mean), parts):
+            covariance += squares
+            size += own
+        variance, axes = np.linalg.eigh(covariance / (n_rows - 1))
+        variance, axes = variance[::-1][:keep], axes[:, ::-1][:, :keep]
+        rank = _rank(variance, size / n_rows)
+        axes = axes[:, :rank] * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(keep)])[:rank]
+        turned = np.concatenate(list(each(partial(_turned, mean=mean, axes=axes), parts)))
+    return PrincipalRows(turned, np.sqrt(variance[:rank]))
+
+
+def _total(part: _Blocks) -> Float64Array:
+    return sum((block.sum(axis=0) for _, block in part), np.zeros(part.rows.shape[1]))
+
+
+def _squares(part: _Blocks, mean: Float64Array) -> tuple[Float64Array, float]:
+    """Sum of the products of the centred columns, and of the squares of all entries."""
+    products, size = np.zeros((len(mean), len(mean))), 0.0
+    for _, block in part:
         size += float(np.square(block).sum())
         # Centred before it is squared: afterwards it would cost the precision of rows that lie
         # close together far from the origin.
         centred = block - mean
-        covariance += centred.T @ centred
-    variance, axes = np.linalg.eigh(covariance / (n_rows - 1))
-    variance, axes = variance[::-1][:keep], axes[:, ::-1][:, :keep]
-    rank = _rank(variance, size / n_rows)
-    axes = axes[:, :rank] * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(keep)])[:rank]
-    turned = np.empty((n_rows, rank))
-    for where, block in blocks:
+        products += centred.T @ centred
+    return products, size
+
+
+def _turned(part: _Blocks, mean: Float64Array, axes: Float64Array) -> Float64Array:
+    turned = np.empty((len(part.rows), axes.shape[1]))
+    for where, block in part:
         turned[where] = (block - mean) @ axes
-    return PrincipalRows(turned, np.sqrt(variance[:rank]))
+    return turned
 
 
 def _held(rows: FloatArray, keep: int, step: Step | None) -> PrincipalRows:
@@ -125,6 +155,14 @@ class _Blocks:
 
     rows: FloatArray
     step: Step | None
+
+    def parts(self) -> list[_Blocks]:
+        """Divide the rows among threads, into as many parts whatever the number of these."""
+        step = max(1, -(-len(self.rows) // _PARTS))
+        return [
+            _Blocks(self.rows[first : first + step], self.step)
+            for first in range(0, len(self.rows), step)
+        ]
 
     def __iter__(self) -> Iterator[tuple[slice, Float64Array]]:
         for where, block in row_blocks(self.rows):

@@ -22,7 +22,9 @@ from sgurinit.core.spectral import Parts, spectral_items
 from sgurinit.errors import InputError
 
 
-def reduce_items(features: Mapping[str, ItemFeatures], dim: int) -> tuple[Float32Array, BoolArray]:
+def reduce_items(
+    features: Mapping[str, ItemFeatures], dim: int, n_jobs: int | None = None
+) -> tuple[Float32Array, BoolArray]:
     """Reduce the features of all modalities to one table of the given width.
 
     Each modality is centred, its rows go to unit length and to their leading principal
@@ -36,6 +38,8 @@ def reduce_items(features: Mapping[str, ItemFeatures], dim: int) -> tuple[Float3
         All modalities.
     dim : int, >= 1
         Width of the result.
+    n_jobs : int, optional
+        Threads, as in scikit-learn.
 
     Returns
     -------
@@ -49,10 +53,10 @@ def reduce_items(features: Mapping[str, ItemFeatures], dim: int) -> tuple[Float3
     InputError
         When all items have the same features.
     """
-    joined = np.hstack([_block(table, dim) for table in features.values()])
+    joined = np.hstack([_block(table, dim, n_jobs) for table in features.values()])
     present: BoolArray = np.logical_or.reduce([table.mask() for table in features.values()])
     described = joined if present.all() else joined[present]
-    principal = principal_rows(described, dim) if joined.shape[1] else None
+    principal = principal_rows(described, dim, n_jobs=n_jobs) if joined.shape[1] else None
     rank = 0 if principal is None else principal.rows.shape[1]
     if principal is None or rank == 0:
         raise InputError("all items have the same features, so there is nothing to reduce")
@@ -102,13 +106,13 @@ def describe_items(
     """
     n_spectral = round(collaborative * dim)
     if n_spectral == 0:
-        return reduce_items(features, dim)
+        return reduce_items(features, dim, n_jobs)
     spectral = spectral_items(parts, degrees, n_spectral, n_jobs=n_jobs, listen=listen)
     used: BoolArray = np.asarray(spectral.any(axis=1))
     blocks = [_unit_mean(spectral, used)]
     present: BoolArray = np.logical_or.reduce([used, *(t.mask() for t in features.values())])
     if n_spectral < dim:
-        content, featured = reduce_items(features, dim - n_spectral)
+        content, featured = reduce_items(features, dim - n_spectral, n_jobs)
         blocks.append(_unit_mean(content, featured))
     return np.hstack(blocks), present
 
@@ -146,7 +150,7 @@ def match_scale(rows: FloatArray, target_mean_norm: float) -> Float32Array:
     return scaled
 
 
-def _block(table: ItemFeatures, dim: int) -> Float64Array:
+def _block(table: ItemFeatures, dim: int, n_jobs: int | None) -> Float64Array:
     """Return one modality's block, shape (n_items, r), zero where the item has no row."""
     rows = table.rows()
     filled = np.concatenate([block.any(axis=1) for _, block in row_blocks(rows)])
@@ -156,7 +160,7 @@ def _block(table: ItemFeatures, dim: int) -> Float64Array:
     rows = rows if filled.all() else rows[filled]
     mean = sum((part.sum(axis=0) for _, part in row_blocks(rows)), np.zeros(table.width))
     mean /= len(rows)
-    principal = principal_rows(rows, dim, step=lambda part: unit(part - mean)).rows
+    principal = principal_rows(rows, dim, step=lambda part: unit(part - mean), n_jobs=n_jobs).rows
     block = np.zeros((table.n_items, principal.shape[1]))
     if principal.shape[1]:
         block[where] = principal / np.linalg.norm(principal, axis=1).mean()

@@ -118,6 +118,7 @@ class Source:
                 self.features,
                 dim,
                 collaborative=self.parameters.collaborative,
+                n_jobs=self.n_jobs,
             )
             table = ItemFeatures(items, present)
             space = self.space_on(table)

@@ -17,10 +17,17 @@ import polars as pl
 from joblib import effective_n_jobs
 from safetensors.numpy import save_file
 
-from sgurinit.core.aggregate import Aggregator, column_blocks
+from sgurinit.core.aggregate import Aggregator, column_blocks, user_blocks
 from sgurinit.core.buckets import Buckets, divide
 from sgurinit.core.edges import COLUMNS, Edges, ids_of, places, positions
-from sgurinit.core.features import Float64Array, ItemFeatures, as_features
+from sgurinit.core.features import (
+    BFLOAT16,
+    Float32Array,
+    Float64Array,
+    ItemFeatures,
+    as_features,
+    as_floats,
+)
 from sgurinit.core.interactions import IdArray, IntArray, checked_item_ids
 from sgurinit.core.listen import Listener, ignore
 from sgurinit.core.parameters import Parameters
@@ -31,7 +38,11 @@ from sgurinit.files import read_json, write_arrays, write_json
 
 FORMAT = "sgurinit.users/1"
 REDUCED = "reduced"
-STORAGE = ("float32", "float16")
+STORAGE: Mapping[str, np.dtype[Any]] = {
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "bfloat16": BFLOAT16,
+}
 LAYOUTS = ("npy", "parquet")
 
 
@@ -53,7 +64,7 @@ class Wanted:
         Modalities, and ``"reduced"``, whose users are wanted.
     layout : {"npy", "parquet"}
         How users are written.
-    dtype : {"float32", "float16"}
+    dtype : {"float32", "float16", "bfloat16"}
         What their numbers are stored as.
     """
 
@@ -91,6 +102,8 @@ class Wanted:
         for value, allowed, what in ((layout, LAYOUTS, "layout"), (dtype, STORAGE, "dtype")):
             if value not in allowed:
                 raise InputError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
+        if layout == "parquet" and dtype == "bfloat16":
+            raise InputError("dtype: Parquet has no bfloat16; give layout npy, or dtype float16")
         if not wanted:
             raise InputError("tables is empty, expected at least one")
         edges = Edges.find(interactions, columns)
@@ -206,14 +219,13 @@ class _Stream:
                 # First, so that ids that were meant to be external are noticed before a count is
                 # made for every number up to the largest.
                 positions(items, place, self.wanted.n_items)
-                more = np.bincount(positions(users, place, None))
-                ids = None
+                at = positions(users, place, None)
+                counts = np.pad(counts, (0, max(0, int(at.max(initial=-1)) + 1 - len(counts))))
+                np.add.at(counts, at, 1)
             else:
                 own, more = np.unique(ids_of(users, place), return_counts=True)
                 ids, counts, more = _merged(ids, counts, own, more, place)
-            longest = max(len(counts), len(more))
-            counts = np.pad(counts, (0, longest - len(counts)))
-            counts[: len(more)] += more
+                counts += more
             done += len(users)
             self.listen("reading", done, total)
         if ids is not None:
@@ -293,28 +305,27 @@ class _Stream:
         done = set(journal.read_text().split()) if journal.exists() else set()
         if not path.exists():
             partial = path.with_suffix(".partial")
-            np.lib.format.open_memmap(partial, "w+", np.dtype(self.wanted.dtype), shape)
+            np.lib.format.open_memmap(partial, "w+", STORAGE[self.wanted.dtype], shape)
             partial.replace(path)
+        aggregator = Aggregator(
+            space.items, mix=space.parameters.mix, local_norm=space.parameters.local_norm
+        )
         for columns in column_blocks(space.items.rows):
             left = [n for n in range(len(buckets)) if f"{columns.start}:{n}" not in done]
             if not left:
                 continue
-            aggregate = Aggregator(
-                space.items,
-                mix=space.parameters.mix,
-                local_norm=space.parameters.local_norm,
-                columns=columns,
-            )
+            table = aggregator.table(columns)
 
-            def fill(number: int, aggregate: Aggregator = aggregate, at: slice = columns) -> None:
+            def fill(number: int, table: Float32Array = table, at: slice = columns) -> None:
                 # Mapped for this range alone, so that its pages do not stay in memory.
-                out = np.load(path, mmap_mode="r+")
-                first = buckets.users(number).start
+                mapped = np.load(path, mmap_mode="r+")
+                out = as_floats(mapped)
+                range_ = buckets.users(number)
                 matrix = space.featured(buckets.matrix(number))
-                for users in aggregate.user_blocks(int(matrix.shape[0])):
-                    rows = aggregate(matrix[users])
-                    out[first + users.start : first + users.start + len(rows), at] = rows
-                out.flush()
+                for users in user_blocks(int(matrix.shape[0]), table.shape[1]):
+                    rows = aggregator.weights(matrix[users]).of_table(table)
+                    out[range_][users, at] = rows
+                mapped.flush()
                 with journal.open("a") as file:
                     file.write(f"{at.start}:{number}\n")
 

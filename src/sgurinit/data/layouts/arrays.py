@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgurinit.core.features import ItemFeatures
+from sgurinit.core.features import FLOATS, ItemFeatures, as_floats, is_float, widened
 from sgurinit.errors import InputError
 
 _BLOCK_BYTES = 1 << 24
@@ -91,7 +91,7 @@ def read_array(path: Path) -> NDArray[Any]:
     ------
     InputError
         If the file is missing, cut off, no ``.npy`` file, or holds anything but a 2-D array of
-        float16, float32 or float64.
+        float16, bfloat16, float32 or float64.
     """
     try:
         if path.suffix == ".pt":
@@ -110,10 +110,11 @@ def read_array(path: Path) -> NDArray[Any]:
     if not isinstance(values, np.ndarray):
         values.close()
         raise InputError(f"{path}: an archive of arrays; one plain .npy array is expected")
-    if values.ndim != 2 or values.dtype.kind != "f" or values.dtype.itemsize > 8:
+    values = as_floats(values)
+    if values.ndim != 2 or not is_float(values.dtype):
         raise InputError(
             f"{path}: {values.dtype} of shape {values.shape}; a 2-D array (items, width) of "
-            "float16, float32 or float64 is expected"
+            f"{FLOATS} is expected"
         )
     return values
 
@@ -159,5 +160,6 @@ def _present_rows(path: Path, values: NDArray[Any], absent_rows: bool) -> NDArra
 def write_whole_rows(folder: Path, features: Mapping[str, ItemFeatures]) -> None:
     """Write ``<modality>_feat.npy`` files; an item without features has a row of zeros."""
     for modality, feature in features.items():
-        values = np.where(feature.mask()[:, None], feature.values, feature.values.dtype.type(0))
+        values = widened(feature.values)
+        values = np.where(feature.mask()[:, None], values, values.dtype.type(0))
         np.save(folder / f"{modality}{_SUFFIX}", values)

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from typing_extensions import override
 
+from sgurinit.core.features import widened
 from sgurinit.data.dataset import SPLITS
 from sgurinit.data.layouts.arrays import read_array
 from sgurinit.data.layouts.base import TableLayout
@@ -79,7 +80,7 @@ class Cornac(TableLayout):
         for modality, feature in contents.features.items():
             ids = contents.items["item"].filter(pl.Series(feature.mask())).cast(pl.String)
             write_text(folder / f"{modality}.ids", "\n".join(ids) + "\n")
-            np.save(folder / f"{modality}.npy", feature.rows())
+            np.save(folder / f"{modality}.npy", widened(feature.rows()))
 
 
 def _logs(folder: Path) -> dict[str, Path]:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from typing_extensions import override
 
+from sgurinit.core.features import widened
 from sgurinit.data.layouts.base import TableLayout
 from sgurinit.data.layouts.contents import Contents
 from sgurinit.data.layouts.holds import Holds
@@ -73,7 +74,7 @@ class Elliot(TableLayout):
         for modality, feature in contents.features.items():
             (folder / modality).mkdir()
             ids = contents.items["item"].filter(pl.Series(feature.mask())).cast(pl.String)
-            for item, row in zip(ids, feature.rows(), strict=True):
+            for item, row in zip(ids, widened(feature.rows()), strict=True):
                 if "/" in item or item.startswith("."):
                     raise InputError(f"item id {item!r} cannot be a file name, as elliot needs it")
                 np.save(folder / modality / f"{item}.npy", row)

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from sgurinit.core.features import BFLOAT16
 from sgurinit.data.layouts.contents import Contents
 from sgurinit.errors import InputError
 
@@ -108,7 +109,7 @@ class Holds:
             return
         for name, feature in contents.features.items():
             kind = feature.values.dtype
-            if self.features == "float32" and kind != np.float32:
+            if kind == BFLOAT16 or (self.features == "float32" and kind != np.float32):
                 yield f"type of {name}", f"{name} is {kind} here and float32 there"
             if not self.missing and (absent := feature.n_items - feature.n_present):
                 yield f"rows of {name}", f"{absent} items without {name} get rows of zeros"

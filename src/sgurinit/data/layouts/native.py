@@ -10,8 +10,8 @@
                               others, such as title, as they are
     interactions.parquet      columns user, item (external ids) and split (train, valid, test);
                               value and time (seconds) where known
-    features/<modality>.npy   shape (n_items, d), float16 / 32 / 64; row n belongs to row n of
-                              items.parquet; a row of NaN alone: the item has no such features
+    features/<modality>.npy   shape (n_items, d), float16 / 32 / 64 or bfloat16; row n
+                              belongs to row n of items.parquet; NaN alone: the item has none
 
 Ids are strings or integers. `interactions.parquet` names users and items by their ids, so its rows
 may be in any order; users and items without interactions stay known through their own tables.
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import override
 
-from sgurinit.core.features import ItemFeatures
+from sgurinit.core.features import ItemFeatures, widened
 from sgurinit.data.dataset import MODALITY_NAME, SPLITS, Dataset, Interactions
 from sgurinit.data.layouts.arrays import read_features
 from sgurinit.data.layouts.base import WritableLayout
@@ -193,8 +193,8 @@ def add_modality(folder: Path, modality: str) -> None:
 
 def _with_nan_rows(feature: ItemFeatures) -> NDArray[Any]:
     if feature.present is None:
-        return feature.values
-    values = np.array(feature.values)
+        return widened(feature.values)
+    values = np.array(widened(feature.values))
     values[~feature.present] = np.nan
     return values
 

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from typing_extensions import override
 
-from sgurinit.core.features import ItemFeatures
+from sgurinit.core.features import ItemFeatures, widened
 from sgurinit.data.dataset import SPLITS
 from sgurinit.data.layouts.base import TableLayout
 from sgurinit.data.layouts.contents import Contents
@@ -80,7 +80,7 @@ class Plain(TableLayout):
         }
         (folder / "features").mkdir()
         for modality, feature in contents.features.items():
-            values = feature.rows()
+            values = widened(feature.rows())
             columns = {str(n): values[:, n] for n in range(values.shape[1])}
             ids = contents.items["item"].filter(pl.Series(feature.mask()))
             tables[f"features/{modality}"] = pl.DataFrame({"item": ids, **columns})
