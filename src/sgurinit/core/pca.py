@@ -41,6 +41,22 @@ class PrincipalRows:
     deviations: Float64Array
 
 
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """Directions of largest variance.
+
+    Parameters
+    ----------
+    vectors : ndarray of float64, shape (d, r)
+        A direction of unit length per column.
+    deviations : ndarray of float64, shape (r,)
+        Standard deviation along each, falling.
+    """
+
+    vectors: Float64Array
+    deviations: Float64Array
+
+
 def principal_rows(
     rows: FloatArray, at_most: int | None = None, *, step: Step | None = None
 ) -> PrincipalRows:
@@ -86,14 +102,35 @@ def _by_covariance(rows: FloatArray, keep: int, step: Step | None) -> PrincipalR
         # close together far from the origin.
         centred = block - mean
         covariance += centred.T @ centred
-    variance, axes = np.linalg.eigh(covariance / (n_rows - 1))
-    variance, axes = variance[::-1][:keep], axes[:, ::-1][:, :keep]
-    rank = _rank(variance, size / n_rows)
-    axes = axes[:, :rank] * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(keep)])[:rank]
-    turned = np.empty((n_rows, rank))
+    axes = principal_axes(covariance / (n_rows - 1), keep, size / n_rows)
+    turned = np.empty((n_rows, len(axes.deviations)))
     for where, block in blocks:
-        turned[where] = (block - mean) @ axes
-    return PrincipalRows(turned, np.sqrt(variance[:rank]))
+        turned[where] = (block - mean) @ axes.vectors
+    return PrincipalRows(turned, axes.deviations)
+
+
+def principal_axes(covariance: Float64Array, keep: int, size: float) -> Axes:
+    """Find the directions of largest variance, without those that hold none.
+
+    Parameters
+    ----------
+    covariance : ndarray of float64, shape (d, d)
+        Covariance of the rows.
+    keep : int
+        Largest number of directions.
+    size : float
+        Mean squared norm of the rows, which tells what variance is rounding.
+
+    Returns
+    -------
+    Axes
+        Signs are such that the largest entry of each is positive.
+    """
+    variance, axes = np.linalg.eigh(covariance)
+    variance, axes = variance[::-1][:keep], axes[:, ::-1][:, :keep]
+    rank = _rank(variance, size)
+    axes = axes[:, :rank] * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(keep)])[:rank]
+    return Axes(axes, np.sqrt(variance[:rank]))
 
 
 def _held(rows: FloatArray, keep: int, step: Step | None) -> PrincipalRows:
