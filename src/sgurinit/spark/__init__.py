@@ -14,6 +14,6 @@ from sgurinit.spark.estimator import SGURInit
 from sgurinit.spark.model import SGURInitModel
 
 # Executors need not have this package.
-cloudpickle.register_pickle_by_value(batches)
+cloudpickle.register_pickle_by_value(batches)  # type: ignore[no-untyped-call]
 
 __all__ = ["SGURInit", "SGURInitModel"]

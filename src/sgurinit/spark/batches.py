@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 
 Array = np.ndarray[Any, Any]
-Batch = pa.RecordBatch
+Batch = Any  # a RecordBatch; PyArrow has no types
 
 # A step of preparation: its name and the arrays that it needs.
 Step = tuple[str, tuple[Array, ...]]
@@ -281,7 +281,7 @@ class Table:
     def n_sums(self) -> int:
         """Sums per user: items, items per cluster, and the local sum where it has a weight."""
         n_clusters, width = self.centroids.shape
-        return 1 + n_clusters + (width if self.mix > 0 else 0)
+        return int(1 + n_clusters + (width if self.mix > 0 else 0))
 
     def sums(self, batch: Batch, number: int, codes: Array, n_groups: int) -> Array:
         """Sums over the rows of each group, shape (n_groups, n_sums)."""
@@ -336,9 +336,7 @@ def whole_users(
     batches: Iterable[Batch], *, tables: Sequence[Table], names: Sequence[str]
 ) -> Iterator[Batch]:
     """Rows of users whose items come one behind the other."""
-    return finished(
-        partial_sums(_in_order(batches), tables=tables), tables=tables, names=names
-    )
+    return finished(partial_sums(_in_order(batches), tables=tables), tables=tables, names=names)
 
 
 def _in_order(batches: Iterable[Batch]) -> Iterator[Batch]:

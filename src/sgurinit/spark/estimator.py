@@ -12,13 +12,13 @@ from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from sgurinit.core.parameters import Parameters, preset
+from sgurinit.core.parameters import preset
 from sgurinit.errors import InputError
 from sgurinit.spark.frames import checked_features, checked_interactions
 from sgurinit.spark.model import SGURInitModel
 from sgurinit.spark.params import BROADCAST, HasMethod
 from sgurinit.spark.prepare import fitted_steps, reduced
-from sgurinit.spark.space import Space, fit_space
+from sgurinit.spark.space import Fit, Space, fit_space
 from sgurinit.spark.stages import Stages
 
 REDUCED = "reduced"
@@ -122,7 +122,7 @@ class SGURInit(
             On a bad parameter or unusable data; the message names it.
         """
         if features is None or _is_for_spark_ml(features):
-            return super().fit(dataset, features)
+            return super().fit(dataset, features)  # type: ignore[arg-type]  # which it is then
         return self._start(dataset, features, centroids or {})
 
     def _fit(self, dataset: DataFrame) -> SGURInitModel:
@@ -152,12 +152,10 @@ class SGURInit(
             pairs.where("item IS NOT NULL").groupBy("item").agg(F.count("*").alias("degree")),
             "degrees",
         )
-        spaces: dict[str, Space] = {}
+        fit, spaces = Fit(parameters, degrees, stages), {}
         for name in known:
             try:
-                spaces[name] = _space(
-                    name, tables, degrees, parameters, stages, centroids.get(name)
-                )
+                spaces[name] = _space(fit, name, tables, centroids.get(name))
             except InputError as error:
                 raise InputError(f"{name}: {error}") from error
         model = SGURInitModel._of(parameters, spaces, pairs, stages)
@@ -165,21 +163,14 @@ class SGURInit(
         return model
 
 
-def _space(
-    name: str,
-    tables: Mapping[str, DataFrame],
-    degrees: DataFrame,
-    parameters: Parameters,
-    stages: Stages,
-    given: Any,
-) -> Space:
+def _space(fit: Fit, name: str, tables: Mapping[str, DataFrame], given: Any) -> Space:
     if name == REDUCED:
-        assert parameters.reduce_to is not None  # noqa: S101 - that is why there is such a space
-        frame, steps = reduced(tables, parameters.reduce_to, stages)
+        dim = fit.parameters.reduce_to
+        assert dim is not None  # noqa: S101 - that is why there is such a space
+        frame, steps = reduced(tables, dim, fit.stages)
     else:
-        frame, steps = tables[name], fitted_steps(tables[name], parameters.prepare)
-    rows = None if given is None else np.asarray(given)
-    return fit_space(frame, steps, degrees, parameters, stages, name, given=rows)
+        frame, steps = tables[name], fitted_steps(tables[name], fit.parameters.prepare)
+    return fit_space(fit, name, frame, steps, None if given is None else np.asarray(given))
 
 
 def _is_for_spark_ml(value: Any) -> bool:

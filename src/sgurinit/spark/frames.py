@@ -48,9 +48,7 @@ def checked_interactions(frame: DataFrame) -> DataFrame:
     assert facts is not None  # noqa: S101 - an aggregate has one row
     for column in ("user", "item"):
         if facts[column]:
-            raise InputError(
-                f"interactions: {facts[column]} rows have no {column}; drop such rows"
-            )
+            raise InputError(f"interactions: {facts[column]} rows have no {column}; drop such rows")
     if facts["weight"]:
         raise InputError(
             f"interactions: {facts['weight']} rows have a weight that is missing, negative or not "
@@ -107,7 +105,7 @@ def _checked_table(name: object, frame: Any, of_items: DataType) -> DataFrame:
             f"{place}: column 'vector' holds {kind.simpleString()}, expected array<float>, "
             "array<double> or an ML vector"
         )
-    table = frame.where("vector IS NOT NULL").select("item", vector.alias("vector"))
+    table: DataFrame = frame.where("vector IS NOT NULL").select("item", vector.alias("vector"))
     _check_rows(place, table)
     return table
 

@@ -62,7 +62,7 @@ def found_centroids(items: DataFrame, n_items: int, n_clusters: int, seed: int) 
     points = (
         sample.repartition(parts, "order")
         .sortWithinPartitions("order", F.col("item").cast("string"))
-        .select(array_to_vector("vector").alias("features"))
+        .select(array_to_vector(F.col("vector")).alias("features"))
         .persist()
     )
     try:

@@ -40,7 +40,9 @@ class Writer(MLWriter):
         except AnalysisException as error:
             if "PATH_ALREADY_EXISTS" not in str(error):
                 raise
-            raise InputError(f"{path}: exists already; give a new folder, or overwrite it") from None
+            raise InputError(
+                f"{path}: exists already; give a new folder, or overwrite it"
+            ) from None
         for name, items in model.items.items():
             items.write.mode(mode).parquet(f"{path}/items/{name}")
         for name, space in model.spaces.items():

@@ -64,9 +64,7 @@ class Moments:
             return Axes(np.zeros((len(self.mean), 0)), np.zeros(0))
         products = totals(
             self._frame,
-            partial(
-                batches.second_moments, steps=self._steps, mean=self.mean, filled=self._filled
-            ),
+            partial(batches.second_moments, steps=self._steps, mean=self.mean, filled=self._filled),
         )
         keep = min(self.count, len(self.mean), at_most)
         return principal_axes(products / (self.count - 1), keep, self.size)

@@ -44,9 +44,7 @@ def fitted_steps(frame: DataFrame, wanted: Sequence[str]) -> Steps:
     return steps
 
 
-def reduced(
-    features: Mapping[str, DataFrame], dim: int, stages: Stages
-) -> tuple[DataFrame, Steps]:
+def reduced(features: Mapping[str, DataFrame], dim: int, stages: Stages) -> tuple[DataFrame, Steps]:
     """All modalities in one frame of items, and the steps that take it to the joint space.
 
     See `sgurinit.core.reduce.reduce_items`.

@@ -53,28 +53,44 @@ class Space:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What all spaces of a fit share.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Of the method.
+    degrees : DataFrame
+        Columns item and degree, of items with training interactions.
+    stages : Stages
+        Where what is made is kept.
+    """
+
+    parameters: Parameters
+    degrees: DataFrame
+    stages: Stages
+
+
 def fit_space(
+    fit: Fit,
+    name: str,
     frame: DataFrame,
     steps: Sequence[batches.Step],
-    degrees: DataFrame,
-    parameters: Parameters,
-    stages: Stages,
-    name: str,
-    *,
     given: Float64Array | None = None,
 ) -> Space:
     """Prepare, cluster and weigh items.
 
     Parameters
     ----------
+    fit : Fit
+        What all spaces share.
+    name : str
+        Of the space.
     frame : DataFrame
         Columns item and vector, an array.
     steps : sequence of Step
         What is done to the vectors first.
-    degrees : DataFrame
-        Columns item and degree, of items with training interactions.
-    parameters, stages, name
-        Of the fit, and of the space.
     given : ndarray of float64, shape (K, d), optional
         Centroids that are used as they are.
 
@@ -86,10 +102,10 @@ def fit_space(
     """
     item = id_text(frame.schema["item"].dataType)
     packed = f"item {item}, degree long, vector binary"
-    weighed = frame.join(degrees, "item", "left").select(
+    weighed = frame.join(fit.degrees, "item", "left").select(
         "item", F.coalesce("degree", F.lit(0)).alias("degree"), "vector"
     )
-    rows = stages.keep(
+    rows = fit.stages.keep(
         weighed.mapInArrow(partial(batches.prepared, steps=list(steps), dtype="float32"), packed),
         f"{name}-rows",
     )
@@ -104,24 +120,20 @@ def fit_space(
             "no training interaction touches an item that has a feature row: check that both hold "
             "the same ids"
         )
-    width = facts["bytes"] // 4
+    width, n_clusters = facts["bytes"] // 4, fit.parameters.n_clusters
     if given is None:
         as_lists = rows.mapInArrow(
             partial(batches.as_lists, dtype="float32"),
             f"item {item}, degree long, vector array<float>",
         )
-        centroids = found_centroids(
-            as_lists, facts["items"], parameters.n_clusters, parameters.seed
-        )
+        centroids = found_centroids(as_lists, facts["items"], n_clusters, fit.parameters.seed)
     else:
-        centroids = _checked(given, (parameters.n_clusters, width))
-    items = stages.keep(
+        centroids = _checked(given, (n_clusters, width))
+    items = fit.stages.keep(
         rows.mapInArrow(partial(batches.assigned, centroids=centroids), f"{packed}, cluster int"),
         f"{name}-items",
     )
-    sums = totals(
-        items, partial(batches.cluster_moments, n_clusters=len(centroids), width=width)
-    )
+    sums = totals(items, partial(batches.cluster_moments, n_clusters=len(centroids), width=width))
     if given is None:
         filled = sums[:, 0] > 0
         centroids[filled] = sums[filled, 2:] / sums[filled, :1]

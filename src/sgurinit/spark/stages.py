@@ -27,8 +27,10 @@ class Stages:
             held = frame.persist()
             self._held.append(held)
             return held
-        path = str(PurePosixPath(self._folder) / name) if "://" not in self._folder else (
-            f"{self._folder.rstrip('/')}/{name}"
+        path = (
+            str(PurePosixPath(self._folder) / name)
+            if "://" not in self._folder
+            else (f"{self._folder.rstrip('/')}/{name}")
         )
         frame.write.mode("overwrite").parquet(path)
         return frame.sparkSession.read.schema(frame.schema).parquet(path)

@@ -90,9 +90,13 @@ class _Plan:
             .sortWithinPartitions("user")
             .withColumn("row", F.monotonically_increasing_id())
         )
-        return together.join(items, "item", "left").drop("item").mapInArrow(
-            partial(batches.whole_users, tables=self._tables, names=list(self._spaces)),
-            self._schema,
+        return (
+            together.join(items, "item", "left")
+            .drop("item")
+            .mapInArrow(
+                partial(batches.whole_users, tables=self._tables, names=list(self._spaces)),
+                self._schema,
+            )
         )
 
     def in_parts(self, pairs: DataFrame, items: DataFrame) -> DataFrame:
@@ -100,11 +104,18 @@ class _Plan:
 
         No executor meets all of a user's or an item's interactions.
         """
-        sums = pairs.join(items, "item", "left").drop("item").mapInArrow(
-            partial(batches.partial_sums, tables=self._tables), self._sums
+        sums = (
+            pairs.join(items, "item", "left")
+            .drop("item")
+            .mapInArrow(partial(batches.partial_sums, tables=self._tables), self._sums)
         )
-        return sums.repartition("user").sortWithinPartitions("user").mapInArrow(
-            partial(batches.finished, tables=self._tables, names=list(self._spaces)), self._schema
+        return (
+            sums.repartition("user")
+            .sortWithinPartitions("user")
+            .mapInArrow(
+                partial(batches.finished, tables=self._tables, names=list(self._spaces)),
+                self._schema,
+            )
         )
 
     def _side(self, number: int, space: Space) -> DataFrame:
