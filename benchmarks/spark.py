@@ -7,9 +7,9 @@
 in FOLDER (those of `core.py stream`), and computes the users, K = 64, with `sgurinit.spark` on
 `local[2]` and with the core's `SGURInit.stream` on two threads, to files, one after the other. With
 `--partitions` Spark's shuffles have that many.
-`skew` makes logs of distinct pairs, five per user and ten per item: even ones, and ones in which one
-user has 5 % of all interactions and one item 10 %. Both run with items sent to all executors and,
-`joined`, with interactions brought to items.
+`skew` makes logs of distinct pairs, five per user and ten per item: even ones, and ones in which
+one user has 5 % of all interactions and one item 10 %. Both run with items sent to all executors
+and, `joined`, with interactions brought to items.
 Peak memory is that of the resident set, read five times a second: Java, and all of its Python
 workers together. Shuffle bytes are those written, from Spark's event log.
 """

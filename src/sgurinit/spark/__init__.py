@@ -3,7 +3,7 @@
 try:
     import pyspark  # noqa: F401
 except ModuleNotFoundError as error:
-    raise ImportError(
+    raise ModuleNotFoundError(
         f"{error.name} is not installed: pip install 'sgurinit[spark]'", name=error.name
     ) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import numpy as np
 from pyspark.ml import Estimator
@@ -22,6 +22,7 @@ from sgurinit.spark.space import Fit, Space, fit_space
 from sgurinit.spark.stages import Stages
 
 REDUCED = "reduced"
+ParamMap = dict[Param[Any], Any]
 
 
 class SGURInit(
@@ -92,12 +93,20 @@ class SGURInit(
         """Make an estimator with the parameters of a preset, see `sgurinit.SGURInit`."""
         return cls(**(preset(name) | overrides))
 
-    def fit(  # type: ignore[override]  # the core's form beside Spark ML's
+    @overload
+    def fit(
         self,
         dataset: DataFrame,
-        features: Mapping[str, DataFrame] | Any = None,
+        features: Mapping[str, DataFrame] | ParamMap | None = None,
         *,
         centroids: Mapping[str, Any] | None = None,
+    ) -> SGURInitModel: ...
+
+    @overload
+    def fit(self, dataset: DataFrame, features: Sequence[ParamMap]) -> list[SGURInitModel]: ...
+
+    def fit(
+        self, dataset: DataFrame, features: Any = None, *, centroids: Any = None
     ) -> SGURInitModel | list[SGURInitModel]:
         """Fit the items' spaces; users are computed when they are asked for.
 
@@ -122,7 +131,8 @@ class SGURInit(
             On a bad parameter or unusable data; the message names it.
         """
         if features is None or _is_for_spark_ml(features):
-            return super().fit(dataset, features)  # type: ignore[arg-type]  # which it is then
+            found: SGURInitModel | list[SGURInitModel] = super().fit(dataset, features)
+            return found
         return self._start(dataset, features, centroids or {})
 
     def _fit(self, dataset: DataFrame) -> SGURInitModel:
