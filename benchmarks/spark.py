@@ -10,6 +10,7 @@ in FOLDER (those of `core.py stream`), and computes the users, K = 64, with `sgu
 `skew` makes logs of distinct pairs, five per user and ten per item: even ones, and ones in which
 one user has 5 % of all interactions and one item 10 %. Both run with items sent to all executors
 and, `joined`, with interactions brought to items.
+CPU seconds count all processes of an engine, so they mean the same on a machine that is shared.
 Peak memory is that of the resident set, read five times a second: Java, and all of its Python
 workers together. Shuffle bytes are those written, from Spark's event log.
 """
@@ -79,18 +80,21 @@ def make_skewed(folder: Path, size: int, *, skewed: bool) -> None:
 
 @contextmanager
 def watched() -> Iterator[dict[str, float]]:
-    """Peak memory of what runs below this process: Java, and Python workers."""
-    peaks = {"java_gb": 0.0, "workers_gb": 0.0}
+    """Peak memory of what runs below this process, Java and Python workers, and its CPU seconds."""
+    peaks = {"java_gb": 0.0, "workers_gb": 0.0, "cpu_seconds": 0.0}
     done = threading.Event()
 
     def look() -> None:
-        me = psutil.Process()
+        # By name: a child that Java is about to start shares its memory for a moment.
+        me, kinds = psutil.Process(), {"java_gb": "java", "workers_gb": "python"}
         while not done.wait(0.2):
             now = dict.fromkeys(peaks, 0.0)
             for process in me.children(recursive=True):
                 try:
-                    kind = "java_gb" if "java" in process.name() else "workers_gb"
-                    now[kind] += process.memory_info().rss / 1e9
+                    for kind, name in kinds.items():
+                        now[kind] += process.memory_info().rss / 1e9 * (name in process.name())
+                    # Those of workers that are gone are the daemon's that waited for them.
+                    now["cpu_seconds"] += sum(process.cpu_times()[:4])
                 except psutil.Error:
                     continue
             for kind, value in now.items():
@@ -132,7 +136,7 @@ def on_spark(folder: Path, partitions: int, broadcast: int) -> dict[str, Any]:
         interactions = session.read.parquet(str(folder / "log-*.parquet"))
         items = session.read.parquet(str(folder / "items.parquet"))
         session.range(1).count()
-        began = time.perf_counter()
+        warm, began = peaks["cpu_seconds"], time.perf_counter()
         estimator = SGURInit(CLUSTERS, random_state=0, broadcast_bytes=broadcast)
         model = estimator.fit(interactions, {"a": items})
         fitted = time.perf_counter()
@@ -148,6 +152,7 @@ def on_spark(folder: Path, partitions: int, broadcast: int) -> dict[str, Any]:
         "users_seconds": seconds - (fitted - began),
         "driver_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
         **peaks,
+        "cpu_seconds": peaks["cpu_seconds"] - warm,
         "shuffle_gb": shuffled / 1e9,
         "users_gb": files / 1e9,
         "stages": stages,
@@ -182,9 +187,11 @@ def on_core(folder: Path) -> dict[str, Any]:
     )
     seconds = time.perf_counter() - began
     rmtree(out)
+    used = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "seconds": seconds,
-        "driver_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "driver_gb": used.ru_maxrss / 1e6,
+        "cpu_seconds": used.ru_utime + used.ru_stime,
     }
 
 
@@ -225,9 +232,9 @@ def main() -> None:
 
     def measure(name: dict[str, Any], size: int, *part: str) -> None:
         found = in_process(part)
-        rate = found["seconds"] / size * 1e6
-        rows.append({**name, "interactions": size, **found, "seconds_per_million": rate})
-        print(name, f"{size:>11,} {found['seconds']:7.1f} s", flush=True)
+        rate = found["cpu_seconds"] / size * 1e6
+        rows.append({**name, "interactions": size, **found, "cpu_seconds_per_million": rate})
+        print(name, f"{size:>11,} {found['seconds']:7.1f} s", rows[-1], flush=True)
 
     partitions, budget = str(arguments.partitions), str(1 << 29)
     default = {"sizes": "1e6,1e7,3e7", "skew": "1e7"}[arguments.what]

@@ -119,3 +119,28 @@ def test_ml_100k(spark, data_root):
     model = fitted(spark, data, core, 3)
     check_equal(model, core)
     model.unpersist()
+
+
+def test_the_engine_splits_a_hot_item(spark):
+    data = generated(seed=4, n_users=200, n_pairs=400)
+    pairs = np.concatenate([data.pairs, np.stack([np.arange(190), np.full(190, 7)], 1)])
+    data = Data(data.n_users, pairs, data.features)
+    core = core_of(data)
+    model = fitted(spark, data, core, 4, broadcast_bytes=0)
+    wanted = {
+        "spark.sql.autoBroadcastJoinThreshold": "-1",
+        "spark.sql.adaptive.skewJoin.skewedPartitionThresholdInBytes": "1k",
+        "spark.sql.adaptive.skewJoin.skewedPartitionFactor": "1.0",
+        "spark.sql.adaptive.advisoryPartitionSizeInBytes": "1k",
+    }
+    for name, value in wanted.items():
+        spark.conf.set(name, value)
+    try:
+        users = model.users
+        users.collect()
+        assert "skew=true" in users._jdf.queryExecution().toString()
+        check_equal(model, core)
+    finally:
+        for name in wanted:
+            spark.conf.unset(name)
+        model.unpersist()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -232,3 +235,25 @@ def test_wrong_frames_are_named(spark):
         estimator.fit(log, {"t": log.withColumnRenamed("user", "vector")})
     with pytest.raises(InputError, match="modality name 'reduced'"):
         estimator.fit(log, {"reduced": items})
+
+
+def test_the_page_runs(spark, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = generated(seed=7)
+    interactions, items = data.frames(spark)
+    interactions.drop("weight").write.parquet("log")
+    interactions.drop("weight").limit(3).write.parquet("new")
+    items["a"].write.parquet("items")
+    page = Path(__file__).resolve().parents[2] / "docs" / "spark.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    exec(code, {"spark": spark})  # noqa: S102 - our own document
+    assert spark.read.parquet("start/users").columns == ["user", "text"]
+
+
+def test_the_benchmark_makes_hot_users_and_items(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / "benchmarks")
+    benchmark = importlib.import_module("spark")
+    benchmark.make_skewed(tmp_path, 20_000, skewed=True)
+    log = pd.read_parquet(sorted(tmp_path.glob("log-*.parquet")))
+    assert (log["user"] == 0).mean() == pytest.approx(0.05, abs=0.01)
+    assert (log["item"] == 0).mean() == pytest.approx(0.10, abs=0.01)

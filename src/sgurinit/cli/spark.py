@@ -42,14 +42,14 @@ def init_on_spark(
     """
     named = dict(_named(text) for text in features)
     if not named:
-        raise InputError("--features is missing: NAME=PARQUET with columns item and vector")
+        raise InputError("--features is missing: NAME=PARQUET of items and their vectors")
     estimator = (
         SGURInit(**parameters) if preset is None else SGURInit.from_preset(preset, **parameters)
     )
     estimator.checked()
     session = _session(master)
     model = estimator.fit(
-        _read(session, interactions), {name: _read(session, path) for name, path in named.items()}
+        _read(session, interactions), {name: _items(session, path) for name, path in named.items()}
     )
     model.save(out)
     for name, clusters in model.clusters.items():
@@ -77,6 +77,15 @@ def _session(master: str) -> SparkSession:
             f"--spark {master}: Spark did not start ({str(error).splitlines()[0]}); it needs Java "
             "17 or later"
         ) from None
+
+
+def _items(session: SparkSession, path: str) -> DataFrame:
+    """Items with their vectors, whatever the one column of lists is called."""
+    frame = _read(session, path)
+    lists = [field.name for field in frame.schema if field.dataType.typeName() == "array"]
+    if "vector" in frame.columns or len(lists) != 1:
+        return frame
+    return frame.withColumnRenamed(lists[0], "vector")
 
 
 def _read(session: SparkSession, path: str) -> DataFrame:

@@ -76,7 +76,7 @@ def init(
         list[str] | None,
         typer.Option(
             metavar="NAME=PARQUET",
-            help="With --spark: items, with columns item and vector. Repeatable.",
+            help="With --spark: items, with columns item and one of lists of numbers. Repeatable.",
         ),
     ] = None,
     n_clusters: Clusters = None,

@@ -332,11 +332,15 @@ def finished(
         yield pa.RecordBatch.from_pydict(columns)
 
 
-def whole_users(
-    batches: Iterable[Batch], *, tables: Sequence[Table], names: Sequence[str]
-) -> Iterator[Batch]:
+def whole_users(batches: Iterable[Batch], **of_spaces: Any) -> Iterator[Batch]:
     """Rows of users whose items come one behind the other."""
-    return finished(partial_sums(_in_order(batches), tables=tables), tables=tables, names=names)
+    sums = partial_sums(batches, tables=of_spaces["tables"])
+    return finished(sums, **of_spaces)
+
+
+def ordered_users(batches: Iterable[Batch], **of_spaces: Any) -> Iterator[Batch]:
+    """The same, making sure that a join after the sort has left them so."""
+    return whole_users(_in_order(batches), **of_spaces)
 
 
 def _in_order(batches: Iterable[Batch]) -> Iterator[Batch]:

@@ -58,7 +58,9 @@ def found_centroids(items: DataFrame, n_items: int, n_clusters: int, seed: int) 
     if n_items > wanted:
         sample = sample.where(F.col("order") < _quantile(wanted / n_items))
     first = sample.select(F.size("vector").alias("width")).first()
-    assert first is not None  # noqa: S101 - there are more rows than clusters
+    assert first is not None  # noqa: S101 - there are as many rows as clusters
+    if n_clusters == 1:  # MLlib wants two; the mean of all rows is what any start comes to
+        return np.zeros((1, first["width"]))
     parts = ceil(min(n_items, wanted) * first["width"] / PARTITION)
     points = (
         sample.repartition(parts, "order")

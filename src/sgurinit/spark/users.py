@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial, reduce
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
@@ -43,12 +44,13 @@ def user_rows(
         Columns user and, per space, an array of float.
     """
     plan = _Plan(pairs, spaces, parameters)
-    if plan.item_bytes() > budget:
-        return plan.in_parts(pairs, plan.items)
-    items, hot = F.broadcast(plan.items), F.broadcast(_hot(pairs))
+    sent = plan.item_bytes() <= budget
+    items = F.broadcast(plan.items) if sent else plan.items
+    rows = plan.items_to_users if sent else plan.users_to_items
+    hot = F.broadcast(_hot(pairs))
     if hot.isEmpty():
-        return plan.whole(pairs, items)
-    ordinary = plan.whole(pairs.join(hot, "user", "left_anti"), items)
+        return rows(pairs, items)
+    ordinary = rows(pairs.join(hot, "user", "left_anti"), items)
     return ordinary.unionByName(plan.in_parts(pairs.join(hot, "user", "left_semi"), items))
 
 
@@ -67,6 +69,7 @@ class _Plan:
     ) -> None:
         self._spaces, self._parameters = spaces, parameters
         self._tables = [space.table(parameters) for space in spaces.values()]
+        self._rows: dict[str, Any] = {"tables": self._tables, "names": list(spaces)}
         user = id_text(pairs.schema["user"].dataType)
         columns = [f"`{name}` array<float>" for name in spaces]
         self._schema = ", ".join([f"user {user}", *columns])
@@ -82,7 +85,7 @@ class _Plan:
             for space in self._spaces.values()
         )
 
-    def whole(self, pairs: DataFrame, items: DataFrame) -> DataFrame:
+    def items_to_users(self, pairs: DataFrame, items: DataFrame) -> DataFrame:
         """Bring each user's interactions together, then the items to them."""
         # The number keeps the sort where it is, and tells executors that it was kept.
         together = (
@@ -93,16 +96,22 @@ class _Plan:
         return (
             together.join(items, "item", "left")
             .drop("item")
-            .mapInArrow(
-                partial(batches.whole_users, tables=self._tables, names=list(self._spaces)),
-                self._schema,
-            )
+            .mapInArrow(partial(batches.ordered_users, **self._rows), self._schema)
+        )
+
+    def users_to_items(self, pairs: DataFrame, items: DataFrame) -> DataFrame:
+        """Bring interactions to the items, then each user's together with the items' rows."""
+        joined = pairs.join(items, "item", "left").drop("item")
+        return (
+            joined.repartition("user")
+            .sortWithinPartitions("user")
+            .mapInArrow(partial(batches.whole_users, **self._rows), self._schema)
         )
 
     def in_parts(self, pairs: DataFrame, items: DataFrame) -> DataFrame:
-        """Bring interactions to the items, sum what is there by user, then bring the sums together.
+        """Sum by user wherever interactions lie, then bring the sums together.
 
-        No executor meets all of a user's or an item's interactions.
+        No executor meets all of a user's interactions.
         """
         sums = (
             pairs.join(items, "item", "left")
@@ -112,10 +121,7 @@ class _Plan:
         return (
             sums.repartition("user")
             .sortWithinPartitions("user")
-            .mapInArrow(
-                partial(batches.finished, tables=self._tables, names=list(self._spaces)),
-                self._schema,
-            )
+            .mapInArrow(partial(batches.finished, **self._rows), self._schema)
         )
 
     def _side(self, number: int, space: Space) -> DataFrame:
