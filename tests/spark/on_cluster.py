@@ -43,7 +43,9 @@ assert executors() == 2
 data = generated(seed=3, n_users=200, n_items=50, n_pairs=1000)
 interactions, items = data.frames(spark, 4)
 parameters = {"n_clusters": 3, "mix": 0.3, "random_state": 0}
-whole = SGURInit(**parameters).fit(interactions, items)
+# One modality by MLlib is enough.
+given = {"a": np.asarray(data.features["a"].values[:3], dtype=np.float64)}
+whole = SGURInit(**parameters).fit(interactions, items, centroids=given)
 expected = by_user(whole.users, "ab")
 
 
@@ -67,7 +69,7 @@ def keep(self, frame, name):
 
 
 Stages.keep = keep
-model = SGURInit(**parameters, work_dir=folder).fit(interactions, items)
+model = SGURInit(**parameters, work_dir=folder).fit(interactions, items, centroids=given)
 found = by_user(model.users, "ab")
 killers[0].join()
 assert not psutil.pid_exists(victim) or psutil.Process(victim).status() == "zombie"

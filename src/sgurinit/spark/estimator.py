@@ -157,7 +157,8 @@ class SGURInit(
         for name in centroids:
             if name not in known:
                 raise InputError(f"centroids: {name!r} is none of {', '.join(known)}")
-        pairs = stages.keep(checked.distinct(), "pairs")
+        # Brought together first: there is little to aggregate before.
+        pairs = stages.keep(checked.repartition("user", "item").distinct(), "pairs")
         degrees = stages.keep(
             pairs.where("item IS NOT NULL").groupBy("item").agg(F.count("*").alias("degree")),
             "degrees",
