@@ -83,7 +83,7 @@ def any_data(draw):
 
 
 @settings(
-    max_examples=4, deadline=None, database=None, derandomize=True,
+    max_examples=3, deadline=None, database=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(case=any_data(), partitions=st.integers(1, 4))
