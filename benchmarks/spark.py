@@ -39,7 +39,7 @@ import psutil
 from core import make_log
 
 HERE = Path(__file__).parent
-CLUSTERS, MEMORY = 64, "3g"
+CLUSTERS = 64
 
 
 def make_items(folder: Path) -> Path:
@@ -109,7 +109,7 @@ def watched() -> Iterator[dict[str, float]]:
         thread.join()
 
 
-def on_spark(folder: Path, partitions: int, broadcast: int) -> dict[str, Any]:
+def on_spark(folder: Path, partitions: int, broadcast: int, memory: str) -> dict[str, Any]:
     """The method on Spark, to Parquet."""
     from pyspark.sql import SparkSession  # noqa: PLC0415 - the core does without
 
@@ -120,7 +120,7 @@ def on_spark(folder: Path, partitions: int, broadcast: int) -> dict[str, Any]:
     rmtree(out, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=folder) as temporary, watched() as peaks:
         settings = {
-            "spark.driver.memory": MEMORY,
+            "spark.driver.memory": memory,
             "spark.local.dir": temporary,
             "spark.sql.shuffle.partitions": str(partitions),
             "spark.ui.enabled": "false",
@@ -212,7 +212,7 @@ def run_part(arguments: Sequence[str]) -> dict[str, Any]:
     engine, folder, *rest = arguments
     if engine == "core":
         return on_core(Path(folder))
-    return on_spark(Path(folder), int(rest[0]), int(rest[1]))
+    return on_spark(Path(folder), int(rest[0]), int(rest[1]), rest[2])
 
 
 def main() -> None:
@@ -222,6 +222,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--sizes")
     parser.add_argument("--partitions", type=int, default=16)
+    parser.add_argument("--memory", default="3g", help="Of Java.")
     parser.add_argument("--out", type=Path, help="Where the table goes.")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -236,14 +237,14 @@ def main() -> None:
         rows.append({**name, "interactions": size, **found, "cpu_seconds_per_million": rate})
         print(name, f"{size:>11,} {found['seconds']:7.1f} s", rows[-1], flush=True)
 
-    partitions, budget = str(arguments.partitions), str(1 << 29)
+    partitions, budget, memory = str(arguments.partitions), str(1 << 29), arguments.memory
     default = {"sizes": "1e6,1e7,3e7", "skew": "1e7"}[arguments.what]
     for size in (int(float(word)) for word in (arguments.sizes or default).split(",")):
         if arguments.what == "sizes":
             folder = arguments.folder / str(size)
             make_log(folder, size)
             make_items(folder)
-            measure({"engine": "spark"}, size, "spark", str(folder), partitions, budget)
+            measure({"engine": "spark"}, size, "spark", str(folder), partitions, budget, memory)
             measure({"engine": "core"}, size, "core", str(folder))
             continue
         for data in ("even", "skewed"):
@@ -251,7 +252,7 @@ def main() -> None:
             make_skewed(folder, size, skewed=data == "skewed")
             for way, limit in (("broadcast", budget), ("joined", "0")):
                 name = {"data": data, "way": way}
-                measure(name, size, "spark", str(folder), partitions, limit)
+                measure(name, size, "spark", str(folder), partitions, limit, memory)
     table = pl.DataFrame(rows, infer_schema_length=None)
     table.write_csv(arguments.out or HERE / f"spark_{arguments.what}.csv")
     with pl.Config(tbl_cols=-1, tbl_width_chars=200, fmt_str_lengths=60):
