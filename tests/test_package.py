@@ -71,9 +71,9 @@ def test_torch_is_no_dependency_of_the_bare_package():
 
 
 ROOMS = [
-    "errors", "runtime", "files", "core", "seeds", "data", "evaluation", "models", "handover",
-    "initialisers", "resolve", "training", "testing", "experiments", "report", "integrations",
-    "cli", "__main__",
+    "errors", "runtime", "files", "core", "spark", "seeds", "data", "evaluation", "models",
+    "handover", "initialisers", "resolve", "training", "testing", "experiments", "report",
+    "integrations", "cli", "__main__",
 ]  # fmt: skip
 
 

@@ -31,6 +31,7 @@ _EXTRA = dict.fromkeys(
     "PIL": "images",
     "pooch": "datasets",
     "requests": "datasets",
+    "pyspark": "spark",
 }
 _BAD_INPUT, _INTERRUPTED = 2, 130
 _NOTHING_KEPT = "nothing was written"

@@ -28,6 +28,7 @@ from sgurinit.cli.options import (
     given,
     names,
 )
+from sgurinit.errors import InputError
 from sgurinit.runtime import available_cores
 
 if TYPE_CHECKING:
@@ -54,12 +55,30 @@ def inspect(data: Data) -> None:
     epilog=examples(
         "sgurinit init data/tiktok --out start.safetensors",
         "sgurinit init data/tiktok --out users.parquet --n-clusters 4 --mix 0.5",
+        "sgurinit init log.parquet --spark spark://host:7077 --features text=items.parquet --out x",
     )
 )
 def init(
     data: Data,
     *,
-    out: Annotated[Path, typer.Option(help="File to write: .safetensors or .parquet.")],
+    out: Annotated[
+        str, typer.Option(help="File to write: .safetensors or .parquet. With --spark a folder.")
+    ],
+    spark: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MASTER",
+            help="Compute on Spark: a master such as 'local[4]' or 'spark://host:7077', or "
+            "'sc://host' for Connect. DATA is Parquet then, with columns user and item.",
+        ),
+    ] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PARQUET",
+            help="With --spark: items, with columns item and one of lists of numbers. Repeatable.",
+        ),
+    ] = None,
     n_clusters: Clusters = None,
     mix: Mix = None,
     local_norm: LocalNorm = None,
@@ -75,13 +94,18 @@ def init(
     from sgurinit.report.inspection import start_table
     from sgurinit.report.progress import StageProgress
 
-    estimator = _estimator(
-        preset,
-        seed,
-        **given(n_clusters=n_clusters, mix=mix, local_norm=local_norm, reduce_to=reduce_to),
-        **given(prepare=names(prepare) or None, collaborative=collaborative),
-    )
-    check_target(out)
+    parameters = given(
+        n_clusters=n_clusters, mix=mix, local_norm=local_norm, reduce_to=reduce_to
+    ) | given(prepare=names(prepare) or None, collaborative=collaborative)
+    if spark is not None:
+        from sgurinit.cli.spark import init_on_spark
+
+        init_on_spark(spark, data, features or [], out, preset, random_state=seed, **parameters)
+        return
+    if features:
+        raise InputError("--features: only with --spark; a data set brings its own")
+    estimator = _estimator(preset, seed, **parameters)
+    check_target(Path(out))
     with StageProgress(console) as progress:
         progress("reading", 0, 0)
         dataset = load(data)
@@ -89,7 +113,7 @@ def init(
         progress("diagnostics", 0, 0)
         diagnostics = start.diagnostics
         progress("writing", 0, 0)
-        start.save(out)
+        start.save(Path(out))
     console.print(start_table(diagnostics))
     say(console, f"saved to {out}")
     emit({"out": out, "config": start.config, "diagnostics": diagnostics.to_dict()})

@@ -46,6 +46,22 @@ class PrincipalRows:
     deviations: Float64Array
 
 
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """Directions of largest variance.
+
+    Parameters
+    ----------
+    vectors : ndarray of float64, shape (d, r)
+        A direction of unit length per column.
+    deviations : ndarray of float64, shape (r,)
+        Standard deviation along each, falling.
+    """
+
+    vectors: Float64Array
+    deviations: Float64Array
+
+
 def principal_rows(
     rows: FloatArray,
     at_most: int | None = None,
@@ -95,12 +111,10 @@ def _by_covariance(blocks: _Blocks, keep: int, n_jobs: int | None) -> PrincipalR
         for squares, own in each(partial(_squares, mean=mean), parts):
             covariance += squares
             size += own
-        variance, axes = np.linalg.eigh(covariance / (n_rows - 1))
-        variance, axes = variance[::-1][:keep], axes[:, ::-1][:, :keep]
-        rank = _rank(variance, size / n_rows)
-        axes = axes[:, :rank] * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(keep)])[:rank]
-        turned = np.concatenate(list(each(partial(_turned, mean=mean, axes=axes), parts)))
-    return PrincipalRows(turned, np.sqrt(variance[:rank]))
+        axes = principal_axes(covariance / (n_rows - 1), keep, size / n_rows)
+        turn = partial(_turned, mean=mean, axes=axes.vectors)
+        turned = np.concatenate(list(each(turn, parts)))
+    return PrincipalRows(turned, axes.deviations)
 
 
 def _total(part: _Blocks) -> Float64Array:
@@ -124,6 +138,30 @@ def _turned(part: _Blocks, mean: Float64Array, axes: Float64Array) -> Float64Arr
     for where, block in part:
         turned[where] = (block - mean) @ axes
     return turned
+
+
+def principal_axes(covariance: Float64Array, keep: int, size: float) -> Axes:
+    """Find the directions of largest variance, without those that hold none.
+
+    Parameters
+    ----------
+    covariance : ndarray of float64, shape (d, d)
+        Covariance of the rows.
+    keep : int
+        Largest number of directions.
+    size : float
+        Mean squared norm of the rows, which tells what variance is rounding.
+
+    Returns
+    -------
+    Axes
+        Signs are such that the largest entry of each is positive.
+    """
+    variance, axes = np.linalg.eigh(covariance)
+    variance, axes = variance[::-1][:keep], axes[:, ::-1][:, :keep]
+    rank = _rank(variance, size)
+    axes = axes[:, :rank] * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(keep)])[:rank]
+    return Axes(axes, np.sqrt(variance[:rank]))
 
 
 def _held(rows: FloatArray, keep: int, step: Step | None) -> PrincipalRows:

@@ -1,0 +1,58 @@
+"""The parameters of the method as Spark ML parameters, under the core's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyspark.ml.param import Param, Params
+
+from sgurinit.core import SGURInit as Core
+from sgurinit.core.parameters import Parameters
+from sgurinit.errors import InputError
+
+# Bytes of item rows that are sent to every executor, and pass through the driver for it.
+BROADCAST = 256 << 20
+
+
+def _param(name: str, doc: str) -> Param[Any]:
+    return Param(Params._dummy(), name, doc)
+
+
+class HasMethod(Params):
+    """Parameters of the method, and of how Spark goes about it."""
+
+    n_clusters = _param("n_clusters", "clusters per modality, K")
+    mix = _param("mix", "weight of the local part, in [0, 1]")
+    local_norm = _param("local_norm", "weights of the local part: mean or sym")
+    prepare = _param("prepare", "steps applied to features, of center, unit and whiten")
+    reduce_to = _param("reduce_to", "width of the joint space, or None for none")
+    collaborative = _param("collaborative", "share of the joint space that tells who uses an item")
+    kmeans = _param("kmeans", "back end of K-means: lloyd, which is MLlib's here")
+    random_state = _param("random_state", "seed of K-means, or None")
+    features = _param("features", "Parquet of items by modality, where fit is given none")
+    work_dir = _param("work_dir", "shared folder that keeps what a stage made, or None")
+    broadcast_bytes = _param("broadcast_bytes", "bytes of item rows sent to every executor")
+
+    def checked(self) -> Parameters:
+        """Return the parameters of the method, checked as the core does.
+
+        Raises
+        ------
+        InputError
+            Naming the parameter, its value and what is allowed.
+        """
+        names = Core().get_params(deep=False).keys() - {"n_jobs"}
+        parameters = Parameters.check({name: self.getOrDefault(name) for name in names})
+        if parameters.kmeans != "lloyd":
+            raise InputError(
+                f"kmeans={parameters.kmeans!r} is the core's; on Spark K-means is MLlib's, "
+                "kmeans='lloyd'"
+            )
+        width = parameters.reduce_to
+        if width is not None and round(parameters.collaborative * width) > 0:
+            raise InputError(
+                f"reduce_to={width} with collaborative={parameters.collaborative}: on Spark the "
+                "joint space holds content alone, since who uses an item takes hundreds of passes "
+                "over the interactions; set collaborative=0, or use SGURInit.stream of the core"
+            )
+        return parameters

@@ -1,0 +1,146 @@
+"""The numbers of the core, whatever the options, the data and the partitioning."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from spark_cases import Data, check_equal, core_of, generated, spaces_of
+
+from sgurinit import ItemFeatures, load
+
+
+def fitted(spark, data, core, partitions=2, **engine):
+    from sgurinit.spark import SGURInit
+
+    parameters = core.get_params() | {"random_state": 0}
+    del parameters["n_jobs"]
+    interactions, items = data.frames(spark, partitions)
+    centroids = {name: space.items.centroids for name, space in spaces_of(core).items()}
+    return SGURInit(**parameters, **engine).fit(interactions, items, centroids=centroids)
+
+
+OPTIONS = [
+    {},
+    {"local_norm": "sym", "mix": 0.3, "n_clusters": 1},
+    {"mix": 0.0, "prepare": ("center", "unit"), "reduce_to": 3},
+    {"local_norm": "sym", "mix": 1.0, "prepare": ("unit", "whiten"), "n_clusters": 7},
+    {"local_norm": "sym", "mix": 0.5, "prepare": ("whiten",), "reduce_to": 12},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_every_option(spark, options):
+    data = generated()
+    core = core_of(data, **options)
+    model = fitted(spark, data, core)
+    check_equal(model, core)
+    model.unpersist()
+
+
+def test_ways_and_partitionings_agree(spark, tmp_path, monkeypatch):
+    data = generated(seed=1)
+    core = core_of(data, local_norm="sym", mix=0.4, reduce_to=3)
+    # Items are not broadcast, stages are kept in files.
+    apart = fitted(spark, data, core, 5, broadcast_bytes=0, work_dir=str(tmp_path))
+    check_equal(apart, core)
+    names = [path.name for path in next(tmp_path.iterdir()).iterdir()]
+    assert {"pairs", "degrees", "a-rows", "a-items", "reduced-items"} <= set(names)
+    # Some users are hot.
+    monkeypatch.setattr("sgurinit.spark.users.HOT", 4)
+    monkeypatch.setattr("sgurinit.spark.users.COUNTED", 1)
+    hot = fitted(spark, data, core, 1)
+    check_equal(hot, core)
+    plan = hot.users._jdf.queryExecution().toString()
+    assert "LeftSemi" in plan
+    hot.unpersist()
+
+
+@st.composite
+def any_data(draw):
+    n_users, n_items = draw(st.integers(1, 6)), draw(st.integers(3, 7))
+    pairs = draw(
+        st.lists(
+            st.tuples(st.integers(0, n_users - 1), st.integers(0, n_items - 1)),
+            min_size=1, max_size=15,
+        )
+    )  # fmt: skip
+    pairs.append((0, 0))
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    scale, offset = draw(st.sampled_from([(1, 0), (1e-3, 0), (100, 50)]))
+    rows = rng.normal(size=(n_items, draw(st.integers(1, 4)))) * scale + offset
+    present = np.array(draw(st.lists(st.booleans(), min_size=n_items, max_size=n_items)))
+    present[:2] = True
+    features = {"a": ItemFeatures(rows, present), "b": ItemFeatures(rows.astype(np.float32))}
+    options = {
+        "n_clusters": draw(st.integers(1, 2)),
+        "mix": draw(st.sampled_from([0.0, 0.1, 1.0])),
+        "local_norm": draw(st.sampled_from(["mean", "sym"])),
+        "prepare": draw(st.sampled_from([(), ("center",), ("unit",), ("center", "unit")])),
+    }
+    return Data(n_users, np.array(pairs), features), options
+
+
+@settings(
+    max_examples=3, deadline=None, database=None, derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(case=any_data(), partitions=st.integers(1, 4))
+def test_any_data(spark, case, partitions):
+    data, options = case
+    core = core_of(data, **options)
+    model = fitted(spark, data, core, partitions)
+    check_equal(model, core)
+    model.unpersist()
+
+
+def test_tiktok(spark, tiktok_path):
+    dataset = load(tiktok_path)
+    matrix = dataset.train_matrix().tocoo()
+    data = Data(dataset.n_users, np.stack([matrix.row, matrix.col], 1), dataset.features)
+    core = core_of(data, n_clusters=8, local_norm="sym", reduce_to=16)
+    model = fitted(spark, data, core)
+    check_equal(model, core)
+    model.unpersist()
+
+
+def test_ml_100k(spark, data_root):
+    path = data_root / "ml-100k"
+    if not path.is_dir():
+        pytest.skip(f"real data absent: {path}")
+    dataset = load(path)
+    # It has no features: a word's share of the title, by hash.
+    rng = np.random.default_rng(0)
+    features = {"text": ItemFeatures(rng.normal(size=(dataset.n_items, 24)).astype(np.float32))}
+    matrix = dataset.train_matrix().tocoo()
+    data = Data(dataset.n_users, np.stack([matrix.row, matrix.col], 1), features)
+    core = core_of(data, n_clusters=8, prepare=("center", "whiten"))
+    model = fitted(spark, data, core, 3)
+    check_equal(model, core)
+    model.unpersist()
+
+
+def test_the_engine_splits_a_hot_item(spark):
+    data = generated(seed=4, n_users=200, n_pairs=400)
+    pairs = np.concatenate([data.pairs, np.stack([np.arange(190), np.full(190, 7)], 1)])
+    data = Data(data.n_users, pairs, data.features)
+    core = core_of(data)
+    model = fitted(spark, data, core, 4, broadcast_bytes=0)
+    wanted = {
+        "spark.sql.autoBroadcastJoinThreshold": "-1",
+        "spark.sql.adaptive.skewJoin.skewedPartitionThresholdInBytes": "1k",
+        "spark.sql.adaptive.skewJoin.skewedPartitionFactor": "1.0",
+        "spark.sql.adaptive.advisoryPartitionSizeInBytes": "1k",
+    }
+    for name, value in wanted.items():
+        spark.conf.set(name, value)
+    try:
+        users = model.users
+        users.collect()
+        assert "skew=true" in users._jdf.queryExecution().toString()
+        check_equal(model, core)
+    finally:
+        for name in wanted:
+            spark.conf.unset(name)
+        model.unpersist()

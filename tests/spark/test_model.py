@@ -1,0 +1,270 @@
+"""The model: K-means, the same numbers again, files, pipelines, the command line."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from spark_cases import Data, by_user, check_equal, core_of, generated, spaces_of
+from typer.testing import CliRunner
+
+from sgurinit import InputError, ItemFeatures, load
+from sgurinit.cli import app
+
+
+@pytest.fixture(scope="module")
+def fit(spark):
+    """Data, the core's fit, and Spark's with the same centroids."""
+    from sgurinit.spark import SGURInit
+
+    data = generated(seed=5)
+    core = core_of(data, local_norm="sym", mix=0.4, reduce_to=3)
+    interactions, items = data.frames(spark)
+    centroids = {name: space.items.centroids for name, space in spaces_of(core).items()}
+    estimator = SGURInit(
+        4, mix=0.4, local_norm="sym", reduce_to=3, collaborative=0.0, random_state=0
+    )
+    model = estimator.fit(interactions, items, centroids=centroids)
+    yield data, core, model
+    model.unpersist()
+
+
+def inertia(rows, labels):
+    parts = [rows[labels == label] for label in np.unique(labels)]
+    return sum(np.square(part - part.mean(0)).sum() for part in parts)
+
+
+def test_clusters_are_as_tight_as_the_cores(spark, tiktok_path):
+    from sgurinit.spark import SGURInit
+
+    dataset = load(tiktok_path)
+    features = {"audio": dataset.features["audio"]}
+    data = Data(dataset.n_users, np.array([[0, 0], [1, 5]]), features)
+    rows = np.asarray(features["audio"].values, dtype=np.float64)
+    model = SGURInit(8, random_state=3).fit(*data.frames(spark))
+    labels = model.items["audio"].toPandas().sort_values("item")["cluster"].to_numpy()
+    core = core_of(data, n_clusters=8)
+    assert inertia(rows, labels) <= 1.02 * inertia(rows, core.start_.clusters["audio"].labels)
+    means = np.stack([rows[labels == label].mean(0) for label in range(8)])
+    np.testing.assert_allclose(model.clusters["audio"].centroids, means, rtol=1e-5, atol=1e-6)
+    model.unpersist()
+
+
+def test_a_seed_gives_the_same_whatever_the_partitioning(spark, monkeypatch):
+    from sgurinit.spark import SGURInit
+
+    monkeypatch.setattr("sgurinit.spark.kmeans.SAMPLE_ROWS", 40)
+    monkeypatch.setattr("sgurinit.spark.kmeans.SAMPLE_PER_CLUSTER", 1)
+    data = generated(seed=6, n_items=80)
+    data = Data(data.n_users, data.pairs, {"a": data.features["a"]})
+    one, many = (
+        SGURInit(3, random_state=3).fit(*data.frames(spark, partitions)) for partitions in (1, 5)
+    )
+    np.testing.assert_allclose(
+        one.clusters["a"].centroids, many.clusters["a"].centroids, rtol=1e-12, atol=1e-14
+    )
+    for model in (one, many):
+        model.unpersist()
+
+
+def test_new_users_are_as_the_cores(spark, fit):
+    data, core, model = fit
+    # One with known items, one with none that has a row, one with an item that nobody had.
+    pairs = np.array([[0, 1], [0, 4], [1, 9], [2, 29], [2, 3]])
+    new = Data(3, pairs, data.features)
+    users = model.transform(new.frames(spark)[0])
+    assert [field.name for field in users.schema] == ["user", "a", "b", "reduced"]
+    found = by_user(users, spaces_of(core))
+    labels = {name: model.items[name].toPandas() for name in found}
+    for name, rows in core.transform(new.matrix).items():
+        own, core_labels = labels[name].sort_values("item"), spaces_of(core)[name].items.labels
+        assert (own["cluster"].to_numpy() == core_labels).mean() > 0.8
+        if (own["cluster"].to_numpy() == core_labels).all():
+            np.testing.assert_allclose(found[name], rows, rtol=1e-4, atol=1e-4)
+
+
+def test_save_and_load(spark, fit, tmp_path):
+    from sgurinit.spark import SGURInitModel
+
+    data, core, model = fit
+    path = str(tmp_path / "model")
+    model.save(path)
+    with pytest.raises(InputError, match="exists already"):
+        model.save(path)
+    model.write().overwrite().save(path)
+    loaded = SGURInitModel.load(path)
+    check_equal(loaded, core)
+    check_equal(loaded, core, loaded.transform(data.frames(spark)[0]))
+    assert loaded.config == model.config
+    assert loaded.uid == model.uid
+    (metadata,) = (tmp_path / "model" / "metadata").glob("part-*")
+    facts = json.loads(metadata.read_text())
+    assert facts["format"] == "sgurinit.spark/1"
+    assert facts["config"] == core.start_.config
+    with pytest.raises(InputError, match=r"nothing: expected a saved model"):
+        SGURInitModel.load(str(tmp_path / "nothing"))
+
+
+def test_pipeline(spark, tmp_path):
+    from pyspark.ml import Pipeline, PipelineModel
+    from pyspark.ml.feature import SQLTransformer
+
+    from sgurinit.spark import SGURInit
+
+    items = pd.DataFrame({"item": ["x", "y", "z"], "vector": [[1.0, 0], [0, 1.0], [1.0, 1.0]]})
+    path = str(tmp_path / "text")
+    spark.createDataFrame(items, "item string, vector array<float>").write.parquet(path)
+    log = spark.createDataFrame(
+        [("ann", "x", 1), ("ann", "y", 1), ("bob", "z", 0)], "who string, item string, n int"
+    )
+    renamed = SQLTransformer(statement="SELECT who AS user, item FROM __THIS__ WHERE n > 0")
+    estimator = SGURInit(1, mix=1.0, random_state=0, features={"text": path})
+    fitted = Pipeline(stages=[renamed, estimator]).fit(log)
+    Pipeline(stages=[renamed, estimator]).save(str(tmp_path / "pipeline"))
+    again = Pipeline.load(str(tmp_path / "pipeline"))
+    assert again.getStages()[1].getOrDefault("mix") == 1.0
+    fitted.save(str(tmp_path / "model"))
+    (ann,) = PipelineModel.load(str(tmp_path / "model")).transform(log).collect()
+    assert ann["user"] == "ann"
+    assert ann["text"] == [0.5, 0.5]
+    # A parameter map, as for any estimator.
+    other = estimator.fit(renamed.transform(log), {estimator.mix: 0.0})
+    assert other.config["mix"] == 0.0
+
+
+def test_presets_and_parameters_are_the_cores():
+    import inspect
+
+    import sgurinit
+    from sgurinit.spark import SGURInit
+
+    ours, cores = (inspect.signature(kind).parameters for kind in (SGURInit, sgurinit.SGURInit))
+    for name in cores.keys() - {"n_jobs"}:
+        default = SGURInit().getOrDefault(name)
+        assert tuple(default) == () if name == "prepare" else default == cores[name].default
+        assert name in ours
+    assert SGURInit.from_preset("paper", mix=0.5).getOrDefault("local_norm") == "sym"
+
+
+def test_executors_need_not_have_the_package():
+    from pyspark import cloudpickle
+
+    from sgurinit.spark import batches
+
+    sent = cloudpickle.dumps(partial(batches.prepared, steps=[("unit", ())], dtype="float32"))
+    code = f"""
+import pickle, sys
+sys.modules["sgurinit"] = None
+import pyarrow as pa
+function = pickle.loads({sent!r})
+batch = pa.RecordBatch.from_pydict({{"item": [1], "vector": [[3.0, 4.0]]}})
+import numpy as np
+(found,) = function([batch])
+assert np.allclose(np.frombuffer(found["vector"][0].as_py(), "f4"), [0.6, 0.8])
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_command_line(spark, tmp_path):
+    data = generated(seed=7)
+    interactions, items = data.frames(spark)
+    interactions.write.parquet(str(tmp_path / "log.parquet"))
+    items["a"].write.parquet(str(tmp_path / "a.parquet"))
+    words = [
+        "init", str(tmp_path / "log.parquet"), "--spark", "local[2]", "--features",
+        f"a={tmp_path / 'a.parquet'}", "--n-clusters", "2", "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    users = spark.read.parquet(str(tmp_path / "out" / "users"))
+    assert users.count() == data.n_users
+    again = CliRunner().invoke(app, words)
+    assert again.exit_code == 2
+    assert "exists already" in again.output
+    lost = CliRunner().invoke(app, [*words[:1], str(tmp_path / "no.parquet"), *words[2:]])
+    assert lost.exit_code == 2
+    assert "no.parquet" in lost.output
+    bare = CliRunner().invoke(app, [*words[:4], "--out", str(tmp_path / "other")])
+    assert bare.exit_code == 2
+    assert "--features" in bare.output
+
+
+ITEMS = [(1, [1.0, 0.0]), (2, [0.0, 1.0])]
+LOG = [("u", 1, 1.0), ("v", 2, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("log", "items", "parameters", "message"),
+    [
+        ([("u", 1, -1.0)], ITEMS, {}, "1 rows have a weight that is missing, negative"),
+        ([("u", 1, 0.0)], ITEMS, {}, "there are no training interactions"),
+        ([(None, 1, 1.0)], ITEMS, {}, "1 rows have no user; drop such rows"),
+        ([("u", 9, 1.0)], ITEMS, {}, "t: no training interaction touches an item"),
+        (LOG, [*ITEMS, (2, [1.0, 1.0])], {}, r"features\['t'\]: item 2 has 2 rows"),
+        (LOG, [*ITEMS, (3, [1.0])], {}, "vector of item 3 has 1 numbers, others 2"),
+        (LOG, [*ITEMS, (3, [1.0, float("nan")])], {}, "vector of item 3 holds NaN"),
+        (LOG, [(1, None)], {}, "no item has a row: leave the modality out"),
+        (LOG, ITEMS, {"n_clusters": 3}, "t: n_clusters=3 is more than the 2 distinct item rows"),
+        (LOG, ITEMS, {"mix": 2.0}, r"mix must be a number in \[0, 1\]"),
+        (LOG, ITEMS, {"kmeans": "faiss"}, "on Spark K-means is MLlib's"),
+        (LOG, ITEMS, {"reduce_to": 2}, "set collaborative=0"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_named(spark, log, items, parameters, message):
+    from sgurinit.spark import SGURInit
+
+    interactions = spark.createDataFrame(log, "user string, item long, weight double")
+    table = spark.createDataFrame(items, "item long, vector array<double>")
+    with pytest.raises(InputError, match=message):
+        SGURInit(**({"n_clusters": 1} | parameters)).fit(interactions, {"t": table})
+
+
+def test_wrong_frames_are_named(spark):
+    from sgurinit.spark import SGURInit
+
+    log = spark.createDataFrame([("u", "x")], "user string, item string")
+    items = spark.createDataFrame(ITEMS, "item long, vector array<double>")
+    estimator = SGURInit(1)
+    with pytest.raises(InputError, match="holds bigint, that of the interactions string"):
+        estimator.fit(log, {"t": items})
+    with pytest.raises(InputError, match="there is no column 'item'"):
+        estimator.fit(log.drop("item"), {"t": items})
+    with pytest.raises(InputError, match=r"features\['t'\]: expected a Spark DataFrame, got Item"):
+        estimator.fit(log, {"t": ItemFeatures(np.eye(2))})
+    with pytest.raises(InputError, match="features are missing"):
+        estimator.fit(log)
+    with pytest.raises(InputError, match="expected array<float>"):
+        estimator.fit(log, {"t": log.withColumnRenamed("user", "vector")})
+    with pytest.raises(InputError, match="modality name 'reduced'"):
+        estimator.fit(log, {"reduced": items})
+
+
+def test_the_page_runs(spark, tmp_path):
+    data = generated(seed=7)
+    interactions, items = data.frames(spark)
+    interactions.drop("weight").write.parquet(str(tmp_path / "log"))
+    interactions.drop("weight").limit(3).write.parquet(str(tmp_path / "new"))
+    items["a"].write.parquet(str(tmp_path / "items"))
+    page = Path(__file__).resolve().parents[2] / "docs" / "spark.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    # Java stays in the folder where it was started.
+    code = re.sub(r'"(log|new|items|start)"', rf'"{tmp_path}/\1"', code)
+    exec(code, {"spark": spark})  # noqa: S102 - our own document
+    assert spark.read.parquet(str(tmp_path / "start/users")).columns == ["user", "text"]
+
+
+def test_the_benchmark_makes_hot_users_and_items(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / "benchmarks")
+    benchmark = importlib.import_module("spark")
+    benchmark.make_skewed(tmp_path, 20_000, skewed=True)
+    log = pd.read_parquet(sorted(tmp_path.glob("log-*.parquet")))
+    assert (log["user"] == 0).mean() == pytest.approx(0.05, abs=0.01)
+    assert (log["item"] == 0).mean() == pytest.approx(0.10, abs=0.01)
