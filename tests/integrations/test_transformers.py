@@ -28,7 +28,8 @@ def trained(model, data, callback, tmp_path, epochs=2, resume=None):
         for u, i in zip(data.train.users, data.train.items, strict=True)
     ]
     settings = TrainingArguments(
-        str(tmp_path), num_train_epochs=epochs, per_device_train_batch_size=256, use_cpu=True, learning_rate=0.01,
+        str(tmp_path), num_train_epochs=epochs, per_device_train_batch_size=256, use_cpu=True,
+        learning_rate=0.01,
         report_to=[], save_strategy="epoch", logging_strategy="no", disable_tqdm=True,
         remove_unused_columns=False,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -171,12 +171,18 @@ def find_tables(model: nn.Module, start: UserStart, train_data: Any) -> list[Use
         loss = model.calculate_loss(batch)  # type: ignore[operator]
     found = [*seen.beside(watcher.found()), *seen.nodes(watcher.marks(loss))]
     named = {table.name.partition("[")[0] for table in found}
-    found += seen.alone(watcher.marks(loss) - named, found)
+    found += seen.alone(watcher.marks(loss) - named)
     if not found:
         raise InputError(
             f"{type(model).__name__} trains no table with {start.n_users} rows, one per user of "
             "the start"
         )
+    filled: set[int] = set()
+    for at, table in enumerate(found):  # an item table beside several user tables is filled once
+        if table.items is not None and table.items.data_ptr() in filled:
+            found[at] = replace(table, items=None)
+        elif table.items is not None:
+            filled.add(table.items.data_ptr())
     return found
 
 
@@ -191,14 +197,14 @@ class _Seen:
     @classmethod
     def of(cls, model: nn.Module, start: UserStart) -> _Seen:
         assert start.source is not None  # noqa: S101 - seen by the caller
-        rows = {start.n_users, start.n_items, start.n_users + start.n_items}
+        learnt = {start.n_users, start.n_users + start.n_items}
         tensors = {
             name: tensor
             for name, tensor in _attributes(model)
             if tensor.ndim == 2
-            and len(tensor) in rows
             and tensor.is_floating_point()
             and tensor.layout is torch.strided
+            and (len(tensor) == start.n_items or (len(tensor) in learnt and tensor.requires_grad))
         }
         given = {m: torch.tensor(t.values).float() for m, t in start.source.features.items()}
         features = {
@@ -221,16 +227,17 @@ class _Seen:
         return len(tensor) == rows and tensor.shape[1] >= _NARROW
 
     def beside(self, notes: list[Beside]) -> list[UserTable]:
-        """Tables with items beside them; a learnt table of items goes before their features."""
-        best: dict[tuple[str, int], tuple[Beside, str | None]] = {}
+        """Tables with items beside them: learnt tables before features, those before all else."""
+        best: dict[tuple[str, int], tuple[int, Beside, str | None]] = {}
         for note in notes:
             free = next(filter(self.free_items, note.sources), None)
             if free is not None and not torch.equal(self.tensors[free], note.items):
                 free = None
+            rank = 2 if free else int(any(name in self.features for name in note.sources))
             key = (note.users, note.columns.start)
-            if key not in best or (free is not None and best[key][1] is None):
-                best[key] = (note, free)
-        return [self._table(note, free) for note, free in best.values()]
+            if key not in best or rank > best[key][0]:
+                best[key] = (rank, note, free)
+        return [self._table(note, free) for _, note, free in best.values()]
 
     def _table(self, note: Beside, free: str | None) -> UserTable:
         table = self.tensors[note.users]
@@ -241,13 +248,14 @@ class _Seen:
         users = _rows(table, columns=columns)
         if free is not None:
             return UserTable(name, users, "id", items=_rows(self.tensors[free]))
-        modality = next((self.features[s] for s in note.sources if s in self.features), None)
-        raw = modality is not None and note.items.shape == self.start.features(modality).shape
+        feature = next((s for s in note.sources if s in self.features), None)
+        modality = self.features[feature] if feature else next(iter(self.start.users))
+        raw = feature is not None and torch.equal(self.tensors[feature], note.items)
         return UserTable(
             name,
             users,
             "raw" if raw else "projected",
-            modality=modality or next(iter(self.start.users)),
+            modality=modality,
             project=lambda: note.items,
         )
 
@@ -265,7 +273,7 @@ class _Seen:
             if self.vectors(name, both)
         ]
 
-    def alone(self, used: frozenset[str], found: list[UserTable]) -> list[UserTable]:
+    def alone(self, used: frozenset[str]) -> list[UserTable]:
         """Tables that were set beside nothing, with the one free item table of their width."""
         tables = []
         for name in sorted(used):
@@ -282,9 +290,7 @@ class _Seen:
         return tables
 
 
-def _rows(
-    table: Tensor, rows: slice = slice(None), columns: slice = slice(None)
-) -> nn.Parameter:
+def _rows(table: Tensor, rows: slice = slice(None), columns: slice = slice(None)) -> nn.Parameter:
     """A view of a table: what it gets, the table gets."""
     return cast(nn.Parameter, table.detach()[rows, columns])
 

@@ -13,7 +13,7 @@ from sgurinit.handover import TIMES, Items, Scale
 from sgurinit.integrations.follow import Followed
 
 
-class StartCallback(Followed, TrainerCallback):  # type: ignore[misc]
+class StartCallback(Followed, TrainerCallback):
     """Starts a model's user tables when its training begins, and logs what becomes of them.
 
     Training that goes on from a checkpoint, or a second one, keeps its weights. What the Lightning
