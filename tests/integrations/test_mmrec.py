@@ -171,11 +171,17 @@ TREES = {
         "LightGCN": {"embedding_dict.user_emb": ID},
         "SELFCFED_LGN": {"online_encoder.embedding_dict.user_emb": ID},
         "MMGCF": PLAIN,
+        "MVGAE": {**PREFERENCES, "c_gcn.preference": IMAGE},
     },
     "MRLIB": BOTH
     | {
         "MMSSL": {"user_id_embedding.weight": ID},
         "DiffMM": {"uEmbeds": ID},
+        "HPMRec": {
+            f"{part}_gcn.{table}": ID if table == "prompt_emb" else space
+            for part, space in (("id", IMAGE), ("v", IMAGE), ("t", TEXT))
+            for table in ("emb_s", "emb_x.0", "prompt_emb")
+        },
         "LOBSTER": {"user_embds": IMAGE},
         "COHESION": {**PREFERENCES, "id_gcn.preference": IMAGE},
         "MENTOR": {
