@@ -182,15 +182,18 @@ def frameworks(results: Sequence[Entry]) -> str:
         arms.setdefault((entry["framework"], entry["model"]), {})[entry["arm"]] = entry
     rows = []
     for (framework, model), entries in arms.items():
+        if len(entries) < 2:
+            continue  # under way
         base, own = entries["random"], entries["sgurinit"]
         cells = []
         for metric in ("recall@20", "ndcg@20"):
             of = [entry["test"][metric] for entry in (base, own)]
             cells += [f"{test['mean']:.4f} ± {test['sd']:.4f}" for test in of]
             cells.append(percent(of[1]["mean"] / of[0]["mean"] - 1))
-        rows.append([framework, model, *cells, f"{base['epochs']:.0f}, {own['epochs']:.0f}"])
+        epochs = f"{base['epochs']:.0f}, {own['epochs']:.0f}"
+        rows.append([framework, model, *cells, epochs, str(own["seeds"])])
     head = ["framework", "model", "R@20 random", "sgurinit", "", "N@20 random", "sgurinit", ""]
-    return markdown([*head, "epochs"], rows)
+    return markdown([*head, "epochs", "seeds"], rows)
 
 
 TABLES: dict[str, Callable[[Sequence[Entry]], str]] = {
