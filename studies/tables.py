@@ -188,7 +188,10 @@ def frameworks(results: Sequence[Entry]) -> str:
         cells = []
         for metric in ("recall@20", "ndcg@20"):
             of = [entry["test"][metric] for entry in (base, own)]
-            cells += [f"{test['mean']:.4f} ± {test['sd']:.4f}" for test in of]
+            spread = own["seeds"] > 1
+            cells += [
+                f"{test['mean']:.4f}" + (f" ± {test['sd']:.4f}" if spread else "") for test in of
+            ]
             cells.append(percent(of[1]["mean"] / of[0]["mean"] - 1))
         epochs = f"{base['epochs']:.0f}, {own['epochs']:.0f}"
         rows.append([framework, model, *cells, epochs, str(own["seeds"])])
