@@ -37,7 +37,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 $(FRAMEWORKS)/.installed: pyproject.toml constraints.txt frameworks.txt
 	$(PYTHON) -m venv $(FRAMEWORKS)
 	$(FRAMEWORKS)/bin/python -m pip install --quiet --constraint frameworks.txt \
-		--editable '.[cornac,faiss,implicit,lenskit,pyg,recbole,usearch]' freerec torchdata pytest
+		--editable '.[cornac,faiss,implicit,lenskit,pyg,recbole,transformers,usearch]' freerec torchdata pytest
 	$(FRAMEWORKS)/bin/python -m pip install --quiet --constraint constraints.txt --no-deps \
 		--target $(FRAMEWORKS)/images timm torchvision
 	touch $@

@@ -5,9 +5,8 @@
 
 MODEL is our name of it; the settings are those under which the toolkit's is the same as ours by
 default. CHECKOUT is a clone of https://github.com/enoche/MMRec beside the project. Its imports of
-matplotlib and torch_geometric must be installed; torchvision and lmdb, which it imports without
-use, need not, and torch_scatter's one function in use has a stand-in here. NumPy and SciPy names
-that are gone are brought back and hard-coded moves to a GPU undone, all from outside.
+matplotlib and torch_geometric must be installed; what else it needs of today's libraries it gets
+from `sgurinit.integrations.older`, from outside.
 
 It normalises a dense item graph by two products with diagonal matrices; `--fast-laplacian` scales
 rows and columns instead. That gives the same numbers many times sooner, so it is for figures of
@@ -30,19 +29,17 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest.mock import MagicMock
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
 import torch
 import yaml
 from torch import Tensor
 
 from sgurinit import load
 from sgurinit.data import Dataset
+from sgurinit.integrations.older import modernised
 from sgurinit.models.user_graph import co_interactions
 
 # The toolkit's models, each with the settings under which it is the same model as ours by default.
@@ -76,12 +73,6 @@ TOOLKIT: dict[str, tuple[str, dict[str, float]]] = {
 }
 
 USER_GRAPH = "user_graph.npy"
-UNUSED = (
-    "lmdb",
-    "torchvision",
-    "torchvision.transforms",
-    "torchvision.transforms.functional",
-)
 USERS_KEPT = 200  # per user, as the toolkit's own script keeps
 
 
@@ -122,21 +113,6 @@ def write_data(dataset: Dataset, folder: Path, *, scale: bool) -> dict[str, Any]
         "user_graph_dict_file": USER_GRAPH,
         "filter_out_cod_start_users": True,
     }
-
-
-def make_it_run() -> None:
-    """Bring back what current NumPy and SciPy dropped, and stay on the CPU."""
-    np.float = float  # noqa: NPY001 - the name that is gone
-    sp.dok_matrix._update = lambda self, entries: self._dict.update(entries)
-    torch.Tensor.cuda = torch.nn.Module.cuda = lambda self, *_, **__: self
-    for name in UNUSED:
-        sys.modules[name] = MagicMock()
-    sys.modules["torch_scatter"] = SimpleNamespace(scatter=None, scatter_add=scatter_add)
-
-
-def scatter_add(source: Tensor, index: Tensor, dim: int, dim_size: int) -> Tensor:
-    """What the toolkit uses of torch_scatter, which few machines have a build of."""
-    return source.new_zeros(dim_size).index_add(dim, index, source)
 
 
 def scaled_laplacian(adjacency: Tensor) -> Tensor:
@@ -211,12 +187,14 @@ def main() -> None:
         config = write_data(dataset, Path(temporary), scale=args.scale_features)
         config |= {"use_gpu": False, "gpu_id": 0, "epochs": args.epochs, "seed": [args.seed]}
         config |= fields(name, checkout, given)
-        make_it_run()
         log = Path(temporary) / "log.txt"
         os.chdir(checkout / "src")
         sys.path.insert(0, str(checkout / "src"))
         output, errors = os.dup(1), os.dup(2)
-        with log.open("w") as file:  # its log is the only place where it says how long things took
+        with (
+            log.open("w") as file,
+            modernised(),
+        ):  # its log is the only place where it says how long things took
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
             try:

@@ -20,7 +20,7 @@ from sgurinit.experiments.tables import adjust
 from sgurinit.models import models
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "study.md")
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "study.md", ROOT / "docs" / "integrations.md")
 MARK = re.compile(r"(<!-- studies/([\w+-]+): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 SHORT = {"recall": "R", "ndcg": "N"}
@@ -35,7 +35,8 @@ def short(metric: str) -> str:
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table, the columns behind the text flush right."""
-    rule = ["---" if at == 0 or name == "start" else "---:" for at, name in enumerate(head)]
+    words = {"start", "model"}
+    rule = ["---" if at == 0 or name in words else "---:" for at, name in enumerate(head)]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
 
@@ -174,6 +175,30 @@ def cold(results: Sequence[Entry], metric: str = "recall@20") -> str:
     return markdown(["model", "start", f"all items, {short(metric)}", *names], rows)
 
 
+def frameworks(results: Sequence[Entry]) -> str:
+    """Scores of other people's frameworks from either start, and the gain."""
+    arms: dict[tuple[str, str], dict[str, Entry]] = {}
+    for entry in results:
+        arms.setdefault((entry["framework"], entry["model"]), {})[entry["arm"]] = entry
+    rows = []
+    for (framework, model), entries in arms.items():
+        if len(entries) < 2:
+            continue  # under way
+        base, own = entries["random"], entries["sgurinit"]
+        cells = []
+        for metric in ("recall@20", "ndcg@20"):
+            of = [entry["test"][metric] for entry in (base, own)]
+            spread = own["seeds"] > 1
+            cells += [
+                f"{test['mean']:.4f}" + (f" ± {test['sd']:.4f}" if spread else "") for test in of
+            ]
+            cells.append(percent(of[1]["mean"] / of[0]["mean"] - 1))
+        epochs = f"{base['epochs']:.0f}, {own['epochs']:.0f}"
+        rows.append([framework, model, *cells, epochs, str(own["seeds"])])
+    head = ["framework", "model", "R@20 random", "sgurinit", "", "N@20 random", "sgurinit", ""]
+    return markdown([*head, "epochs", "seeds"], rows)
+
+
 TABLES: dict[str, Callable[[Sequence[Entry]], str]] = {
     "scores": scores,
     "lifts-r": lambda results: lifts(results, "recall@20"),
@@ -182,6 +207,7 @@ TABLES: dict[str, Callable[[Sequence[Entry]], str]] = {
     "groups": groups,
     "arms": arms,
     "cold": cold,
+    "frameworks": frameworks,
 }
 
 

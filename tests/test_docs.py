@@ -19,7 +19,7 @@ from sgurinit import SGURInit, load
 from sgurinit.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
-INTEGRATIONS = 3  # run by tests/integrations/test_docs.py
+INTEGRATIONS = 4  # run by tests/integrations/test_docs.py
 
 
 def blocks(name: str) -> list[str]:

@@ -16,7 +16,12 @@ SECTIONS = dict(
         re.DOTALL | re.M,
     )
 )
-NEEDS = {"Any torch module": "torch", "Lightning": "lightning", "Vector stores": "faiss"}
+NEEDS = {
+    "Any torch module": "torch",
+    "Lightning": "lightning",
+    "Hugging Face": "accelerate",
+    "Vector stores": "faiss",
+}
 
 
 def test_every_example_is_run():

@@ -165,7 +165,8 @@ def adjust(entries: Sequence[Mapping[str, Any]]) -> None:
     """
     for arm in {entry["arm"] for entry in entries}:
         for name in METRIC_NAMES:
-            metrics = [entry["test"][name] for entry in entries if entry["arm"] == arm]
+            own = [entry["test"] for entry in entries if entry["arm"] == arm]
+            metrics = [test[name] for test in own if name in test]
             known = [metric for metric in metrics if metric.get("p_value") is not None]
             for metric, p in zip(known, holm([m["p_value"] for m in known]), strict=True):
                 metric["p_holm"] = p

@@ -22,20 +22,22 @@ MODALITIES = ("item_feature", "item_image", "item_text")
 
 @dataclass(frozen=True)
 class Factors:
-    """Names of a model's factors in `init_params` and on the model, and of its epochs."""
+    """Names of a model's factors in `init_params` and on the model."""
 
     users: str
     items: str
     user_rows: str
     item_rows: str
-    epochs: str
 
 
+_MF = Factors("U", "V", "u_factors", "i_factors")
 MODELS = {
-    "BPR": Factors("U", "V", "u_factors", "i_factors", "max_iter"),
-    "WBPR": Factors("U", "V", "u_factors", "i_factors", "max_iter"),
-    "MF": Factors("U", "V", "u_factors", "i_factors", "max_iter"),
-    "VBPR": Factors("Gu", "Gi", "gamma_user", "gamma_item", "n_epochs"),
+    "BPR": _MF,
+    "WBPR": _MF,
+    "MF": _MF,
+    "SVD": _MF,
+    "WMF": Factors("U", "V", "U", "V"),
+    "VBPR": Factors("Gu", "Gi", "gamma_user", "gamma_item"),
 }
 
 
@@ -113,7 +115,7 @@ def init_params(
     names = MODELS[kind]
     start = start_for(train_set) if start is None else start
     own = deepcopy(model)
-    setattr(own, names.epochs, 0)  # its own random start, nothing more
+    own.trainable = False  # its own random start, nothing more
     own.fit(train_set)
     rows, item_rows = getattr(own, names.user_rows), getattr(own, names.item_rows)
     users, fixed = started(rows, item_rows, start, scale=scale, fill_items=items)

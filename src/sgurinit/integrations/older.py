@@ -2,41 +2,80 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import MagicMock, patch
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from torch import Tensor, nn
 
-# Names that NumPy 2 removed.
+# Names that NumPy removed.
 _NUMPY: dict[str, Any] = {
+    "float": float,
     "float_": np.float64,
     "complex_": np.complex128,
     "unicode_": np.str_,
     "Inf": np.inf,
 }
+# What MMRec and MRLib import without use.
+_UNUSED = ("lmdb", "torch_sparse", "torchvision", "torchvision.transforms",
+           "torchvision.transforms.functional")  # fmt: skip
+
+
+@contextmanager
+def modernised() -> Iterator[None]:
+    """Give back, inside a ``with`` block, what RecBole 1.2, MMRec and MRLib ask of their libraries.
+
+    Names that NumPy removed (``np.float_`` ...), SciPy's ``dok_matrix._update``, and
+    ``torch.load`` of whole objects, which those frameworks write as checkpoints: inside the block
+    load no file that you did not write yourself. Where they are not installed: stand-ins for
+    modules that MMRec and MRLib import without use (lmdb, torchvision, torch_sparse) and for the
+    one function of torch_scatter that they call. Where there is no GPU, ``.cuda()`` stays on the
+    CPU.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(patch.multiple(np, None, True, **_NUMPY))
+        load = partial(torch.load, weights_only=False)
+        stack.enter_context(patch.object(torch, "load", load))
+        if not hasattr(sp.dok_matrix, "_update"):
+            stack.enter_context(patch.object(sp.dok_matrix, "_update", _update, create=True))
+        if not torch.cuda.is_available():
+            for kind in (torch.Tensor, nn.Module):
+                stack.enter_context(patch.object(kind, "cuda", _stay))
+        stack.enter_context(patch.dict(sys.modules, _stand_ins()))
+        yield
+
+
+def _stand_ins() -> dict[str, Any]:
+    found: dict[str, Any] = {
+        name: MagicMock() for name in _UNUSED if not _installed(name.partition(".")[0])
+    }
+    if not _installed("torch_scatter"):
+        found["torch_scatter"] = SimpleNamespace(scatter=None, scatter_add=_scatter_add)
+    if "torch_sparse" in found and _installed("torch_geometric"):
+        import_module("torch_geometric.typing")  # looks for it, and must not find the stand-in
+    return found
+
+
+def _installed(name: str) -> bool:
+    return name in sys.modules or find_spec(name) is not None
 
 
 def _update(matrix: Any, entries: dict[tuple[int, int], float]) -> None:
     matrix._dict.update(entries)
 
 
-@contextmanager
-def modernised() -> Iterator[None]:
-    """Give back, inside a ``with`` block, what RecBole 1.2 and MMRec ask of their libraries.
+def _stay(thing: Any, *_: Any, **__: Any) -> Any:
+    return thing
 
-    Names that NumPy 2 removed (``np.float_`` ...), SciPy's ``dok_matrix._update``, and
-    ``torch.load`` of whole objects, which those frameworks write as checkpoints: inside the block
-    load no file that you did not write yourself.
-    """
-    load = partial(torch.load, weights_only=False)
-    with patch.multiple(np, None, True, **_NUMPY), patch.object(torch, "load", load):
-        if hasattr(sp.dok_matrix, "_update"):
-            yield
-        else:
-            with patch.object(sp.dok_matrix, "_update", _update, create=True):
-                yield
+
+def _scatter_add(source: Tensor, index: Tensor, dim: int, dim_size: int) -> Tensor:
+    return source.new_zeros(dim_size).index_add(dim, index, source)

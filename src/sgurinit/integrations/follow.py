@@ -1,0 +1,86 @@
+"""What training callbacks share: a model's tables are started once and followed from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from sgurinit.core import UserStart
+from sgurinit.core.gap import gap
+from sgurinit.handover import Items, Scale, TableReport
+from sgurinit.integrations.modules import attach, find_tables, same_everywhere
+from sgurinit.models.base import UserTable
+
+
+class Followed:
+    """A start, and what becomes of the tables that it was given to.
+
+    Parameters
+    ----------
+    start, tables, scale, items
+        See `sgurinit.integrations.modules.attach`.
+
+    Attributes
+    ----------
+    reports
+        What the start did; empty before, and where training went on from a checkpoint.
+    history
+        One mapping of names to values per epoch, the first of the start itself.
+    """
+
+    def __init__(
+        self,
+        start: UserStart,
+        *,
+        tables: Mapping[str, str | None] | None,
+        scale: Scale,
+        items: Items,
+    ) -> None:
+        self.start = start
+        self.settings: dict[str, Any] = {"tables": tables, "scale": scale, "items": items}
+        self.reports: tuple[TableReport, ...] = ()
+        self.history: list[dict[str, float]] = []
+        self._tables: list[UserTable] = []
+        self._first: dict[str, Tensor] = {}
+
+    def begin(self, model: nn.Module, *, resumed: bool, processes: int) -> None:
+        """Fill the tables, unless training goes on or began here before, and look at them."""
+        self._tables = find_tables(model, self.start, self.settings["tables"])
+        if not resumed and not self.reports:
+            self.reports = attach(model, self.start, **self.settings)
+            if processes > 1:
+                same_everywhere(self._tables)
+        self._first = {t.name: _full(t.parameter).clone() for t in self._tables}
+        self.look()
+
+    def look(self) -> dict[str, float]:
+        """Norms and gap of the tables as they are now; kept in `history`."""
+        row: dict[str, float] = {}
+        for table in self._tables:
+            users = _full(table.parameter)
+            row[f"start/{table.name}/user_norm"] = float(users.norm(dim=1).mean())
+            cosines = torch.nn.functional.cosine_similarity(users, self._first[table.name])
+            row[f"start/{table.name}/moved"] = float(cosines.mean())
+            if table.items is not None:
+                row |= self._gap(table.name, users, _full(table.items))
+        self.history.append(row)
+        return row
+
+    def _gap(self, name: str, users: Tensor, items: Tensor) -> dict[str, float]:
+        row = {f"start/{name}/item_norm": float(items.norm(dim=1).mean())}
+        if self.start.source is not None:
+            matrix = self.start.source.interactions.matrix
+            found = gap(matrix, np.asarray(items), np.asarray(users), seed=0)
+            row[f"start/{name}/alignment"] = found.alignment
+            row[f"start/{name}/centroid_distance"] = found.centroid_distance
+        return row
+
+
+def _full(table: Tensor) -> Tensor:
+    whole = table.detach()
+    return (whole.full_tensor() if isinstance(whole, DTensor) else whole).float().cpu()

@@ -1,0 +1,286 @@
+"""MMRec and MRLib: user tables are found where their models keep them, each in its own space."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from sgurinit.core import SGURInit
+from sgurinit.data import load, planted
+from sgurinit.errors import InputError
+from sgurinit.integrations.mmrec import attach, find_tables, start_for, started
+from sgurinit.integrations.older import modernised
+
+WIDTH = 16
+
+
+class Loader:
+    def __init__(self, data):
+        self.matrix = data.train_matrix()
+
+    def inter_matrix(self, form):
+        return self.matrix.tocoo() if form == "coo" else self.matrix
+
+
+class Model(nn.Module):
+    """A model by the trees' conventions; its kinds say what lies beside the users."""
+
+    def __init__(self, data, kind):
+        super().__init__()
+        n, m = data.n_users, data.n_items
+        self.kind = kind
+        self.t_feat, self.v_feat = (
+            torch.tensor(data.features[name].values).float() for name in ("text", "image")
+        )
+        self.item_id = nn.Embedding(m, WIDTH)
+        self.project = nn.Linear(self.v_feat.shape[1], WIDTH)
+        width = {"raw": self.v_feat.shape[1], "columns": 2 * WIDTH}.get(kind, WIDTH)
+        self.user = nn.Parameter(torch.randn(n, width))
+        self.other = nn.Parameter(torch.randn(n, WIDTH))
+        self.image = nn.Embedding.from_pretrained(self.v_feat.clone(), freeze=False)
+        self.nodes = nn.Parameter(torch.randn(n + m, WIDTH))
+        self.narrow = nn.Parameter(torch.randn(n + m, 2))
+        self.result = None
+
+    def pre_epoch_processing(self):
+        self.noise = torch.rand(1), np.random.random(), random.random()  # noqa: NPY002, S311
+
+    def forward(self):
+        image, ids = self.project(self.image.weight), self.item_id.weight
+        kinds = {
+            "free": lambda: torch.cat([self.user, ids]),
+            "dot": lambda: self.user @ ids.T,
+            "raw": lambda: torch.cat((functional.normalize(self.user), self.v_feat)),
+            "projected": lambda: torch.cat((self.user, functional.leaky_relu(image)), dim=0),
+            "both": lambda: torch.cat([self.user, image]) + torch.cat([self.user, ids]),
+            "twice": lambda: torch.cat([self.user, ids]) + torch.cat([self.other, ids]),
+            "columns": lambda: self.user @ torch.cat([ids, image], -1).T,
+            "nodes": lambda: self.nodes * self.narrow.sum(),
+        }
+        return kinds[self.kind]()
+
+    def calculate_loss(self, batch):
+        assert batch.shape[0] == 3
+        assert self.training
+        self.result = self.forward()
+        with torch.no_grad():
+            self.project.bias += 1
+        return self.result[batch[0]].sum(), self.result.mean()
+
+
+def spaces(tables):
+    return {table.name: (table.space, table.modality) for table in tables}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("free", {"user": ("id", None)}),
+        ("dot", {"user": ("id", None)}),
+        ("both", {"user": ("id", None)}),
+        ("twice", {"user": ("id", None), "other": ("id", None)}),
+        ("raw", {"user": ("raw", "image")}),
+        ("projected", {"user": ("projected", "image")}),
+        ("columns", {"user[:, 0:16]": ("id", None), "user[:, 16:32]": ("projected", "image")}),
+        ("nodes", {"nodes": ("id", None)}),
+    ],
+)
+def test_each_table_is_found_in_its_space_and_filled_there(kind, expected, data, start):
+    model = Model(data, kind)
+    tables = find_tables(model, start, Loader(data))
+    assert spaces(tables) == expected
+    reports = attach(model, start, Loader(data), scale=None)
+    filled = [r.items_filled for r in reports]
+    assert filled == [t.space == "id" and t.name != "other" for t in tables]
+    reduced = start.reduced(WIDTH)
+    if kind == "nodes":
+        np.testing.assert_array_equal(model.nodes.detach()[: data.n_users], reduced.users)
+    elif kind == "raw":
+        expected_rows = start.carried(start.features("image"))
+        np.testing.assert_array_equal(model.user.detach(), expected_rows)
+    elif kind == "projected":
+        items = functional.leaky_relu(model.project(model.image.weight)).detach().numpy()
+        np.testing.assert_allclose(model.user.detach(), start.carried(items), rtol=1e-4, atol=1e-5)
+    else:
+        np.testing.assert_array_equal(model.user.detach()[:, :WIDTH], reduced.users)
+    if kind == "columns":
+        items = model.project(model.image.weight).detach().numpy()
+        own = start.carried(items)
+        np.testing.assert_allclose(model.user.detach()[:, WIDTH:], own, rtol=1e-4, atol=1e-5)
+
+
+def test_the_watched_step_is_undone(data, start):
+    model = Model(data, "projected").eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
+    expected = random.random(), np.random.random(), float(torch.rand(1))  # noqa: NPY002, S311
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
+    find_tables(model, start, Loader(data))
+    found = random.random(), np.random.random(), float(torch.rand(1))  # noqa: NPY002, S311
+    assert found == expected
+    assert model.result is None
+    assert not hasattr(model, "noise")
+    assert not model.training
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_what_cannot_be_told_is_an_error(data, start):
+    other = planted(91, 60, seed=1)
+    with pytest.raises(InputError, match="Model trains no table with 90 rows"):
+        attach(Model(other, "free"), start, Loader(other))
+    even = planted(60, 60, seed=1)
+    same = SGURInit(n_clusters=4, random_state=0).fit(even).start_
+    with pytest.raises(InputError, match="as many users as items"):
+        attach(Model(even, "free"), same, Loader(even))
+
+
+# The trees themselves, where a checkout is named. Each model with the spaces of its user tables.
+
+ID, IMAGE, TEXT = ("id", None), ("projected", "image"), ("projected", "text")
+PREFERENCES = {"v_gcn.preference": IMAGE, "t_gcn.preference": TEXT}
+HALVES = {"u_embedding[:, 0:64]": ID, "u_embedding[:, 64:128]": IMAGE}
+PLAIN = {"user_embedding.weight": ID}
+BOTH = {
+    "VBPR": HALVES,
+    "MMGCN": {"v_gcn.preference": IMAGE, "t_gcn.preference": ("raw", "text"), "id_embedding": ID},
+    "GRCN": {**PREFERENCES, "id_gcn.id_embedding": ID},
+    "DualGNN": PREFERENCES,
+    "DRAGON": PREFERENCES,
+    "LATTICE": PLAIN,
+    "BM3": PLAIN,
+    "FREEDOM": PLAIN,
+    "MGCN": PLAIN,
+    "LGMRec": PLAIN,
+    "SMORE": PLAIN,
+    "SLMRec": {"embedding_user.weight": ID},
+    "PGL": {"user_image.weight": IMAGE, "user_text.weight": TEXT},
+}
+TREES = {
+    "MMREC": BOTH
+    | {
+        "BPR": PLAIN,
+        "LightGCN": {"embedding_dict.user_emb": ID},
+        "SELFCFED_LGN": {"online_encoder.embedding_dict.user_emb": ID},
+        "MMGCF": PLAIN,
+        "MVGAE": {**PREFERENCES, "c_gcn.preference": IMAGE},
+    },
+    "MRLIB": BOTH
+    | {
+        "MMSSL": {"user_id_embedding.weight": ID},
+        "DiffMM": {"uEmbeds": ID},
+        "HPMRec": {
+            f"{part}_gcn.{table}": ID if table == "prompt_emb" else space
+            for part, space in (("id", IMAGE), ("v", IMAGE), ("t", TEXT))
+            for table in ("emb_s", "emb_x.0", "prompt_emb")
+        },
+        "LOBSTER": {"user_embds": IMAGE},
+        "COHESION": {**PREFERENCES, "id_gcn.preference": IMAGE},
+        "MENTOR": {
+            **PREFERENCES,
+            "id_gcn.preference": IMAGE,
+            **{f"v_gcn_n{n}.preference": IMAGE for n in (1, 2)},
+            **{f"t_gcn_n{n}.preference": TEXT for n in (1, 2)},
+        },
+    },
+}
+
+
+@pytest.fixture
+def tree(request, data, tmp_path, monkeypatch):
+    """A checkout's own modules on the path, and planted data in its layout."""
+    variable = f"SGURINIT_{request.param}"
+    if variable not in os.environ:
+        pytest.skip(f"{variable} names no checkout")
+    pytest.importorskip("torch_geometric", reason="torch_geometric is not installed")
+    sources = Path(os.environ[variable]).resolve() / "src"
+    write(data, tmp_path / "toy")
+    monkeypatch.chdir(sources)
+    monkeypatch.syspath_prepend(str(sources))
+    known = set(sys.modules)
+    with modernised():
+        yield str(tmp_path)
+    for name in set(sys.modules) - known:
+        if name.partition(".")[0] in {"common", "models", "utils"}:
+            del sys.modules[name]
+
+
+def write(data, folder):
+    """The layout that both trees read, with the user graph that some of MMRec's models load."""
+    folder.mkdir()
+    lines = [
+        f"{u}\t{i}\t{label}\n"
+        for label, part in enumerate((data.train, data.valid, data.test))
+        for u, i in zip(part.users, part.items, strict=True)
+    ]
+    (folder / "toy.inter").write_text("".join(["userID\titemID\tx_label\n", *lines]))
+    for name, table in data.features.items():
+        np.save(folder / f"{name}_feat.npy", table.values)
+    shared = (data.train_matrix() @ data.train_matrix().T).toarray()
+    order = np.argsort(-shared, axis=1)
+    graph = {u: [order[u].tolist(), shared[u][order[u]].tolist()] for u in range(data.n_users)}
+    np.save(folder / "user_graph.npy", np.array(graph, dtype=object), allow_pickle=True)
+
+
+CASES = [(name, model) for name, models in TREES.items() for model in models]
+
+
+@pytest.mark.parametrize(("tree", "model"), CASES, indirect=["tree"])
+def test_a_model_of_an_unmodified_tree_trains_from_the_start(tree, model, request, monkeypatch):
+    from utils import quick_start as quick
+
+    if (request.node.callspec.params["tree"], model) == ("MMREC", "PGL"):
+        pytest.importorskip("sparsesvd", reason="MMRec's PGL asks for sparsesvd")
+    trainers = []
+    kind = quick.get_trainer()
+
+    def get_trainer():
+        def build(config, module, *rest):
+            trainers.append(kind(config, module, *rest))
+            trainers[0].begun = [table.parameter.clone() for table in found]
+            return trainers[0]
+
+        return build
+
+    def watched(*args):
+        found[:] = find_tables(*args)
+        return found
+
+    found = []
+    monkeypatch.setattr(quick, "get_trainer", get_trainer)
+    monkeypatch.setattr("sgurinit.integrations.mmrec.find_tables", watched)
+    # One of all settings that the tree would search; GRCN's learning rates begin with 1.
+    monkeypatch.setattr(quick, "product", lambda *lists: [tuple(map(min, lists))])
+    settings = {
+        "data_path": f"{tree}/", "inter_file_name": "toy.inter", "USER_ID_FIELD": "userID",
+        "ITEM_ID_FIELD": "itemID", "vision_feature_file": "image_feat.npy",
+        "text_feature_file": "text_feat.npy", "user_graph_dict_file": "user_graph.npy",
+        "use_gpu": False, "epochs": 2, "enable_visualization": False,
+    }  # fmt: skip
+    with started() as reports:
+        quick.quick_start(model, "toy", settings, save_model=False)
+    expected = TREES[request.node.callspec.params["tree"]][model]
+    assert {report.table: (report.space, report.modality) for report in reports} == expected
+    (trainer,) = trainers
+    for report, begun, table in zip(reports, trainer.begun, found, strict=True):
+        assert report.norm_after > 0
+        assert float(begun.norm(dim=1).mean()) == pytest.approx(report.norm_after, rel=1e-4)
+        moved = functional.cosine_similarity(table.parameter, begun).mean()
+        assert 0.8 < float(moved) <= 1.0001  # two epochs from there, not from elsewhere
+    assert 0 < trainer.best_test_upon_valid["recall@20"] <= 1
+
+
+@pytest.mark.parametrize("tree", sorted(TREES), indirect=True)
+def test_a_start_is_fitted_on_the_trees_own_folder(tree, data):
+    start = start_for({"data_path": f"{tree}/", "dataset": "toy"})
+    ours = SGURInit(random_state=0).fit(load(f"{tree}/toy")).start_
+    np.testing.assert_array_equal(start.reduced(8).users, ours.reduced(8).users)
+    assert start.n_users == data.n_users
