@@ -11,8 +11,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from sgurinit.core.features import Float64Array
-from sgurinit.core.kmeans import SAMPLE_PER_CLUSTER, SAMPLE_ROWS
 from sgurinit.errors import InputError
+
+# MLlib sees at least so many rows, and so many per cluster.
+SAMPLE_ROWS = 1 << 14
+SAMPLE_PER_CLUSTER = 256
 
 # Starts of which the best is kept. With five rounds of oversampling k-means|| needs far fewer than
 # k-means++: on TikTok one was never more than 1 % behind ten of those.
