@@ -6,13 +6,16 @@ FRAMEWORKS := .venv-frameworks
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test frameworks lint docs clean
+.PHONY: demo test spark frameworks lint docs clean
 
 demo: $(INSTALLED)  ## the main job on generated data: random start against SG-URInit
 	$(BIN)/sgurinit demo --out demo-out
 
 test: $(INSTALLED) lint docs  ## style, types, documents, tests
-	$(BIN)/pytest
+	$(BIN)/pytest --ignore tests/spark
+
+spark: $(INSTALLED)  ## the tests on Spark, a cluster of two workers among them; minutes, and Java 17
+	$(BIN)/pytest tests/spark
 
 frameworks: $(INSTALLED) $(FRAMEWORKS)/.installed  ## the tests against other people's frameworks, in a venv of their own
 	$(FRAMEWORKS)/bin/python -m pytest tests/integrations
