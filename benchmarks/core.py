@@ -40,7 +40,7 @@ HERE = Path(__file__).parent
 BABY = {"users": 19_445, "items": 7_050, "interactions": 118_551}
 WIDTHS = {"image": 4096, "text": 384}
 CLUSTERS, MIX = 8, 0.1
-REPEATS = 3  # of `baby`, in turn
+REPEATS = 7  # of `baby`, in turn
 CHUNK = 1 << 22  # interactions of a generated file
 
 

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sgurinit.core.features import Float32Array, Float64Array, FloatArray, row_blocks
+from sgurinit.core.features import Float32Array, Float64Array, FloatArray, row_blocks, row_slices
 from sgurinit.core.interactions import IntArray
 from sgurinit.core.kmeans import LabelArray, cluster_sums, k_means
 from sgurinit.errors import InputError
 
 # Columns that are brought into order at a time.
 _COLUMNS = 64
+
+# Largest entries that can be scaled to 1 and back in float32.
+_MODERATE = (1e-30, 1e30)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +97,19 @@ def _normalised(rows: FloatArray) -> Float32Array:
     for where, block in row_blocks(rows):
         peak = max(peak, float(rows[where].max()), -float(rows[where].min()))
         total += block.sum(axis=0)
-    peak = peak or 1.0
+    # First by a power of two, which rounds nothing, so that float32 rows are centred in float32.
+    scale = 2.0 ** np.floor(np.log2(peak or 1.0))
+    exact = rows.dtype.itemsize <= 4 and _MODERATE[0] < peak < _MODERATE[1]
+    kind = np.float32 if exact else np.float64
     # Rounded, so that the order in which the mean was summed leaves no trace.
-    mean = (total / len(rows) / peak).astype(np.float32).astype(np.float64)
+    mean = (total / len(rows) / scale).astype(np.float32)
     points = np.empty(rows.shape, dtype=np.float32)
-    for where, block in row_blocks(rows):
-        scaled = block / peak
+    for where in row_slices(rows):
+        scaled: FloatArray = rows[where].astype(kind)
+        scaled /= kind(scale)
         scaled -= mean
         points[where] = scaled
+        points[where] *= np.float32(scale / peak) if peak else 1
         # Adding zero turns -0.0 into 0.0, so that equal rows have equal bytes.
         points[where] += np.float32(0)
     return points

@@ -142,11 +142,16 @@ def as_features(features: Mapping[str, Any]) -> dict[str, ItemFeatures]:
     return checked
 
 
-def row_blocks(rows: FloatArray) -> Iterator[tuple[slice, Float64Array]]:
-    """Yield the rows in float64 blocks of bounded size, each with its slice."""
+def row_slices(rows: FloatArray) -> Iterator[slice]:
+    """Yield slices of rows that take a bounded size in float64."""
     step = max(1, _BLOCK_BYTES // (8 * max(1, rows.shape[1])))
     for first in range(0, rows.shape[0], step):
-        where = slice(first, first + step)
+        yield slice(first, first + step)
+
+
+def row_blocks(rows: FloatArray) -> Iterator[tuple[slice, Float64Array]]:
+    """Yield the rows in float64 blocks of bounded size, each with its slice."""
+    for where in row_slices(rows):
         yield where, np.asarray(rows[where], dtype=np.float64)
 
 
