@@ -82,6 +82,24 @@ class TestClusters:
         labels, centroids = cluster_rows(rows, 4, 0)
         np.testing.assert_allclose(centroids[labels], rows)
 
+    def test_refinement_is_that_of_scikit_learn_from_the_same_means(self):
+        rng = np.random.default_rng(0)
+        points = (rng.normal(size=(6, 30))[rng.integers(0, 6, 3000)] / 3).astype(np.float32)
+        points += rng.normal(size=points.shape).astype(np.float32) / 3
+        means = points[:6].astype(np.float64)
+        plain = KMeans(6, init=means, n_init=1, max_iter=kmeans.REFINEMENTS, tol=0).fit(points)
+        found = kmeans.refine(points, means, 6)
+        assert (found == plain.labels_).mean() > 0.999
+        assert inertia(points, found) == pytest.approx(plain.inertia_, rel=1e-4)
+
+    def test_refinement_fills_clusters_that_lose_all(self):
+        rng = np.random.default_rng(0)
+        points = (rng.normal(size=(5, 3))[rng.integers(0, 5, 400)] * 9).astype(np.float32)
+        points += rng.normal(size=points.shape).astype(np.float32)
+        # The second is nobody's nearest, and two are missing.
+        means = np.array([points.mean(axis=0), [1e3, 0, 0], points[7]])
+        assert sorted(set(kmeans.refine(points, means, 5))) == [0, 1, 2, 3, 4]
+
     def test_a_back_end_that_is_not_installed_says_so(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "faiss", None)
         with pytest.raises(InputError, match=r"pip install 'sgurinit\[faiss\]'"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from sgurinit.core.features import Float32Array, Float64Array, FloatArray, row_blocks, row_slices
 from sgurinit.core.interactions import IntArray
-from sgurinit.core.kmeans import LabelArray, cluster_sums, k_means
+from sgurinit.core.kmeans import LabelArray, cluster_means, k_means
 from sgurinit.errors import InputError
 
 # Columns that are brought into order at a time.
@@ -77,7 +77,7 @@ def cluster_rows(
         )
     labels = np.empty(len(order), dtype=np.int32)
     labels[order] = k_means(points, n_clusters, seed, backend)
-    return labels, _centroids(rows, labels, n_clusters)
+    return labels, cluster_means(rows, labels, n_clusters)
 
 
 def _bring_into(points: Float32Array, order: IntArray) -> int:
@@ -87,7 +87,8 @@ def _bring_into(points: Float32Array, order: IntArray) -> int:
         columns = slice(first, first + _COLUMNS)
         part = points[order, columns]
         points[:, columns] = part
-        changes |= (part[1:] != part[:-1]).any(axis=1)
+        if not changes.all():
+            changes |= (part[1:] != part[:-1]).any(axis=1)
     return 1 + int(changes.sum())
 
 
@@ -113,14 +114,3 @@ def _normalised(rows: FloatArray) -> Float32Array:
         # Adding zero turns -0.0 into 0.0, so that equal rows have equal bytes.
         points[where] += np.float32(0)
     return points
-
-
-def _centroids(rows: FloatArray, labels: LabelArray, n_clusters: int) -> Float64Array:
-    """Mean of each cluster's members, summed in float64, shape (K, d)."""
-    sizes = np.bincount(labels, minlength=n_clusters)
-    sums = np.zeros((n_clusters, rows.shape[1]))
-    for where, block in row_blocks(rows):
-        sums += cluster_sums(block, labels[where], n_clusters)
-    # A cluster can only be empty where distances round to equal; nobody then uses its centroid.
-    centroids: Float64Array = sums / np.maximum(sizes, 1)[:, None]
-    return centroids

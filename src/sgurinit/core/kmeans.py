@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
-from sgurinit.core.features import Float32Array, FloatArray
+from sgurinit.core.features import Float32Array, Float64Array, FloatArray, row_slices
 from sgurinit.errors import InputError
 
 LabelArray = NDArray[np.int32]
@@ -27,6 +27,8 @@ SAMPLE_PER_CLUSTER = 64
 DIRECTIONS = 32
 DIRECTION_CELLS = 1 << 22
 REFINEMENTS = 20
+# Products of points and means that are held at a time.
+PRODUCTS = 1 << 20
 
 _BATCH = 4096
 _FAISS_ITERATIONS = 25
@@ -73,25 +75,65 @@ def _lloyd(points: Float32Array, n_clusters: int, seed: int) -> LabelArray:
     sample = _sample(points, wanted, seed)
     leading = _leading(sample, n_clusters, seed)
     best = KMeans(n_clusters, n_init=N_INIT, random_state=seed).fit(leading)
-    found: LabelArray = best.labels_
     if leading is points:
-        return found
-    sizes = np.bincount(found, minlength=n_clusters)
-    means = cluster_sums(sample, found, n_clusters) / np.maximum(sizes, 1)[:, None]
-    # Without a tolerance, whose variance is one more copy of all points.
-    best = KMeans(n_clusters, init=means, n_init=1, max_iter=REFINEMENTS, tol=0, copy_x=False).fit(
-        points
-    )
-    return np.asarray(best.labels_)
+        return np.asarray(best.labels_)
+    # A sample of few distinct rows has fewer clusters.
+    used, found = np.unique(best.labels_, return_inverse=True)
+    means = cluster_means(sample, found.astype(np.int32), len(used), np.float32)
+    return refine(points, means, n_clusters)
 
 
-def cluster_sums(rows: FloatArray, labels: LabelArray, n_clusters: int) -> FloatArray:
-    """Sum of each cluster's rows, in their precision, shape (K, d)."""
-    one_hot = sp.csr_array(
-        (np.ones(len(rows), rows.dtype), (labels, np.arange(len(rows)))),
-        shape=(n_clusters, len(rows)),
-    )
-    return np.asarray(one_hot @ rows)
+def refine(points: Float32Array, means: Float64Array, n_clusters: int) -> LabelArray:
+    """Lloyd's iterations from given means, at most as many as clusters are wanted.
+
+    scikit-learn's would centre all points once more, in most of the time that this takes.
+    """
+    labels, nearness = _nearest(points, means)
+    for _ in range(REFINEMENTS):
+        means = cluster_means(points, labels, n_clusters, np.float32)
+        empty = np.flatnonzero(np.bincount(labels, minlength=n_clusters) == 0)
+        if len(empty):
+            # As scikit-learn has it: a cluster that lost all goes on from a point far from its own.
+            distances = np.einsum("nd,nd->n", points, points) / 2 - nearness
+            means[empty] = points[np.argpartition(-distances, len(empty) - 1)[: len(empty)]]
+        before = labels
+        labels, nearness = _nearest(points, means)
+        if np.array_equal(labels, before):
+            break
+    return labels
+
+
+def _nearest(points: Float32Array, means: Float64Array) -> tuple[LabelArray, Float32Array]:
+    """Each point's nearest mean, and ``|x|^2 / 2`` less half their squared distance."""
+    axes = means.astype(np.float32).T
+    lengths = (means**2).sum(axis=1).astype(np.float32) / 2
+    labels = np.empty(len(points), dtype=np.int32)
+    nearness = np.empty(len(points), dtype=np.float32)
+    step = max(1, PRODUCTS // len(means))
+    for first in range(0, len(points), step):
+        block = slice(first, first + step)
+        products = points[block] @ axes
+        products -= lengths
+        labels[block] = products.argmax(axis=1)
+        nearness[block] = products.max(axis=1)
+    return labels, nearness
+
+
+def cluster_means(
+    rows: FloatArray, labels: LabelArray, n_clusters: int, precision: type[np.floating] = np.float64
+) -> Float64Array:
+    """Mean of each cluster's rows, shape (K, d); zero for an empty one.
+
+    Rows are added up in `precision` within blocks of them, the blocks in float64.
+    """
+    sums = np.zeros((n_clusters, rows.shape[1]))
+    for where in row_slices(rows):
+        block = np.asarray(rows[where], dtype=precision)
+        members = (np.ones(len(block), precision), (labels[where], np.arange(len(block))))
+        sums += sp.csr_array(members, shape=(n_clusters, len(block))) @ block
+    sizes = np.bincount(labels, minlength=n_clusters)
+    means: Float64Array = sums / np.maximum(sizes, 1)[:, None]
+    return means
 
 
 def _sample(points: Float32Array, wanted: int, seed: int) -> Float32Array:
