@@ -27,6 +27,8 @@ OPTIONS = [
     {"mix": 0.0, "prepare": ("center", "unit"), "reduce_to": 3},
     {"local_norm": "sym", "mix": 1.0, "prepare": ("unit", "whiten"), "n_clusters": 7},
     {"local_norm": "sym", "mix": 0.5, "prepare": ("whiten",), "reduce_to": 12},
+    {"reduce_to": 6, "collaborative": 0.5},
+    {"reduce_to": 4, "collaborative": 1.0, "local_norm": "sym", "mix": 0.3},
 ]
 
 
@@ -41,12 +43,12 @@ def test_every_option(spark, options):
 
 def test_ways_and_partitionings_agree(spark, tmp_path, monkeypatch):
     data = generated(seed=1)
-    core = core_of(data, local_norm="sym", mix=0.4, reduce_to=3)
+    core = core_of(data, local_norm="sym", mix=0.4, reduce_to=4, collaborative=0.5)
     # Items are not broadcast, stages are kept in files.
     apart = fitted(spark, data, core, 5, broadcast_bytes=0, work_dir=str(tmp_path))
     check_equal(apart, core)
     names = [path.name for path in next(tmp_path.iterdir()).iterdir()]
-    assert {"pairs", "degrees", "a-rows", "a-items", "reduced-items"} <= set(names)
+    assert {"pairs", "degrees", "a-rows", "a-items", "spectral", "reduced-items"} <= set(names)
     # Some users are hot.
     monkeypatch.setattr("sgurinit.spark.users.HOT", 4)
     monkeypatch.setattr("sgurinit.spark.users.COUNTED", 1)
@@ -99,7 +101,7 @@ def test_tiktok(spark, tiktok_path):
     dataset = load(tiktok_path)
     matrix = dataset.train_matrix().tocoo()
     data = Data(dataset.n_users, np.stack([matrix.row, matrix.col], 1), dataset.features)
-    core = core_of(data, n_clusters=8, local_norm="sym", reduce_to=16)
+    core = core_of(data, n_clusters=8, local_norm="sym", reduce_to=16, collaborative=0.5)
     model = fitted(spark, data, core)
     check_equal(model, core)
     model.unpersist()

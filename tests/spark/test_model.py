@@ -215,7 +215,6 @@ LOG = [("u", 1, 1.0), ("v", 2, 1.0)]
         (LOG, ITEMS, {"n_clusters": 3}, "t: n_clusters=3 is more than the 2 distinct item rows"),
         (LOG, ITEMS, {"mix": 2.0}, r"mix must be a number in \[0, 1\]"),
         (LOG, ITEMS, {"kmeans": "faiss"}, "on Spark K-means is MLlib's"),
-        (LOG, ITEMS, {"reduce_to": 2}, "set collaborative=0"),
     ],
 )  # fmt: skip
 def test_bad_input_is_named(spark, log, items, parameters, message):

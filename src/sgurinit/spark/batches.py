@@ -166,6 +166,61 @@ def weighted(batches: Iterable[Batch]) -> Iterator[Batch]:
         yield with_column(batch, "vector", packed(rows.astype(np.float32)))
 
 
+# Items by who uses them.
+
+
+def directions(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Items' entries of unit directions, over the square root of the degree and one."""
+    for batch in batches:
+        rows, _ = vectors(batch["vector"])
+        if len(rows):
+            degrees = batch["degree"].to_numpy(zero_copy_only=False).astype(np.float64)
+            rows = rows / (batch["length"].to_numpy() * np.sqrt(degrees + 1.0))[:, None]
+        column = packed(rows.astype(np.float64))
+        yield pa.RecordBatch.from_pydict({"item": batch["item"], "vector": column})
+
+
+def counted_sums(batches: Iterable[Batch], *, by: str, width: int) -> Iterator[Batch]:
+    """Per id of a batch the number of its rows, and the sum of their vectors."""
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        keys, codes = _grouped(batch[by])
+        sums = np.zeros((len(keys), 1 + width))
+        sums[:, 0] = np.bincount(codes, minlength=len(keys))
+        rows, present = unpacked(batch["vector"], "float64")
+        if len(rows):
+            sums[:, 1:] = _summed(codes[present], len(keys), rows)
+        yield pa.RecordBatch.from_pydict({by: keys, "sums": packed(sums)})
+
+
+def damped(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Users' sums over their degree and one."""
+    for batch in batches:
+        sums, _ = unpacked(batch["sums"], "float64")
+        rows = sums[:, 1:] / (sums[:, :1] + 1.0) if len(sums) else sums
+        yield pa.RecordBatch.from_pydict({"user": batch["user"], "vector": packed(rows)})
+
+
+def direction_squares(batches: Iterable[Batch], *, width: int) -> Iterator[Batch]:
+    """Squared lengths of the directions that items' sums make."""
+    totals = np.zeros((1, width))
+    for batch in batches:
+        sums, _ = unpacked(batch["sums"], "float64")
+        if len(sums):
+            totals += (np.square(sums[:, 1:]) / (sums[:, :1] + 1.0)).sum(axis=0)
+    yield _keyed(totals)
+
+
+def scaled(batches: Iterable[Batch], *, scales: Array) -> Iterator[Batch]:
+    """Items' sums, every direction by its scale."""
+    for batch in batches:
+        sums, _ = unpacked(batch["sums"], "float64")
+        rows = sums[:, 1:] * scales if len(sums) else np.zeros((0, len(scales)))
+        column = lists(rows.astype(np.float32))
+        yield pa.RecordBatch.from_pydict({"item": batch["item"], "vector": column})
+
+
 # Sums that fit the driver: a row per key from each partition.
 
 

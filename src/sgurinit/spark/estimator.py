@@ -14,10 +14,11 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from sgurinit.core.parameters import preset
 from sgurinit.errors import InputError
+from sgurinit.spark.describe import described
 from sgurinit.spark.frames import checked_features, checked_interactions
 from sgurinit.spark.model import SGURInitModel
 from sgurinit.spark.params import BROADCAST, HasMethod
-from sgurinit.spark.prepare import fitted_steps, reduced
+from sgurinit.spark.prepare import fitted_steps
 from sgurinit.spark.space import Fit, Space, fit_space
 from sgurinit.spark.stages import Stages
 
@@ -33,8 +34,7 @@ class SGURInit(
     Parameters
     ----------
     n_clusters, mix, local_norm, prepare, reduce_to, collaborative, random_state
-        See `sgurinit.SGURInit`. The joint space holds content alone here: with `reduce_to`,
-        `collaborative` must be 0.
+        See `sgurinit.SGURInit`.
     kmeans : {"lloyd"}
         MLlib's K-means, on a sample of the items where there are many.
     features : mapping of str to str, optional
@@ -163,7 +163,7 @@ class SGURInit(
             pairs.where("item IS NOT NULL").groupBy("item").agg(F.count("*").alias("degree")),
             "degrees",
         )
-        fit, spaces = Fit(parameters, degrees, stages), {}
+        fit, spaces = Fit(parameters, pairs, degrees, stages), {}
         for name in known:
             try:
                 spaces[name] = _space(fit, name, tables, centroids.get(name))
@@ -176,9 +176,7 @@ class SGURInit(
 
 def _space(fit: Fit, name: str, tables: Mapping[str, DataFrame], given: Any) -> Space:
     if name == REDUCED:
-        dim = fit.parameters.reduce_to
-        assert dim is not None  # noqa: S101 - that is why there is such a space
-        frame, steps = reduced(tables, dim, fit.stages)
+        frame, steps = described(fit, tables)
     else:
         frame, steps = tables[name], fitted_steps(tables[name], fit.parameters.prepare)
     return fit_space(fit, name, frame, steps, None if given is None else np.asarray(given))

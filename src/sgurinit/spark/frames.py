@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from pyspark.ml.functions import vector_to_array
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - as everybody calls it
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, NumericType, StringType
 
@@ -147,3 +147,8 @@ def _need(frame: Any, place: str, columns: tuple[str, ...]) -> None:
 def id_text(kind: DataType) -> str:
     """Name of an id's type in a schema."""
     return "string" if isinstance(kind, StringType) else kind.simpleString()
+
+
+def hash_quantile(share: float) -> Column:
+    """The hash that this share of all hashes is below."""
+    return F.lit(int(-(2**63) + share * 2**64))

@@ -7,11 +7,12 @@ from math import ceil
 import numpy as np
 from pyspark.ml.clustering import KMeans
 from pyspark.ml.functions import array_to_vector
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from sgurinit.core.features import Float64Array
 from sgurinit.errors import InputError
+from sgurinit.spark.frames import hash_quantile
 
 # MLlib sees at least so many rows, and so many per cluster.
 SAMPLE_ROWS = 1 << 14
@@ -59,7 +60,7 @@ def found_centroids(items: DataFrame, n_items: int, n_clusters: int, seed: int) 
     order = F.xxhash64(F.col("item").cast("string"), F.lit(seed))
     sample = items.withColumn("order", order)
     if n_items > wanted:
-        sample = sample.where(F.col("order") < _quantile(wanted / n_items))
+        sample = sample.where(F.col("order") < hash_quantile(wanted / n_items))
     first = sample.select(F.size("vector").alias("width")).first()
     assert first is not None  # noqa: S101 - there are as many rows as clusters
     if n_clusters == 1:  # MLlib wants two; the mean of all rows is what any start comes to
@@ -91,11 +92,6 @@ def _best(points: DataFrame, n_clusters: int, seed: int) -> Float64Array:
     # MLlib gives fewer where its candidates coincide; nobody then uses the others.
     missing = n_clusters - len(best)
     return np.vstack([best, np.repeat(best[-1:], missing, axis=0)])
-
-
-def _quantile(share: float) -> Column:
-    """The hash that this share of all hashes is below."""
-    return F.lit(int(-(2**63) + share * 2**64))
 
 
 def _check_distinct(items: DataFrame, n_clusters: int) -> None:

@@ -48,11 +48,4 @@ class HasMethod(Params):
                 f"kmeans={parameters.kmeans!r} is the core's; on Spark K-means is MLlib's, "
                 "kmeans='lloyd'"
             )
-        width = parameters.reduce_to
-        if width is not None and round(parameters.collaborative * width) > 0:
-            raise InputError(
-                f"reduce_to={width} with collaborative={parameters.collaborative}: on Spark the "
-                "joint space holds content alone, since who uses an item takes hundreds of passes "
-                "over the interactions; set collaborative=0, or use SGURInit.stream of the core"
-            )
         return parameters

@@ -61,6 +61,8 @@ class Fit:
     ----------
     parameters : Parameters
         Of the method.
+    pairs : DataFrame
+        Distinct user and item; null for no item.
     degrees : DataFrame
         Columns item and degree, of items with training interactions.
     stages : Stages
@@ -68,6 +70,7 @@ class Fit:
     """
 
     parameters: Parameters
+    pairs: DataFrame
     degrees: DataFrame
     stages: Stages
 

@@ -47,14 +47,14 @@ def user_rows(
     sent = plan.item_bytes() <= budget
     items = F.broadcast(plan.items) if sent else plan.items
     rows = plan.items_to_users if sent else plan.users_to_items
-    hot = F.broadcast(_hot(pairs))
+    hot = F.broadcast(hot_users(pairs))
     if hot.isEmpty():
         return rows(pairs, items)
     ordinary = rows(pairs.join(hot, "user", "left_anti"), items)
     return ordinary.unionByName(plan.in_parts(pairs.join(hot, "user", "left_semi"), items))
 
 
-def _hot(pairs: DataFrame) -> DataFrame:
+def hot_users(pairs: DataFrame) -> DataFrame:
     """Users with very many interactions."""
     counted = F.pmod(F.xxhash64("user", "item"), F.lit(COUNTED)) == 0
     counts = pairs.where(counted).groupBy("user").count()
