@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import numpy as np
@@ -19,7 +20,7 @@ spark = builder.getOrCreate()
 assert "connect" in type(spark).__module__
 
 data = generated(seed=2)
-core = core_of(data, local_norm="sym", mix=0.4, reduce_to=3, prepare=("center",))
+core = core_of(data, local_norm="sym", mix=0.4, reduce_to=4, collaborative=0.5)
 interactions, items = data.frames(spark)
 centroids = {name: space.items.centroids for name, space in spaces_of(core).items()}
 parameters = core.get_params() | {"random_state": 0}
@@ -38,5 +39,14 @@ estimator = SGURInit(4, random_state=0, features={"a": f"{folder}/a"})
 (fitted,) = Pipeline(stages=[estimator]).fit(interactions).stages
 assert fitted.clusters["a"].sizes.sum() == data.n_items
 assert np.isfinite(fitted.clusters["a"].centroids).all()
+
+# The command line against the server that runs now.
+interactions.where("weight > 0").select("user", "item").write.parquet(f"{folder}/log")
+master = "sc://localhost:15002"
+command = [sys.executable, "-m", "sgurinit", "init", f"{folder}/log", "--spark", master]
+command += ["--features", f"a={folder}/a", "--n-clusters", "4", "--out", f"{folder}/start"]
+subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+users = spark.read.parquet(f"{folder}/start/users")
+assert users.count() == interactions.where("weight > 0").select("user").distinct().count()
 spark.stop()
 sys.stdout.write("equal over Connect\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from math import ceil
 
 import numpy as np
@@ -76,6 +77,9 @@ def found_centroids(items: DataFrame, n_items: int, n_clusters: int, seed: int) 
         return _best(points, n_clusters, seed)
     finally:
         points.unpersist()
+        # Models and their summaries hold each other. Over Connect one that Python finds only at its
+        # end is released by a thread that can no longer start, and the process hangs.
+        gc.collect()
 
 
 def _best(points: DataFrame, n_clusters: int, seed: int) -> Float64Array:
