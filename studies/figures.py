@@ -19,6 +19,8 @@ from sgurinit.models import models
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 METRIC = "recall", 20
+CURVES = [ROOT / f"studies/{name}/curves.csv" for name in ("ablation",)]
+ARMS = {"random": "#767676", "sgurinit": "#0072b2", "users-alone": "#d55e00", "permuted": "#d55e00"}
 
 
 def knobs() -> None:
@@ -68,6 +70,30 @@ def gain(table: pl.DataFrame) -> pl.DataFrame:
     return whole.with_columns(gain=100 * (pl.col("value") / base - 1))
 
 
+def curves() -> None:
+    """Validation score after every epoch: each seed's, and where its best lies."""
+    panels = [
+        (model, part.filter(pl.col("model") == model))
+        for part in (pl.read_csv(path) for path in CURVES)
+        for model in part["model"].unique(maintain_order=True)
+    ]
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(3.6 * len(panels), 3.4), layout="constrained", squeeze=False
+    )
+    for panel, (model, part) in zip(axes[0], panels, strict=True):
+        for arm, color in ARMS.items():
+            for (seed,), run in part.filter(pl.col("arm") == arm).group_by("seed"):
+                best = run.row(run["recall@20"].arg_max() or 0, named=True)
+                label = arm if seed == 0 else None
+                panel.plot(run["epoch"] + 1, run["recall@20"], color=color, lw=0.9, label=label)
+                panel.plot(best["epoch"] + 1, best["recall@20"], "o", color=color, ms=4)
+        panel.set(title=models.lookup(model).__name__, xlabel="epoch", ylim=(0, None))
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.legend(frameon=False, loc="lower right")
+    axes[0][0].set_ylabel("Recall@20 on validation")
+    save(figure, "curves")
+
+
 def save(figure: plt.Figure, name: str) -> None:
     """Write a figure that looks the same every time."""
     IMAGES.mkdir(exist_ok=True)
@@ -78,3 +104,4 @@ def save(figure: plt.Figure, name: str) -> None:
 
 if __name__ == "__main__":
     knobs()
+    curves()

@@ -145,6 +145,11 @@ def groups(results: Sequence[Entry], metric: str = "recall@20") -> str:
     return markdown([short(metric), *names], rows)
 
 
+def label(arm: str) -> str:
+    """An arm's name; of a swept one, what is swept."""
+    return arm.partition("-")[2] if "=" in arm else arm
+
+
 def arms(results: Sequence[Entry]) -> str:
     """Gain over the random start by arm, one model beside the other."""
     found = by_model(results)
@@ -156,7 +161,7 @@ def arms(results: Sequence[Entry]) -> str:
         if arm == "random":
             rows.append([arm, *(f"{test['mean']:.4f}" for test in tests)])
         else:
-            rows.append([arm, *(percent(test["lift"]) + stars(test) for test in tests)])
+            rows.append([label(arm), *(percent(test["lift"]) + stars(test) for test in tests)])
     return markdown(["start", *head], rows)
 
 

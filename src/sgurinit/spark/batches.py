@@ -175,7 +175,7 @@ def directions(batches: Iterable[Batch]) -> Iterator[Batch]:
         rows, _ = vectors(batch["vector"])
         if len(rows):
             degrees = batch["degree"].to_numpy(zero_copy_only=False).astype(np.float64)
-            rows = rows / (batch["length"].to_numpy() * np.sqrt(degrees + 1.0))[:, None]
+            rows = rows / (batch["factor"].to_numpy() * np.sqrt(degrees + 1.0))[:, None]
         column = packed(rows.astype(np.float64))
         yield pa.RecordBatch.from_pydict({"item": batch["item"], "vector": column})
 

@@ -57,7 +57,7 @@ def spectral_rows(pairs: DataFrame, degrees: DataFrame, dim: int) -> DataFrame:
 
 
 def _found(pairs: DataFrame, dim: int) -> DataFrame:
-    """Vectors of the items of these pairs, and their lengths' factors, by the hash of the item."""
+    """Vectors of the items of these pairs, and their factors over unit directions, by hash."""
     hashes = [F.xxhash64(name).alias(name) for name in ("user", "item")]
     table = pairs.select(*hashes).toArrow()
     users, rows = np.unique(table["user"].to_numpy(), return_inverse=True)
@@ -68,7 +68,7 @@ def _found(pairs: DataFrame, dim: int) -> DataFrame:
     found = {
         "key": pa.array(keys, pa.int64()),
         "vector": batches.lists(vectors),
-        "length": pa.array(np.sqrt(degrees + REGULARISER)),
+        "factor": pa.array(np.sqrt(degrees + REGULARISER)),
     }
     return pairs.sparkSession.createDataFrame(pa.table(found))
 
