@@ -82,7 +82,9 @@ def curves() -> None:
     )
     for panel, (model, part) in zip(axes[0], panels, strict=True):
         for arm, color in ARMS.items():
-            for (seed,), run in part.filter(pl.col("arm") == arm).group_by("seed"):
+            for (seed,), run in part.filter(pl.col("arm") == arm).group_by(
+                "seed", maintain_order=True
+            ):
                 best = run.row(run["recall@20"].arg_max() or 0, named=True)
                 label = arm if seed == 0 else None
                 panel.plot(run["epoch"] + 1, run["recall@20"], color=color, lw=0.9, label=label)
