@@ -19,7 +19,7 @@ from sgurinit.models import models
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 METRIC = "recall", 20
-CURVES = [ROOT / f"studies/{name}/curves.csv" for name in ("ablation",)]
+CURVES = [ROOT / f"studies/{name}/curves.csv" for name in ("ablation", "projected")]
 ARMS = {"random": "#767676", "sgurinit": "#0072b2", "users-alone": "#d55e00", "permuted": "#d55e00"}
 
 
