@@ -36,7 +36,7 @@ import numpy as np
 import polars as pl
 import psutil
 
-from core import make_log
+from core import make_log, peak_gb
 
 HERE = Path(__file__).parent
 CLUSTERS = 64
@@ -150,7 +150,7 @@ def on_spark(folder: Path, partitions: int, broadcast: int, memory: str) -> dict
         "seconds": seconds,
         "fit_seconds": fitted - began,
         "users_seconds": seconds - (fitted - began),
-        "driver_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "driver_gb": peak_gb(),
         **peaks,
         "cpu_seconds": peaks["cpu_seconds"] - warm,
         "shuffle_gb": shuffled / 1e9,
@@ -190,7 +190,7 @@ def on_core(folder: Path) -> dict[str, Any]:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "seconds": seconds,
-        "driver_gb": used.ru_maxrss / 1e6,
+        "driver_gb": peak_gb(),
         "cpu_seconds": used.ru_utime + used.ru_stime,
     }
 

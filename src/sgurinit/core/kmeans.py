@@ -25,7 +25,7 @@ N_INIT = 10
 SAMPLE_CELLS = 1 << 17
 SAMPLE_PER_CLUSTER = 64
 DIRECTIONS = 32
-DIRECTION_CELLS = 1 << 22
+DIRECTION_CELLS = 1 << 21
 REFINEMENTS = 20
 # Products of points and means that are held at a time.
 PRODUCTS = 1 << 20
