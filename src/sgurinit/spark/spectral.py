@@ -17,7 +17,7 @@ from sgurinit.spark.frames import hash_quantile, id_text
 from sgurinit.spark.moments import totals
 from sgurinit.spark.users import hot_users
 
-# Interactions that the driver sees at most, about: those of a sample of users, 16 bytes each.
+# Interactions that the driver sees at most, about, at some 70 bytes each: of a sample of users.
 SAMPLE = 1 << 25
 
 
