@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 import torch
+from sklearn.base import clone
 
 from sgurinit import SGURInit, load
 from sgurinit.data import Dataset
@@ -39,6 +40,7 @@ from sgurinit.integrations.older import modernised
 
 ARMS = ("random", "sgurinit")
 WIDTH, K = 64, 20
+METHOD = SGURInit(mix=0.1, random_state=0)
 FIELDS = ("framework", "model", "arm", "seed", "recall@20", "ndcg@20", "epochs", "seconds")
 # Early stopping: validated every few epochs, stopped when so many validations brought no gain.
 LOOP = {"epochs": 60, "eval_step": 3, "stopping_step": 4, "learning_rate": 0.005}
@@ -92,7 +94,7 @@ def recbole(job: Job) -> Score:
         model = get_model(job.name)(config, train._dataset)
         if job.arm != "random":
             tables = {m: table.values for m, table in job.data.features.items()}
-            attach(model, start_for(train, tables, job.data.item_ids))
+            attach(model, start_for(train, tables, job.data.item_ids, estimator=METHOD))
         trainer = get_trainer(config["MODEL_TYPE"], job.name)(config, model)
         trainer.fit(train, valid, show_progress=False)
         found = trainer.evaluate(test, load_best_model=True, show_progress=False)
@@ -294,14 +296,14 @@ def checkout(job: Job) -> Score:
         train.pretrain_setup()
         model = get_model(job.name)(config, train)
         if job.arm != "random":
-            mmrec.attach(model, mmrec.start_for(config), train)
+            mmrec.attach(model, mmrec.start_for(config, estimator=METHOD), train)
         trainer = Trainer(config, model)
         _, _, found = trainer.fit(train, valid_data=valid, test_data=test, saved=False)
     return Score(found[f"recall@{K}"], found[f"ndcg@{K}"], len(trainer.train_loss_dict))
 
 
 def _start(data: Dataset) -> Any:
-    return SGURInit(random_state=0).fit(data).start_
+    return clone(METHOD).fit(data).start_
 
 
 RUNS: dict[str, tuple[Callable[..., Score], tuple[str, ...]]] = {

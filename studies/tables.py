@@ -3,8 +3,9 @@
     python studies/tables.py
 
 A mark is a comment, `<!-- studies/tiktok: lifts -->`, closed by `<!-- end -->`; what lies between
-is replaced by the table of that kind, made of the study's `summary.json` alone. Studies of one
-protocol stand together as `studies/tiktok+projected`; Holm's adjustment is then over all models.
+is replaced by the table of that kind, made of the study's `summary.json` alone, or, where only
+validation data were read, of its `results.csv`. Studies of one protocol stand together as
+`studies/tiktok+projected`; Holm's adjustment is then over all models.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+import polars as pl
+
 from sgurinit.experiments.tables import adjust
 from sgurinit.models import models
 
@@ -24,6 +27,7 @@ DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "study.md", ROOT / "docs" / "in
 MARK = re.compile(r"(<!-- studies/([\w+-]+): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 SHORT = {"recall": "R", "ndcg": "N"}
+DATA = {"tiktok": "TikTok", "ml-100k": "ML-100K"}
 Entry = Mapping[str, Any]
 
 
@@ -35,7 +39,7 @@ def short(metric: str) -> str:
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table, the columns behind the text flush right."""
-    words = {"start", "model"}
+    words = {"start", "model", "vectors"}
     rule = ["---" if at == 0 or name in words else "---:" for at, name in enumerate(head)]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
@@ -204,6 +208,45 @@ def frameworks(results: Sequence[Entry]) -> str:
     return markdown([*head, "epochs", "seeds"], rows)
 
 
+def validation(studies: Sequence[str]) -> str:
+    """Scores on validation by arm, one model of one study beside the other."""
+    columns: dict[str, dict[str, float]] = {}
+    for study in studies:
+        found = read(study).filter(pl.col("metric") == "recall", pl.col("k") == 20)
+        means = found.group_by("model", "arm", maintain_order=True).agg(pl.col("value").mean())
+        for model, arm, value in means.iter_rows():
+            data = "ml-100k" if study.endswith("ml100k") else "tiktok"
+            name = f"{DATA[data]} {title(model)}"
+            columns.setdefault(name, {})[arm] = value
+    arms = next(iter(columns.values()))
+    rows = [[arm, *(f"{column[arm]:.4f}" for column in columns.values())] for arm in arms]
+    return markdown(["start", *columns], rows)
+
+
+def untrained(studies: Sequence[str], split: str = "valid") -> str:
+    """Scores of vectors that nothing has trained, by variant, one data set beside the other."""
+    (study,) = studies
+    found = read(study).filter(pl.col("split") == split, pl.col("group") == "all")
+    names = found["data"].unique(maintain_order=True)
+    metrics = ("recall@20", "ndcg@20")
+    cells = {
+        (row["variant"], row["data"], metric): f"{row[metric]:.4f}"
+        for row in found.iter_rows(named=True)
+        for metric in metrics
+    }
+    rows = [
+        [variant, *(cells.get((variant, data, m), "") for data in names for m in metrics)]
+        for variant in found["variant"].unique(maintain_order=True)
+    ]
+    head = [f"{DATA[data]} {short(metric)}" for data in names for metric in metrics]
+    return markdown(["vectors", *head], rows)
+
+
+def read(study: str) -> pl.DataFrame:
+    """The tidy results of a study."""
+    return pl.read_csv(ROOT / "studies" / study / "results.csv")
+
+
 TABLES: dict[str, Callable[[Sequence[Entry]], str]] = {
     "scores": scores,
     "lifts-r": lambda results: lifts(results, "recall@20"),
@@ -213,6 +256,11 @@ TABLES: dict[str, Callable[[Sequence[Entry]], str]] = {
     "arms": arms,
     "cold": cold,
     "frameworks": frameworks,
+}
+TIDY: dict[str, Callable[[Sequence[str]], str]] = {
+    "validation": validation,
+    "untrained": untrained,
+    "untrained-test": lambda studies: untrained(studies, "test"),
 }
 
 
@@ -231,7 +279,9 @@ def filled(text: str) -> str:
 
     def table(match: re.Match[str]) -> str:
         opening, names, kind, closing = match.groups()
-        return f"{opening}\n{TABLES[kind](entries(names.split('+')))}\n{closing}"
+        studies = names.split("+")
+        made = TIDY[kind](studies) if kind in TIDY else TABLES[kind](entries(studies))
+        return f"{opening}\n{made}\n{closing}"
 
     return MARK.sub(table, text)
 

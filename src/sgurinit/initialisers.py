@@ -59,7 +59,7 @@ class SGURInitInitialiser(Initialiser):
     """The method with the library's defaults: local and global sums of what items are, mixed."""
 
     n_clusters: int = Field(default=8, ge=1, description="Clusters per modality, K.")
-    mix: float = Field(default=0.1, ge=0, le=1, description="Weight of the local part, lambda.")
+    mix: float = Field(default=0.9, ge=0, le=1, description="Weight of the local part, lambda.")
     local_norm: LocalNorm = Field(
         default="mean", description="Weights of the local part: plain mean or symmetric."
     )

@@ -99,7 +99,7 @@ class TestParameters:
     def test_paper_preset_differs_from_the_defaults_in_what_the_paper_sets(self):
         paper, own = SGURInit.from_preset("paper").get_params(), SGURInit().get_params()
         different = {name: paper[name] for name in own if paper[name] != own[name]}
-        assert different == {"local_norm": "sym", "collaborative": 0.0}
+        assert different == {"mix": 0.1, "local_norm": "sym", "collaborative": 0.0}
 
     def test_preset_takes_overrides(self):
         estimator = SGURInit.from_preset(mix=0.5, random_state=3)

@@ -57,7 +57,7 @@ class TestSafetensors:
             assert file.get_tensor("clusters/text/labels").shape == (20,)
             assert file.get_tensor("items/reduced").shape == (20, 4)
             metadata = file.metadata()
-        assert json.loads(metadata["config"])["mix"] == 0.1
+        assert json.loads(metadata["config"])["mix"] == 0.9
         assert {"sgurinit", "numpy", "scikit-learn"} <= set(json.loads(metadata["versions"]))
         assert metadata["fingerprint"] == reduced_start.fingerprint
         counts = json.loads(metadata["diagnostics"])

@@ -25,7 +25,7 @@ def test_every_field_is_written_out_and_names_are_normalised() -> None:
     assert list(found.models) == ["lightgcn"]
     assert found.models["lightgcn"]["n_layers"] == 2
     assert found.models["lightgcn"]["width"] == 64
-    assert found.arms["sgurinit"]["mix"] == 0.1
+    assert found.arms["sgurinit"]["mix"] == 0.9
     assert found.train == TrainSettings()
 
 

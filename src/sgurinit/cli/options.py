@@ -36,7 +36,7 @@ Sets = Annotated[
 ]
 Clusters = Annotated[int | None, typer.Option(min=1, help="Clusters per modality, K. Default 8.")]
 Mix = Annotated[
-    float | None, typer.Option(min=0, max=1, help="Weight of the local part, lambda. Default 0.1.")
+    float | None, typer.Option(min=0, max=1, help="Weight of the local part, lambda. Default 0.9.")
 ]
 LocalNorm = Annotated[
     str | None, typer.Option(help="Weights of the local part, 'mean' or 'sym'. Default mean.")

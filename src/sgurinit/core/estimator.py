@@ -46,7 +46,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     ----------
     n_clusters : int, default 8
         Clusters per modality, K; at most the number of distinct item rows.
-    mix : float in [0, 1], default 0.1
+    mix : float in [0, 1], default 0.9
         Weight lambda of the local part.
     local_norm : {"mean", "sym"}, default "mean"
         Weights of the local part: the plain mean of the items, or symmetric.
@@ -96,7 +96,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     def __init__(  # noqa: PLR0917  (keywords, as for every scikit-learn estimator)
         self,
         n_clusters: int = 8,
-        mix: float = 0.1,
+        mix: float = 0.9,
         local_norm: str = "mean",
         prepare: Sequence[str] = (),
         reduce_to: int | None = None,

@@ -61,7 +61,7 @@ class SGURInit(
     def __init__(  # noqa: PLR0917  (the core's order)
         self,
         n_clusters: int = 8,
-        mix: float = 0.1,
+        mix: float = 0.9,
         local_norm: str = "mean",
         prepare: Sequence[str] = (),
         reduce_to: int | None = None,
