@@ -19,8 +19,8 @@ from sgurinit.models import models
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 METRIC = "recall", 20
-CURVES = [ROOT / f"studies/{name}/curves.csv" for name in ("ablation", "projected")]
-ARMS = {"random": "#767676", "sgurinit": "#0072b2", "users-alone": "#d55e00", "permuted": "#d55e00"}
+CURVES = [ROOT / f"studies/{name}/curves.csv" for name in ("tiktok", "projected")]
+ARMS = {"random": "#767676", "sgurinit": "#0072b2", "permuted": "#d55e00"}
 
 
 def knobs() -> None:
