@@ -17,7 +17,7 @@ from sgurinit.experiments.search import Proposals
 from sgurinit.training import TrainSettings
 
 ARMS = ["random", "sgurinit"]
-SPACES = {"lightgcn": {"n_layers": [1, 2], "reg": [1e-4, 1e-2]}, "sgurinit": {"mix": [0.1, 1.0]}}
+SPACES = {"lightgcn": {"n_layers": [1, 2], "reg": [1e-4, 1e-2]}, "sgurinit": {"mix": [0.9, 1.0]}}
 
 
 def proposals(arm: str = "sgurinit", seed: int = 0) -> Proposals:
@@ -41,7 +41,7 @@ def choices(found: Proposals, trials: int) -> list[tuple]:
 
 def test_the_first_trial_is_the_settings_as_given_and_none_comes_twice() -> None:
     asked = choices(proposals(), 20)
-    assert asked[0] == (2, 1e-4, 0.1)
+    assert asked[0] == (2, 1e-4, 0.9)
     assert len(asked) == len(set(asked)) == 8  # all there are
     assert choices(proposals("random"), 20)[0] == (2, 1e-4, None)
     assert len(choices(proposals("random"), 20)) == 4
