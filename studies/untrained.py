@@ -30,7 +30,7 @@ SHARES = (0.0, 0.25, 0.75, 1.0)
 CLUSTERS = (2, 4, 16, 64)
 KAPPAS = (1.0, 4.0, 16.0)
 BANDS = (0, 2, 3, 6, 11, 21, 51)
-READ_ON_TEST = {"popularity", "random", "library", "mix 0.1", "mix 1.0, sym"}
+READ_ON_TEST = {"popularity", "random", "library", "mix 0.1", "mix 1.0", "mix 1.0, sym"}
 Pair = tuple[np.ndarray, np.ndarray]
 
 
