@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import scipy.sparse as sp
 import torch
 
 from sgurinit import SGURInit, load
+from sgurinit.core.start import ReducedStart
 from sgurinit.data import Dataset
 from sgurinit.evaluation import FullRanking
 
@@ -43,32 +45,35 @@ def row_sums_to_one(matrix: sp.csr_array) -> sp.csr_array:
 def variants(dataset: Dataset) -> Iterator[tuple[str, Pair]]:
     """Users and items of every variant, by its name."""
 
-    def fit(**parameters: object) -> Pair:
-        start = SGURInit(random_state=0, **parameters).fit(dataset).start_.reduced(WIDTH)
-        return start.users, start.items
+    @cache
+    def fit(**parameters: object) -> ReducedStart:
+        return SGURInit(random_state=0, **parameters).fit(dataset).start_.reduced(WIDTH)
+
+    def fitted(**parameters: object) -> Pair:
+        return fit(**parameters).users, fit(**parameters).items
 
     rng = np.random.default_rng(0)
     shape = (dataset.n_users, dataset.n_items)
     yield "popularity", (np.ones((shape[0], 1)), dataset.popularity()[:, None].astype(float))
     yield "random", (rng.normal(size=(shape[0], WIDTH)), rng.normal(size=(shape[1], WIDTH)))
-    yield "library", fit()
+    yield "library", fitted()
     for mix in MIXES:
-        yield f"mix {mix}", fit(mix=mix)
-    yield "mix 1.0, sym", fit(mix=1.0, local_norm="sym")
+        yield f"mix {mix}", fitted(mix=mix)
+    yield "mix 1.0, sym", fitted(mix=1.0, local_norm="sym")
     for clusters in CLUSTERS:
-        yield f"mix 0.0, {clusters} clusters", fit(mix=0.0, n_clusters=clusters)
+        yield f"mix 0.0, {clusters} clusters", fitted(mix=0.0, n_clusters=clusters)
     for share in SHARES:
-        yield f"co-use {share}", fit(collaborative=share)
+        yield f"co-use {share}", fitted(collaborative=share)
 
     matrix = sp.csr_array(dataset.train_matrix(), dtype=float)
     degrees = np.asarray(matrix.sum(axis=1)).ravel()[:, None]
-    common, items = fit(mix=0.0)
-    local, _ = fit(mix=1.0)
+    common, items = fitted(mix=0.0)
+    local, _ = fitted(mix=1.0)
     for kappa in KAPPAS:
         own = degrees / (degrees + kappa)
         yield f"mix n / (n + {kappa:.0f})", (own * local + (1 - own) * common, items)
-    reduced = SGURInit(random_state=0).fit(dataset).start_.reduced(WIDTH)
-    centroids, labels = reduced.clusters.centroids, reduced.clusters.labels
+    clustered = fit().clusters
+    centroids, labels = clustered.centroids, clustered.labels
     distances = ((items[:, None] - centroids[None]) ** 2).sum(axis=2)
     within = distances[np.arange(len(items)), labels].mean()
     weights = np.exp(-(distances - distances.min(axis=1, keepdims=True)) / (2 * within / WIDTH))
