@@ -144,7 +144,7 @@ def groups(results: Sequence[Entry], metric: str = "recall@20") -> str:
         for name in names:
             base = entries["random"]["groups"][name][metric]["mean"]
             own = entries["sgurinit"]["groups"][name][metric]
-            cells.append(percent(own["lift"]) if base else f"0 → {own['mean']:.4f}")
+            cells.append(percent(own["lift"]) + stars(own) if base else f"0 → {own['mean']:.4f}")
         rows.append([title(model), *cells])
     return markdown([short(metric), *names], rows)
 
@@ -177,7 +177,11 @@ def cold(results: Sequence[Entry], metric: str = "recall@20") -> str:
         for at, (arm, entry) in enumerate(entries.items()):
             cells = [
                 f"{found['mean']:.4f}"
-                + ("" if arm == "random" or not found["lift"] else f" ({percent(found['lift'])})")
+                + (
+                    ""
+                    if arm == "random" or not found["lift"]
+                    else f" ({percent(found['lift'])}{stars(found)})"
+                )
                 for found in (entry["test"][metric], *(entry["groups"][n][metric] for n in names))
             ]
             rows.append([title(model) if at == 0 else "", arm, *cells])

@@ -202,9 +202,11 @@ def test_groups_are_the_same_scores_by_users_and_the_ranking_of_their_items(
     assert 0 <= found["p_value"] <= 1
 
 
-def test_p_values_of_several_models_are_adjusted(finished: Comparison) -> None:
+@pytest.mark.parametrize("group", [None, "head items", "tail items"])
+def test_p_values_of_several_models_are_adjusted(finished: Comparison, group: str | None) -> None:
     for arm in ("sgurinit", "permuted"):
-        own = [e["test"]["ndcg@20"] for e in finished.summary["results"] if e["arm"] == arm]
+        entries = [entry for entry in finished.summary["results"] if entry["arm"] == arm]
+        own = [(e["groups"][group] if group else e["test"])["ndcg@20"] for e in entries]
         low, high = sorted(own, key=lambda metric: metric["p_value"])
         assert low["p_holm"] == min(1, 2 * low["p_value"])
         assert high["p_holm"] == max(low["p_holm"], high["p_value"])

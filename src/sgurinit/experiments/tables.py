@@ -83,11 +83,12 @@ def summarise(runs: Sequence[RunSettings], folder: Path) -> list[dict[str, Any]]
     the ``random`` arm where there is one: lift (relative, null where random scores 0),
     mean_difference, p_value (paired t-test over users on scores averaged over the seeds), p_holm
     (that of all models with the same arm, adjusted for being several) and n_users. ``groups`` holds
-    the same for Recall@20 and NDCG@20 of each group of users and items. ``best_epochs`` are numbers
-    as in the curves, from 0; ``epochs`` and ``epochs_to_random_best`` are counts. The latter is how
-    many it took, seed by seed, until the monitored validation metric reached the random arm's best
-    of the same seed, null where it never did; ``ratio_to_random_epochs`` divides that by random's
-    own count, and ``seconds_to_random_best`` is the time that it took.
+    the same for Recall@20 and NDCG@20 of each group of users and items, each group by itself.
+    ``best_epochs`` are numbers as in the curves, from 0; ``epochs`` and ``epochs_to_random_best``
+    are counts. The latter is how many it took, seed by seed, until the monitored validation metric
+    reached the random arm's best of the same seed, null where it never did;
+    ``ratio_to_random_epochs`` divides that by random's own count, and ``seconds_to_random_best`` is
+    the time that it took.
     """
     by_arm: dict[tuple[str, str], list[RunSettings]] = {}
     for run in runs:
@@ -156,20 +157,23 @@ def _compared(
 
 
 def adjust(entries: Sequence[Mapping[str, Any]]) -> None:
-    """Set ``p_holm`` of every test score: over the models of each arm among `entries`.
+    """Set ``p_holm`` of every test score, all users' and each group's: over the models of an arm.
 
     Parameters
     ----------
     entries
         As `summarise` gives them; those of several studies may stand together.
     """
-    for arm in {entry["arm"] for entry in entries}:
-        for name in METRIC_NAMES:
-            own = [entry["test"] for entry in entries if entry["arm"] == arm]
-            metrics = [test[name] for test in own if name in test]
-            known = [metric for metric in metrics if metric.get("p_value") is not None]
-            for metric, p in zip(known, holm([m["p_value"] for m in known]), strict=True):
-                metric["p_holm"] = p
+    several: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for entry in entries:
+        for group, scores in {ALL: entry["test"], **entry.get("groups", {})}.items():
+            for name, score in scores.items():
+                if score.get("p_value") is not None:
+                    several.setdefault((entry["arm"], group, name), []).append(score)
+    for scores in several.values():
+        adjusted = holm([score["p_value"] for score in scores])
+        for score, p in zip(scores, adjusted, strict=True):
+            score["p_holm"] = p
 
 
 def _convergence(
