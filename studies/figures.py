@@ -8,6 +8,7 @@ Writes into `docs/images`.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import matplotlib as mpl
@@ -19,7 +20,8 @@ from sgurinit.models import models
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 METRIC = "recall", 20
-CURVES = [ROOT / f"studies/{name}/curves.csv" for name in ("tiktok", "projected")]
+COLUMNS = 3  # panels beside each other
+CURVES = [ROOT / f"studies/{name}/curves.csv" for name in ("tiktok", "projected", "contrast")]
 ARMS = {"random": "#767676", "sgurinit": "#0072b2", "permuted": "#d55e00"}
 
 
@@ -77,10 +79,13 @@ def curves() -> None:
         for part in (pl.read_csv(path) for path in CURVES)
         for model in part["model"].unique(maintain_order=True)
     ]
+    rows = math.ceil(len(panels) / COLUMNS)
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(3.6 * len(panels), 3.4), layout="constrained", squeeze=False
+        rows, COLUMNS, figsize=(3.6 * COLUMNS, 3.0 * rows), layout="constrained", squeeze=False
     )
-    for panel, (model, part) in zip(axes[0], panels, strict=True):
+    for panel in axes.flat[len(panels) :]:
+        panel.remove()
+    for panel, (model, part) in zip(axes.flat, panels, strict=False):
         for arm, color in ARMS.items():
             for (seed,), run in part.filter(pl.col("arm") == arm).group_by(
                 "seed", maintain_order=True
@@ -92,7 +97,8 @@ def curves() -> None:
         panel.set(title=models.lookup(model).__name__, xlabel="epoch", ylim=(0, None))
         panel.spines[["top", "right"]].set_visible(False)
         panel.legend(frameon=False, loc="lower right")
-    axes[0][0].set_ylabel("Recall@20 on validation")
+    for panel in axes[:, 0]:
+        panel.set_ylabel("Recall@20 on validation")
     save(figure, "curves")
 
 

@@ -39,7 +39,7 @@ def short(metric: str) -> str:
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table, the columns behind the text flush right."""
-    words = {"start", "model", "vectors"}
+    words = {"start", "model", "vectors", "penalty"}
     rule = ["---" if at == 0 or name in words else "---:" for at, name in enumerate(head)]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
@@ -246,6 +246,25 @@ def untrained(studies: Sequence[str], split: str = "valid") -> str:
     return markdown(["vectors", *head], rows)
 
 
+def anchor(studies: Sequence[str]) -> str:
+    """Scores on validation of starts that training is held to, one model beside the other."""
+    (study,) = studies
+    measured = ["recall@20", "ndcg@20"]
+    key = ["arm", "strength", "half_life"]
+    means = read(study).group_by("model", *key).agg(pl.col(measured).mean()).sort(key)
+    names = means["model"].unique().sort()
+    rows = []
+    for arm, strength, half_life in means.select(key).unique(maintain_order=True).iter_rows():
+        held = "kept" if half_life == float("inf") else f"half after {half_life:.0f} epochs"
+        row = [arm, f"{strength:g}, {held}" if strength else "none"]
+        for name in names:
+            own = means.filter(model=name, arm=arm, strength=strength, half_life=half_life)
+            row += [f"{own[column].item():.4f}" for column in measured]
+        rows.append(row)
+    heads = [f"{title(name)} {head}" for name in names for head in ("R@20", "N@20")]
+    return markdown(["start", "penalty", *heads], rows)
+
+
 def read(study: str) -> pl.DataFrame:
     """The tidy results of a study."""
     return pl.read_csv(ROOT / "studies" / study / "results.csv")
@@ -264,6 +283,7 @@ TABLES: dict[str, Callable[[Sequence[Entry]], str]] = {
 TIDY: dict[str, Callable[[Sequence[str]], str]] = {
     "validation": validation,
     "untrained": untrained,
+    "anchor": anchor,
     "untrained-test": lambda studies: untrained(studies, "test"),
 }
 

@@ -1,0 +1,120 @@
+"""A start that training is held to: a penalty on the way from it, kept or decaying.
+
+    python studies/anchor.py ../shared/data/tiktok --models bprmf,lightgcn,freedom --seeds 2
+
+To a model's loss comes ``strength * 0.5 ** (epoch / half_life)`` times half the squared distance of
+the batch's users and items from their start, summed over a triple and averaged over the batch, as
+the models' own L2 penalties are. A random start is held by the two penalties that gain most from
+the library's, as a control. Settings of the models as given, patience 50, scores of the best
+epoch on validation. Writes `studies/anchor/results.csv`, a row per training; a stopped command goes
+on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from sgurinit import load
+from sgurinit.models import Batch, Recommender, models
+from sgurinit.models.losses import l2
+from sgurinit.runtime import keep_freed_memory
+from sgurinit.training import TrainSettings, train
+
+OUT = Path(__file__).parent / "anchor" / "results.csv"
+FREE = (0.0, math.inf)
+ANCHORS = {
+    "sgurinit": (FREE, *product((0.01, 0.1, 1.0), (10.0, math.inf))),
+    "random": (FREE, (0.01, math.inf), (1.0, 10.0)),
+}
+KEY = ["model", "arm", "strength", "half_life", "seed"]
+
+
+def anchored(kind: type[Recommender], strength: float, half_life: float) -> type[Recommender]:
+    """A recommender whose tables are drawn to where its first batch found them."""
+
+    class Anchored(kind):
+        start: tuple[Tensor, Tensor] | None = None
+        epoch = -1
+
+        def start_epoch(self, seed: int) -> None:
+            super().start_epoch(seed)
+            self.epoch += 1
+
+        def loss(self, batch: Batch) -> Tensor:
+            (table,) = self.user_tables()
+            users, items = table.parameter, table.items
+            if self.start is None:
+                self.start = users.detach().clone(), items.detach().clone()
+            first_users, first_items = self.start
+            way = l2(
+                *(
+                    now[rows] - first[rows]
+                    for now, first, rows in (
+                        (users, first_users, batch.users),
+                        (items, first_items, batch.positives),
+                        (items, first_items, batch.negatives),
+                    )
+                )
+            )
+            return super().loss(batch) + strength * 0.5 ** (self.epoch / half_life) * way
+
+    return Anchored
+
+
+def measure(data: str, run: tuple[str, str, float, float, int]) -> dict[str, Any]:
+    """One training, named by `KEY`."""
+    model, arm, strength, half_life, seed = run
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    kind = models.lookup(model)
+    if (strength, half_life) != FREE:
+        kind = anchored(kind, strength, half_life)
+    trained = train(load(data), kind, arm, settings=TrainSettings(patience=50), seed=seed)
+    best = trained.history[trained.best_epoch]
+    before = [row["recall@20"] for row in trained.history[: trained.best_epoch + 1]]
+    return dict(zip(KEY, run, strict=True)) | {
+        "recall@20": best["recall@20"],
+        "ndcg@20": best["ndcg@20"],
+        "lowest_before": min(before),
+        "best_epoch": trained.best_epoch,
+    }
+
+
+def main() -> None:
+    """Measure what is not measured yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data")
+    parser.add_argument("--models", default="bprmf,lightgcn,freedom")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    rows = pl.read_csv(OUT).to_dicts() if OUT.exists() else []
+    done = {tuple(row[name] for name in KEY) for row in rows}
+    wanted = [
+        (model, arm, *anchor, seed)
+        for model in arguments.models.split(",")
+        for arm, anchors in ANCHORS.items()
+        for anchor in anchors
+        for seed in range(arguments.seeds)
+    ]
+    OUT.parent.mkdir(exist_ok=True)
+    with ProcessPoolExecutor(arguments.jobs) as pool:
+        running = [pool.submit(measure, arguments.data, run) for run in wanted if run not in done]
+        for finished in as_completed(running):
+            row = finished.result()
+            print(row, flush=True)
+            rows.append(row)
+            pl.DataFrame(rows).sort(KEY).write_csv(OUT)
+
+
+if __name__ == "__main__":
+    main()
