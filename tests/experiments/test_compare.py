@@ -212,6 +212,33 @@ def test_p_values_of_several_models_are_adjusted(finished: Comparison, group: st
         assert high["p_holm"] == max(low["p_holm"], high["p_value"])
 
 
+def test_arms_are_tested_against_each_other(finished: Comparison) -> None:
+    entries = {(e["model"], e["arm"]): e for e in finished.summary["results"]}
+    model = next(iter(entries))[0]
+
+    def users(arm: str) -> np.ndarray:
+        runs = sorted((finished.folder / f"runs/{model}/{arm}").glob("seed-*/users.parquet"))
+        return np.mean([pl.read_parquet(run)["ndcg@20"].to_numpy() for run in runs], axis=0)
+
+    found = entries[model, "sgurinit"]["against"]
+    assert "random" not in found
+    assert "sgurinit" not in found
+    own, other = users("sgurinit"), users("permuted")
+    score = found["permuted"]["ndcg@20"]
+    assert score["p_value"] == pytest.approx(stats.ttest_rel(own, other).pvalue)
+    assert score["lift"] == pytest.approx(own.mean() / other.mean() - 1)
+    back = entries[model, "permuted"]["against"]["sgurinit"]["ndcg@20"]
+    assert back["p_value"] == pytest.approx(score["p_value"])
+    assert back["mean_difference"] == pytest.approx(-score["mean_difference"])
+    several = [
+        entry["against"]["permuted"]["ndcg@20"]
+        for (_, arm), entry in entries.items()
+        if arm == "sgurinit"
+    ]
+    low = min(several, key=lambda metric: metric["p_value"])
+    assert low["p_holm"] == min(1, 2 * low["p_value"])
+
+
 def test_seconds_to_the_random_best_are_those_of_its_epochs(finished: Comparison) -> None:
     for entry in finished.summary["results"]:
         for seed, epochs in enumerate(entry["epochs_to_random_best"]):

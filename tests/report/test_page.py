@@ -112,7 +112,10 @@ def test_lifts_p_values_and_epochs_of_the_table_are_in_the_csvs(
     assert len(epochs) == 2 * 3 * 2
     for (model, _), (arm, _), *cells in page.rows[1:]:
         shown = [float(exact) if exact else None for _, exact in cells[4:]]
-        (found,) = lifts.filter(model=model, arm=arm, group="all", metric="recall", k=20).to_dicts()
+        rows = lifts.filter(model=model, arm=arm, group="all", metric="recall", k=20)
+        (found,) = rows.filter(pl.col("mean").is_not_null()).to_dicts()
+        assert found["against"] == (None if arm == "random" else "random")
+        assert set(rows["against"]) | {arm} >= {"random", "sgurinit", "permuted"} - {arm}
         known = (None, None) if arm == "random" else (found["lift"], found["p_holm"])
         runs = epochs.filter(model=model, arm=arm)
         counts = (runs["best_epoch"] + 1).mean(), runs["epochs_to_random_best"].mean()

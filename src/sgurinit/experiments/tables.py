@@ -14,6 +14,7 @@ import polars as pl
 from sgurinit.evaluation import holm, paired_test, user_groups
 from sgurinit.experiments.run import METRIC_NAMES, RESULT
 from sgurinit.experiments.settings import RunSettings
+from sgurinit.experiments.sweeps import find_sweeps
 from sgurinit.files import read_json
 
 BASELINE = "random"
@@ -83,7 +84,9 @@ def summarise(runs: Sequence[RunSettings], folder: Path) -> list[dict[str, Any]]
     the ``random`` arm where there is one: lift (relative, null where random scores 0),
     mean_difference, p_value (paired t-test over users on scores averaged over the seeds), p_holm
     (that of all models with the same arm, adjusted for being several) and n_users. ``groups`` holds
-    the same for Recall@20 and NDCG@20 of each group of users and items, each group by itself.
+    the same for Recall@20 and NDCG@20 of each group of users and items, each group by itself, and
+    ``against`` all but mean and sd for the same two metrics against each other arm of the model
+    (cells of a sweep over two fields left out: of fifty arms there are a thousand pairs).
     ``best_epochs`` are numbers as in the curves, from 0; ``epochs`` and ``epochs_to_random_best``
     are counts. The latter is how many it took, seed by seed, until the monitored validation metric
     reached the random arm's best of the same seed, null where it never did;
@@ -97,11 +100,14 @@ def summarise(runs: Sequence[RunSettings], folder: Path) -> list[dict[str, Any]]
         pair: [dict(_scores_by_group(folder / run.label)) for run in own]
         for pair, own in by_arm.items()
     }
+    sweeps = find_sweeps(list(dict.fromkeys(arm for _, arm in by_arm)))
+    cells = {arm for sweep in sweeps for arm in sweep.arms.values()}
     entries = []
     for (model, arm), own in by_arm.items():
         results = [read_json(folder / run.label / RESULT) for run in own]
         base = (model, BASELINE) if (model, BASELINE) in by_arm else None
-        by_group = _by_group(tables[model, arm], tables[base] if base else None)
+        mine = tables[model, arm]
+        by_group = _by_group(mine, tables[base] if base else None)
         test = by_group.pop(ALL)
         entry = {
             "model": model,
@@ -110,6 +116,14 @@ def summarise(runs: Sequence[RunSettings], folder: Path) -> list[dict[str, Any]]
             "groups": {
                 group: {name: found[name] for name in GROUP_METRICS}
                 for group, found in by_group.items()
+            },
+            "against": {
+                other: {
+                    name: _set_apart(_seeds(mine, ALL, name), _seeds(theirs, ALL, name))
+                    for name in GROUP_METRICS
+                }
+                for (at, other), theirs in tables.items()
+                if at == model and other not in (arm, BASELINE) and not {arm, other} & cells
             },
             "best_epochs": [result["best_epoch"] for result in results],
             "epochs": [result["epochs"] for result in results],
@@ -127,13 +141,19 @@ def _by_group(
     return {
         group: {
             name: _compared(
-                [scores[group][name] for scores in own],
-                None if base is None else [scores[group][name] for scores in base],
+                _seeds(own, group, name), None if base is None else _seeds(base, group, name)
             )
             for name in METRIC_NAMES
         }
         for group in own[0]
     }
+
+
+def _seeds(
+    arm: Sequence[Mapping[str, Scores]], group: str, name: str
+) -> list[np.ndarray[Any, Any]]:
+    """One metric of a group's users, an array per seed."""
+    return [scores[group][name] for scores in arm]
 
 
 def _compared(
@@ -146,30 +166,40 @@ def _compared(
         "sd": stdev(per_seed) if len(per_seed) > 1 else None,
         "per_seed": per_seed,
     }
-    if base is not None:
-        reference = np.mean(base, axis=0)
-        test = paired_test(np.mean(own, axis=0), reference)
-        entry["lift"] = float(test.mean_difference / reference.mean()) if reference.any() else None
-        entry["mean_difference"] = test.mean_difference
-        entry["p_value"] = None if math.isnan(test.p_value) else test.p_value
-        entry["n_users"] = test.n
-    return entry
+    return entry if base is None else entry | _set_apart(own, base)
+
+
+def _set_apart(
+    own: Sequence[np.ndarray[Any, Any]], base: Sequence[np.ndarray[Any, Any]]
+) -> dict[str, Any]:
+    """Gain over `base`, and the paired test of it, on scores averaged over the seeds."""
+    reference = np.mean(base, axis=0)
+    test = paired_test(np.mean(own, axis=0), reference)
+    return {
+        "lift": float(test.mean_difference / reference.mean()) if reference.any() else None,
+        "mean_difference": test.mean_difference,
+        "p_value": None if math.isnan(test.p_value) else test.p_value,
+        "n_users": test.n,
+    }
 
 
 def adjust(entries: Sequence[Mapping[str, Any]]) -> None:
-    """Set ``p_holm`` of every test score, all users' and each group's: over the models of an arm.
+    """Set ``p_holm`` of every test score and comparison: over the models of an arm.
 
     Parameters
     ----------
     entries
         As `summarise` gives them; those of several studies may stand together.
     """
-    several: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    several: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for entry in entries:
-        for group, scores in {ALL: entry["test"], **entry.get("groups", {})}.items():
+        compared = {(BASELINE, ALL): entry["test"]}
+        compared |= {(BASELINE, name): group for name, group in entry.get("groups", {}).items()}
+        compared |= {(other, ALL): scores for other, scores in entry.get("against", {}).items()}
+        for of, scores in compared.items():
             for name, score in scores.items():
                 if score.get("p_value") is not None:
-                    several.setdefault((entry["arm"], group, name), []).append(score)
+                    several.setdefault((entry["arm"], *of, name), []).append(score)
     for scores in several.values():
         adjusted = holm([score["p_value"] for score in scores])
         for score, p in zip(scores, adjusted, strict=True):

@@ -21,21 +21,31 @@ _PER_SEED = {
 
 
 def lifts_table(entries: Sequence[Entry]) -> pl.DataFrame:
-    """Test scores over the seeds and what sets them apart from random.
+    """Test scores over the seeds and what sets them apart from random and from the other arms.
 
-    Columns: model, arm, group, metric, k, mean, sd, lift, mean_difference, p_value, p_holm and
-    n_users; empty where something is not known.
+    Columns: model, arm, against, group, metric, k, mean, sd, lift, mean_difference, p_value, p_holm
+    and n_users; empty where something is not known. Mean and sd stand in the first row of a score,
+    the one against random.
     """
     return pl.DataFrame(list(_lifts(entries)), infer_schema_length=None)
 
 
 def _lifts(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
     for entry in entries:
-        for group, metrics in {"all": entry["test"], **entry.get("groups", {})}.items():
+        by_group = {"all": entry["test"], **entry.get("groups", {})}
+        compared = [("random", group, scores) for group, scores in by_group.items()]
+        compared += [(other, "all", scores) for other, scores in entry.get("against", {}).items()]
+        for against, group, metrics in compared:
             for name, found in metrics.items():
                 metric, _, k = name.partition("@")
-                where = {"model": entry["model"], "arm": entry["arm"], "group": group}
-                yield where | {"metric": metric, "k": int(k)} | {c: found.get(c) for c in _COMPARED}
+                yield {
+                    "model": entry["model"],
+                    "arm": entry["arm"],
+                    "against": None if entry["arm"] == against else against,
+                    "group": group,
+                    "metric": metric,
+                    "k": int(k),
+                } | {column: found.get(column) for column in _COMPARED}
 
 
 def epochs_table(entries: Sequence[Entry]) -> pl.DataFrame:
