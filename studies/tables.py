@@ -39,7 +39,7 @@ def short(metric: str) -> str:
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table, the columns behind the text flush right."""
-    words = {"start", "model", "vectors", "penalty"}
+    words = {"start", "model", "vectors", "penalty", "settings"}
     rule = ["---" if at == 0 or name in words else "---:" for at, name in enumerate(head)]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
@@ -82,21 +82,20 @@ def scores(results: Sequence[Entry]) -> str:
 
 
 def lifts(results: Sequence[Entry], metric: str) -> str:
-    """Gain over the random start by model and arm, and its middle over the models."""
+    """Gain over the random start by model and arm, that over the paper's, and their middles."""
     found = by_model(results)
     arms = [arm for arm in next(iter(found.values())) if arm != "random"]
-    rows = []
+    rows, gains = [], []
     for model, entries in found.items():
         tests = [entries[arm]["test"][metric] for arm in arms]
+        tests.append(entries["sgurinit"]["against"]["paper"][metric])
         base = f"{entries['random']['test'][metric]['mean']:.4f}"
         rows.append([title(model), base, *(percent(test["lift"]) + stars(test) for test in tests)])
+        gains.append([test["lift"] for test in tests])
     for name, middle in (("mean", fmean), ("median", median)):
-        over = (
-            middle([entries[arm]["test"][metric]["lift"] for entries in found.values()])
-            for arm in arms
-        )
-        rows.append([f"**{name}**", "", *map(percent, over)])
-    return markdown([short(metric), "random", *arms], rows)
+        over = (percent(middle(own)) for own in zip(*gains, strict=True))
+        rows.append([f"**{name}**", "", *over])
+    return markdown([short(metric), "random", *arms, "sgurinit over paper"], rows)
 
 
 def convergence(results: Sequence[Entry]) -> str:
@@ -265,6 +264,22 @@ def anchor(studies: Sequence[str]) -> str:
     return markdown(["start", "penalty", *heads], rows)
 
 
+def chosen(studies: Sequence[str]) -> str:
+    """The settings that each arm of each model chose on validation, of those searched."""
+    rows, arms = [], []
+    for study in studies:
+        summary = json.loads((ROOT / "studies" / study / "summary.json").read_text("utf-8"))
+        for model, entries in summary["chosen"].items():
+            space = summary["settings"]["search"]["spaces"][model]
+            arms = list(entries)
+            cells = [
+                ", ".join(f"{entry['config'][name]:g}" for name in space)
+                for entry in entries.values()
+            ]
+            rows.append([title(model), ", ".join(f"`{name}`" for name in space), *cells])
+    return markdown(["model", "settings", *arms], rows)
+
+
 def read(study: str) -> pl.DataFrame:
     """The tidy results of a study."""
     return pl.read_csv(ROOT / "studies" / study / "results.csv")
@@ -284,6 +299,7 @@ TIDY: dict[str, Callable[[Sequence[str]], str]] = {
     "validation": validation,
     "untrained": untrained,
     "anchor": anchor,
+    "chosen": chosen,
     "untrained-test": lambda studies: untrained(studies, "test"),
 }
 

@@ -79,7 +79,7 @@ def popular_centroid(
 
 
 def histogram(matrix: sp.csr_array, labels: LabelArray, n_clusters: int) -> sp.csr_array:
-    """Count each user's items per cluster, ``R Z`` of METHOD's step 3, in O(|E|).
+    """Count each user's items per cluster, ``R Z``, in O(|E|).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Joint reduction of all modalities to one width, and scale matching (METHOD's ID-space row)."""
+"""Joint reduction of all modalities to one width, and scale matching."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class Space:
         return matrix if bool(self.present.all()) else sp.csr_array(matrix[:, self.present])
 
     def users(self, matrix: sp.csr_array, n_jobs: int | None = None) -> Float32Array:
-        """Users' rows for the given interactions, shape (n_users, d) (METHOD's steps 1, 3, 4)."""
+        """Users' rows for the given interactions, shape (n_users, d)."""
         return user_rows(
             self.featured(matrix),
             self.items,

@@ -133,7 +133,7 @@ class UserStart:
     Parameters
     ----------
     users : mapping of str to ndarray of float32, shape (n_users, d_m)
-        Users' rows ``U^m`` (METHOD's step 4).
+        Users' rows ``U^m``.
     clusters : mapping of str to Clusters
         Clusters of the items.
     config : dict
@@ -201,7 +201,7 @@ class UserStart:
     def on(
         self, items: FloatArray, present: BoolArray | None = None
     ) -> tuple[Float32Array, Clusters]:
-        """Start the users in the space of any item table (METHOD's steps 1 to 4).
+        """Start the users in the space of any item table.
 
         Interactions and parameters are those of the fit; preparation steps do not apply. This is
         how users start in the space of a model's own projected items.
@@ -234,7 +234,7 @@ class UserStart:
         return self.source.users(space), space.clusters()
 
     def reduced(self, dim: int) -> ReducedStart:
-        """Start users and items in one joint space of the given width (METHOD's ID-space row).
+        """Start users and items in one joint space of the given width.
 
         Parameters
         ----------
