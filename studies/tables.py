@@ -68,6 +68,13 @@ def by_model(results: Sequence[Entry]) -> dict[str, dict[str, Entry]]:
     return found
 
 
+def started(found: Mapping[str, Mapping[str, Entry]]) -> list[str]:
+    """All arms but random, in the study's order; not every model has every arm."""
+    return [
+        arm for arm in dict.fromkeys(a for arms in found.values() for a in arms) if arm != "random"
+    ]
+
+
 def scores(results: Sequence[Entry]) -> str:
     """Mean and spread of every model and arm."""
     rows = []
@@ -84,24 +91,25 @@ def scores(results: Sequence[Entry]) -> str:
 def lifts(results: Sequence[Entry], metric: str) -> str:
     """Gain over the random start by model and arm, that over the paper's, and their middles."""
     found = by_model(results)
-    arms = [arm for arm in next(iter(found.values())) if arm != "random"]
+    arms = started(found)
     rows, gains = [], []
     for model, entries in found.items():
-        tests = [entries[arm]["test"][metric] for arm in arms]
+        tests = [entries[arm]["test"][metric] if arm in entries else {} for arm in arms]
         tests.append(entries["sgurinit"]["against"]["paper"][metric])
         base = f"{entries['random']['test'][metric]['mean']:.4f}"
-        rows.append([title(model), base, *(percent(test["lift"]) + stars(test) for test in tests)])
-        gains.append([test["lift"] for test in tests])
+        cells = (percent(test.get("lift")) + stars(test) for test in tests)
+        rows.append([title(model), base, *cells])
+        gains.append([test.get("lift") for test in tests])
     for name, middle in (("mean", fmean), ("median", median)):
-        over = (percent(middle(own)) for own in zip(*gains, strict=True))
-        rows.append([f"**{name}**", "", *over])
+        over = (None if None in own else middle(own) for own in zip(*gains, strict=True))
+        rows.append([f"**{name}**", "", *map(percent, over)])
     return markdown([short(metric), "random", *arms, "sgurinit over paper"], rows)
 
 
 def convergence(results: Sequence[Entry]) -> str:
     """Epochs and seconds until the random arm's best validation score, as shares of random's."""
     found = by_model(results)
-    arms = [arm for arm in next(iter(found.values())) if arm != "random"]
+    arms = started(found)
     rows = []
     for model, entries in found.items():
         own = entries["random"]
@@ -109,6 +117,9 @@ def convergence(results: Sequence[Entry]) -> str:
         base = f"{fmean(epochs):.0f} epochs, {fmean(seconds):.0f} s"
         cells = []
         for arm in arms:
+            if arm not in entries:
+                cells.append("")
+                continue
             entry = entries[arm]
             times = [
                 None if mine is None else mine / random
@@ -266,17 +277,18 @@ def anchor(studies: Sequence[str]) -> str:
 
 def chosen(studies: Sequence[str]) -> str:
     """The settings that each arm of each model chose on validation, of those searched."""
-    rows, arms = [], []
+    found: dict[str, dict[str, Entry]] = {}
+    spaces: dict[str, list[str]] = {}
     for study in studies:
         summary = json.loads((ROOT / "studies" / study / "summary.json").read_text("utf-8"))
-        for model, entries in summary["chosen"].items():
-            space = summary["settings"]["search"]["spaces"][model]
-            arms = list(entries)
-            cells = [
-                ", ".join(f"{entry['config'][name]:g}" for name in space)
-                for entry in entries.values()
-            ]
-            rows.append([title(model), ", ".join(f"`{name}`" for name in space), *cells])
+        found |= summary["chosen"]
+        spaces |= summary["settings"]["search"]["spaces"]
+    arms = ["random", *started(found)]
+    rows = []
+    for model, entries in found.items():
+        of = [entries[arm]["config"] if arm in entries else {} for arm in arms]
+        cells = [", ".join(f"{own[name]:g}" for name in spaces[model] if own) for own in of]
+        rows.append([title(model), ", ".join(f"`{name}`" for name in spaces[model]), *cells])
     return markdown(["model", "settings", *arms], rows)
 
 
