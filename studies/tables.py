@@ -39,7 +39,7 @@ def short(metric: str) -> str:
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table, the columns behind the text flush right."""
-    words = {"start", "model", "vectors", "penalty", "settings"}
+    words = {"start", "model", "vectors", "penalty", "settings", "filled"}
     rule = ["---" if at == 0 or name in words else "---:" for at, name in enumerate(head)]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
@@ -275,6 +275,25 @@ def anchor(studies: Sequence[str]) -> str:
     return markdown(["start", "penalty", *heads], rows)
 
 
+def which_tables(studies: Sequence[str]) -> str:
+    """Scores on validation at the best epoch by which tables were filled and the learning rate."""
+    (study,) = studies
+    run = ["way", "learning_rate", "seed"]
+    best = read(study).sort("recall@20", descending=True).unique(run, keep="first")
+    names = ("recall@20", "ndcg@20")
+    rates = best["learning_rate"].unique().sort()
+    rows = []
+    for way in best.sort("seed", "learning_rate")["way"].unique(maintain_order=True):
+        row = [way]
+        for rate in rates:
+            own = best.filter(way=way, learning_rate=rate)
+            seeds = ", ".join(f"{value:.4f}" for value in own.sort("seed")["recall@20"])
+            row += [f"{own['recall@20'].mean():.4f} ({seeds})", f"{own['ndcg@20'].mean():.4f}"]
+        rows.append(row)
+    heads = [f"{short(name)} at {rate:g}" for rate in rates for name in names]
+    return markdown(["filled", *heads], rows)
+
+
 def chosen(studies: Sequence[str]) -> str:
     """The settings that each arm of each model chose on validation, of those searched."""
     found: dict[str, dict[str, Entry]] = {}
@@ -312,6 +331,7 @@ TIDY: dict[str, Callable[[Sequence[str]], str]] = {
     "untrained": untrained,
     "anchor": anchor,
     "chosen": chosen,
+    "which-tables": which_tables,
     "untrained-test": lambda studies: untrained(studies, "test"),
 }
 
