@@ -283,7 +283,8 @@ def which_tables(studies: Sequence[str]) -> str:
     names = ("recall@20", "ndcg@20")
     rates = best["learning_rate"].unique().sort()
     rows = []
-    for way in best.sort("seed", "learning_rate")["way"].unique(maintain_order=True):
+    order = best.group_by("way").agg(pl.col("recall@20").mean()).sort("recall@20")
+    for way in order["way"].reverse():
         row = [way]
         for rate in rates:
             own = best.filter(way=way, learning_rate=rate)
