@@ -1,6 +1,6 @@
 """A start that training is held to: a penalty on the way from it, kept or decaying.
 
-    python studies/anchor.py ../shared/data/tiktok --models bprmf,lightgcn,freedom --seeds 2
+    python studies/anchor.py ../shared/data/tiktok --models bprmf,lightgcn --seeds 2
 
 To a model's loss comes ``strength * 0.5 ** (epoch / half_life)`` times half the squared distance of
 the batch's users and items from their start, summed over a triple and averaged over the batch, as
@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import argparse
 import math
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import torch
+from missing import Row, measure_missing
 from torch import Tensor
 
 from sgurinit import load
@@ -70,8 +69,8 @@ def anchored(kind: type[Recommender], strength: float, half_life: float) -> type
     return Anchored
 
 
-def measure(data: str, run: tuple[str, str, float, float, int]) -> dict[str, Any]:
-    """One training, named by `KEY`."""
+def measure(data: str, *run: Any) -> list[Row]:
+    """One training, named by the values of `KEY`: a row."""
     model, arm, strength, half_life, seed = run
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -81,24 +80,19 @@ def measure(data: str, run: tuple[str, str, float, float, int]) -> dict[str, Any
     trained = train(load(data), kind, arm, settings=TrainSettings(patience=50), seed=seed)
     best = trained.history[trained.best_epoch]
     before = [row["recall@20"] for row in trained.history[: trained.best_epoch + 1]]
-    return dict(zip(KEY, run, strict=True)) | {
-        "recall@20": best["recall@20"],
-        "ndcg@20": best["ndcg@20"],
-        "lowest_before": min(before),
-        "best_epoch": trained.best_epoch,
-    }
+    named = dict(zip(KEY, run, strict=True))
+    scores = {name: best[name] for name in ("recall@20", "ndcg@20")}
+    return [named | scores | {"lowest_before": min(before), "best_epoch": trained.best_epoch}]
 
 
 def main() -> None:
     """Measure what is not measured yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
-    parser.add_argument("--models", default="bprmf,lightgcn,freedom")
+    parser.add_argument("--models", default="bprmf,lightgcn")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
-    rows = pl.read_csv(OUT).to_dicts() if OUT.exists() else []
-    done = {tuple(row[name] for name in KEY) for row in rows}
     wanted = [
         (model, arm, *anchor, seed)
         for model in arguments.models.split(",")
@@ -106,14 +100,7 @@ def main() -> None:
         for anchor in anchors
         for seed in range(arguments.seeds)
     ]
-    OUT.parent.mkdir(exist_ok=True)
-    with ProcessPoolExecutor(arguments.jobs) as pool:
-        running = [pool.submit(measure, arguments.data, run) for run in wanted if run not in done]
-        for finished in as_completed(running):
-            row = finished.result()
-            print(row, flush=True)
-            rows.append(row)
-            pl.DataFrame(rows).sort(KEY).write_csv(OUT)
+    measure_missing(OUT, KEY, wanted, measure, arguments.data, jobs=arguments.jobs)
 
 
 if __name__ == "__main__":

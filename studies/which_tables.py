@@ -12,13 +12,11 @@ where it was.
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import product
 from pathlib import Path
-from typing import Any
 
-import polars as pl
 import torch
+from missing import Row, measure_missing
 from typing_extensions import override
 
 from sgurinit import load
@@ -51,7 +49,7 @@ def filled(spaces: tuple[str, ...]) -> type[MMGCN]:
     return Filled
 
 
-def measure(data: str, way: str, learning_rate: float, seed: int) -> list[dict[str, Any]]:
+def measure(data: str, way: str, learning_rate: float, seed: int) -> list[Row]:
     """One training, a row per epoch."""
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -76,17 +74,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
-    rows = pl.read_csv(OUT).to_dicts() if OUT.exists() else []
-    done = {tuple(row[name] for name in KEY) for row in rows}
-    wanted = [run for run in product(WAYS, RATES, range(arguments.seeds)) if run not in done]
-    OUT.parent.mkdir(exist_ok=True)
-    with ProcessPoolExecutor(arguments.jobs) as pool:
-        running = [pool.submit(measure, arguments.data, *run) for run in wanted]
-        for finished in as_completed(running):
-            own = finished.result()
-            print(own[-1] | {"recall@20": max(row["recall@20"] for row in own)}, flush=True)
-            rows += own
-            pl.DataFrame(rows).sort([*KEY, "epoch"]).write_csv(OUT)
+    wanted = product(WAYS, RATES, range(arguments.seeds))
+    measure_missing(OUT, KEY, wanted, measure, arguments.data, jobs=arguments.jobs)
 
 
 if __name__ == "__main__":

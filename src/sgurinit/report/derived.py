@@ -7,6 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from sgurinit.report.wording import BASELINE
+
 Entry = Mapping[str, Any]
 
 _COMPARED = ("mean", "sd", "lift", "mean_difference", "p_value", "p_holm", "n_users")
@@ -25,7 +27,7 @@ def lifts_table(entries: Sequence[Entry]) -> pl.DataFrame:
 
     Columns: model, arm, against, group, metric, k, mean, sd, lift, mean_difference, p_value, p_holm
     and n_users; empty where something is not known. Mean and sd stand in the first row of a score,
-    the one against random.
+    the one against random where there is such an arm.
     """
     return pl.DataFrame(list(_lifts(entries)), infer_schema_length=None)
 
@@ -33,7 +35,7 @@ def lifts_table(entries: Sequence[Entry]) -> pl.DataFrame:
 def _lifts(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
     for entry in entries:
         by_group = {"all": entry["test"], **entry.get("groups", {})}
-        compared = [("random", group, scores) for group, scores in by_group.items()]
+        compared = [(BASELINE, group, scores) for group, scores in by_group.items()]
         compared += [(other, "all", scores) for other, scores in entry.get("against", {}).items()]
         for against, group, metrics in compared:
             for name, found in metrics.items():
@@ -41,7 +43,7 @@ def _lifts(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
                 yield {
                     "model": entry["model"],
                     "arm": entry["arm"],
-                    "against": None if entry["arm"] == against else against,
+                    "against": against if "lift" in found and against != entry["arm"] else None,
                     "group": group,
                     "metric": metric,
                     "k": int(k),
