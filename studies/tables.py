@@ -23,7 +23,10 @@ from sgurinit.experiments.tables import adjust
 from sgurinit.models import models
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "study.md", ROOT / "docs" / "integrations.md")
+DOCUMENTS = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / name for name in ("study.md", "integrations.md", "scale.md")),
+)
 MARK = re.compile(r"(<!-- studies/([\w+-]+): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 SHORT = {"recall": "R", "ndcg": "N"}
@@ -39,7 +42,7 @@ def short(metric: str) -> str:
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table, the columns behind the text flush right."""
-    words = {"start", "model", "vectors", "penalty", "settings", "filled"}
+    words = {"start", "model", "vectors", "penalty", "settings", "filled", "way"}
     rule = ["---" if at == 0 or name in words else "---:" for at, name in enumerate(head)]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
@@ -295,6 +298,48 @@ def which_tables(studies: Sequence[str]) -> str:
     return markdown(["filled", *heads], rows)
 
 
+def fold_in(studies: Sequence[str]) -> str:
+    """Mean and spread of every way to serve a user who came after training, by model."""
+    (study,) = studies
+    found = read(study)
+    names = found["model"].unique().sort(descending=True)
+    rows = []
+    for way in found["way"].unique().sort():
+        row = [way]
+        for name in names:
+            own = found.filter(way=way, model=name)
+            row += [
+                f"{own[metric].mean():.4f} ± {own[metric].std():.4f}"
+                for metric in ("recall@20", "ndcg@20")
+            ]
+        rows.append(row)
+    heads = [f"{title(name)} {head}" for name in names for head in ("R@20", "N@20")]
+    return markdown(["way", *heads], rows)
+
+
+def new_items(studies: Sequence[str]) -> str:
+    """Scores on validation by where items without interactions are put after training."""
+    (study,) = studies
+    measured = ["all", "cold", "among", "norm", "score"]
+    means = read(study).group_by("model", "arm", "way").agg(pl.col(measured).mean())
+    places = {"trained": "as trained", "unit": "one norm"}
+    rows = []
+    for model in means["model"].unique().sort(descending=True):
+        for arm in means["arm"].unique().sort():
+            own = {row["way"]: row for row in means.filter(model=model, arm=arm).to_dicts()}
+            order = [*places, *sorted(own.keys() - places.keys(), key=lambda way: (len(way), way))]
+            for at, way in enumerate(order):
+                row = own[way]
+                known = places.get(way, way.replace("similar-", "mean of similar, "))
+                rows.append(
+                    [f"{title(model)}, {arm}" if at == 0 else "", known]
+                    + [f"{row[name]:.4f}" for name in ("all", "cold", "among")]
+                    + [f"{row[name]:.2f}" for name in ("norm", "score")]
+                )
+    head = ["all items, R@20", "cold items", "cold among cold", "norm", "score"]
+    return markdown(["model", "way", *head], rows)
+
+
 def chosen(studies: Sequence[str]) -> str:
     """The settings that each arm of each model chose on validation, of those searched."""
     found: dict[str, dict[str, Entry]] = {}
@@ -333,6 +378,8 @@ TIDY: dict[str, Callable[[Sequence[str]], str]] = {
     "anchor": anchor,
     "chosen": chosen,
     "which-tables": which_tables,
+    "fold-in": fold_in,
+    "new-items": new_items,
     "untrained-test": lambda studies: untrained(studies, "test"),
 }
 
