@@ -80,6 +80,9 @@ def variants(dataset: Dataset) -> Iterator[tuple[str, Pair]]:
     soft = weights / weights.sum(axis=1, keepdims=True) @ centroids
     means = row_sums_to_one(matrix)
     yield "mix 0.0, soft clusters", (means @ soft, items)
+    alike = np.eye(len(centroids))[fit(collaborative=0.0).clusters.labels]
+    centres = alike / alike.sum(axis=0) @ (alike.T @ items)
+    yield "mix 0.0, clusters of content", (means @ centres, items)
 
     popularity = np.maximum(np.asarray(matrix.sum(axis=0)).ravel(), 1)
     for power in (0.5, 1.0):
