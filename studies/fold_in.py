@@ -5,28 +5,31 @@
 A tenth of the users with a test interaction are unknown in training, with all that they did. The
 trained model's item vectors and their training interactions then give each of them a vector
 (`SGURInit.on`), and their test items are ranked among all. `retrained` is the same model trained
-on everybody. Writes `studies/fold_in/results.csv`.
+on everybody. Writes `studies/fold_in/results.csv`; a stopped command goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-import polars as pl
 import torch
+from missing import Row, measure_missing
 
 from sgurinit import SGURInit, load
 from sgurinit.data import Dataset, Interactions
 from sgurinit.evaluation import FullRanking
+from sgurinit.runtime import keep_freed_memory
 from sgurinit.training import TrainSettings, train
 
 OUT = Path(__file__).parent / "fold_in" / "results.csv"
 SHARE = 0.1
-MIXES = (0.0, 0.1, 0.5, 1.0)
+MIXES = (0.0, 0.1, 0.5, 0.9, 1.0)
+KEY = ["model", "seed"]
 
 
 def without(dataset: Dataset, users: np.ndarray) -> Dataset:
@@ -44,22 +47,22 @@ def without(dataset: Dataset, users: np.ndarray) -> Dataset:
     )
 
 
-def measure(dataset: Dataset, model: str, seed: int) -> list[dict[str, object]]:
+def measure(data: str, model: str, seed: int) -> list[Row]:
     """Every way of one model and seed."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    dataset = load(data)
     ranking = FullRanking(dataset, "test")
     busy = np.intersect1d(ranking.users, dataset.train.users)
     rng = np.random.default_rng(seed)
     new = np.sort(rng.choice(busy, round(SHARE * len(busy)), replace=False))
     asked = np.isin(ranking.users, new)
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
 
     def judge(way: str, users: torch.Tensor, items: torch.Tensor, seconds: float) -> None:
         scores = ranking.evaluate(lambda chosen: users[chosen] @ items.T)
         found = {name: float(scores[name][asked].mean()) for name in ("recall@20", "ndcg@20")}
         rows.append({"model": model, "seed": seed, "way": way, **found, "seconds": seconds})
-        print(
-            model, seed, way, {name: round(value, 4) for name, value in found.items()}, flush=True
-        )
 
     settings = TrainSettings(patience=50)
     began = perf_counter()
@@ -84,21 +87,15 @@ def measure(dataset: Dataset, model: str, seed: int) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """Measure all models and seeds."""
+    """Measure what is not measured yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
     parser.add_argument("--models", default="lightgcn,freedom")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
-    dataset = load(arguments.data)
-    rows = [
-        row
-        for model in arguments.models.split(",")
-        for seed in range(arguments.seeds)
-        for row in measure(dataset, model, seed)
-    ]
-    OUT.parent.mkdir(exist_ok=True)
-    pl.DataFrame(rows).write_csv(OUT)
+    wanted = product(arguments.models.split(","), range(arguments.seeds))
+    measure_missing(OUT, KEY, wanted, measure, arguments.data, jobs=arguments.jobs)
 
 
 if __name__ == "__main__":
