@@ -45,6 +45,14 @@ def test_a_scale_that_is_none_says_what_it_can_be(scale) -> None:
         resolve_initialiser("sgurinit", {"scale": scale})
 
 
+def test_preparation_that_no_table_would_see_is_refused() -> None:
+    message = r"^sgurinit\.prepare is \['unit'\]: no table sees .*; set collaborative to 0"
+    with pytest.raises(InputError, match=message):
+        resolve_initialiser("sgurinit", {"prepare": ["unit"]})
+    own = resolve_initialiser("sgurinit", {"prepare": ["unit"], "collaborative": 0.0})
+    assert own.prepare == resolve_initialiser("paper", {"prepare": ["unit"]}).prepare == ("unit",)
+
+
 def test_the_arms_are_known_by_name():
     assert arm_names() == ["global", "local", "paper", "permuted", "random", "sgurinit"]
 

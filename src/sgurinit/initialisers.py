@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import scipy.sparse as sp
 import torch
 from class_resolver import ClassResolver
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from typing_extensions import override
 
 from sgurinit.core import SGURInit, UserStart
@@ -63,19 +64,19 @@ class SGURInitInitialiser(Initialiser):
     local_norm: LocalNorm = Field(
         default="mean", description="Weights of the local part: plain mean or symmetric."
     )
-    prepare: Prepare = Field(
-        default=(),
-        description=(
-            "What is done to the features first, in order. Tables in a raw space alone see it, and "
-            "those only without `collaborative`: a free space has the joint reduction's own "
-            "preparation, a projected one the model's."
-        ),
-    )
     collaborative: float = Field(
         default=0.5,
         ge=0,
         le=1,
         description="Share of a free space's columns that tell who uses an item, not what it is.",
+    )
+    prepare: Prepare = Field(
+        default=(),
+        description=(
+            "What is done to the features first, in order. Tables in a raw space alone see it, and "
+            "only with `collaborative` at 0: a free space has the joint reduction's own "
+            "preparation, a projected one the model's."
+        ),
     )
     scale: Scaled = Field(
         default=TIMES,
@@ -87,6 +88,18 @@ class SGURInitInitialiser(Initialiser):
         default="features",
         description="Whether item tables in a free space start from the features too.",
     )
+
+    @field_validator("prepare")
+    @classmethod
+    def _reaches_a_table(cls, steps: Prepare, info: ValidationInfo) -> Prepare:
+        """Refuse an arm that would be the same without its steps."""
+        if steps and info.data.get("collaborative"):
+            raise PydanticCustomError(
+                "no_effect",
+                "no table sees these steps with collaborative above 0; set collaborative to 0 or "
+                "leave them out",
+            )
+        return steps
 
     def start(self, dataset: Dataset, seed: int) -> UserStart:
         """Compute the start that will be handed over."""

@@ -124,7 +124,10 @@ def test_the_command_repeats_what_differs_from_the_defaults() -> None:
         ["random", "sgurinit"],
         2,
         train=TrainSettings(max_epochs=7, batch_size=64),
-        overrides={"lightgcn": {"n_layers": 3}, "sgurinit": {"prepare": ["center"]}},
+        overrides={
+            "lightgcn": {"n_layers": 3},
+            "sgurinit": {"prepare": ["center"], "collaborative": 0.0},
+        },
         mask_valid=True,
     )
     words = shlex.split(command(found, "my data", "out"))
@@ -132,7 +135,8 @@ def test_the_command_repeats_what_differs_from_the_defaults() -> None:
     assert words[3:] == [
         *("--models", "lightgcn", "--arms", "random,sgurinit", "--seeds", "2", "--out", "out"),
         *("--max-epochs", "7", "--set", "train.batch_size=64"),
-        *("--set", "lightgcn.n_layers=3", "--set", 'sgurinit.prepare=["center"]'),
+        *("--set", "lightgcn.n_layers=3", "--set", "sgurinit.collaborative=0.0"),
+        *("--set", 'sgurinit.prepare=["center"]'),
         "--mask-valid",
     ]
 

@@ -169,6 +169,7 @@ def test_a_sweep_makes_an_arm_of_every_combination(tmp_path: Path) -> None:
         "sgurinit", 4, 0.5, "items",
     )  # fmt: skip
     steps = text.replace("n_clusters: [2, 4], mix: [0, 0.5]", "prepare: [[], [center, unit]]")
+    steps = steps.replace("scale: items", "collaborative: 0")
     arms = Study.read(write(tmp_path, steps)).plan.arms
     assert list(arms)[1:] == ["ours-prepare=none", "ours-prepare=center+unit"]
     assert arms["ours-prepare=center+unit"]["prepare"] == ["center", "unit"]
