@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -28,7 +29,9 @@ def measure_missing(
     rows = pl.read_csv(out).to_dicts() if out.exists() else []
     done = {tuple(row[name] for name in key) for row in rows}
     out.parent.mkdir(exist_ok=True)
-    with ProcessPoolExecutor(jobs) as pool:
+    # A forked process would inherit the locks of polars' threads, and wait for them for ever.
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawned) as pool:
         running = [pool.submit(measure, *given, *run) for run in wanted if run not in done]
         for finished in as_completed(running):
             own = finished.result()

@@ -21,6 +21,8 @@ import scipy.sparse as sp
 import torch
 
 from sgurinit import SGURInit, load
+from sgurinit.core.features import ItemFeatures
+from sgurinit.core.prepare import prepare_rows
 from sgurinit.core.start import ReducedStart
 from sgurinit.data import Dataset
 from sgurinit.evaluation import FullRanking
@@ -40,6 +42,13 @@ def row_sums_to_one(matrix: sp.csr_array) -> sp.csr_array:
     """Divide every row by its sum; rows without entries stay zero."""
     sums = np.asarray(matrix.sum(axis=1)).ravel()
     return sp.csr_array(sp.diags_array(1 / np.where(sums > 0, sums, 1)) @ matrix)
+
+
+def whitened(table: ItemFeatures) -> ItemFeatures:
+    """Principal coordinates of unit variance; items without a row stay without one."""
+    values = np.zeros((table.n_items, table.width))
+    values[table.mask()] = prepare_rows(table.rows(), ["whiten"])
+    return ItemFeatures(values, table.mask())
 
 
 def variants(dataset: Dataset) -> Iterator[tuple[str, Pair]]:
@@ -83,6 +92,10 @@ def variants(dataset: Dataset) -> Iterator[tuple[str, Pair]]:
     alike = np.eye(len(centroids))[fit(collaborative=0.0).clusters.labels]
     centres = alike / alike.sum(axis=0) @ (alike.T @ items)
     yield "mix 0.0, clusters of content", (means @ centres, items)
+
+    white = {name: whitened(table) for name, table in dataset.features.items()}
+    start = SGURInit(random_state=0).fit(matrix, white).start_.reduced(WIDTH)
+    yield "features whitened", (start.users, start.items)
 
     popularity = np.maximum(np.asarray(matrix.sum(axis=0)).ravel(), 1)
     for power in (0.5, 1.0):
