@@ -259,6 +259,23 @@ def untrained(studies: Sequence[str], split: str = "valid") -> str:
     return markdown(["vectors", *head], rows)
 
 
+def trained(studies: Sequence[str]) -> str:
+    """Scores on validation of the same vectors after training, one model beside the other."""
+    trainings, names = (read(study) for study in studies)
+    measured = ["recall@20", "ndcg@20"]
+    means = trainings.group_by("data", "model", "variant").agg(pl.col(measured).mean())
+    columns = means.select("data", "model").unique().sort("data", "model", descending=[True, False])
+    rows = []
+    for variant in names["variant"].unique(maintain_order=True):
+        found = means.filter(variant=variant)
+        if len(found):
+            own = columns.join(found, ["data", "model"], "left", maintain_order="left")
+            pairs = own.select(measured).iter_rows()
+            rows.append([variant, *("" if a is None else f"{a:.4f} / {b:.4f}" for a, b in pairs)])
+    heads = [f"{DATA[data]} {title(model)}" for data, model in columns.iter_rows()]
+    return markdown(["R@20 / N@20", *heads], rows)
+
+
 def anchor(studies: Sequence[str]) -> str:
     """Scores on validation of starts that training is held to, one model beside the other."""
     (study,) = studies
@@ -375,6 +392,7 @@ TABLES: dict[str, Callable[[Sequence[Entry]], str]] = {
 TIDY: dict[str, Callable[[Sequence[str]], str]] = {
     "validation": validation,
     "untrained": untrained,
+    "trained": trained,
     "anchor": anchor,
     "chosen": chosen,
     "which-tables": which_tables,

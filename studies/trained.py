@@ -1,0 +1,103 @@
+"""What users could be made of, judged after training: the vectors of `untrained.py` as a start.
+
+    python studies/trained.py ../shared/data/tiktok studies/ml-100k --seeds 2
+
+Users and items of a variant fill a model's tables as the library's start does, at four times their
+norm. Settings of the models as given, patience 50, scores of the best epoch on validation.
+Writes `studies/trained/results.csv`, a row per training; a stopped command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from missing import Row, measure_missing
+from typing_extensions import override
+from untrained import Pair, variants
+
+from sgurinit import load
+from sgurinit.core.reduce import match_scale
+from sgurinit.data import Dataset
+from sgurinit.handover import TIMES, HandoverReport
+from sgurinit.initialisers import Initialiser
+from sgurinit.models import Recommender
+from sgurinit.runtime import keep_freed_memory
+from sgurinit.training import TrainSettings, train
+
+OUT = Path(__file__).parent / "trained" / "results.csv"
+VARIANTS = (
+    "random",
+    "library",
+    "mix 1.0",
+    "mix 0.0",
+    "mix 0.0, soft clusters",
+    "mix 0.0, clusters of content",
+    "mix n / (n + 4)",
+    "features whitened",
+    "mix 1.0, whitened",
+    "mix 1.0, unit rows",
+    "mix 1.0, items by popularity^-0.5",
+    "mix 1.0, one step over the graph",
+)
+KEY = ["data", "model", "variant", "seed"]
+
+
+@cache
+def of_data(path: str) -> tuple[Dataset, dict[str, Pair]]:
+    """A data set and the variants of its start, once per process."""
+    dataset = load(path)
+    return dataset, dict(variants(dataset))
+
+
+class Variant(Initialiser):
+    """Fills the tables of a free space with a variant's vectors."""
+
+    path: str
+    name: str
+
+    @override
+    def fill(self, model: Recommender, dataset: Dataset, seed: int) -> HandoverReport:
+        """Bring both sides to so many times their tables' norms."""
+        (table,) = model.user_tables()
+        sides = zip((table.parameter, table.items), of_data(self.path)[1][self.name], strict=True)
+        with torch.no_grad():
+            for side, rows in sides:
+                norm = float(side.norm(dim=1).mean())
+                side.copy_(torch.from_numpy(match_scale(rows, TIMES * norm)))
+        return HandoverReport(type(self).__name__, ())
+
+
+def measure(paths: dict[str, str], *run: Any) -> list[Row]:
+    """One training, named by the values of `KEY`: a row."""
+    data, model, variant, seed = run
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    dataset, _ = of_data(paths[data])
+    start = "random" if variant == "random" else Variant(path=paths[data], name=variant)
+    trained = train(dataset, model, start, settings=TrainSettings(patience=50), seed=seed)
+    best = trained.history[trained.best_epoch]
+    named = dict(zip(KEY, run, strict=True))
+    scores = {name: best[name] for name in ("recall@20", "ndcg@20")}
+    return [named | scores | {"best_epoch": trained.best_epoch}]
+
+
+def main() -> None:
+    """Measure what is not measured yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", nargs="+")
+    parser.add_argument("--models", default="bprmf,lightgcn")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    paths = {load(path).name: path for path in arguments.data}
+    wanted = product(paths, arguments.models.split(","), VARIANTS, range(arguments.seeds))
+    measure_missing(OUT, KEY, wanted, measure, paths, jobs=arguments.jobs)
+
+
+if __name__ == "__main__":
+    main()
