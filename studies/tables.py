@@ -64,11 +64,14 @@ def title(model: str) -> str:
 
 
 def by_model(results: Sequence[Entry]) -> dict[str, dict[str, Entry]]:
-    """Entries by model and arm, in the study's order."""
+    """Entries by model and arm, in the first model's order; of two for one the later counts."""
     found: dict[str, dict[str, Entry]] = {}
     for entry in results:
         found.setdefault(entry["model"], {})[entry["arm"]] = entry
-    return found
+    order = list(dict.fromkeys(arm for arms in found.values() for arm in arms))
+    return {
+        model: {arm: arms[arm] for arm in order if arm in arms} for model, arms in found.items()
+    }
 
 
 def started(found: Mapping[str, Mapping[str, Entry]]) -> list[str]:
@@ -363,7 +366,8 @@ def chosen(studies: Sequence[str]) -> str:
     spaces: dict[str, list[str]] = {}
     for study in studies:
         summary = json.loads((ROOT / "studies" / study / "summary.json").read_text("utf-8"))
-        found |= summary["chosen"]
+        for model, own in summary["chosen"].items():
+            found[model] = found.get(model, {}) | own
         spaces |= summary["settings"]["search"]["spaces"]
     arms = ["random", *started(found)]
     rows = []
