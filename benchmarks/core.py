@@ -6,7 +6,7 @@
     python benchmarks/core.py threads                    # -> benchmarks/core_threads.csv
 
 `baby` makes data of Amazon Baby's size and runs, on one thread and in a process each, ours
-(`SGURInit.from_preset("paper")`) and the way that it is usually written: a scatter-add over the
+(`SGURInit.from_preset("stair")`) and the way that it is usually written: a scatter-add over the
 interactions in torch and scikit-learn's `KMeans(n_init=10)`, both on features of full width.
 `stream` makes logs with ten interactions per user and a hundred per item and features of 64 and 768
 columns in FOLDER, and streams the users of the first modality and of the joint reduction to 64
@@ -93,7 +93,7 @@ def ours() -> dict[str, Any]:
     """The library."""
     matrix, features = baby()
     began, worked = time.perf_counter(), time.process_time()
-    start = SGURInit.from_preset("paper", random_state=0).fit(matrix, features).start_
+    start = SGURInit.from_preset("stair", random_state=0).fit(matrix, features).start_
     seconds, own = time.perf_counter() - began, time.process_time() - worked
     peak = peak_gb()
     assert start.source is not None  # noqa: S101 - fitted here
@@ -197,10 +197,10 @@ def stream(folder: Path, collaborative: float) -> dict[str, Any]:
     out = folder / "users"
     rmtree(out, ignore_errors=True)
     features = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in "ab"}
-    estimator = SGURInit(64, reduce_to=64, collaborative=collaborative, random_state=0, n_jobs=2)
+    estimator = SGURInit(n_clusters=64, joint_dim=64, collaborative=collaborative, random_state=0, n_jobs=2)
     began, worked = time.perf_counter(), time.process_time()
     estimator.stream(
-        str(folder / "log-*.parquet"), features, out, tables=["a", "reduced"], listen=listen
+        str(folder / "log-*.parquet"), features, out, tables=["a", "joint"], listen=listen
     )
     seconds, own = time.perf_counter() - began, time.process_time() - worked
     facts = json.loads((out / "start.json").read_text())

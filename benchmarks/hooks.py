@@ -27,7 +27,7 @@ from implicit.als import AlternatingLeastSquares
 from torch import nn
 from torch_geometric.nn import LightGCN
 
-from sgurinit import SGURInit, load
+from sgurinit import SGURInit, load_dataset
 from sgurinit.core import UserStart
 from sgurinit.data import Dataset
 from sgurinit.data.convert import convert
@@ -139,15 +139,15 @@ def stores(start: UserStart) -> None:
 def main() -> None:
     """Measure all."""
     torch.set_num_threads(1)
-    data = load(sys.argv[1])
+    data = load_dataset(sys.argv[1])
     fit = timed(lambda: None, lambda _: SGURInit(random_state=0, n_jobs=1).fit(data))
     start = SGURInit(random_state=0).fit(data).start_
     row("SGURInit.fit", ms=fit)
     reduced = timed(
-        lambda: SGURInit(random_state=0).fit(data).start_, lambda own: own.reduced(WIDTH)
+        lambda: SGURInit(random_state=0).fit(data).start_, lambda own: own.joint(WIDTH)
     )
-    row("start.reduced, once per width", ms=reduced)
-    start.reduced(WIDTH)
+    row("start.joint, once per width", ms=reduced)
+    start.joint(WIDTH)
     hooks(data, start)
     stores(start)
     if "SGURINIT_MMREC" in os.environ:

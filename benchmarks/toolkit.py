@@ -37,7 +37,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from sgurinit import load
+from sgurinit import load_dataset
 from sgurinit.data import Dataset
 from sgurinit.integrations.older import modernised
 from sgurinit.models.user_graph import co_interactions
@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument("--scale-features", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    dataset = load(args.data)
+    dataset = load_dataset(args.data)
     name, given = TOOLKIT[args.model]
     checkout = args.checkout.resolve()
     with tempfile.TemporaryDirectory() as temporary:

@@ -30,7 +30,7 @@ import polars as pl
 import torch
 from toolkit import TOOLKIT
 
-from sgurinit import load
+from sgurinit import load_dataset
 from sgurinit.models import models
 from sgurinit.runtime import keep_freed_memory
 from sgurinit.training import TrainSettings, train
@@ -45,7 +45,7 @@ def measure_ours(data: str, model: str, threads: int, epochs: int) -> dict[str, 
     ends = watch()
     with tempfile.TemporaryDirectory() as folder:
         history = train(
-            load(data),
+            load_dataset(data),
             model,
             "random",
             settings=TrainSettings(max_epochs=epochs, patience=epochs),

@@ -22,7 +22,7 @@ import torch
 from missing import Row, measure_missing
 from torch import Tensor
 
-from sgurinit import load
+from sgurinit import load_dataset
 from sgurinit.models import Batch, Recommender, models
 from sgurinit.models.losses import l2
 from sgurinit.runtime import keep_freed_memory
@@ -77,7 +77,7 @@ def measure(data: str, *run: Any) -> list[Row]:
     kind = models.lookup(model)
     if (strength, half_life) != FREE:
         kind = anchored(kind, strength, half_life)
-    trained = train(load(data), kind, arm, settings=TrainSettings(patience=50), seed=seed)
+    trained = train(load_dataset(data), kind, arm, settings=TrainSettings(patience=50), seed=seed)
     best = trained.history[trained.best_epoch]
     before = [row["recall@20"] for row in trained.history[: trained.best_epoch + 1]]
     named = dict(zip(KEY, run, strict=True))

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from missing import Row, measure_missing
 
-from sgurinit import SGURInit, load
+from sgurinit import SGURInit, load_dataset
 from sgurinit.data import Dataset, Interactions
 from sgurinit.evaluation import FullRanking
 from sgurinit.runtime import keep_freed_memory
@@ -51,7 +51,7 @@ def measure(data: str, model: str, seed: int) -> list[Row]:
     """Every way of one model and seed."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    dataset = load(data)
+    dataset = load_dataset(data)
     ranking = FullRanking(dataset, "test")
     busy = np.intersect1d(ranking.users, dataset.train.users)
     rng = np.random.default_rng(seed)
@@ -73,14 +73,14 @@ def measure(data: str, model: str, seed: int) -> list[Row]:
     served = train(before, model, "sgurinit", settings=settings, seed=seed).model
     with torch.no_grad():
         items = served.embed()[1]
-    for mix in MIXES:
-        estimator = SGURInit(mix=mix, random_state=seed).fit(before)
+    for local_weight in MIXES:
+        estimator = SGURInit(local_weight=local_weight, random_state=seed).fit(before)
         began = perf_counter()
         vectors = estimator.on(items.numpy(), dataset.train_matrix()[new])
         seconds = perf_counter() - began
         users = torch.zeros(dataset.n_users, items.shape[1])
         users[new] = torch.from_numpy(vectors)
-        judge(f"folded in, mix {mix}", users, items, seconds)
+        judge(f"folded in, local_weight {local_weight}", users, items, seconds)
     popularity = torch.from_numpy(before.popularity()).float()[:, None]
     judge("popularity", torch.ones(dataset.n_users, 1), popularity, 0.0)
     return rows

@@ -32,7 +32,7 @@ import scipy.sparse as sp
 import torch
 from sklearn.base import clone
 
-from sgurinit import SGURInit, load
+from sgurinit import SGURInit, load_dataset
 from sgurinit.data import Dataset
 from sgurinit.data.convert import convert
 from sgurinit.integrations.modules import attach
@@ -40,7 +40,7 @@ from sgurinit.integrations.older import modernised
 
 ARMS = ("random", "sgurinit")
 WIDTH, K = 64, 20
-METHOD = SGURInit(mix=0.1, random_state=0)  # as measured; the default has moved since
+METHOD = SGURInit(local_weight=0.1, random_state=0)  # as measured; the default has moved since
 FIELDS = ("framework", "model", "arm", "seed", "recall@20", "ndcg@20", "epochs", "seconds")
 # Early stopping: validated every few epochs, stopped when so many validations brought no gain.
 LOOP = {"epochs": 60, "eval_step": 3, "stopping_step": 4, "learning_rate": 0.005}
@@ -322,7 +322,7 @@ def run(framework: str, name: str, path: str, table: Path, todo: list[tuple[str,
     """Train one model in each of the given arms and seeds, a row of the table each."""
     torch.set_num_threads(1)
     logging.disable()
-    data = load(path)
+    data = load_dataset(path)
     train, _ = RUNS[framework]
     folder = os.environ[CHECKOUTS[framework]] if framework in CHECKOUTS else ""
     for arm, seed in todo:

@@ -21,7 +21,7 @@ import torch
 from missing import Row, measure_missing
 from torch.nn.functional import normalize
 
-from sgurinit import load
+from sgurinit import load_dataset
 from sgurinit.data import Dataset, hold_out_items
 from sgurinit.evaluation import FullRanking
 from sgurinit.runtime import keep_freed_memory
@@ -44,7 +44,7 @@ def measure(data: str, model: str, arm: str, seed: int) -> list[Row]:
     """One training, a row per way to place its cold items."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    dataset = hold_out_items(load(data), SHARE, seed=0)
+    dataset = hold_out_items(load_dataset(data), SHARE, seed=0)
     cold = dataset.popularity() == 0
     rankings = {
         "all": FullRanking(dataset, "valid"),

@@ -20,11 +20,11 @@ from missing import Row, measure_missing
 from typing_extensions import override
 from untrained import Pair, variants
 
-from sgurinit import load
-from sgurinit.core.reduce import match_scale
+from sgurinit import load_dataset
+from sgurinit.core.joint import match_scale
 from sgurinit.data import Dataset
 from sgurinit.handover import TIMES, HandoverReport
-from sgurinit.initialisers import Initialiser
+from sgurinit.arms import Initializer
 from sgurinit.models import Recommender
 from sgurinit.runtime import keep_freed_memory
 from sgurinit.training import TrainSettings, train
@@ -33,16 +33,16 @@ OUT = Path(__file__).parent / "trained" / "results.csv"
 VARIANTS = (
     "random",
     "library",
-    "mix 1.0",
-    "mix 0.0",
-    "mix 0.0, soft clusters",
-    "mix 0.0, clusters of content",
-    "mix n / (n + 4)",
+    "local_weight 1.0",
+    "local_weight 0.0",
+    "local_weight 0.0, soft clusters",
+    "local_weight 0.0, clusters of content",
+    "local_weight n / (n + 4)",
     "features whitened",
-    "mix 1.0, whitened",
-    "mix 1.0, unit rows",
-    "mix 1.0, items by popularity^-0.5",
-    "mix 1.0, one step over the graph",
+    "local_weight 1.0, whitened",
+    "local_weight 1.0, unit rows",
+    "local_weight 1.0, items by popularity^-0.5",
+    "local_weight 1.0, one step over the graph",
 )
 KEY = ["data", "model", "variant", "seed"]
 
@@ -50,11 +50,11 @@ KEY = ["data", "model", "variant", "seed"]
 @cache
 def of_data(path: str) -> tuple[Dataset, dict[str, Pair]]:
     """A data set and the variants of its start, once per process."""
-    dataset = load(path)
+    dataset = load_dataset(path)
     return dataset, dict(variants(dataset))
 
 
-class Variant(Initialiser):
+class Variant(Initializer):
     """Fills the tables of a free space with a variant's vectors."""
 
     path: str
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
-    paths = {load(path).name: path for path in arguments.data}
+    paths = {load_dataset(path).name: path for path in arguments.data}
     wanted = product(paths, arguments.models.split(","), VARIANTS, range(arguments.seeds))
     measure_missing(OUT, KEY, wanted, measure, paths, jobs=arguments.jobs)
 

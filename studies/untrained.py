@@ -20,10 +20,10 @@ import polars as pl
 import scipy.sparse as sp
 import torch
 
-from sgurinit import SGURInit, load
+from sgurinit import SGURInit, load_dataset
 from sgurinit.core.features import ItemFeatures
-from sgurinit.core.prepare import prepare_rows
-from sgurinit.core.start import ReducedStart
+from sgurinit.core.preprocess import preprocess_rows
+from sgurinit.core.start import JointStart
 from sgurinit.data import Dataset
 from sgurinit.evaluation import FullRanking
 
@@ -34,7 +34,7 @@ SHARES = (0.0, 0.25, 0.75, 1.0)
 CLUSTERS = (2, 4, 16, 64)
 KAPPAS = (1.0, 4.0, 16.0)
 BANDS = (0, 2, 3, 6, 11, 21, 51)
-READ_ON_TEST = {"popularity", "random", "library", "mix 0.1", "mix 1.0", "mix 1.0, sym"}
+READ_ON_TEST = {"popularity", "random", "library", "local_weight 0.1", "local_weight 1.0", "local_weight 1.0, sym"}
 Pair = tuple[np.ndarray, np.ndarray]
 
 
@@ -47,7 +47,7 @@ def row_sums_to_one(matrix: sp.csr_array) -> sp.csr_array:
 def whitened(table: ItemFeatures) -> ItemFeatures:
     """Principal coordinates of unit variance; items without a row stay without one."""
     values = np.zeros((table.n_items, table.width))
-    values[table.mask()] = prepare_rows(table.rows(), ["whiten"])
+    values[table.mask()] = preprocess_rows(table.rows(), ["whiten"])
     return ItemFeatures(values, table.mask())
 
 
@@ -55,8 +55,8 @@ def variants(dataset: Dataset) -> Iterator[tuple[str, Pair]]:
     """Users and items of every variant, by its name."""
 
     @cache
-    def fit(**parameters: object) -> ReducedStart:
-        return SGURInit(random_state=0, **parameters).fit(dataset).start_.reduced(WIDTH)
+    def fit(**parameters: object) -> JointStart:
+        return SGURInit(random_state=0, **parameters).fit(dataset).start_.joint(WIDTH)
 
     def fitted(**parameters: object) -> Pair:
         return fit(**parameters).users, fit(**parameters).items
@@ -66,21 +66,21 @@ def variants(dataset: Dataset) -> Iterator[tuple[str, Pair]]:
     yield "popularity", (np.ones((shape[0], 1)), dataset.popularity()[:, None].astype(float))
     yield "random", (rng.normal(size=(shape[0], WIDTH)), rng.normal(size=(shape[1], WIDTH)))
     yield "library", fitted()
-    for mix in MIXES:
-        yield f"mix {mix}", fitted(mix=mix)
-    yield "mix 1.0, sym", fitted(mix=1.0, local_norm="sym")
+    for local_weight in MIXES:
+        yield f"local_weight {local_weight}", fitted(local_weight=local_weight)
+    yield "local_weight 1.0, sym", fitted(local_weight=1.0, local_norm="sym")
     for clusters in CLUSTERS:
-        yield f"mix 0.0, {clusters} clusters", fitted(mix=0.0, n_clusters=clusters)
+        yield f"local_weight 0.0, {clusters} clusters", fitted(local_weight=0.0, n_clusters=clusters)
     for share in SHARES:
         yield f"co-use {share}", fitted(collaborative=share)
 
     matrix = sp.csr_array(dataset.train_matrix(), dtype=float)
     degrees = np.asarray(matrix.sum(axis=1)).ravel()[:, None]
-    common, items = fitted(mix=0.0)
-    local, _ = fitted(mix=1.0)
+    common, items = fitted(local_weight=0.0)
+    local, _ = fitted(local_weight=1.0)
     for kappa in KAPPAS:
         own = degrees / (degrees + kappa)
-        yield f"mix n / (n + {kappa:.0f})", (own * local + (1 - own) * common, items)
+        yield f"local_weight n / (n + {kappa:.0f})", (own * local + (1 - own) * common, items)
     clustered = fit().clusters
     centroids, labels = clustered.centroids, clustered.labels
     distances = ((items[:, None] - centroids[None]) ** 2).sum(axis=2)
@@ -88,32 +88,32 @@ def variants(dataset: Dataset) -> Iterator[tuple[str, Pair]]:
     weights = np.exp(-(distances - distances.min(axis=1, keepdims=True)) / (2 * within / WIDTH))
     soft = weights / weights.sum(axis=1, keepdims=True) @ centroids
     means = row_sums_to_one(matrix)
-    yield "mix 0.0, soft clusters", (means @ soft, items)
+    yield "local_weight 0.0, soft clusters", (means @ soft, items)
     alike = np.eye(len(centroids))[fit(collaborative=0.0).clusters.labels]
     centres = alike / alike.sum(axis=0) @ (alike.T @ items)
-    yield "mix 0.0, clusters of content", (means @ centres, items)
+    yield "local_weight 0.0, clusters of content", (means @ centres, items)
 
     white = {name: whitened(table) for name, table in dataset.features.items()}
-    start = SGURInit(random_state=0).fit(matrix, white).start_.reduced(WIDTH)
+    start = SGURInit(random_state=0).fit(matrix, white).start_.joint(WIDTH)
     yield "features whitened", (start.users, start.items)
 
     popularity = np.maximum(np.asarray(matrix.sum(axis=0)).ravel(), 1)
     for power in (0.5, 1.0):
         rare = row_sums_to_one(sp.csr_array(matrix @ sp.diags_array(popularity**-power)))
-        yield f"mix 1.0, items by popularity^-{power}", (rare @ items, items)
+        yield f"local_weight 1.0, items by popularity^-{power}", (rare @ items, items)
     heard = row_sums_to_one(sp.csr_array(matrix.T))
     step = heard @ local
-    yield "mix 1.0, one step over the graph", (means @ (items + step), items + step)
+    yield "local_weight 1.0, one step over the graph", (means @ (items + step), items + step)
     spread = items.std(axis=0)
-    yield "mix 1.0, whitened", (local / spread, items / spread)
+    yield "local_weight 1.0, whitened", (local / spread, items / spread)
     lengths = np.linalg.norm(items, axis=1, keepdims=True)
     unit = items / np.where(lengths > 0, lengths, 1)
-    yield "mix 1.0, unit rows", (means @ unit, unit)
+    yield "local_weight 1.0, unit rows", (means @ unit, unit)
     for modality, table in dataset.features.items():
         if len(dataset.features) > 1:
-            start = SGURInit(mix=1.0, random_state=0).fit(matrix, {modality: table}).start_
-            reduced = start.reduced(WIDTH)
-            yield f"mix 1.0, {modality} alone", (reduced.users, reduced.items)
+            start = SGURInit(local_weight=1.0, random_state=0).fit(matrix, {modality: table}).start_
+            reduced = start.joint(WIDTH)
+            yield f"local_weight 1.0, {modality} alone", (reduced.users, reduced.items)
 
 
 def judge(dataset: Dataset, split: str, pair: Pair) -> Iterator[dict[str, object]]:
@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("data", nargs="+")
     rows = []
     for path in parser.parse_args().data:
-        dataset = load(path)
+        dataset = load_dataset(path)
         for name, pair in variants(dataset):
             splits = ("valid", "test") if name in READ_ON_TEST else ("valid",)
             for split in splits:

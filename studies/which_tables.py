@@ -19,8 +19,8 @@ import torch
 from missing import Row, measure_missing
 from typing_extensions import override
 
-from sgurinit import load
-from sgurinit.initialisers import SGURInitInitialiser
+from sgurinit import load_dataset
+from sgurinit.arms import SGURInitInitializer
 from sgurinit.models import MMGCN, UserTable
 from sgurinit.runtime import keep_freed_memory
 from sgurinit.training import TrainSettings, train
@@ -55,9 +55,9 @@ def measure(data: str, way: str, learning_rate: float, seed: int) -> list[Row]:
     keep_freed_memory()
     spaces, items = WAYS[way]
     trained = train(
-        load(data),
+        load_dataset(data),
         filled(spaces),
-        SGURInitInitialiser(items=items),
+        SGURInitInitializer(items=items),
         config={"learning_rate": learning_rate},
         settings=TrainSettings(max_epochs=10),
         seed=seed,

@@ -81,7 +81,7 @@ def test_stream_gives_what_init_gives(folder: Path, small: Dataset, tmp_path: Pa
         part.select("user", "item").write_parquet(tmp_path / f"{number}.parquet")
     features = [f"--features={m}={folder / 'features' / m}.npy" for m in small.features]
     ids = ("--item-ids", folder / "items.parquet")
-    same = ("--n-clusters", 4, "--reduce-to", 8, "--seed", 3)
+    same = ("--n-clusters", 4, "--joint-dim", 8, "--seed", 3)
     out = tmp_path / "users"
     logs = (tmp_path / "0.parquet", tmp_path / "1.parquet")
     result = run("stream", *logs, *features, *ids, "--out", out, *same, "--layout", "parquet")
@@ -90,7 +90,7 @@ def test_stream_gives_what_init_gives(folder: Path, small: Dataset, tmp_path: Pa
     found = pl.read_parquet(out / "users" / "*.parquet").sort("user")
     assert run("init", folder, "--out", tmp_path / "u.parquet", *same).exit_code == 0
     whole = pl.read_parquet(tmp_path / "u.parquet").join(found.select("user"), on="user")
-    for name in (*small.features, "reduced"):
+    for name in (*small.features, "joint"):
         np.testing.assert_allclose(
             found[name].to_numpy(), whole.sort("user")[name].to_numpy(), rtol=1e-5, atol=1e-6
         )
@@ -104,8 +104,8 @@ def test_stream_gives_what_init_gives(folder: Path, small: Dataset, tmp_path: Pa
 @pytest.mark.parametrize("name", ["start.safetensors", "start.parquet"])
 def test_init_saves_a_start_for_every_user(folder: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / name
-    options = ("--n-clusters", 4, "--mix", 0.5, "--local-norm", "mean", "--prepare", "center,unit")
-    result = run("init", folder, "--out", out, *options, "--reduce-to", 8, "--seed", 3)
+    options = ("--n-clusters", 4, "--local-weight", 0.5, "--local-norm", "mean", "--preprocess", "center,unit")
+    result = run("init", folder, "--out", out, *options, "--joint-dim", 8, "--seed", 3)
     assert result.exit_code == 0, result.output
     assert [path.name for path in tmp_path.iterdir()] == [name]
     if name.endswith(".parquet"):
@@ -113,9 +113,9 @@ def test_init_saves_a_start_for_every_user(folder: Path, tmp_path: Path, name: s
         return
     start = UserStart.load(out)
     assert start.config["n_clusters"] == 4
-    assert start.config["mix"] == 0.5
-    assert tuple(start.config["prepare"]) == ("center", "unit")
-    assert start.reduced(8).users.shape == (120, 8)
+    assert start.config["local_weight"] == 0.5
+    assert tuple(start.config["preprocess"]) == ("center", "unit")
+    assert start.joint(8).users.shape == (120, 8)
 
 
 def test_train_tests_once_and_keeps_the_run(folder: Path, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_compare_writes_tables_and_page_and_prints_where(folder: Path, tmp_path:
     out = tmp_path / "out"
     words = ("--models", "lightgcn,vbpr", "--arms", "random,sgurinit,local", "--seeds", 1)
     words = (*words, "--out", out, *BRIEF, "--jobs", 1, "--mask-valid", "--n-clusters", 4)
-    words = (*words, "--mix", 0.4, "--set", "train.batch_size=64", "--set", "sgurinit.mix=0.3")
+    words = (*words, "--local-weight", 0.4, "--set", "train.batch_size=64", "--set", "sgurinit.local_weight=0.3")
     result = run("compare", folder, *words)
     assert result.exit_code == 0, result.output
     for name in ("report.html", "results.csv", "curves.csv", "summary.json"):
@@ -144,8 +144,8 @@ def test_compare_writes_tables_and_page_and_prints_where(folder: Path, tmp_path:
     settings = load_comparison(out).summary["settings"]
     assert settings["mask_valid"] is True
     assert settings["train"]["batch_size"] == 64
-    assert settings["arms"]["sgurinit"]["mix"] == 0.3
-    assert settings["arms"]["local"]["mix"] == 1.0
+    assert settings["arms"]["sgurinit"]["local_weight"] == 0.3
+    assert settings["arms"]["local"]["local_weight"] == 1.0
     assert settings["arms"]["local"]["n_clusters"] == 4
 
 
@@ -171,10 +171,10 @@ def test_report_writes_the_page_again(folder: Path, tmp_path: Path) -> None:
 
 def test_init_takes_the_papers_parameters(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "start.safetensors"
-    result = run("init", folder, "--preset", "paper", "--mix", 0.3, "--out", path)
+    result = run("init", folder, "--preset", "paper", "--local-weight", 0.3, "--out", path)
     assert result.exit_code == 0, result.output
     config = UserStart.load(path).config
-    assert (config["local_norm"], config["collaborative"], config["mix"]) == ("sym", 0.0, 0.3)
+    assert (config["local_norm"], config["collaborative"], config["local_weight"]) == ("sym", 0.0, 0.3)
     assert_one_line(run("init", folder, "--preset", "best", "--out", path), "choose from paper")
 
 
@@ -308,15 +308,15 @@ def test_bad_data_is_one_line_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["init", "planted", "--out", "x.safetensors", "--mix", "2"], "'--mix'"),
+        (["init", "planted", "--out", "x.safetensors", "--local-weight", "2"], "'--local-weight'"),
         (["init", "planted", "--out", "x.txt"], "use .safetensors or .parquet"),
         (["init", "planted", "--out", "none/x.parquet"], "a folder that exists"),
         (["init", "planted", "--out", "file/x.parquet"], "a folder that exists"),
-        (["init", "planted", "--out", "x.parquet", "--prepare", "shake"], "center, unit, whiten"),
+        (["init", "planted", "--out", "x.parquet", "--preprocess", "shake"], "center, unit, whiten"),
         (["inspect"], "DATA"),
         (["inspect", "planted", "--deep"], "--deep"),
         (["inspect", "x" * 300], "cannot be read"),
-        (["mix"], "No such command 'mix'"),
+        (["local_weight"], "No such command 'local_weight'"),
         (["train", "vbpr", "planted", "--set", "vbpr.reg=Infinity"], "finite"),
     ],
 )

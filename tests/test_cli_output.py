@@ -227,7 +227,7 @@ def test_a_stream_stopped_by_ctrl_c_goes_on(tmp_path: Path) -> None:
     np.save(tmp_path / "text.npy", draw.standard_normal((3_000, 64), dtype=np.float32))
     out = tmp_path / "users"
     words = ["stream", "log.parquet", "--features", "text=text.npy", "--out", "users"]
-    words += ["--reduce-to", "16", "--jobs", "1", "--seed", "0"]
+    words += ["--joint-dim", "16", "--jobs", "1", "--seed", "0"]
     child = subprocess.Popen(
         [sys.executable, "-m", "sgurinit", *words],
         stdout=subprocess.PIPE,
@@ -254,10 +254,10 @@ def test_a_stream_stopped_by_ctrl_c_goes_on(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["n_users"] == 20_000
     assert not kept.exists()
     assert out.stat().st_mtime_ns > before
-    whole = SGURInit(reduce_to=16, random_state=0).stream(
+    whole = SGURInit(joint_dim=16, random_state=0).stream(
         tmp_path / "log.parquet", {"text": np.load(tmp_path / "text.npy")}, tmp_path / "whole"
     )
-    for name in ("text", "reduced"):
+    for name in ("text", "joint"):
         ours, theirs = (np.load(place / f"users/{name}.npy") for place in (out, whole))
         np.testing.assert_array_equal(ours, theirs)
 

@@ -15,7 +15,7 @@ import typer
 from torch import nn
 from typer.testing import CliRunner
 
-from sgurinit import SGURInit, load
+from sgurinit import SGURInit, load_dataset
 from sgurinit.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +29,7 @@ def blocks(name: str) -> list[str]:
 @pytest.fixture
 def names() -> dict[str, object]:
     """What the documents take as given."""
-    data = load("planted")
+    data = load_dataset("planted")
     text = data.features["text"].values
     model = SimpleNamespace(
         user_embedding=nn.Embedding(data.n_users, 16),
@@ -125,7 +125,7 @@ def test_the_readme_leads_from_parquet_files_to_starts_and_a_data_set(tmp_path, 
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 0, result.output
     assert pl.read_parquet("users/users/part-00000.parquet").columns == ["user", "text"]
-    assert load("data").n_users == 30
+    assert load_dataset("data").n_users == 30
 
 
 def test_the_picture_is_what_its_script_draws():

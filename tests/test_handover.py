@@ -24,7 +24,7 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def start(dataset):
-    return SGURInit(n_clusters=5, mix=0.4, collaborative=0, random_state=0).fit(dataset).start_
+    return SGURInit(n_clusters=5, local_weight=0.4, collaborative=0, random_state=0).fit(dataset).start_
 
 
 def mean_norm(table: torch.Tensor) -> float:
@@ -44,13 +44,13 @@ def test_a_free_table_starts_from_the_reduced_space_at_its_own_scale(dataset, st
     model = build_model(LightGCN, dataset, LightGCN.Config(width=WIDTH), seed=0)
     users, items = (p.detach().clone() for p in (model.user_embedding, model.item_embedding))
     (report,) = hand_over(model, start, scale="table", items="random")
-    directions_equal(model.user_embedding, start.reduced(WIDTH).users)
+    directions_equal(model.user_embedding, start.joint(WIDTH).users)
     assert mean_norm(model.user_embedding) == pytest.approx(mean_norm(users), rel=1e-5)
     assert torch.equal(model.item_embedding, items)
     assert report.norm_before == pytest.approx(mean_norm(users))
     assert report.norm_after == pytest.approx(mean_norm(model.user_embedding))
     assert report.norm_start == pytest.approx(
-        mean_norm(torch.tensor(start.reduced(WIDTH).users)), rel=1e-5
+        mean_norm(torch.tensor(start.joint(WIDTH).users)), rel=1e-5
     )
     assert not report.items_filled
 
@@ -59,7 +59,7 @@ def test_the_item_table_can_share_the_space(dataset, start):
     model = build_model(LightGCN, dataset, LightGCN.Config(width=WIDTH), seed=0)
     before = mean_norm(model.item_embedding)
     (report,) = hand_over(model, start, scale="table")
-    directions_equal(model.item_embedding, start.reduced(WIDTH).items)
+    directions_equal(model.item_embedding, start.joint(WIDTH).items)
     assert mean_norm(model.item_embedding) == pytest.approx(before, rel=1e-5)
     assert report.items_filled
 
@@ -72,7 +72,7 @@ def test_a_projected_table_starts_in_the_space_of_the_models_own_projection(data
         users, _ = start.on(projected)
         directions_equal(model.user_content[position], users)
         # The projection is linear, so the local half may be projected before or after summing.
-        local = SGURInit(5, mix=1.0, local_norm="sym", random_state=0).fit(dataset).start_
+        local = SGURInit(n_clusters=5, local_weight=1.0, local_norm="sym", random_state=0).fit(dataset).start_
         active = np.unique(dataset.train.users)
         largest = np.abs(dataset.features[modality].values).max()  # VBPR's own scaling
         np.testing.assert_allclose(
@@ -109,7 +109,7 @@ def test_both_sides_start_at_four_times_their_own_norm(dataset, start):
     hand_over(model, start)
     assert mean_norm(model.user_embedding) == pytest.approx(4 * users, rel=1e-5)
     assert mean_norm(model.item_embedding) == pytest.approx(4 * items, rel=1e-5)
-    directions_equal(model.user_embedding, start.reduced(WIDTH).users)
+    directions_equal(model.user_embedding, start.joint(WIDTH).users)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_foreign_embeddings_are_filled_in_place(start):
     address = users.weight.data_ptr()
     report = initialize_(users, start, items=items)
     assert users.weight.data_ptr() == address
-    directions_equal(users.weight, start.reduced(WIDTH).users)
-    directions_equal(items.weight, start.reduced(WIDTH).items)
+    directions_equal(users.weight, start.joint(WIDTH).users)
+    directions_equal(items.weight, start.joint(WIDTH).items)
     assert report.items_filled
     assert users.weight.requires_grad
 
@@ -151,7 +151,7 @@ def test_who_uses_an_item_is_carried_into_a_modalitys_space(dataset, space):
     items = values if project is None else project.numpy()
     table = nn.Parameter(torch.randn(start.n_users, items.shape[1]))
     report = initialize_(table, start, space=space, modality="text", project=project)
-    directions_equal(table, start.carried(items))
+    directions_equal(table, start.carry_to(items))
     assert report.norm_items == pytest.approx(np.linalg.norm(items, axis=1).mean(), rel=1e-5)
 
 
@@ -167,7 +167,7 @@ def test_a_free_table_wider_than_the_features_keeps_zero_columns_and_says_so(dat
 
 
 def test_a_saved_start_fills_the_width_it_was_saved_with(dataset, tmp_path):
-    fitted = SGURInit(n_clusters=5, reduce_to=WIDTH, random_state=0).fit(dataset).start_
+    fitted = SGURInit(n_clusters=5, joint_dim=WIDTH, random_state=0).fit(dataset).start_
     fitted.save(tmp_path / "start.safetensors")
     loaded = type(fitted).load(tmp_path / "start.safetensors")
     one, two = (nn.Parameter(torch.ones(fitted.n_users, WIDTH)) for _ in range(2))

@@ -45,8 +45,8 @@ def test_every_public_name_is_there():
 def test_core_and_data_work_without_the_extra(tmp_path):
     done = run_without_extra(
         f"""
-from sgurinit import SGURInit, load
-start = SGURInit(reduce_to=16, random_state=0).fit(load("planted")).start_
+from sgurinit import SGURInit, load_dataset
+start = SGURInit(joint_dim=16, random_state=0).fit(load_dataset("planted")).start_
 start.save({str(tmp_path / "start.safetensors")!r})
 start.save({str(tmp_path / "users.parquet")!r})
 assert "torch" not in sys.modules
@@ -72,7 +72,7 @@ def test_torch_is_no_dependency_of_the_bare_package():
 
 ROOMS = [
     "errors", "runtime", "files", "core", "spark", "seeds", "data", "evaluation", "models",
-    "handover", "initialisers", "resolve", "training", "testing", "experiments", "report",
+    "handover", "arms", "resolve", "training", "testing", "experiments", "report",
     "integrations", "cli", "__main__",
 ]  # fmt: skip
 

@@ -8,11 +8,12 @@ others need no torch.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sgurinit.core import ItemFeatures, SGURInit, UserStart
-    from sgurinit.data import Dataset, load
+    from sgurinit.data import Dataset, load_dataset
     from sgurinit.errors import InputError
     from sgurinit.experiments import compare
     from sgurinit.handover import hand_over, initialize_
@@ -27,7 +28,7 @@ __all__ = [
     "compare",
     "hand_over",
     "initialize_",
-    "load",
+    "load_dataset",
     "train",
 ]
 
@@ -40,12 +41,14 @@ _HOME = {
     "compare": "sgurinit.experiments",
     "hand_over": "sgurinit.handover",
     "initialize_": "sgurinit.handover",
-    "load": "sgurinit.data",
+    "load_dataset": "sgurinit.data",
     "train": "sgurinit.training",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("sgurinit")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
@@ -58,3 +61,7 @@ def __getattr__(name: str) -> Any:
             "pip install 'sgurinit[train]'",
             name=error.name,
         ) from error
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

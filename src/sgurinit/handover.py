@@ -6,7 +6,7 @@ no code of the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import inf
 from typing import Any, Literal, cast, get_args
@@ -15,18 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from torch.nn.utils import parametrize
 
 from sgurinit.core import UserStart
-from sgurinit.core.reduce import match_scale
+from sgurinit.core.features import BoolArray, Float32Array, FloatArray, row_norms
 from sgurinit.errors import InputError
 from sgurinit.models.base import Recommender, Space, UserTable
 
 Scale = Literal["table", "items"] | float | None
-FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
-Items = Literal["random", "features"]
+Projected = Literal["once", "through", "added"]
 
-# Started tables are brought to so many times the norm of their random start: an optimiser whose
-# settings suit random rows would soon undo a start that is no larger than those.
+# Tables are brought to so many times the norm of their random start: an optimiser whose settings
+# suit random rows would soon undo a start that is no larger than those.
 TIMES = 4.0
 
 
@@ -51,8 +51,11 @@ class TableReport:
     items_filled
         Whether the item table that shares a free space was filled too.
     columns_filled
-        Columns that the start reached; below the width where the features span fewer directions.
-        None where the table was left as it was.
+        Columns that the start reached. Below the width where the features span fewer directions:
+        the others keep the model's own random values, scaled. None where the table was left as it
+        was.
+    projected
+        How a table in a projected space was filled, see `hand_over`; None for the others.
     """
 
     table: str
@@ -64,26 +67,30 @@ class TableReport:
     norm_items: float | None
     items_filled: bool = False
     columns_filled: int | None = None
+    projected: Projected | None = None
 
 
 @dataclass(frozen=True)
 class HandoverReport:
-    """What an initialiser did to a model.
+    """What an initializer did to a model.
 
     Attributes
     ----------
-    initialiser
-        Name of its class.
-    tables
+    initializer : str
+        Name of the arm.
+    tables : tuple of TableReport
         One entry per user table.
-    start
+    start : mapping or None
         The start's diagnostics (policies that applied, cluster sizes, norms, semantic gap), plain
         data; None where no start was computed.
+    frozen : bool
+        Whether the tables stay as they were left, see `freeze_`.
     """
 
-    initialiser: str
+    initializer: str
     tables: tuple[TableReport, ...]
     start: Mapping[str, Any] | None = None
+    frozen: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
@@ -91,38 +98,134 @@ class HandoverReport:
 
 
 def hand_over(
-    model: Recommender, start: UserStart, *, scale: Scale = TIMES, items: Items = "features"
+    model: Recommender,
+    start: UserStart,
+    *,
+    scale: Scale = TIMES,
+    fill_items: bool = True,
+    projected: Projected = "once",
+    tables: Sequence[UserTable] | None = None,
 ) -> tuple[TableReport, ...]:
-    """Fill every user table that `model` declares.
+    """Fill every user table that `model` declares, in place.
 
     Parameters
     ----------
-    model
+    model : Recommender
         A freshly built model.
-    start
+    start : UserStart
         A start for the users that the model was built for.
-    scale, items
-        See `initialize_`.
+    scale : float > 0, {"table", "items"} or None, default 4.0
+        Mean row norm that the rows are brought to: a number, so many times that of the table's own
+        random start; ``"table"``, just that; ``"items"``, that of the item side of the space; None,
+        left as computed.
+    fill_items : bool, default True
+        Whether the item table that shares a free space starts from the same items, scaled to its
+        own random start's mean norm or, where `scale` is a number, so many times that. A user's
+        start means something only among items of its space.
+    projected : {"once", "through", "added"}, default "once"
+        How tables in a projected space start. ``"once"``: the method on the items that the model's
+        projection gives at its initial weights. ``"through"``: the table is replaced; users stay at
+        the width of the features and pass through the model's own, trained projection in every
+        step, as items do. ``"added"``: the same, added to the table, which keeps its random start.
+        `scale` does not apply to the last two.
+    tables : sequence of UserTable, optional
+        Which of ``model.user_tables()`` to fill; all by default.
 
     Returns
     -------
     tuple of TableReport
-        In the order of ``model.user_tables()``.
+        In the order of the tables.
 
     Raises
     ------
     InputError
-        The start is for other users or items, lacks a modality or has too few dimensions.
+        The start is for other users or items, lacks a modality or has too few dimensions, or a
+        setting has no effect on any table.
+
+    See Also
+    --------
+    initialize_ : One table of any torch module.
+    freeze_ : Keeps the tables as they start.
+
+    Examples
+    --------
+    >>> from sgurinit import SGURInit, hand_over
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.models import VBPR
+    >>> data = planted(200, 100)
+    >>> start = SGURInit(random_state=0).fit(data).start_
+    >>> [report.space for report in hand_over(VBPR(data), start)]
+    ['free', 'projected', 'projected']
     """
-    return tuple(fill(table, start, scale=scale, items=items) for table in model.user_tables())
+    if projected not in get_args(Projected):
+        known = ", ".join(get_args(Projected))
+        raise InputError(f"projected is {projected!r}, expected one of {known}")
+    tables = model.user_tables() if tables is None else tables
+    if projected == "once":
+        return fill(tables, start, scale, fill_items=fill_items, width=model.config.width)
+    through = [table.space == "projected" for table in tables]
+    if not any(through):
+        raise InputError(
+            f"projected={projected!r} has no effect: {type(model).__name__} has no user table in "
+            "a projected space"
+        )
+    _refuse_unseen(tables, start)
+    reports = []
+    for table, passes in zip(tables, through, strict=True):
+        if passes:
+            reports.append(_pass_through(model, table, start, keep=projected == "added"))
+        else:
+            reports.append(_fill(table, start, scale, fill_items, model.config.width))
+    return tuple(reports)
 
 
-def untouched(tables: Iterable[UserTable]) -> tuple[TableReport, ...]:
+def freeze_(model: Recommender) -> None:
+    """Keep user tables, and the item tables that share a free space, as they start.
+
+    MMRec and the library of the method's authors have MMGCN so: its tables stay outside the
+    model's parameters. Call it after the tables are filled.
+
+    Parameters
+    ----------
+    model : Recommender
+        Any model.
+
+    Raises
+    ------
+    InputError
+        Nothing is left to train.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.models import VBPR
+    >>> model = VBPR(planted(200, 100))
+    >>> freeze_(model)
+    >>> sorted({name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad})
+    ['content_biases', 'item_bias', 'projections']
+    """
+    for table in model.user_tables():
+        if table.parameter.is_leaf:
+            table.parameter.requires_grad_(False)
+        if table.items is not None:
+            table.items.requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, parametrize.ParametrizationList) and any(
+            isinstance(step, _ThroughProjection) for step in module
+        ):
+            cast(nn.Parameter, module.original).requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise InputError(
+            f"freeze leaves {type(model).__name__} nothing to train: it is all user and item tables"
+        )
+
+
+def untouched(tables: Sequence[UserTable]) -> tuple[TableReport, ...]:
     """Reports on tables that keep their random start."""
     reports = []
     for table in tables:
         norm = _mean_norm(table.parameter)
-        side = table.project() if table.project is not None else table.items
+        side = table.item_vectors()
         reports.append(
             TableReport(
                 table=table.name,
@@ -137,13 +240,22 @@ def untouched(tables: Iterable[UserTable]) -> tuple[TableReport, ...]:
     return tuple(reports)
 
 
+def scale_(tables: Sequence[UserTable], times: float, *, fill_items: bool) -> None:
+    """Multiply tables at their random start, and the item tables of free spaces, in place."""
+    with torch.no_grad():
+        for table in tables:
+            table.parameter.mul_(times)
+            if fill_items and table.items is not None:
+                table.items.mul_(times)
+
+
 def initialize_(
     parameter: nn.Parameter | nn.Embedding,
     start: UserStart,
     *,
-    space: Space = "id",
+    space: Space = "free",
     modality: str | None = None,
-    project: Tensor | None = None,
+    item_vectors: Tensor | None = None,
     items: nn.Parameter | nn.Embedding | None = None,
     scale: Scale = TIMES,
 ) -> TableReport:
@@ -151,26 +263,23 @@ def initialize_(
 
     Parameters
     ----------
-    parameter
-        The table or its embedding layer, ``(n_users, width)``.
-    start
+    parameter : Parameter or Embedding, shape (n_users, width)
+        The table or its embedding layer.
+    start : UserStart
         A start for these users, in the table's row order.
-    space
-        ``"id"``: a free space, filled from item features reduced to the table's width;
-        ``"raw"``: the space of a `modality` as it is; ``"projected"``: the space of `project`.
-    modality
+    space : {"free", "raw", "projected"}, default "free"
+        ``"free"``: a space of the model's own, filled from item features reduced to the table's
+        width; ``"raw"``: the features of a `modality`; ``"projected"``: the space to which the
+        model maps them.
+    modality : str, optional
         Name of the modality of a raw or projected space.
-    project
-        For a projected space: the items' vectors in it, ``(n_items, width)``, at the module's
-        initial weights.
-    items
-        For a free space: the item table to fill from the same reduced features, scaled to its own
-        random start's mean norm or, where `scale` is a number, so many times that. Left alone where
-        None.
-    scale
-        Mean row norm that the start is brought to: a number above 0, so many times that of the
-        table's own random start; ``"table"``, just that; ``"items"``, that of the item side of the
-        space; None, left as computed.
+    item_vectors : Tensor, shape (n_items, width), optional
+        The items' vectors in a raw or projected space; in the latter at the module's initial
+        weights, and needed.
+    items : Parameter or Embedding, shape (n_items, width), optional
+        The item table of a free space, to be filled from the same items. Left alone where None.
+    scale : float > 0, {"table", "items"} or None, default 4.0
+        See `hand_over`.
 
     Returns
     -------
@@ -180,53 +289,121 @@ def initialize_(
     Raises
     ------
     InputError
-        Shapes, modality or scale do not fit together.
+        Shapes, modality or scale do not fit together, or the start's `preprocess` has no effect on
+        this table.
+
+    See Also
+    --------
+    hand_over : All tables of a model of this library.
+    sgurinit.integrations.modules.attach : All tables of any torch module.
 
     Examples
     --------
-    >>> initialize_(model.user_embedding, start)  # doctest: +SKIP
+    >>> import torch
+    >>> from sgurinit import SGURInit, initialize_
+    >>> from sgurinit.data import planted
+    >>> data = planted(200, 100)
+    >>> start = SGURInit(random_state=0).fit(data).start_
+    >>> users, items = torch.nn.Embedding(200, 16), torch.nn.Embedding(100, 16)
+    >>> initialize_(users, start, items=items).items_filled
+    True
     """
     if space not in get_args(Space):
         raise InputError(f"space is {space!r}, expected one of {', '.join(get_args(Space))}")
-    if items is not None and space != "id":
-        raise InputError(f"items go with a free space (space='id'), not with space={space!r}")
+    if items is not None and space != "free":
+        raise InputError(f'items go with a free space (space="free"), not with space={space!r}')
+    if item_vectors is not None and space == "free":
+        raise InputError("item_vectors go with a raw or projected space; a free one takes items")
     table = UserTable(
         name="parameter",
         parameter=_weight(parameter),
         space=space,
         modality=modality,
-        project=None if project is None else lambda: project,
+        features=item_vectors,
+        project=None,
         items=None if items is None else _weight(items),
     )
-    return fill(table, start, scale=scale, items="random" if items is None else "features")
+    return fill([table], start, scale, fill_items=items is not None)[0]
 
 
-def fill(table: UserTable, start: UserStart, *, scale: Scale, items: Items) -> TableReport:
-    """Fill one declared table; see `hand_over`."""
+def fill(
+    tables: Sequence[UserTable],
+    start: UserStart,
+    scale: Scale,
+    *,
+    fill_items: bool,
+    width: int | None = None,
+) -> tuple[TableReport, ...]:
+    """Fill declared tables in place; projected ones once, at the projection's present weights.
+
+    Parameters
+    ----------
+    tables : sequence of UserTable
+        What to fill.
+    start, scale, fill_items
+        See `hand_over`.
+    width : int, optional
+        Width of the joint space whose collaborative columns are carried into raw and projected
+        spaces, where the start has no ``joint_dim``; that of each table by default.
+
+    Returns
+    -------
+    tuple of TableReport
+        In the order of the tables.
+
+    Raises
+    ------
+    InputError
+        See `hand_over`.
+    """
+    _refuse_unseen(tables, start)
+    return tuple(_fill(table, start, scale, fill_items, width) for table in tables)
+
+
+def _refuse_unseen(tables: Sequence[UserTable], start: UserStart) -> None:
+    """Refuse preprocessing steps that would change no table."""
+    steps = start.config["preprocess"]
+    seen = not start.config["collaborative"] and any(table.space == "raw" for table in tables)
+    if steps and not seen:
+        raise InputError(
+            f"preprocess={tuple(steps)!r} has no effect here: only tables in a raw space see it, "
+            "and only with collaborative=0. A free space has the joint space's own steps, a "
+            "projected one the model's; fit with preprocess=()"
+        )
+
+
+def _fill(
+    table: UserTable, start: UserStart, scale: Scale, fill_items: bool, width: int | None
+) -> TableReport:
     _check(table, start)
     times = _times(scale)
-    users, norm_items = _start_in(table, start)
-    fill_items = items == "features" and table.items is not None
-    if table.items is not None:
-        if fill_items:
-            rows = start.reduced(table.items.shape[1]).items
-            _land(table.items, match_scale(rows, times * _mean_norm(table.items)), table.name)
-        norm_items = _mean_norm(table.items)
     before = _mean_norm(table.parameter)
-    norm_start = float(np.linalg.norm(users, axis=1).mean())
-    if scale is not None:
-        users = match_scale(users, norm_items if scale == "items" else times * before)
-    _land(table.parameter, users, table.name)
+    users, norm_items = _users_in(table, start, width)
+    filled = fill_items and table.items is not None
+    if table.items is not None:
+        if filled:
+            rows = start.joint(table.items.shape[1]).items
+            norm = times * _mean_norm(table.items)
+            _land(table.items, _completed(rows, table.items, norm), table.name)
+        norm_items = _mean_norm(table.items)
+    norm_users = None if scale is None else norm_items if scale == "items" else times * before
+    free = table.space == "free"
+    _land(
+        table.parameter,
+        _completed(users, table.parameter, norm_users) if free else _scaled(users, norm_users),
+        table.name,
+    )
     return TableReport(
         table=table.name,
         space=table.space,
         modality=table.modality,
         norm_before=before,
         norm_after=_mean_norm(table.parameter),
-        norm_start=norm_start,
+        norm_start=float(row_norms(users).mean()),
         norm_items=norm_items,
-        items_filled=fill_items,
+        items_filled=filled,
         columns_filled=int(users.any(axis=0).sum()),
+        projected="once" if table.space == "projected" else None,
     )
 
 
@@ -239,33 +416,139 @@ def _times(scale: Scale) -> float:
     return float(scale)
 
 
-def _start_in(table: UserTable, start: UserStart) -> tuple[FloatArray, float]:
+def _scaled(rows: FloatArray, norm: float | None) -> FloatArray:
+    return rows if norm is None else match_scale(rows, norm)
+
+
+def _completed(rows: FloatArray, table: Tensor, norm: float | None) -> FloatArray:
+    """Rows at a mean norm, with the table's own random values in columns that they leave at zero.
+
+    Columns that were zero for users and items alike would have no gradient and stay zero for ever.
+    The random values keep their size, so that they do not drown the start, or have their share of
+    the norm where that is less.
+    """
+    reached = rows.any(axis=0)
+    n_spare = int((~reached).sum())
+    if n_spare in {0, rows.shape[1]}:
+        return _scaled(rows, norm)
+    whole = table.full_tensor() if isinstance(table, DTensor) else table
+    own = whole.detach().float().cpu().numpy()[:, ~reached]
+    spare = float(row_norms(own).mean())
+    if norm is None:
+        started = float(row_norms(rows).mean())
+        share = started * (n_spare / (rows.shape[1] - n_spare)) ** 0.5
+    else:
+        share = norm * (n_spare / rows.shape[1]) ** 0.5
+    spare_norm = min(spare, share)
+    filled = np.array(
+        rows if norm is None else match_scale(rows, (norm**2 - spare_norm**2) ** 0.5),
+        dtype=np.float32,
+    )
+    filled[:, ~reached] = own * np.float32(spare_norm / spare if spare else 0.0)
+    return _scaled(filled, norm)
+
+
+def _users_in(table: UserTable, start: UserStart, width: int | None) -> tuple[FloatArray, float]:
     """Start's users in the table's space, and the mean row norm of the items there."""
-    if table.space == "id":
-        reduced = start.reduced(table.parameter.shape[1])
-        return reduced.users, float(np.linalg.norm(reduced.items, axis=1).mean())
-    if table.modality is None or table.modality not in start.users:
+    if table.space == "free":
+        joint = start.joint(table.parameter.shape[1])
+        return joint.users, float(row_norms(joint.items).mean())
+    rows, present = _item_rows(table, start, projected=True)
+    norm = float(row_norms(rows[present]).mean())
+    if start.config["collaborative"]:
+        return start.carry_to(np.where(present[:, None], rows, 0), width=width), norm
+    if table.space == "raw" and table.modality is not None:
+        return start.users[table.modality], norm
+    return start.on(rows, present=present), norm
+
+
+def _item_rows(
+    table: UserTable, start: UserStart, *, projected: bool
+) -> tuple[FloatArray, BoolArray]:
+    """Items' rows in the table's space, or the features before its projection, and who has one."""
+    modality = table.modality
+    if modality is None or modality not in start.users:
         raise InputError(
-            f"table {table.name!r} is in the space of modality {table.modality!r}, which the "
-            f"start does not have; it has {', '.join(start.users)}"
+            f"table {table.name!r} is in the space of modality {modality!r}, which the start does "
+            f"not have; it has {', '.join(start.users)}"
         )
-    if table.space == "raw":
-        norm = start.diagnostics.modalities[table.modality].item_mean_norm
-        if not start.config.get("collaborative"):
-            return start.users[table.modality], norm
-        return start.carried(start.features(table.modality)), norm
+    present = start.clusters[modality].labels >= 0
+    if table.features is None:
+        if table.space == "projected":
+            raise InputError(
+                f"table {table.name!r} is in a projected space, expected the items' vectors in it; "
+                "pass item_vectors"
+            )
+        return start.features(modality), present
+    with torch.no_grad():
+        rows = table.item_vectors() if projected else table.features
+    assert rows is not None  # noqa: S101 - there are features
+    return rows.detach().float().cpu().numpy(), present
+
+
+class _ThroughProjection(nn.Module):
+    """Users at the width of the features, through the model's own projection in every step.
+
+    Parameters
+    ----------
+    users
+        ``U^m``, ``(n_users, d_m)``.
+    project
+        The model's projection, of rows.
+    keep
+        Whether the table is kept, and this is added to it.
+    """
+
+    users: Tensor
+
+    def __init__(self, users: Tensor, project: Callable[[Tensor], Tensor], *, keep: bool) -> None:
+        super().__init__()
+        # Not as a module: the projection's weights belong to the model alone.
+        self._project = (project,)
+        self.keep = keep
+        self.register_buffer("users", users)
+
+    def forward(self, table: Tensor) -> Tensor:
+        projected = self._project[0](self.users)
+        return table + projected if self.keep else projected
+
+
+def _pass_through(
+    model: nn.Module, table: UserTable, start: UserStart, *, keep: bool
+) -> TableReport:
+    """Put a parametrization in place of a table, or beside it."""
+    _check(table, start)
     if table.project is None:
         raise InputError(
-            f"table {table.name!r} is in a projected space, expected the items' vectors in it; "
-            "pass `project`"
+            f"table {table.name!r} declares no projection, which projected='through' and 'added' "
+            "need; fill it once"
         )
-    with torch.no_grad():
-        projected = table.project().detach().cpu().numpy()
-    present = start.clusters[table.modality].labels >= 0
-    norm = float(np.linalg.norm(projected[present], axis=1).mean())
-    if not start.config.get("collaborative"):
-        return start.on(projected, present)[0], norm
-    return start.carried(np.where(present[:, None], projected, 0.0)), norm
+    rows, present = _item_rows(table, start, projected=False)
+    users = (
+        start.carry_to(np.where(present[:, None], rows, 0))
+        if start.config["collaborative"]
+        else start.on(rows, present=present)
+    )
+    path, _, name = table.name.rpartition(".")
+    owner = model.get_submodule(path)
+    before = _mean_norm(table.parameter)
+    held = torch.from_numpy(users).to(table.parameter)
+    step = _ThroughProjection(held, table.project, keep=keep)
+    if not keep:  # Nothing of the table is used, so it neither trains nor is saved.
+        table.parameter.requires_grad_(False)
+        table.parameter.data = table.parameter.data.new_zeros(())
+    parametrize.register_parametrization(owner, name, step, unsafe=True)
+    return TableReport(
+        table=table.name,
+        space=table.space,
+        modality=table.modality,
+        norm_before=before,
+        norm_after=_mean_norm(getattr(owner, name)),
+        norm_start=float(row_norms(users).mean()),
+        norm_items=_mean_norm(cast(Tensor, table.item_vectors())),
+        columns_filled=int(users.any(axis=0).sum()),
+        projected="added" if keep else "through",
+    )
 
 
 def _check(table: UserTable, start: UserStart) -> None:
@@ -314,3 +597,30 @@ def _weight(table: nn.Parameter | nn.Embedding) -> nn.Parameter:
 def _mean_norm(table: Tensor) -> float:
     norm = table.detach().norm(dim=1).mean()
     return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
+
+def match_scale(rows: FloatArray, target_mean_norm: float) -> Float32Array:
+    """Rescale a table so that its mean row norm is `target_mean_norm`.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Any table; an all-zero one stays zero.
+    target_mean_norm : float, >= 0
+        Mean Euclidean row norm of the result.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, d)
+
+    Raises
+    ------
+    InputError
+        When the target is negative or not finite.
+    """
+    if not np.isfinite(target_mean_norm) or target_mean_norm < 0:
+        raise InputError(f"target_mean_norm must be finite and >= 0, got {target_mean_norm!r}")
+    mean = float(row_norms(rows).mean()) if len(rows) else 0.0
+    factor = target_mean_norm / mean if mean > 0 else 1.0
+    scaled: Float32Array = (rows.astype(np.float64) * factor).astype(np.float32)
+    return scaled

@@ -1,20 +1,20 @@
-"""One resolver: a name, a class or an instance becomes a model, an initialiser or a data set.
+"""One resolver: a name, a class or an instance becomes a model, an initializer or a data set.
 
 Python, the command line and files of settings all go through here, so they name things alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from class_resolver import ClassResolver
 from pydantic import BaseModel, ValidationError
 
-from sgurinit.data import Dataset, load
+from sgurinit.arms import Initializer, arm_names, arm_resolver
+from sgurinit.data import Dataset, load_dataset
 from sgurinit.errors import InputError
-from sgurinit.initialisers import Initialiser, initialisers
 from sgurinit.models import Recommender, RecommenderConfig, models
 
 Found = TypeVar("Found")
@@ -23,12 +23,12 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 def resolve_dataset(data: Dataset | str | Path) -> Dataset:
     """Data set, given itself, its path or the name of an embedded one."""
-    return data if isinstance(data, Dataset) else load(data)
+    return data if isinstance(data, Dataset) else load_dataset(data)
 
 
 def resolve_model(model: str | type[Recommender]) -> type[Recommender]:
     """Model class, given itself or its name (``"lightgcn"``; case and dashes do not matter)."""
-    return _lookup(models, model, "model")
+    return _lookup(models, model, "model", sorted(models.options))
 
 
 def resolve_config(
@@ -40,19 +40,19 @@ def resolve_config(
     return build(model.Config, fields or {}, prefix=model_name(model))
 
 
-def resolve_initialiser(
-    initialiser: str | type[Initialiser] | Initialiser, fields: Mapping[str, Any] | None = None
-) -> Initialiser:
-    """Initialiser, given itself, its class or its name (``"sgurinit"``), and its fields.
+def resolve_initializer(
+    initializer: str | type[Initializer] | Initializer, fields: Mapping[str, Any] | None = None
+) -> Initializer:
+    """Initializer, given itself, its class or its name (``"sgurinit"``), and its fields.
 
     Fields go with a class or a name, never with an instance.
     """
-    if isinstance(initialiser, Initialiser):
+    if isinstance(initializer, Initializer):
         if fields:
-            raise InputError("give an initialiser object or its fields, not both")
-        return initialiser
-    found = _lookup(initialisers, initialiser, "arm")
-    return build(found, fields or {}, prefix=initialisers.normalize_cls(found))
+            raise InputError("give an initializer object or its fields, not both")
+        return initializer
+    found = _lookup(arm_resolver, initializer, "arm", arm_names())
+    return build(found, fields or {}, prefix=found.name)
 
 
 def model_name(model: type[Recommender]) -> str:
@@ -84,9 +84,11 @@ def build(settings: type[Settings], fields: Mapping[str, Any], *, prefix: str) -
         raise InputError(f"{field} is {first['input']!r}: {message}") from None
 
 
-def _lookup(resolver: ClassResolver[Found], query: str | type[Found], kind: str) -> type[Found]:
+def _lookup(
+    resolver: ClassResolver[Found], query: str | type[Found], kind: str, known: Sequence[str]
+) -> type[Found]:
     try:
         return resolver.lookup(query)
     except (KeyError, TypeError, ValueError):
-        known = ", ".join(sorted(resolver.options))
-        raise InputError(f"{kind} {query!r} does not exist; known: {known}") from None
+        names = ", ".join(known)
+        raise InputError(f"{kind} {query!r} does not exist; known: {names}") from None

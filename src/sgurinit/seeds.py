@@ -1,6 +1,6 @@
 """One seed in, one independent generator per consumer out.
 
-Weights, batches, negatives, the model's own sampling, the initialiser and K-means each draw from a
+Weights, batches, negatives, the model's own sampling, the initializer and K-means each draw from a
 stream of their own. Two runs that differ in one consumer alone therefore see the same numbers
 everywhere else, and a resumed epoch draws what it would have drawn without the interruption.
 """

@@ -13,10 +13,10 @@ from threadpoolctl import threadpool_limits
 
 import sgurinit.core.clusters
 import sgurinit.core.gap
-import sgurinit.core.reduce
+import sgurinit.core.joint
 import sgurinit.core.space
 from sgurinit.core import ItemFeatures
-from sgurinit.data import load, planted
+from sgurinit.data import load_dataset, planted
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Case:
         return self.memory[key]
 
 
-def reference_prepare(table: ItemFeatures, steps) -> np.ndarray:
+def reference_preprocess(table: ItemFeatures, steps) -> np.ndarray:
     """All rows in float64, absent ones as zero; all-zero rows take no part."""
     present = np.ones(len(table.values), bool) if table.present is None else table.present
     rows = np.zeros(table.values.shape, dtype=np.float64)
@@ -77,7 +77,7 @@ def reference_reduce(features: dict[str, ItemFeatures], dim: int):
     for table in features.values():
         present = np.ones(len(table.values), bool) if table.present is None else table.present
         anywhere |= present
-        rows = reference_prepare(table, ("center", "unit"))
+        rows = reference_preprocess(table, ("center", "unit"))
         used = [i for i in range(len(rows)) if present[i] and np.any(table.values[i] != 0)]
         scores, _ = reference_pca(rows[used], dim)
         block = np.zeros((len(rows), scores.shape[1]))
@@ -129,7 +129,7 @@ def assert_rows_close(found, expected, tolerance=1e-5):
 @pytest.fixture(scope="session")
 def reference() -> types.SimpleNamespace:
     return types.SimpleNamespace(
-        prepare=reference_prepare,
+        preprocess=reference_preprocess,
         pca=reference_pca,
         reduce=reference_reduce,
         centroids=reference_centroids,
@@ -185,20 +185,20 @@ def planted_case() -> Case:
 
 @pytest.fixture(scope="session")
 def tiktok_case(tiktok_path) -> Case:
-    dataset = load(tiktok_path)
+    dataset = load_dataset(tiktok_path)
     return Case(sp.csr_array(dataset.train_matrix()), dict(dataset.features))
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Remember clusterings and reductions, so that a grid of options on real data is quick."""
+    """Remember clusterings and joints, so that a grid of options on real data is quick."""
     return _remember(monkeypatch)
 
 
 def _remember(monkeypatch):
     clustered, reduced = _CLUSTERED, _REDUCED
     cluster_rows = sgurinit.core.clusters.cluster_rows
-    reduce_items = sgurinit.core.reduce.reduce_items
+    content_items = sgurinit.core.joint.content_items
 
     def remembered_clusters(rows, n_clusters, seed, backend):
         key = (rows.shape, str(rows.dtype), hash(rows.tobytes()), n_clusters, seed, backend)
@@ -209,11 +209,11 @@ def _remember(monkeypatch):
     def remembered_reduction(features, dim, n_jobs=None):
         key = (tuple(hash(t.values.tobytes()) for t in features.values()), dim)
         if key not in reduced:
-            reduced[key] = reduce_items(features, dim, n_jobs)
+            reduced[key] = content_items(features, dim, n_jobs)
         return reduced[key]
 
     monkeypatch.setattr(sgurinit.core.space, "cluster_rows", remembered_clusters)
-    monkeypatch.setattr(sgurinit.core.reduce, "reduce_items", remembered_reduction)
+    monkeypatch.setattr(sgurinit.core.joint, "content_items", remembered_reduction)
     monkeypatch.setattr(sgurinit.core.gap, "SAMPLE", 50)
     monkeypatch.setattr(sgurinit.core.gap, "_separability", lambda *_: None)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sgurinit.core import SGURInit
-from sgurinit.core.reduce import reduce_items
+from sgurinit.core.joint import content_items
 
 MIXES = (0.0, 0.1, 0.5, 1.0)
 PREPARATIONS = ((), ("center",), ("center", "unit"), ("whiten",), ("unit", "center", "whiten"))
@@ -18,58 +18,58 @@ WIDTHS = {"small": 5, "gappy": 7, "planted_case": 16, "tiktok_case": 64}
 
 def expected_parts(case, reference, start, modality, options):
     """Reference parts of a space, computed once per space and options."""
-    prepare, norm = options
+    preprocess, norm = options
 
     def compute():
-        if modality == "reduced":
-            dim = start.config["reduce_to"]
+        if modality == "joint":
+            dim = start.config["joint_dim"]
             rows, present = case.once(("reduce", dim), lambda: reference.reduce(case.features, dim))
-            clusters = start.reduced(dim).clusters
+            clusters = start.joint(dim).clusters
         else:
             table = case.features[modality]
-            key = ("prepare", modality, prepare)
-            rows = case.once(key, lambda: reference.prepare(table, prepare))
+            key = ("preprocess", modality, preprocess)
+            rows = case.once(key, lambda: reference.preprocess(table, preprocess))
             clusters = start.clusters[modality]
             present = clusters.labels >= 0
         return reference.parts(case.baskets, rows, present, clusters.labels, norm)
 
-    return case.once(("parts", modality, prepare, norm), compute)
+    return case.once(("parts", modality, preprocess, norm), compute)
 
 
 @pytest.mark.parametrize("local_norm", ["sym", "mean"])
-@pytest.mark.parametrize("prepare", PREPARATIONS, ids="-".join)
+@pytest.mark.parametrize("preprocess", PREPARATIONS, ids="-".join)
 @pytest.mark.parametrize("name", CASES)
-def test_start_equals_the_reference(name, prepare, local_norm, reference, quick, request):
+def test_start_equals_the_reference(name, preprocess, local_norm, reference, quick, request):
     case = request.getfixturevalue(name)
     width = WIDTHS[name]
-    for mix in MIXES:
-        estimator = SGURInit(5, mix, local_norm, prepare, width, collaborative=0, random_state=0)
+    for local_weight in MIXES:
+        estimator = SGURInit(n_clusters=5, local_weight, local_norm, preprocess, width, collaborative=0, random_state=0)
         start = estimator.fit(case.matrix, case.features).start_
-        found = dict(start.users) | {"reduced": start.reduced(width).users}
+        found = dict(start.users) | {"joint": start.joint(width).users}
         for modality, users in found.items():
-            options = (prepare if modality != "reduced" else (), local_norm)
+            options = (preprocess if modality != "joint" else (), local_norm)
             local, cluster = expected_parts(case, reference, start, modality, options)
-            reference.close(users, mix * local + (1 - mix) * cluster)
+            reference.close(users, local_weight * local + (1 - local_weight) * cluster)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_asking_for_a_reduction_changes_nothing_else(name, quick, request):
     case = request.getfixturevalue(name)
-    plain = SGURInit(5, random_state=0).fit(case.matrix, case.features).start_
-    reducing = SGURInit(5, reduce_to=WIDTHS[name], random_state=0)
+    plain = SGURInit(n_clusters=5, random_state=0).fit(case.matrix, case.features).start_
+    reducing = SGURInit(n_clusters=5, joint_dim=WIDTHS[name], random_state=0)
     start = reducing.fit(case.matrix, case.features).start_
     for modality, users in plain.users.items():
         np.testing.assert_array_equal(start.users[modality], users)
-    later = plain.reduced(WIDTHS[name])
-    np.testing.assert_array_equal(start.reduced(WIDTHS[name]).users, later.users)
+    later = plain.joint(WIDTHS[name])
+    np.testing.assert_array_equal(start.joint(WIDTHS[name]).users, later.users)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_centroids_are_the_exact_means_of_their_members(name, reference, quick, request):
     case = request.getfixturevalue(name)
-    start = SGURInit(5, random_state=0).fit(case.matrix, case.features).start_
+    start = SGURInit(n_clusters=5, random_state=0).fit(case.matrix, case.features).start_
     for modality, clusters in start.clusters.items():
-        rows = reference.prepare(case.features[modality], ())
+        rows = reference.preprocess(case.features[modality], ())
         reference.close(clusters.centroids, reference.centroids(rows, clusters.labels))
         assert clusters.labels.dtype == np.int32
         assert clusters.centroids.dtype == start.users[modality].dtype == np.float32
@@ -79,9 +79,9 @@ def test_centroids_are_the_exact_means_of_their_members(name, reference, quick, 
 def test_every_item_is_in_the_cluster_of_its_nearest_centroid(name, reference, quick, request):
     # K-means stops when the squared shift is below 1e-4 of the variance: nearest up to that.
     case = request.getfixturevalue(name)
-    start = SGURInit(5, random_state=0).fit(case.matrix, case.features).start_
+    start = SGURInit(n_clusters=5, random_state=0).fit(case.matrix, case.features).start_
     for modality, clusters in start.clusters.items():
-        rows = reference.prepare(case.features[modality], ())
+        rows = reference.preprocess(case.features[modality], ())
         there = clusters.labels >= 0
         distances = np.linalg.norm(rows[there][:, None] - clusters.centroids[None], axis=2)
         own = distances[np.arange(there.sum()), clusters.labels[there]]
@@ -93,7 +93,7 @@ def test_every_item_is_in_the_cluster_of_its_nearest_centroid(name, reference, q
 def test_reduced_items_equal_the_reference(name, reference, request):
     case = request.getfixturevalue(name)
     dim = WIDTHS[name]
-    items, present = reduce_items(case.features, dim)
+    items, present = content_items(case.features, dim)
     compute = functools.partial(reference.reduce, case.features, dim)
     expected, anywhere = case.once(("reduce", dim), compute)
     np.testing.assert_array_equal(present, anywhere)
@@ -105,7 +105,7 @@ def test_local_part_of_reduced_items_is_the_reduced_local_part(planted_case):
     # (A F) P = A (F P): every step but K-means is linear.
     table = planted_case.features["text"]
     projection = np.random.default_rng(0).normal(size=(table.width, 4))
-    start = SGURInit(4, mix=1.0, random_state=0).fit(planted_case.matrix, planted_case.features)
+    start = SGURInit(n_clusters=4, local_weight=1.0, random_state=0).fit(planted_case.matrix, planted_case.features)
     first, _ = start.start_.on(table.values @ projection)
     after = start.start_.users["text"].astype(np.float64) @ projection
     busy = np.diff(planted_case.matrix.indptr) > 0
@@ -113,19 +113,19 @@ def test_local_part_of_reduced_items_is_the_reduced_local_part(planted_case):
 
 
 def test_reduced_users_are_the_start_on_the_reduced_items(gappy):
-    start = SGURInit(4, random_state=0).fit(gappy.matrix, gappy.features).start_
-    reduced = start.reduced(6)
+    start = SGURInit(n_clusters=4, random_state=0).fit(gappy.matrix, gappy.features).start_
+    reduced = start.joint(6)
     present = np.logical_or.reduce([table.present for table in gappy.features.values()])
     present |= reduced.items.any(axis=1)  # used, though without a row
     users, clusters = start.on(reduced.items, present)
     np.testing.assert_array_equal(users, reduced.users)
     np.testing.assert_array_equal(clusters.labels, reduced.clusters.labels)
     np.testing.assert_array_equal(clusters.centroids, reduced.clusters.centroids)
-    assert start.reduced(6).users is reduced.users
+    assert start.joint(6).users is reduced.users
 
 
 def test_start_on_the_features_themselves_is_the_start(gappy):
-    start = SGURInit(4, random_state=0).fit(gappy.matrix, gappy.features).start_
+    start = SGURInit(n_clusters=4, random_state=0).fit(gappy.matrix, gappy.features).start_
     for modality, table in gappy.features.items():
         users, clusters = start.on(table.values, table.present)
         np.testing.assert_array_equal(users, start.users[modality])
@@ -136,7 +136,7 @@ def test_a_hand_computed_example():
     # Items at 0, 2 and 10; two clusters {0, 2} and {10}: centroids 1 and 10.
     interactions = np.array([[0, 0], [0, 2], [1, 2], [2, 1], [2, 1]])
     features = {"one": np.array([[0.0], [2.0], [10.0]])}
-    estimator = SGURInit(2, mix=0.25, local_norm="sym", random_state=0)
+    estimator = SGURInit(n_clusters=2, local_weight=0.25, local_norm="sym", random_state=0)
     start = estimator.fit(interactions, features).start_
     local = [10 / np.sqrt(2 * 2), 10 / np.sqrt(1 * 2), 2 / np.sqrt(1 * 1)]
     cluster = [(1 + 10) / 2, 10, 1]

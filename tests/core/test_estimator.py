@@ -21,22 +21,22 @@ def fit(case, **params):
 class TestScikitLearnConduct:
     def test_parameters_are_kept_as_given_and_unchecked(self):
         steps = ["nonsense"]
-        estimator = SGURInit(n_clusters=-1, prepare=steps)
+        estimator = SGURInit(n_clusters=-1, preprocess=steps)
         assert estimator.n_clusters == -1
-        assert estimator.prepare is steps
+        assert estimator.preprocess is steps
 
     def test_clone_get_params_and_set_params(self, small):
-        estimator = fit(small, mix=0.3, prepare=("unit",))
+        estimator = fit(small, local_weight=0.3, preprocess=("unit",))
         copy = clone(estimator)
         assert copy.get_params() == estimator.get_params()
         assert not hasattr(copy, "start_")
-        assert copy.set_params(mix=0.7).mix == 0.7
+        assert copy.set_params(local_weight=0.7).local_weight == 0.7
 
     def test_repr_names_changed_parameters_only(self):
         assert repr(SGURInit(n_clusters=4)) == "SGURInit(n_clusters=4)"
 
     def test_fit_returns_itself_and_sets_underscored_attributes(self, small):
-        estimator = SGURInit(4, random_state=0)
+        estimator = SGURInit(n_clusters=4, random_state=0)
         before = dict(vars(estimator))
         assert estimator.fit(small.matrix, small.features) is estimator
         assert estimator.get_params() == before
@@ -64,7 +64,7 @@ class TestScikitLearnConduct:
         case = made()
         case.matrix.data[:] = 3.0
         copies = {name: table.values.copy() for name, table in case.features.items()}
-        fit(case, prepare=("center", "unit"), reduce_to=4)
+        fit(case, preprocess=("center", "unit"), joint_dim=4)
         assert (case.matrix.data == 3.0).all()
         for name, table in case.features.items():
             np.testing.assert_array_equal(table.values, copies[name])
@@ -77,17 +77,17 @@ class TestParameters:
             ("n_clusters", 0),
             ("n_clusters", 2.5),
             ("n_clusters", True),
-            ("mix", -0.1),
-            ("mix", 1.1),
-            ("mix", float("nan")),
-            ("mix", "half"),
+            ("local_weight", -0.1),
+            ("local_weight", 1.1),
+            ("local_weight", float("nan")),
+            ("local_weight", "half"),
             ("local_norm", "row"),
             ("local_norm", None),
-            ("prepare", "center"),
-            ("prepare", ("center", "scale")),
-            ("prepare", None),
-            ("reduce_to", 0),
-            ("reduce_to", 4.0),
+            ("preprocess", "center"),
+            ("preprocess", ("center", "scale")),
+            ("preprocess", None),
+            ("joint_dim", 0),
+            ("joint_dim", 4.0),
             ("random_state", -1),
             ("random_state", "seed"),
         ],
@@ -97,27 +97,27 @@ class TestParameters:
             fit(small, **{name: value})
 
     def test_paper_preset_differs_from_the_defaults_in_what_the_paper_sets(self):
-        paper, own = SGURInit.from_preset("paper").get_params(), SGURInit().get_params()
+        paper, own = SGURInit.from_preset("stair").get_params(), SGURInit().get_params()
         different = {name: paper[name] for name in own if paper[name] != own[name]}
-        assert different == {"mix": 0.1, "local_norm": "sym", "collaborative": 0.0}
+        assert different == {"local_weight": 0.1, "local_norm": "sym", "collaborative": 0.0}
 
     def test_preset_takes_overrides(self):
-        estimator = SGURInit.from_preset(mix=0.5, random_state=3)
-        assert (estimator.mix, estimator.random_state, estimator.n_clusters) == (0.5, 3, 8)
+        estimator = SGURInit.from_preset(local_weight=0.5, random_state=3)
+        assert (estimator.local_weight, estimator.random_state, estimator.n_clusters) == (0.5, 3, 8)
 
     def test_unknown_preset_is_an_error_that_lists_the_names(self):
         with pytest.raises(InputError, match="paper"):
             SGURInit.from_preset("best")
 
     def test_config_holds_what_was_used(self, small):
-        config = fit(small, mix=1, prepare=["unit"], random_state=7).start_.config
+        config = fit(small, local_weight=1, preprocess=["unit"], random_state=7).start_.config
         assert config == {
             "n_clusters": 4,
-            "mix": 1.0,
+            "local_weight": 1.0,
             "local_norm": "mean",
-            "prepare": ["unit"],
+            "preprocess": ["unit"],
             "collaborative": 0.5,
-            "reduce_to": None,
+            "joint_dim": None,
             "kmeans": "lloyd",
             "seed": 7,
         }
@@ -125,10 +125,10 @@ class TestParameters:
 
 class TestDeterminism:
     def test_same_seed_same_start(self, small):
-        one, two = fit(small, reduce_to=5).start_, fit(small, reduce_to=5).start_
+        one, two = fit(small, joint_dim=5).start_, fit(small, joint_dim=5).start_
         for name, users in one.users.items():
             np.testing.assert_array_equal(two.users[name], users)
-        np.testing.assert_array_equal(one.reduced(5).items, two.reduced(5).items)
+        np.testing.assert_array_equal(one.joint(5).items, two.joint(5).items)
 
     def test_random_state_object_is_drawn_from_once(self, small):
         start = fit(small, random_state=np.random.RandomState(5)).start_
@@ -136,32 +136,32 @@ class TestDeterminism:
         np.testing.assert_array_equal(start.users["m0"], again.users["m0"])
 
     def test_modalities_do_not_influence_each_other(self, small):
-        alone = SGURInit(4, random_state=0).fit(small.matrix, {"m1": small.features["m1"]})
+        alone = SGURInit(n_clusters=4, random_state=0).fit(small.matrix, {"m1": small.features["m1"]})
         np.testing.assert_array_equal(alone.start_.users["m1"], fit(small).start_.users["m1"])
 
     @pytest.mark.parametrize("count", [1, 2, 3])
     def test_any_number_of_modalities(self, count, made):
         case = made(widths=(3, 5, 8)[:count])
-        start = fit(case, reduce_to=3).start_
+        start = fit(case, joint_dim=3).start_
         assert list(start.users) == list(case.features)
         assert [users.shape[1] for users in start.users.values()] == [3, 5, 8][:count]
-        assert start.reduced(3).users.shape == (start.n_users, 3)
+        assert start.joint(3).users.shape == (start.n_users, 3)
 
 
 class TestPrecisionAndLayout:
-    @pytest.mark.parametrize("options", [{}, {"prepare": ("center", "unit")}, {"reduce_to": 5}])
+    @pytest.mark.parametrize("options", [{}, {"preprocess": ("center", "unit")}, {"joint_dim": 5}])
     @pytest.mark.parametrize("dtype", ["float16", BFLOAT16, "float32", "float64"], ids=str)
     @pytest.mark.parametrize("layout", ["C", "F", "strided", "memmap", "big-endian"])
     def test_the_same_values_give_the_same_start(self, dtype, layout, options, small, tmp_path):
         half = {  # values that every type holds
             name: t.values.astype(BFLOAT16).astype(np.float16) for name, t in small.features.items()
         }
-        expected = SGURInit(4, random_state=0, **options).fit(small.matrix, half).start_
+        expected = SGURInit(n_clusters=4, random_state=0, **options).fit(small.matrix, half).start_
         stored = {
             name: lay_out(values.astype(dtype), layout, tmp_path / f"{name}.npy")
             for name, values in half.items()
         }
-        found = SGURInit(4, random_state=0, **options).fit(small.matrix, stored).start_
+        found = SGURInit(n_clusters=4, random_state=0, **options).fit(small.matrix, stored).start_
         for name, users in expected.users.items():
             np.testing.assert_allclose(found.users[name], users, rtol=1e-6, atol=1e-6)
             np.testing.assert_array_equal(
@@ -172,14 +172,14 @@ class TestPrecisionAndLayout:
         # The sum of 200 rows of 500 is 100,000, beyond the largest float16 (65,504).
         interactions = sp.csr_array(np.ones((1, 200)))
         features = {"image": np.full((200, 2), 500, dtype=np.float16)}
-        for mix in (0.0, 1.0):
-            estimator = SGURInit(1, mix, "mean", random_state=0).fit(interactions, features)
+        for local_weight in (0.0, 1.0):
+            estimator = SGURInit(n_clusters=1, local_weight, "mean", random_state=0).fit(interactions, features)
             np.testing.assert_array_equal(estimator.start_.users["image"], [[500, 500]])
 
     def test_precision_survives_a_large_common_mean(self):
         rng = np.random.default_rng(0)
         near = rng.normal(size=(60, 3)) + np.repeat([[0, 0, 0], [20, 0, 0]], 30, axis=0)
-        start = SGURInit(2, random_state=0).fit(sp.eye_array(60).tocsr(), {"x": near + 1e7}).start_
+        start = SGURInit(n_clusters=2, random_state=0).fit(sp.eye_array(60).tocsr(), {"x": near + 1e7}).start_
         labels = start.clusters["x"].labels
         assert len(set(labels[:30])) == len(set(labels[30:])) == 1
         assert labels[0] != labels[30]
@@ -202,8 +202,8 @@ def lay_out(values, layout, path):
 
 class TestPolicies:
     def test_users_without_interactions_get_the_popular_centroid(self, small):
-        for mix in (0.0, 0.4, 1.0):
-            start = fit(small, mix=mix).start_
+        for local_weight in (0.0, 0.4, 1.0):
+            start = fit(small, local_weight=local_weight).start_
             degrees = np.bincount(small.matrix.indices, minlength=small.matrix.shape[1])
             for name, clusters in start.clusters.items():
                 weights = np.bincount(clusters.labels, weights=degrees)
@@ -223,21 +223,21 @@ class TestPolicies:
         assert (start.clusters["m0"].labels[~present] == -1).all()
 
     def test_rows_of_items_without_features_are_never_used(self, gappy):
-        expected = fit(gappy, reduce_to=4).start_
+        expected = fit(gappy, joint_dim=4).start_
         other = {}
         for name, table in gappy.features.items():
             values = table.values.copy()
             values[~table.present] = 1e30
             other[name] = ItemFeatures(values, table.present)
-        found = SGURInit(4, random_state=0, reduce_to=4).fit(gappy.matrix, other).start_
+        found = SGURInit(n_clusters=4, random_state=0, joint_dim=4).fit(gappy.matrix, other).start_
         for name, users in expected.users.items():
             np.testing.assert_array_equal(found.users[name], users)
-        np.testing.assert_array_equal(found.reduced(4).users, expected.reduced(4).users)
+        np.testing.assert_array_equal(found.joint(4).users, expected.joint(4).users)
 
     def test_duplicates_count_once_and_are_reported(self, small):
         coo = small.matrix.tocoo()
         twice = np.concatenate([coo.coords, coo.coords], axis=1).T
-        found = SGURInit(4, random_state=0).fit(
+        found = SGURInit(n_clusters=4, random_state=0).fit(
             sp.coo_array((np.ones(len(twice)), twice.T), shape=coo.shape), small.features
         )
         assert found.start_.diagnostics.duplicate_interactions == small.matrix.nnz
@@ -248,11 +248,11 @@ class TestPolicies:
         case = made(widths=(4,))
         values = case.features["m0"].values.copy()
         values[3:5], values[6] = 0.0, 2.5
-        estimator = SGURInit(3, random_state=0, prepare=("center", "unit"), collaborative=0)
+        estimator = SGURInit(n_clusters=3, random_state=0, preprocess=("center", "unit"), collaborative=0)
         start = estimator.fit(case.matrix, {"m0": values})
         facts = start.start_.diagnostics.modalities["m0"]
         assert (facts.zero_rows, facts.constant_rows) == (2, 1)
-        assert not start.start_.reduced(3).items[3:5].astype(np.float16).any()
+        assert not start.start_.joint(3).items[3:5].astype(np.float16).any()
 
     def test_items_without_interactions_are_reported(self, small):
         assert fit(small).start_.diagnostics.items_without_interactions >= 3
@@ -261,8 +261,8 @@ class TestPolicies:
         values = np.repeat([[1.0, 2], [3, 4], [0.0, -0.0], [-0.0, 0.0]], 5, axis=0)
         interactions = sp.eye_array(20).tocsr()
         with pytest.raises(InputError, match=r"'text'.*n_clusters=4.*3 distinct"):
-            SGURInit(4, random_state=0).fit(interactions, {"text": values})
-        start = SGURInit(3, random_state=0).fit(interactions, {"text": values}).start_
+            SGURInit(n_clusters=4, random_state=0).fit(interactions, {"text": values})
+        start = SGURInit(n_clusters=3, random_state=0).fit(interactions, {"text": values}).start_
         assert start.diagnostics.modalities["text"].cluster_sizes.count(5) == 2
 
     def test_no_interactions_is_an_error(self, small):
@@ -273,19 +273,19 @@ class TestPolicies:
         values = np.eye(3)
         table = ItemFeatures(values, np.array([False, True, True]))
         with pytest.raises(InputError, match=r"'audio'.*feature row"):
-            SGURInit(1).fit(np.array([[0, 0]]), {"audio": table})
+            SGURInit(n_clusters=1).fit(np.array([[0, 0]]), {"audio": table})
 
 
 class TestTransform:
     def test_training_interactions_give_the_rows_of_the_fit(self, gappy):
-        estimator = fit(gappy, prepare=("whiten",), reduce_to=4)
+        estimator = fit(gappy, preprocess=("whiten",), joint_dim=4)
         found = estimator.transform(gappy.matrix)
         for name, users in estimator.start_.users.items():
             np.testing.assert_array_equal(found[name], users)
-        np.testing.assert_array_equal(found["reduced"], estimator.start_.reduced(4).users)
+        np.testing.assert_array_equal(found["joint"], estimator.start_.joint(4).users)
 
     def test_new_users_use_the_item_degrees_of_the_fit(self, small):
-        estimator = fit(small, mix=1.0, local_norm="sym")
+        estimator = fit(small, local_weight=1.0, local_norm="sym")
         degrees = np.bincount(small.matrix.indices, minlength=small.matrix.shape[1])
         items = np.flatnonzero(degrees)[:3]
         found = estimator.transform(np.array([[0, item] for item in items]))["m0"]
@@ -295,7 +295,7 @@ class TestTransform:
 
     def test_an_item_new_to_training_counts_as_used_once(self, small):
         unused = small.matrix.shape[1] - 1
-        found = fit(small, mix=1.0).transform(np.array([[0, unused]]))["m0"]
+        found = fit(small, local_weight=1.0).transform(np.array([[0, unused]]))["m0"]
         np.testing.assert_allclose(found[0], small.features["m0"].values[unused], rtol=1e-6)
 
     def test_new_users_without_interactions_get_the_popular_centroid(self, small):
@@ -316,7 +316,7 @@ class TestOtherItemTables:
 
     def test_columns_beyond_the_directions_of_the_features_are_zero(self, small):
         start = fit(small, collaborative=0).start_
-        wide, narrow = start.reduced(20), start.reduced(15)
+        wide, narrow = start.joint(20), start.joint(15)
         for one, two in ((wide.users, narrow.users), (wide.items, narrow.items)):
             np.testing.assert_allclose(one[:, :15], two, rtol=1e-5, atol=1e-6)
             assert one[:, :15].any(axis=0).all()
@@ -324,17 +324,17 @@ class TestOtherItemTables:
 
     def test_low_rank_features_do_not_count_their_columns(self, small):
         line = np.outer(np.arange(40.0), np.ones(6))
-        estimator = SGURInit(2, collaborative=0, random_state=0)
+        estimator = SGURInit(n_clusters=2, collaborative=0, random_state=0)
         start = estimator.fit(small.matrix, {"line": line}).start_
-        assert start.reduced(2).items.any(axis=0).tolist() == [True, False]
+        assert start.joint(2).items.any(axis=0).tolist() == [True, False]
 
     def test_features_without_any_direction_are_an_error(self, small):
         same = np.ones((40, 3))
-        start = SGURInit(1, random_state=0).fit(small.matrix, {"same": same}).start_
+        start = SGURInit(n_clusters=1, random_state=0).fit(small.matrix, {"same": same}).start_
         with pytest.raises(InputError, match="same features"):
-            start.reduced(2)
+            start.joint(2)
 
     @pytest.mark.parametrize("dim", [0, -1, 2.0, True])
     def test_width_must_be_a_positive_integer(self, dim, small):
         with pytest.raises(InputError, match="dim"):
-            fit(small).start_.reduced(dim)
+            fit(small).start_.joint(dim)

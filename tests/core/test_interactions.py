@@ -70,7 +70,7 @@ class TestForms:
             fingerprint="f00",
             train=types.SimpleNamespace(duplicates=3),
         )
-        start = SGURInit(2, random_state=0).fit(dataset).start_
+        start = SGURInit(n_clusters=2, random_state=0).fit(dataset).start_
         assert start.diagnostics.duplicate_interactions == 3
         assert start.user_ids.tolist() == ["a", "b", "c", "d"]
         assert start.item_ids.tolist() == [7, 5, 6, 4]
@@ -78,8 +78,8 @@ class TestForms:
 
     def test_real_dataset_equals_its_parts(self, planted_case):
         dataset = planted(300, 200, seed=3)
-        start = SGURInit(4, random_state=0).fit(dataset).start_
-        parts = SGURInit(4, random_state=0).fit(planted_case.matrix, planted_case.features).start_
+        start = SGURInit(n_clusters=4, random_state=0).fit(dataset).start_
+        parts = SGURInit(n_clusters=4, random_state=0).fit(planted_case.matrix, planted_case.features).start_
         for name, users in parts.users.items():
             np.testing.assert_array_equal(start.users[name], users)
         assert start.fingerprint == dataset.fingerprint
@@ -93,7 +93,7 @@ class TestForms:
                 item_ids=np.array(ids),
             )
 
-        estimator = SGURInit(2, random_state=0).fit(dataset([1, 2, 3, 4]))
+        estimator = SGURInit(n_clusters=2, random_state=0).fit(dataset([1, 2, 3, 4]))
         with pytest.raises(InputError, match="one order"):
             estimator.transform(dataset([4, 3, 2, 1]))
 
@@ -121,10 +121,10 @@ class TestDataFrames:
     def test_features_follow_their_ids_not_their_position(self, library):
         features = np.arange(8.0).reshape(4, 2)
         order = np.array([2, 0, 3, 1])
-        one = SGURInit(2, random_state=0).fit(
+        one = SGURInit(n_clusters=2, random_state=0).fit(
             self.frame(library), {"f": features}, item_ids=self.items
         )
-        two = SGURInit(2, random_state=0).fit(
+        two = SGURInit(n_clusters=2, random_state=0).fit(
             self.frame(library), {"f": features[order]}, item_ids=self.items[order]
         )
         np.testing.assert_allclose(one.start_.users["f"], two.start_.users["f"], rtol=1e-6)
@@ -248,7 +248,7 @@ class TestFeatures:
             (np.eye(3), "non-empty mapping"),
             ({"a": np.eye(3), "b": np.ones((2, 2))}, "'b'.*2 rows.*'a'.*3"),
             ({"a": np.eye(3, dtype=int)}, r"features\['a'\]"),
-            ({"reduced": np.eye(3)}, "'reduced'"),
+            ({"joint": np.eye(3)}, "'reduced'"),
             ({"a/b": np.eye(3)}, "'a/b'"),
             ({"": np.eye(3)}, "non-empty strings"),
             ({3: np.eye(3)}, "name 3"),

@@ -59,23 +59,23 @@ def same(found, expected):
 
 @quick
 @given(worlds(), norms, mixes, st.randoms(use_true_random=False))
-def test_permuted_users_have_permuted_starts(world, norm, mix, random):
+def test_permuted_users_have_permuted_starts(world, norm, local_weight, random):
     matrix, values = world
     order = list(range(matrix.shape[0]))
     random.shuffle(order)
-    start = fit(matrix, values, local_norm=norm, mix=mix)
-    found = fit(matrix[order], values, local_norm=norm, mix=mix)
+    start = fit(matrix, values, local_norm=norm, local_weight=local_weight)
+    found = fit(matrix[order], values, local_norm=norm, local_weight=local_weight)
     same(found.users["m"], start.users["m"][order])
 
 
 @quick
 @given(worlds(), norms, mixes, st.randoms(use_true_random=False))
-def test_the_order_of_the_items_does_not_matter(world, norm, mix, random):
+def test_the_order_of_the_items_does_not_matter(world, norm, local_weight, random):
     matrix, values = world
     order = list(range(matrix.shape[1]))
     random.shuffle(order)
-    start = fit(matrix, values, local_norm=norm, mix=mix)
-    found = fit(matrix[:, order], values[order], local_norm=norm, mix=mix)
+    start = fit(matrix, values, local_norm=norm, local_weight=local_weight)
+    found = fit(matrix[:, order], values[order], local_norm=norm, local_weight=local_weight)
     same(found.users["m"], start.users["m"])
     np.testing.assert_array_equal(found.clusters["m"].labels, start.clusters["m"].labels[order])
 
@@ -86,8 +86,8 @@ def test_the_order_of_the_items_does_not_matter_to_the_reduction(world, random):
     matrix, values = world
     order = list(range(matrix.shape[1]))
     random.shuffle(order)
-    one = fit(matrix, values).reduced(1)
-    two = fit(matrix[:, order], values[order]).reduced(1)
+    one = fit(matrix, values).joint(1)
+    two = fit(matrix[:, order], values[order]).joint(1)
     np.testing.assert_allclose(two.items, one.items[order], atol=1e-5)
 
 
@@ -95,7 +95,7 @@ def test_the_order_of_the_items_does_not_matter_to_the_reduction(world, random):
 @given(worlds(), st.floats(-100, 100).filter(lambda value: abs(value) > 1e-3))
 def test_the_mean_of_a_constant_is_the_constant(world, constant):
     matrix, values = world
-    users = fit(matrix, np.full_like(values, constant), n_clusters=1, local_norm="mean", mix=1.0)
+    users = fit(matrix, np.full_like(values, constant), n_clusters=1, local_norm="mean", local_weight=1.0)
     np.testing.assert_allclose(users.users["m"], constant, rtol=1e-6)
 
 
@@ -105,7 +105,7 @@ def test_symmetric_weights_send_root_item_degrees_to_root_user_degrees(world):
     # D_U^-1/2 R D_I^-1/2 (D_I^1/2 1) = D_U^1/2 1
     matrix, _ = world
     roots = np.sqrt(np.bincount(matrix.indices, minlength=matrix.shape[1])).reshape(-1, 1)
-    start = fit(matrix, roots, n_clusters=1, mix=1.0, local_norm="sym")
+    start = fit(matrix, roots, n_clusters=1, local_weight=1.0, local_norm="sym")
     degrees = np.diff(matrix.indptr)
     found = start.users["m"][degrees > 0, 0]
     np.testing.assert_allclose(found, np.sqrt(degrees[degrees > 0]), rtol=1e-6)
@@ -113,38 +113,38 @@ def test_symmetric_weights_send_root_item_degrees_to_root_user_degrees(world):
 
 @quick
 @given(worlds(), norms, mixes, st.integers(2, 4))
-def test_duplicates_change_nothing(world, norm, mix, times):
+def test_duplicates_change_nothing(world, norm, local_weight, times):
     matrix, values = world
     once = np.argwhere(matrix.toarray())
     last = np.array([[matrix.shape[0] - 1, once[0, 1]]])  # the edge list must reach the last user
     once = np.unique(np.concatenate([once, last]), axis=0)
-    start = fit(once, values, local_norm=norm, mix=mix)
-    found = fit(np.repeat(once, times, axis=0), values, local_norm=norm, mix=mix)
+    start = fit(once, values, local_norm=norm, local_weight=local_weight)
+    found = fit(np.repeat(once, times, axis=0), values, local_norm=norm, local_weight=local_weight)
     np.testing.assert_array_equal(found.users["m"], start.users["m"])
     assert found.diagnostics.duplicate_interactions == (times - 1) * len(once)
 
 
 @quick
 @given(worlds(), norms, mixes)
-def test_mix_is_linear_between_local_and_global(world, norm, mix):
+def test_mix_is_linear_between_local_and_global(world, norm, local_weight):
     matrix, values = world
-    local = fit(matrix, values, local_norm=norm, mix=1.0).users["m"].astype(float)
-    cluster = fit(matrix, values, local_norm=norm, mix=0.0).users["m"].astype(float)
-    found = fit(matrix, values, local_norm=norm, mix=mix).users["m"]
-    same(found, mix * local + (1 - mix) * cluster)
+    local = fit(matrix, values, local_norm=norm, local_weight=1.0).users["m"].astype(float)
+    cluster = fit(matrix, values, local_norm=norm, local_weight=0.0).users["m"].astype(float)
+    found = fit(matrix, values, local_norm=norm, local_weight=local_weight).users["m"]
+    same(found, local_weight * local + (1 - local_weight) * cluster)
 
 
 @quick
 @given(worlds(), norms, mixes)
-def test_transforming_the_training_interactions_gives_the_fit(world, norm, mix):
+def test_transforming_the_training_interactions_gives_the_fit(world, norm, local_weight):
     matrix, values = world
-    estimator = SGURInit(2, mix, norm, random_state=0).fit(matrix, {"m": values})
+    estimator = SGURInit(n_clusters=2, local_weight, norm, random_state=0).fit(matrix, {"m": values})
     np.testing.assert_array_equal(estimator.transform(matrix)["m"], estimator.start_.users["m"])
 
 
 @quick
 @given(worlds(), norms, mixes, st.integers(1, 200), st.integers(1, 200))
-def test_blocks_equal_the_whole(world, norm, mix, column_bytes, block_bytes):
+def test_blocks_equal_the_whole(world, norm, local_weight, column_bytes, block_bytes):
     matrix, values = world
     degrees = item_degrees(matrix)
     labels, centroids = cluster_rows(values, 2, 0)
@@ -155,11 +155,11 @@ def test_blocks_equal_the_whole(world, norm, mix, column_bytes, block_bytes):
         item_weights(degrees, norm),
         popular_centroid(degrees, labels, centroids),
     )
-    whole = user_rows(matrix, items, mix=mix, local_norm=norm)
+    whole = user_rows(matrix, items, local_weight=local_weight, local_norm=norm)
     blocks = user_rows(
         matrix,
         items,
-        mix=mix,
+        local_weight=local_weight,
         local_norm=norm,
         n_jobs=2,
         column_bytes=column_bytes,
@@ -183,8 +183,8 @@ def test_the_local_part_is_linear_in_the_features(world, norm):
     matrix, values = world
     projection = np.random.default_rng(1).normal(size=(values.shape[1], 2))
     busy = np.diff(matrix.indptr) > 0
-    after = fit(matrix, values, local_norm=norm, mix=1.0).users["m"].astype(float) @ projection
-    first = fit(matrix, values @ projection, local_norm=norm, mix=1.0).users["m"]
+    after = fit(matrix, values, local_norm=norm, local_weight=1.0).users["m"].astype(float) @ projection
+    first = fit(matrix, values @ projection, local_norm=norm, local_weight=1.0).users["m"]
     np.testing.assert_allclose(
         first[busy], after[busy], rtol=1e-4, atol=1e-5 * np.abs(values).max()
     )
@@ -194,7 +194,7 @@ def test_the_local_part_is_linear_in_the_features(world, norm):
 @given(worlds())
 def test_global_rows_are_convex_combinations_of_centroids(world):
     matrix, values = world
-    start = fit(matrix, values, mix=0.0)
+    start = fit(matrix, values, local_weight=0.0)
     centroids = start.clusters["m"].centroids
     room = 1e-5 * np.abs(centroids).max()
     assert (start.users["m"] <= centroids.max(axis=0) + room).all()
@@ -206,9 +206,9 @@ def test_many_interactions_are_summed_in_float64():
     n_items = 100_000
     values = rng.normal(size=(n_items, 2)) + np.array([0, 1000])
     matrix = sp.csr_array(np.ones((1, n_items)))
-    found = fit(matrix, values, local_norm="mean", mix=1.0).users["m"]
+    found = fit(matrix, values, local_norm="mean", local_weight=1.0).users["m"]
     np.testing.assert_allclose(found[0], values.mean(axis=0), rtol=1e-6, atol=1e-7)
     light = sp.csr_array(sp.vstack([matrix, sp.csr_array(([1.0], ([0], [5])), (1, n_items))]))
-    both = fit(light, values, local_norm="mean", mix=1.0).users["m"]
+    both = fit(light, values, local_norm="mean", local_weight=1.0).users["m"]
     np.testing.assert_array_equal(both[0], found[0])
     np.testing.assert_allclose(both[1], values[5], rtol=1e-6)

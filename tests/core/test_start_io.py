@@ -14,14 +14,14 @@ from sgurinit.core import ItemFeatures, SGURInit, UserStart, start_io
 from sgurinit.errors import InputError
 
 
-def frame_start(reduce_to=None):
+def frame_start(joint_dim=None):
     """A start with string ids."""
     rng = np.random.default_rng(0)
     users = [f"user {number}" for number in rng.integers(0, 12, 60)]
     items = np.array([f"ä{number}" for number in range(20)])
     frame = pl.DataFrame({"user": users, "item": items[rng.integers(0, 20, 60)].tolist()})
     features = {"image": rng.normal(size=(20, 5)), "text": rng.normal(size=(20, 3))}
-    estimator = SGURInit(3, reduce_to=reduce_to, random_state=0)
+    estimator = SGURInit(n_clusters=3, joint_dim=joint_dim, random_state=0)
     return estimator.fit(frame, features, item_ids=items).start_
 
 
@@ -31,8 +31,8 @@ def start():
 
 
 @pytest.fixture
-def reduced_start():
-    return frame_start(reduce_to=4)
+def joint_start():
+    return frame_start(joint_dim=4)
 
 
 KEYS = {
@@ -46,103 +46,103 @@ KEYS = {
 
 
 class TestSafetensors:
-    def test_keys_shapes_and_metadata(self, reduced_start, tmp_path):
+    def test_keys_shapes_and_metadata(self, joint_start, tmp_path):
         path = tmp_path / "start.safetensors"
-        reduced_start.save(path)
+        joint_start.save(path)
         with safe_open(path, framework="numpy") as file:
-            assert set(file.keys()) == KEYS | {"users/reduced", "items/reduced"}
-            assert file.get_tensor("users/image").shape == (reduced_start.n_users, 5)
+            assert set(file.keys()) == KEYS | {"users/joint", "items/joint"}
+            assert file.get_tensor("users/image").shape == (joint_start.n_users, 5)
             assert file.get_tensor("users/image").dtype == np.float32
             assert file.get_tensor("clusters/text/centroids").shape == (3, 3)
             assert file.get_tensor("clusters/text/labels").shape == (20,)
-            assert file.get_tensor("items/reduced").shape == (20, 4)
+            assert file.get_tensor("items/joint").shape == (20, 4)
             metadata = file.metadata()
-        assert json.loads(metadata["config"])["mix"] == 0.9
+        assert json.loads(metadata["config"])["local_weight"] == 0.9
         assert {"sgurinit", "numpy", "scikit-learn"} <= set(json.loads(metadata["versions"]))
-        assert metadata["fingerprint"] == reduced_start.fingerprint
+        assert metadata["fingerprint"] == joint_start.fingerprint
         counts = json.loads(metadata["diagnostics"])
-        assert counts["duplicate_interactions"] == reduced_start.diagnostics.duplicate_interactions
+        assert counts["duplicate_interactions"] == joint_start.diagnostics.duplicate_interactions
         assert counts["modalities"]["text"]["zero_rows"] == 0
 
     def test_no_reduction_keys_unless_asked_for_at_fit(self, start, tmp_path):
-        start.reduced(4)
+        start.joint(4)
         start.save(tmp_path / "start.safetensors")
         with safe_open(tmp_path / "start.safetensors", framework="numpy") as file:
             assert set(file.keys()) == KEYS
 
-    def test_round_trip_keeps_everything(self, reduced_start, tmp_path):
+    def test_round_trip_keeps_everything(self, joint_start, tmp_path):
         path = tmp_path / "start.safetensors"
-        reduced_start.save(str(path))
+        joint_start.save(str(path))
         found = UserStart.load(path)
-        assert list(found.users) == list(reduced_start.users)
-        for name, users in reduced_start.users.items():
+        assert list(found.users) == list(joint_start.users)
+        for name, users in joint_start.users.items():
             np.testing.assert_array_equal(found.users[name], users)
             for part in ("centroids", "labels"):
                 np.testing.assert_array_equal(
-                    getattr(found.clusters[name], part), getattr(reduced_start.clusters[name], part)
+                    getattr(found.clusters[name], part), getattr(joint_start.clusters[name], part)
                 )
         for part in ("config", "diagnostics", "versions", "fingerprint", "n_users", "n_items"):
-            assert getattr(found, part) == getattr(reduced_start, part)
-        assert found.user_ids.tolist() == reduced_start.user_ids.tolist()
-        assert found.item_ids.tolist() == reduced_start.item_ids.tolist()
-        expected, again = reduced_start.reduced(4), found.reduced(4)
+            assert getattr(found, part) == getattr(joint_start, part)
+        assert found.user_ids.tolist() == joint_start.user_ids.tolist()
+        assert found.item_ids.tolist() == joint_start.item_ids.tolist()
+        expected, again = joint_start.joint(4), found.joint(4)
         np.testing.assert_array_equal(again.users, expected.users)
         np.testing.assert_array_equal(again.items, expected.items)
         np.testing.assert_array_equal(again.clusters.labels, expected.clusters.labels)
         np.testing.assert_array_equal(again.clusters.centroids, expected.clusters.centroids)
 
-    def test_a_loaded_start_can_be_saved_again(self, reduced_start, tmp_path):
+    def test_a_loaded_start_can_be_saved_again(self, joint_start, tmp_path):
         one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
-        reduced_start.save(one)
+        joint_start.save(one)
         UserStart.load(one).save(two)
         first, second = UserStart.load(one), UserStart.load(two)
         assert first.diagnostics == second.diagnostics
-        np.testing.assert_array_equal(first.reduced(4).users, second.reduced(4).users)
+        np.testing.assert_array_equal(first.joint(4).users, second.joint(4).users)
 
     def test_absent_items_survive(self, gappy, tmp_path):
-        start = SGURInit(4, random_state=0, reduce_to=4).fit(gappy.matrix, gappy.features).start_
+        start = SGURInit(n_clusters=4, random_state=0, joint_dim=4).fit(gappy.matrix, gappy.features).start_
         start.save(tmp_path / "s.safetensors")
         found = UserStart.load(tmp_path / "s.safetensors")
         assert found.user_ids is None
         assert found.item_ids is None
         np.testing.assert_array_equal(found.clusters["m0"].labels, start.clusters["m0"].labels)
         np.testing.assert_array_equal(
-            found.reduced(4).clusters.labels, start.reduced(4).clusters.labels
+            found.joint(4).clusters.labels, start.joint(4).clusters.labels
         )
 
     @pytest.mark.parametrize("ids", [np.arange(20), np.arange(20) + 5, np.arange(20)[::-1]])
     def test_integer_ids_survive(self, ids, tmp_path):
         interactions = np.array([[0, 1], [1, 19]])
         features = {"x": np.random.default_rng(0).normal(size=(20, 2))}
-        start = SGURInit(2, random_state=0).fit(interactions, features, item_ids=ids).start_
+        start = SGURInit(n_clusters=2, random_state=0).fit(interactions, features, item_ids=ids).start_
         start.save(tmp_path / "s.safetensors")
         np.testing.assert_array_equal(UserStart.load(tmp_path / "s.safetensors").item_ids, ids)
 
-    def test_a_loaded_start_has_no_interactions(self, reduced_start, tmp_path):
-        reduced_start.save(tmp_path / "s.safetensors")
+    def test_a_loaded_start_has_no_interactions(self, joint_start, tmp_path):
+        joint_start.save(tmp_path / "s.safetensors")
         found = UserStart.load(tmp_path / "s.safetensors")
         with pytest.raises(InputError, match="fit SGURInit"):
             found.on(np.ones((20, 2)))
         with pytest.raises(InputError, match=r"no reduction to dim=5 \(stored: 4\)"):
-            found.reduced(5)
+            found.joint(5)
 
 
 class TestParquet:
-    def test_one_row_per_user_with_its_id(self, reduced_start, tmp_path):
-        reduced_start.save(tmp_path / "users.parquet")
+    def test_one_row_per_user_with_its_id(self, joint_start, tmp_path):
+        joint_start.save(tmp_path / "users.parquet")
         table = pl.read_parquet(tmp_path / "users.parquet")
         assert table.schema == {
             "user": pl.String,
             "image": pl.Array(pl.Float32, 5),
             "text": pl.Array(pl.Float32, 3),
-            "reduced": pl.Array(pl.Float32, 4),
+            "joint": pl.Array(pl.Float32, 4),
         }
-        assert table["user"].to_list() == reduced_start.user_ids.tolist()
-        np.testing.assert_array_equal(table["image"].to_numpy(), reduced_start.users["image"])
-        np.testing.assert_array_equal(table["reduced"].to_numpy(), reduced_start.reduced(4).users)
+        assert table["user"].to_list() == joint_start.user_ids.tolist()
+        np.testing.assert_array_equal(table["image"].to_numpy(), joint_start.users["image"])
+        np.testing.assert_array_equal(table["joint"].to_numpy(), joint_start.joint(4).users)
 
     def test_positions_stand_in_for_unknown_ids(self, small, tmp_path):
-        start = SGURInit(2, random_state=0).fit(small.matrix, small.features).start_
+        start = SGURInit(n_clusters=2, random_state=0).fit(small.matrix, small.features).start_
         start.save(tmp_path / "users.parquet")
         table = pl.read_parquet(tmp_path / "users.parquet")
         assert table["user"].to_list() == list(range(start.n_users))
@@ -197,7 +197,7 @@ class TestBadFiles:
         elif change == "metadata":
             metadata["config"] = "{"
         elif change == "diagnostics":
-            metadata["diagnostics"] = json.dumps({"modalities": {}, "reduced": None})
+            metadata["diagnostics"] = json.dumps({"modalities": {}, "joint": None})
         elif change == "rows":
             tensors["users/text"] = tensors["users/text"][:-1]
         else:
@@ -213,7 +213,7 @@ class TestBadFiles:
 
     @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
     def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-        self, error, start, reduced_start, tmp_path, monkeypatch
+        self, error, start, joint_start, tmp_path, monkeypatch
     ):
         path = tmp_path / "s.safetensors"
         start.save(path)
@@ -226,7 +226,7 @@ class TestBadFiles:
         monkeypatch.setattr(start_io, "save_file", half_written)
         expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else InputError
         with pytest.raises(expected):
-            reduced_start.save(path)
+            joint_start.save(path)
         assert path.read_bytes() == before
         assert [file.name for file in tmp_path.iterdir()] == ["s.safetensors"]
 
@@ -241,8 +241,8 @@ class TestFingerprint:
     def test_it_ignores_layout_and_order_of_modalities(self, small):
         features = {name: table.values for name, table in small.features.items()}
         turned = {name: np.asfortranarray(features[name]) for name in reversed(features)}
-        one = SGURInit(2, random_state=0).fit(small.matrix, features).start_
-        two = SGURInit(3, random_state=1).fit(small.matrix.tocoo(), turned).start_
+        one = SGURInit(n_clusters=2, random_state=0).fit(small.matrix, features).start_
+        two = SGURInit(n_clusters=3, random_state=1).fit(small.matrix.tocoo(), turned).start_
         assert one.fingerprint == two.fingerprint
         assert len(one.fingerprint) == 64
 
@@ -262,14 +262,14 @@ class TestFingerprint:
             features["m0"] = ItemFeatures(values, np.arange(len(values)) != 39)
         else:
             features["m2"] = features.pop("m1")
-        one = SGURInit(2, random_state=0).fit(small.matrix, small.features).start_
-        two = SGURInit(2, random_state=0).fit(matrix, features).start_
+        one = SGURInit(n_clusters=2, random_state=0).fit(small.matrix, small.features).start_
+        two = SGURInit(n_clusters=2, random_state=0).fit(matrix, features).start_
         assert one.fingerprint != two.fingerprint
 
     def test_it_sees_which_of_two_equal_rows_is_absent(self):
         values = np.array([[1.0], [2.0], [2.0]])
         found = {
-            SGURInit(1, random_state=0)
+            SGURInit(n_clusters=1, random_state=0)
             .fit(np.array([[0, 0]]), {"x": ItemFeatures(values, np.array(present))})
             .start_.fingerprint
             for present in ([True, True, False], [True, False, True])

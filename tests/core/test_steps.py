@@ -14,9 +14,9 @@ from sgurinit.core import SGURInit, features, kmeans, pca
 from sgurinit.core.clusters import cluster_rows
 from sgurinit.core.diagnostics import Diagnostics
 from sgurinit.core.gap import semantic_gap
+from sgurinit.core.joint import match_scale
 from sgurinit.core.pca import principal_rows
-from sgurinit.core.prepare import prepare_rows
-from sgurinit.core.reduce import match_scale
+from sgurinit.core.preprocess import preprocess_rows
 from sgurinit.errors import InputError
 
 
@@ -140,25 +140,25 @@ class TestPreparation:
     rows = np.random.default_rng(0).normal(size=(50, 4)) @ np.diag([5, 2, 1, 0.1]) + 3
 
     def test_no_step_returns_the_rows_themselves(self):
-        assert prepare_rows(self.rows, ()) is self.rows
+        assert preprocess_rows(self.rows, ()) is self.rows
 
     def test_center_unit_whiten(self):
-        np.testing.assert_allclose(prepare_rows(self.rows, ("center",)).mean(axis=0), 0, atol=1e-14)
+        np.testing.assert_allclose(preprocess_rows(self.rows, ("center",)).mean(axis=0), 0, atol=1e-14)
         np.testing.assert_allclose(
-            np.linalg.norm(prepare_rows(self.rows, ("unit",)), axis=1), 1, rtol=1e-14
+            np.linalg.norm(preprocess_rows(self.rows, ("unit",)), axis=1), 1, rtol=1e-14
         )
-        whitened = prepare_rows(self.rows, ("whiten",))
+        whitened = preprocess_rows(self.rows, ("whiten",))
         np.testing.assert_allclose(np.cov(whitened.T), np.eye(4), atol=1e-10)
 
     def test_order_of_steps_counts(self):
-        one = prepare_rows(self.rows, ("center", "unit"))
-        two = prepare_rows(self.rows, ("unit", "center"))
+        one = preprocess_rows(self.rows, ("center", "unit"))
+        two = preprocess_rows(self.rows, ("unit", "center"))
         np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1)
         np.testing.assert_allclose(two.mean(axis=0), 0, atol=1e-14)
 
     def test_whitening_leaves_degenerate_directions_at_zero(self):
         flat = np.hstack([self.rows, self.rows[:, :2]])
-        whitened = prepare_rows(flat, ("whiten",))
+        whitened = preprocess_rows(flat, ("whiten",))
         assert whitened.shape == flat.shape
         assert not whitened[:, 4:].any()
         np.testing.assert_allclose(np.cov(whitened[:, :4].T), np.eye(4), atol=1e-10)
@@ -166,17 +166,17 @@ class TestPreparation:
     def test_zero_rows_stay_zero_and_do_not_count(self):
         holed = np.vstack([self.rows, np.zeros((3, 4))])
         for steps in (("center",), ("unit",), ("whiten",), ("center", "unit", "whiten")):
-            prepared = prepare_rows(holed, steps)
+            prepared = preprocess_rows(holed, steps)
             assert not prepared[50:].any()
             np.testing.assert_allclose(
-                prepared[:50], prepare_rows(self.rows, steps), rtol=1e-9, atol=1e-12
+                prepared[:50], preprocess_rows(self.rows, steps), rtol=1e-9, atol=1e-12
             )
 
     def test_all_zero_rows_are_left_alone(self):
-        assert not prepare_rows(np.zeros((3, 2)), ("center", "unit", "whiten")).any()
+        assert not preprocess_rows(np.zeros((3, 2)), ("center", "unit", "whiten")).any()
 
     def test_equal_rows_have_nothing_to_whiten(self):
-        assert not prepare_rows(np.full((5, 3), 7.7), ("whiten",)).any()
+        assert not preprocess_rows(np.full((5, 3), 7.7), ("whiten",)).any()
 
 
 class TestPrincipalRows:
@@ -273,13 +273,13 @@ class TestGap:
         assert after.separability == 0.5
 
     def test_the_start_closes_the_gap_on_real_data(self, tiktok_case):
-        start = SGURInit(random_state=0, reduce_to=64).fit(tiktok_case.matrix, tiktok_case.features)
+        start = SGURInit(random_state=0, joint_dim=64).fit(tiktok_case.matrix, tiktok_case.features)
         facts = start.start_.diagnostics
         # Raw image rows share one direction, so random items are nearly as close as a user's own.
         assert facts.modalities["image"].gap_after.alignment > 0.01
         assert facts.modalities["audio"].gap_after.alignment > 0.3
-        assert facts.reduced.gap_after.alignment > 0.3
-        for space in (*facts.modalities.values(), facts.reduced):
+        assert facts.joint.gap_after.alignment > 0.3
+        for space in (*facts.modalities.values(), facts.joint):
             assert abs(space.gap_before.alignment) < 0.01
         for space in facts.modalities.values():
             assert space.gap_after.centroid_distance < space.gap_before.centroid_distance
@@ -289,13 +289,13 @@ class TestGap:
 
 class TestDiagnostics:
     def test_dictionary_and_back(self, gappy):
-        start = SGURInit(3, random_state=0, reduce_to=3).fit(gappy.matrix, gappy.features).start_
+        start = SGURInit(n_clusters=3, random_state=0, joint_dim=3).fit(gappy.matrix, gappy.features).start_
         facts = start.diagnostics
         assert Diagnostics.from_dict(facts.to_dict()) == facts
-        assert facts.reduced is not None
+        assert facts.joint is not None
 
     def test_norms_and_sizes_are_those_of_the_tables(self, small):
-        start = SGURInit(3, random_state=0).fit(small.matrix, small.features).start_
+        start = SGURInit(n_clusters=3, random_state=0).fit(small.matrix, small.features).start_
         for name, facts in start.diagnostics.modalities.items():
             users = np.linalg.norm(start.users[name], axis=1).mean()
             items = np.linalg.norm(small.features[name].values, axis=1).mean()

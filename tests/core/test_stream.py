@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sgurinit.core import ItemFeatures, SGURInit, aggregate, buckets, edges, spectral
+from sgurinit.core import ItemFeatures, SGURInit, aggregate, buckets, collaborative, edges
 from sgurinit.core.buckets import Buckets
 from sgurinit.core.features import as_floats
 from sgurinit.core.stream import STORAGE
@@ -48,15 +48,15 @@ def write(path: Path, found: np.ndarray, *, text: bool = False) -> Path:
 
 
 def estimator(**options) -> SGURInit:
-    return SGURInit(**{"n_clusters": 3, "reduce_to": 4, "random_state": 0} | options)
+    return SGURInit(**{"n_clusters": 3, "joint_dim": 4, "random_state": 0} | options)
 
 
 def users(start, name):
-    return start.reduced(4).users if name == "reduced" else start.users[name]
+    return start.joint(4).users if name == "joint" else start.users[name]
 
 
 def same(folder: Path, start) -> None:
-    for name in ("a", "b", "reduced"):
+    for name in ("a", "b", "joint"):
         found = np.load(folder / "users" / f"{name}.npy", mmap_mode="r")
         close(found, users(start, name))
 
@@ -117,7 +117,7 @@ def test_ids_and_parquet(dtype, tmp_path, monkeypatch):
     table = pl.read_parquet(out / "users" / "*.parquet")
     assert table["user"].to_list() == start.user_ids.tolist()
     assert len(list((out / "users").iterdir())) > 3
-    for name in ("a", "b", "reduced"):
+    for name in ("a", "b", "joint"):
         tolerance = 1e-6 if dtype == "float32" else 1e-3
         found = table[name].to_numpy().astype(np.float64)
         np.testing.assert_allclose(found, users(start, name), rtol=tolerance, atol=tolerance / 10)
@@ -178,7 +178,7 @@ def test_interrupted_anywhere_it_goes_on_to_the_same(stage, layout, tmp_path, mo
 
 
 def test_the_spectrum_is_the_same_from_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(spectral, "_SMALL", 0)  # by passes over the interactions
+    monkeypatch.setattr(collaborative, "_SMALL", 0)  # by passes over the interactions
     path = write(tmp_path / "log.parquet", pairs())
     start = estimator(collaborative=1.0).fit(pairs(), FEATURES).start_
     monkeypatch.setattr(buckets, "BUCKET", 100)
@@ -211,7 +211,7 @@ def test_killed_it_goes_on_to_the_same(tmp_path):
         "    print(*news, flush=True)\n"
         "    time.sleep(0.002)\n"
         "log, features, out = sys.argv[1:]\n"
-        "SGURInit(3, reduce_to=4).stream(log, {'a': np.load(features)}, out, listen=listen)\n"
+        "SGURInit(n_clusters=3, joint_dim=4).stream(log, {'a': np.load(features)}, out, listen=listen)\n"
     )
     words = [sys.executable, "-c", program, path, tmp_path / "a.npy", tmp_path / "out"]
     for stage in ("grouping", "users of a"):
@@ -225,7 +225,7 @@ def test_killed_it_goes_on_to_the_same(tmp_path):
         assert not (tmp_path / "out").exists()
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     facts = json.loads((tmp_path / "out" / "start.json").read_text())
-    options = {"n_clusters": 3, "reduce_to": 4, "random_state": facts["config"]["seed"]}
+    options = {"n_clusters": 3, "joint_dim": 4, "random_state": facts["config"]["seed"]}
     start = SGURInit(**options).fit(pairs(20000, 5000), {"a": FEATURES["a"]}).start_
     found = np.load(tmp_path / "out" / "users" / "a.npy")
     close(found, start.users["a"])
@@ -254,10 +254,10 @@ def test_other_data_or_parameters_begin_anew(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         estimator().stream(path, FEATURES, tmp_path / "out", listen=stop)
     with pytest.raises(KeyboardInterrupt):
-        estimator(mix=0.5).stream(path, FEATURES, tmp_path / "out", listen=stop)
+        estimator(local_weight=0.5).stream(path, FEATURES, tmp_path / "out", listen=stop)
     write(path, pairs(1000, seed=1))
-    out = estimator(mix=0.5).stream(path, FEATURES, tmp_path / "out")
-    same(out, estimator(mix=0.5).fit(pairs(1000, seed=1), FEATURES).start_)
+    out = estimator(local_weight=0.5).stream(path, FEATURES, tmp_path / "out")
+    same(out, estimator(local_weight=0.5).fit(pairs(1000, seed=1), FEATURES).start_)
 
 
 def nulls(path):
@@ -341,8 +341,8 @@ def test_what_is_there_stays(tmp_path):
     path = write(tmp_path / "log.parquet", pairs())
     with pytest.raises(InputError, match="exists already"):
         estimator().stream(path, FEATURES, tmp_path)
-    with pytest.raises(InputError, match="'reduced' is none of a, b; set reduce_to"):
-        estimator(reduce_to=None).stream(path, FEATURES, tmp_path / "o", tables=["reduced"])
+    with pytest.raises(InputError, match="'reduced' is none of a, b; set joint_dim"):
+        estimator(joint_dim=None).stream(path, FEATURES, tmp_path / "o", tables=["joint"])
 
 
 def test_a_range_holds_whole_users_and_about_as_many_interactions(monkeypatch):

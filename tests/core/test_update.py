@@ -53,8 +53,8 @@ def same(found, expected):
     for name in two.users:
         close(one.users[name], two.users[name])
         np.testing.assert_array_equal(one.clusters[name].labels, two.clusters[name].labels)
-    if found.reduce_to is not None:
-        close(one.reduced(found.reduce_to).users, two.reduced(found.reduce_to).users)
+    if found.joint_dim is not None:
+        close(one.joint(found.joint_dim).users, two.joint(found.joint_dim).users)
     counts = [
         {
             name: value
@@ -71,21 +71,21 @@ def same(found, expected):
 @given(
     seed=st.integers(0, 10**6),
     norm=st.sampled_from(["sym", "mean"]),
-    mix=st.sampled_from([0.0, 0.1, 1.0]),
-    reduce_to=st.sampled_from([None, 2]),
+    local_weight=st.sampled_from([0.0, 0.1, 1.0]),
+    joint_dim=st.sampled_from([None, 2]),
     collaborative=st.sampled_from([0.0, 0.5]),
     old_users=st.integers(1, 14),
     old_items=st.integers(4, 9),
 )
 def test_it_equals_a_fit_on_all_of_it(
-    seed, norm, mix, reduce_to, collaborative, old_users, old_items
+    seed, norm, local_weight, joint_dim, collaborative, old_users, old_items
 ):
     dense, features = world(seed)
     rng = np.random.default_rng(seed + 1)
     early = dense & (rng.random(dense.shape) < 0.6)
     early[0, 0] = True
     early = early[:old_users, :old_items]
-    options = {"n_clusters": 2, "mix": mix, "local_norm": norm, "reduce_to": reduce_to}
+    options = {"n_clusters": 2, "local_weight": local_weight, "local_norm": norm, "joint_dim": joint_dim}
     options |= {"collaborative": collaborative, "random_state": 0}
     late = dense.copy()
     late[:old_users, :old_items] &= ~early | (rng.random(early.shape) < 0.3)  # some come again
@@ -102,10 +102,10 @@ def test_it_equals_a_fit_on_all_of_it(
 
 
 @pytest.mark.parametrize(
-    ("norm", "mix", "expected"),
+    ("norm", "local_weight", "expected"),
     [("mean", 0.5, {1, 4}), ("sym", 0.0, {1, 4}), ("sym", 0.5, {0, 1, 4})],
 )
-def test_only_users_whose_rows_change_are_computed(norm, mix, expected, monkeypatch):
+def test_only_users_whose_rows_change_are_computed(norm, local_weight, expected, monkeypatch):
     # User 1 gets item 2, which user 0 has too; user 4 has nothing and follows the popularity.
     dense = np.array([[1, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]])
     if norm == "sym":
@@ -113,7 +113,7 @@ def test_only_users_whose_rows_change_are_computed(norm, mix, expected, monkeypa
         dense[1, 1] = 1
         dense[2, 1] = 0
         dense[2, 3] = 1
-    found = SGURInit(2, mix, norm, random_state=0).fit(
+    found = SGURInit(n_clusters=2, local_weight, norm, random_state=0).fit(
         sp.csr_array(dense), {"m": np.random.default_rng(0).normal(size=(4, 3))}
     )
     seen = []
@@ -137,12 +137,12 @@ def test_ids_are_kept_and_new_ones_come_last():
     features = {"m": np.random.default_rng(0).normal(size=(4, 3))}
     first = pd.DataFrame({"user": ["b", "d", "b"], "item": ["x", "y", "y"]})
     second = pd.DataFrame({"user": ["c", "b", "a"], "item": ["z", "z", "w"]})
-    found = SGURInit(2, random_state=0).fit(first, {"m": features["m"][:2]}, item_ids=["x", "y"])
+    found = SGURInit(n_clusters=2, random_state=0).fit(first, {"m": features["m"][:2]}, item_ids=["x", "y"])
     found.partial_fit(second, {"m": features["m"][2:]}, item_ids=["z", "w"])
     assert found.start_.user_ids.tolist() == ["b", "d", "a", "c"]
     assert found.start_.item_ids.tolist() == ["x", "y", "z", "w"]
     every = pd.concat([first, second])
-    expected = SGURInit(2, random_state=0).fit(every, features, item_ids=["x", "y", "z", "w"])
+    expected = SGURInit(n_clusters=2, random_state=0).fit(every, features, item_ids=["x", "y", "z", "w"])
     order = [expected.start_.user_ids.tolist().index(u) for u in ["b", "d", "a", "c"]]
     close(found.start_.users["m"], expected.start_.users["m"][order])
     found.partial_fit(pd.DataFrame({"user": ["a"], "item": ["x"]}))
@@ -152,12 +152,12 @@ def test_ids_are_kept_and_new_ones_come_last():
 def test_real_data_grows_week_by_week(tiktok_case):
     coo = tiktok_case.matrix.tocoo()
     edges = np.column_stack([coo.row, coo.col])[np.random.default_rng(0).permutation(coo.nnz)]
-    found = SGURInit(4, 0.5, random_state=0)
+    found = SGURInit(n_clusters=4, 0.5, random_state=0)
     shape = tiktok_case.matrix.shape
     for part in np.array_split(edges, 3):
         matrix = sp.csr_array((np.ones(len(part)), tuple(part.T)), shape=shape)
         found.partial_fit(matrix, tiktok_case.features if not hasattr(found, "start_") else None)
-    same(found, SGURInit(4, 0.5, random_state=0).fit(tiktok_case.matrix, tiktok_case.features))
+    same(found, SGURInit(n_clusters=4, 0.5, random_state=0).fit(tiktok_case.matrix, tiktok_case.features))
 
 
 EDGE = np.array([[0, 0]])
@@ -179,7 +179,7 @@ EDGE = np.array([[0, 0]])
     ],
 )
 def test_what_does_not_go_with_the_fit_says_so(interactions, more, message):
-    found = SGURInit(2, random_state=0).fit(
+    found = SGURInit(n_clusters=2, random_state=0).fit(
         np.eye(4, dtype=int)[:, :2] + EDGE, {"m": np.eye(4)[:, :3]}
     )
     before = found.start_
@@ -190,7 +190,7 @@ def test_what_does_not_go_with_the_fit_says_so(interactions, more, message):
 
 def test_ids_and_positions_do_not_mix():
     frame = pd.DataFrame({"user": ["u", "v"], "item": ["x", "y"]})
-    found = SGURInit(2, random_state=0).fit(frame, {"m": np.eye(2)}, item_ids=["x", "y"])
+    found = SGURInit(n_clusters=2, random_state=0).fit(frame, {"m": np.eye(2)}, item_ids=["x", "y"])
     with pytest.raises(InputError, match="knows items by id: pass item_ids"):
         found.partial_fit(frame, {"m": np.eye(2)})
     with pytest.raises(InputError, match="of another kind"):
@@ -209,9 +209,9 @@ def test_ids_and_positions_do_not_mix():
 
 def test_users_on_any_item_vectors(tiktok_case):
     half = sp.csr_array(tiktok_case.matrix[:5000])
-    found = SGURInit(4, 0.3, random_state=0).fit(half, tiktok_case.features)
+    found = SGURInit(n_clusters=4, 0.3, random_state=0).fit(half, tiktok_case.features)
     items = np.random.default_rng(0).normal(size=(half.shape[1], 6))
-    expected = SGURInit(4, 0.3, random_state=0).fit(half, {"m": items})
+    expected = SGURInit(n_clusters=4, 0.3, random_state=0).fit(half, {"m": items})
     np.testing.assert_array_equal(found.on(items), expected.start_.users["m"])
     new = sp.csr_array(tiktok_case.matrix[5000:])
     np.testing.assert_array_equal(found.on(items, new), expected.transform(new)["m"])
@@ -220,6 +220,6 @@ def test_users_on_any_item_vectors(tiktok_case):
 
 
 def test_changed_parameters_need_a_new_fit():
-    found = SGURInit(2, random_state=0).fit(np.array([[0, 0], [1, 1]]), {"m": np.eye(2)})
+    found = SGURInit(n_clusters=2, random_state=0).fit(np.array([[0, 0], [1, 1]]), {"m": np.eye(2)})
     with pytest.raises(InputError, match="parameters were changed since the fit"):
-        found.set_params(mix=0.7).partial_fit(EDGE)
+        found.set_params(local_weight=0.7).partial_fit(EDGE)

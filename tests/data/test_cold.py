@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sgurinit.data import Dataset, hold_out_items, load, planted
+from sgurinit.data import Dataset, hold_out_items, load_dataset, planted
 from sgurinit.errors import InputError
 
 
@@ -56,7 +56,7 @@ def test_bad_shares_say_so(small: Dataset, share: float, message: str) -> None:
 
 
 def test_real_data(tiktok_path) -> None:
-    data = load(tiktok_path)
+    data = load_dataset(tiktok_path)
     cold = hold_out_items(data, 0.1)
     assert sum(len(p) for _, p in cold.splits()) == sum(len(p) for _, p in data.splits())
     assert (cold.popularity()[cold.test.items] == 0).any()

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from sgurinit.cli import app
 from sgurinit.core.features import BFLOAT16, ItemFeatures
-from sgurinit.data import load, recognise, write_native
+from sgurinit.data import load_dataset, recognise, write_native
 from sgurinit.data.convert import convert, writable
 from sgurinit.data.layouts.contents import Contents
 from sgurinit.errors import InputError
@@ -154,17 +154,17 @@ def test_what_gets_lost_is_said(make_dataset, tmp_path, to, says):
     assert len(lines) == len(says), result.output
     for line, part in zip(lines, says, strict=True):
         assert part in line
-    load(tmp_path / "to")
+    load_dataset(tmp_path / "to")
 
 
 def test_a_chain_of_layouts_ends_where_it_began(tiktok_path, tmp_path):
-    before = load(tiktok_path)
+    before = load_dataset(tiktok_path)
     convert(tiktok_path, tmp_path / "native", "native")
     convert(tmp_path / "native", tmp_path / "parquet", "parquet")
     convert(tmp_path / "parquet", tmp_path / "again", "native")
-    assert load(tmp_path / "again").fingerprint == before.fingerprint
+    assert load_dataset(tmp_path / "again").fingerprint == before.fingerprint
     convert(tmp_path / "native", tmp_path / "mrlib", "mrlib")
-    assert load(tmp_path / "mrlib").fingerprint == before.fingerprint
+    assert load_dataset(tmp_path / "mrlib").fingerprint == before.fingerprint
 
 
 def test_recboles_own_files_are_read_whole(data_root, tmp_path):
@@ -173,7 +173,7 @@ def test_recboles_own_files_are_read_whole(data_root, tmp_path):
         pytest.skip(f"real data absent: {path}")
     result = CliRunner().invoke(app, ["inspect", str(path)])
     assert "recognised as recbole by ml-100k.inter, no splits: all is training" in result.output
-    dataset = load(path)
+    dataset = load_dataset(path)
     assert (dataset.n_users, dataset.n_items, len(dataset.train)) == (943, 1682, 100_000)
     assert convert(path, tmp_path / "csv", "csv").losses == ()
     assert (
@@ -188,7 +188,7 @@ def test_recboles_own_files_are_read_whole(data_root, tmp_path):
 def test_a_name_may_have_dots(make_dataset, tmp_path):
     write_native(make_dataset(name="v1.0"), tmp_path / "n")
     convert(tmp_path / "n", tmp_path / "r", "recbole")
-    found = load(tmp_path / "r")
+    found = load_dataset(tmp_path / "r")
     assert (found.name, found.n_users, set(found.features)) == ("v1.0", 4, {"image", "text"})
 
 
@@ -321,7 +321,7 @@ def test_dates_become_seconds_and_what_is_not_read_is_said(make_dataset, tmp_pat
 
 def test_generated_data_has_a_name(tmp_path):
     assert convert("planted", tmp_path / "p", "native").source == "planted, generated data"
-    assert load(tmp_path / "p").fingerprint == load("planted").fingerprint
+    assert load_dataset(tmp_path / "p").fingerprint == load_dataset("planted").fingerprint
 
 
 def test_a_colon_in_a_name_is_no_type(make_dataset, tmp_path):
@@ -358,4 +358,4 @@ def test_a_tab_in_a_title_is_said_and_one_in_an_id_refused(make_dataset, tmp_pat
         with pytest.raises(InputError, match="has a tab or a line end"):
             convert(tmp_path / "ids", tmp_path / "x", to)
     convert(tmp_path / "ids", tmp_path / "csv", "csv")
-    assert load(tmp_path / "csv").user_ids.tolist() == ["a", "b\nc", "d", "e"]
+    assert load_dataset(tmp_path / "csv").user_ids.tolist() == ["a", "b\nc", "d", "e"]

@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from sgurinit.cli import app
-from sgurinit.data import load, write_native
+from sgurinit.data import load_dataset, write_native
 from sgurinit.data.encode import blocks, encode, image_files, texts
 from sgurinit.data.encode.devices import enough_memory
 from sgurinit.data.encode.images import ImageEncoder, decode
@@ -68,7 +68,7 @@ def test_titles_become_the_vectors_of_the_shipped_model(folder):
     assert code == 0, said
     assert "text: 3 items, 384 numbers each" in said
     assert "without text: 2 items, there is none" in said
-    feature = load(folder).features["text"]
+    feature = load_dataset(folder).features["text"]
     assert feature.mask().tolist() == [True, True, False, False, True]
     assert missing(folder, "text") == {"b3": "there is none", "b4": "there is none"}
     model = TextEncoder(device="cpu").model
@@ -90,13 +90,13 @@ def test_a_stopped_encoding_goes_on_where_it_was(folder, monkeypatch):
     whole, halved = Lengths(), Lengths(stop_after=4)
     with pytest.raises(KeyboardInterrupt):
         encode(folder, "half", values, halved)
-    assert "half" not in load(folder).features
+    assert "half" not in load_dataset(folder).features
     assert halved.seen == values[:4]
     rest = Lengths()
     encode(folder, "half", values, rest)
     assert rest.seen == values[4:]
     encode(folder, "whole", values, whole)
-    found = load(folder).features
+    found = load_dataset(folder).features
     np.testing.assert_array_equal(found["half"].values, found["whole"].values)
     assert found["half"].values[0].tolist() == [1, ord("a")]
     assert missing(folder, "half") == {"b2": "it is bad", "b4": "it is bad"}
@@ -118,7 +118,7 @@ def test_a_block_that_was_cut_short_is_written_again(folder, monkeypatch):
     with (folder / "features/.t.rows").open("ab") as file:
         file.write(b"half a row")  # appended, but the state was not written any more
     encode(folder, "t", list("abcde"), Lengths())
-    assert load(folder).features["t"].values[:, 1].tolist() == [ord(c) for c in "abcde"]
+    assert load_dataset(folder).features["t"].values[:, 1].tolist() == [ord(c) for c in "abcde"]
 
 
 def test_images_that_cannot_be_read_are_missing_rows(folder, tmp_path):
@@ -138,7 +138,7 @@ def test_images_that_cannot_be_read_are_missing_rows(folder, tmp_path):
     assert [f.name if f else None for f in files] == ["b1.png", "b2.jpg", "b3.png", "b4.gif", None]
     done = encode(folder, "image", files, ImageEncoder("means", means, batch=2))
     assert done.missing["there is none"] == 1
-    found = load(folder).features["image"]
+    found = load_dataset(folder).features["image"]
     assert found.mask().tolist() == [True, True, False, False, False]
     np.testing.assert_allclose(found.values[:2], [[1, 0, 0], [0.2, 0.2, 0.2]], atol=0.01)
     why = missing(folder, "image")
@@ -169,7 +169,7 @@ def test_vectors_are_joined_by_id(folder, tmp_path):
         code, said = run("encode", folder, "--vectors", tmp_path / file, *more)
         assert code == 0, said
         assert "left out: 1 vectors of items that are not in the data" in said
-        found = load(folder).features[Path(file).stem]
+        found = load_dataset(folder).features[Path(file).stem]
         assert found.mask().tolist() == [True, False, False, False, True]
         assert found.values[[0, 4]].tolist() == [[3.0, 4.0], [1.0, 2.0]]
     assert found.values.dtype == np.float16
@@ -183,7 +183,7 @@ def test_features_are_replaced_only_when_told(folder):
     encode(folder, "t", ["x", None, None, None, None], Lengths(), replace=True)
     encode(folder, "t", list("vwxyz"), Lengths(), replace=True)
     assert first.items == 5
-    assert load(folder).features["t"].values[0, 1] == ord("v")
+    assert load_dataset(folder).features["t"].values[0, 1] == ord("v")
     assert not (folder / "features/t.missing.csv").exists()
 
 
@@ -271,7 +271,7 @@ def test_numbers_may_be_whole_for_a_while(folder, tmp_path):
     lines = ["item,x", *(f"z{n},1" for n in range(300)), "b1,1.5", "b2,"]
     write(tmp_path / "v.csv", "\n".join(lines))
     assert run("encode", folder, "--vectors", tmp_path / "v.csv")[0] == 0
-    assert load(folder).features["v"].values[0] == 1.5
+    assert load_dataset(folder).features["v"].values[0] == 1.5
     assert missing(folder, "v")["b2"] == "a vector of NaN"
 
 

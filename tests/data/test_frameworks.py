@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from sgurinit import SGURInit
 from sgurinit.cli import app
-from sgurinit.data import load, write_native
+from sgurinit.data import load_dataset, write_native
 from sgurinit.data.convert import convert
 
 
@@ -145,7 +145,7 @@ def test_freerecs_own_files_reach_every_framework(frameworks, ml_100k, tmp_path)
 def test_cornacs_own_split_reaches_every_framework(frameworks, ml_100k, tmp_path):
     shutil.copytree(ml_100k, tmp_path / "ml-100k")
     ask(frameworks, CORNAC_SPLITS, tmp_path)
-    data = load(tmp_path / "own")
+    data = load_dataset(tmp_path / "own")
     assert [len(part) for _, part in data.splits()] == [80_000, 10_000, 10_000]
     counts = [943, 1682, 100_000, 352_986]
     assert read_by_all(frameworks, tmp_path / "own", tmp_path) == dict.fromkeys(READERS, counts)
@@ -154,7 +154,7 @@ def test_cornacs_own_split_reaches_every_framework(frameworks, ml_100k, tmp_path
 @pytest.fixture
 def start_file(make_dataset, tmp_path) -> Path:
     write_native(make_dataset(name="rb"), tmp_path / "n")
-    start = SGURInit(n_clusters=2, random_state=0).fit(load(tmp_path / "n")).start_
+    start = SGURInit(n_clusters=2, random_state=0).fit(load_dataset(tmp_path / "n")).start_
     start.save(tmp_path / "start.safetensors")
     convert(tmp_path / "n", tmp_path / "rb", "recbole")
     return tmp_path / "start.safetensors"
@@ -173,10 +173,10 @@ def test_a_start_becomes_a_file_of_user_vectors(start_file, tmp_path):
     table = pl.read_csv(out, separator="\t")
     assert table.columns == ["uid:token", "user_emb:float_seq"]
     found = [[float(x) for x in row.split()] for row in table["user_emb:float_seq"]]
-    data = load(tmp_path / "n")
+    data = load_dataset(tmp_path / "n")
     wanted = SGURInit(n_clusters=2, random_state=0).fit(data).start_.users["text"]
     np.testing.assert_array_equal(np.array(found, np.float32), wanted)
-    assert load(tmp_path / "rb").n_users == 4  # the vectors of users are no item features
+    assert load_dataset(tmp_path / "rb").n_users == 4  # the vectors of users are no item features
     assert "the start has image, text" in export(start_file, out, "--table", "x").stderr
     assert "looks for <data set>.useremb" in export(start_file, tmp_path / "a.txt").stderr
 
@@ -203,7 +203,7 @@ print(data.user_num - 1, data.item_num - 1, data.inter_num, *weight[place],
       *users[data.token2id("user_id", "2")])
 """
     found = list(map(float, ask(frameworks, code, tmp_path)))
-    data = load(tmp_path / "n")
+    data = load_dataset(tmp_path / "n")
     start = SGURInit(n_clusters=2, random_state=0).fit(data).start_
     assert found[:3] == [4, 5, 7]
     wanted = [*data.features["text"].values[3], *start.users["text"][2]]
@@ -225,4 +225,4 @@ print(*map(len, parts), *row)
 """
     found = list(map(float, ask(frameworks, code, tmp_path)))
     assert found[:2] == [4, 2]
-    np.testing.assert_allclose(found[2:], load(tmp_path / "n").features["text"].values[3])
+    np.testing.assert_allclose(found[2:], load_dataset(tmp_path / "n").features["text"].values[3])

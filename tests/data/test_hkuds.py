@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from sgurinit.data import load
+from sgurinit.data import load_dataset
 from sgurinit.data.layouts.arrays import read_array
 from sgurinit.errors import InputError
 
 
 def error_of(path) -> str:
     with pytest.raises(InputError) as error:
-        load(path)
+        load_dataset(path)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -26,7 +26,7 @@ def saved(array: np.ndarray, folder) -> bytes:
 
 
 def test_a_folder_gives_the_data_it_was_written_from(write_hkuds, make_dataset):
-    dataset = load(write_hkuds())
+    dataset = load_dataset(write_hkuds())
     assert (dataset.name, dataset.layout) == ("hk", "hkuds")
     assert dataset.fingerprint == make_dataset().fingerprint
     assert list(dataset.features) == ["image", "text"]
@@ -34,7 +34,7 @@ def test_a_folder_gives_the_data_it_was_written_from(write_hkuds, make_dataset):
 
 def test_a_pair_stored_twice_is_one_interaction_and_counted(write_hkuds):
     matrix = sparse.coo_matrix((np.ones(3), ([0, 0, 1], [1, 1, 0])), shape=(4, 5))
-    dataset = load(write_hkuds(trnMat=pickle.dumps(matrix)))
+    dataset = load_dataset(write_hkuds(trnMat=pickle.dumps(matrix)))
     assert len(dataset.train) == 2
     assert dataset.train.duplicates == 1
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sgurinit.data import load
+from sgurinit.data import load_dataset
 from sgurinit.errors import InputError
 
 HEADER = "userID\titemID\tx_label"
@@ -12,20 +12,20 @@ ROWS = ["0\t0\t0", "1\t1\t0", "2\t2\t1", "2\t3\t2"]
 
 def error_of(path) -> str:
     with pytest.raises(InputError) as error:
-        load(path)
+        load_dataset(path)
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
 def test_a_folder_gives_the_data_it_was_written_from(write_mmrec, make_dataset):
-    dataset = load(write_mmrec())
+    dataset = load_dataset(write_mmrec())
     assert (dataset.name, dataset.layout) == ("small", "mmrec")
     # Without a mapping a user is known by interactions alone, and user 3 has none.
     assert dataset.fingerprint == make_dataset(user_ids=np.arange(3)).fingerprint
 
 
 def test_only_three_columns_are_needed_in_any_order(write_mmrec):
-    dataset = load(write_mmrec(["x_label\tuserID\titemID", "0\t1\t4", "0\t0\t1", "2\t1\t0"]))
+    dataset = load_dataset(write_mmrec(["x_label\tuserID\titemID", "0\t1\t4", "0\t0\t1", "2\t1\t0"]))
     assert (dataset.train.users.tolist(), dataset.train.items.tolist()) == ([0, 1], [1, 4])
     assert (dataset.test.users.tolist(), dataset.test.items.tolist()) == ([1], [0])
     assert len(dataset.valid) == 0
@@ -34,13 +34,13 @@ def test_only_three_columns_are_needed_in_any_order(write_mmrec):
 def test_windows_line_ends_are_read(write_mmrec):
     folder = write_mmrec()
     path = folder / "small.inter"
-    expected = load(folder).fingerprint
+    expected = load_dataset(folder).fingerprint
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert load(folder).fingerprint == expected
+    assert load_dataset(folder).fingerprint == expected
 
 
 def test_mappings_give_external_ids_whatever_their_order(write_mmrec):
-    dataset = load(
+    dataset = load_dataset(
         write_mmrec(
             u_id_mapping="user_id\tuserID\nC\t2\nA\t0\nB\t1\nD\t3\n",
             i_id_mapping="asin\titemID\nv\t0\nw\t1\nx\t2\ny\t3\nz\t4\n",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sgurinit.data import load, write_native
+from sgurinit.data import load_dataset, write_native
 from sgurinit.data.convert import convert
 from sgurinit.errors import InputError
 
@@ -30,16 +30,16 @@ def as_tensor(folder: Path, modality: str, kind: torch.dtype | None = None) -> P
 
 def test_tensors_are_the_arrays(folder, write_mmrec):
     for place in (folder, write_mmrec()):
-        expected = load(place)
+        expected = load_dataset(place)
         for modality in ("image", "text"):
             as_tensor(place, modality)
-        assert load(place).fingerprint == expected.fingerprint
+        assert load_dataset(place).fingerprint == expected.fingerprint
 
 
 def test_brain_floats_become_floats(folder):
-    expected = load(folder).features["text"].values
+    expected = load_dataset(folder).features["text"].values
     as_tensor(folder, "text", torch.bfloat16)
-    found = load(folder).features["text"].values
+    found = load_dataset(folder).features["text"].values
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=0.01)
 
@@ -64,7 +64,7 @@ def test_other_contents_are_refused_and_not_run(folder, monkeypatch, content, sa
     monkeypatch.chdir(folder.parent)
     torch.save(content, as_tensor(folder, "text"))
     with pytest.raises(InputError, match=says) as error:
-        load(folder)
+        load_dataset(folder)
     assert "text_feat.pt" in str(error.value)
     assert not (folder.parent / "ran").exists()
 
@@ -74,8 +74,8 @@ def test_a_file_cut_short_and_two_of_one_modality(folder):
     whole = both.read_bytes()
     both.write_bytes(whole[:100])
     with pytest.raises(InputError, match="not a whole file of one tensor"):
-        load(folder)
+        load_dataset(folder)
     both.write_bytes(whole)
     np.save(both.with_suffix(".npy"), np.ones((5, 2)))
     with pytest.raises(InputError, match=r"text_feat\.npy is there as well; leave one"):
-        load(folder)
+        load_dataset(folder)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sgurinit.core.features import ItemFeatures
-from sgurinit.data import Dataset, Interactions, load, write_native
+from sgurinit.data import Dataset, Interactions, load_dataset, write_native
 from sgurinit.errors import InputError
 
 IDS = st.one_of(
@@ -40,7 +40,7 @@ def datasets(draw) -> Dataset:
 @given(datasets())
 def test_writing_and_reading_changes_nothing(tmp_path_factory, dataset):
     path = write_native(dataset, tmp_path_factory.mktemp("round") / "data")
-    again = load(path)
+    again = load_dataset(path)
     assert again.fingerprint == dataset.fingerprint
     assert (again.name, again.layout) == ("any", "native")
     assert again.user_ids.tolist() == dataset.user_ids.tolist()
@@ -51,8 +51,8 @@ def test_writing_and_reading_changes_nothing(tmp_path_factory, dataset):
 
 
 def test_tiktok_survives_the_round_trip(tiktok_path, tmp_path):
-    dataset = load(tiktok_path)
-    again = load(write_native(dataset, tmp_path / "tiktok"))
+    dataset = load_dataset(tiktok_path)
+    again = load_dataset(write_native(dataset, tmp_path / "tiktok"))
     assert again.fingerprint == dataset.fingerprint
     for (_, one), (_, other) in zip(dataset.splits(), again.splits(), strict=True):
         np.testing.assert_array_equal(one.users, other.users)
@@ -71,17 +71,17 @@ def folder(make_dataset, tmp_path):
 
 
 def test_rows_of_the_interactions_may_be_in_any_order(folder):
-    expected = load(folder).fingerprint
+    expected = load_dataset(folder).fingerprint
     path = folder / "interactions.parquet"
     pl.read_parquet(path).sample(fraction=1, shuffle=True, seed=1).write_parquet(path)
-    assert load(folder).fingerprint == expected
+    assert load_dataset(folder).fingerprint == expected
 
 
 def test_a_row_of_nan_marks_an_item_without_features(folder):
     values = np.ones((5, 3))
     values[2] = np.nan
     np.save(folder / "features" / "image.npy", values)
-    feature = load(folder).features["image"]
+    feature = load_dataset(folder).features["image"]
     assert feature.mask().tolist() == [True, True, False, True, True]
 
 
@@ -90,16 +90,16 @@ def test_nothing_is_left_behind_beside_the_folder(folder):
 
 
 def test_an_existing_folder_is_not_touched(folder, make_dataset):
-    before = load(folder).fingerprint
+    before = load_dataset(folder).fingerprint
     with pytest.raises(InputError, match="exists already"):
         write_native(make_dataset(), folder)
-    assert load(folder).fingerprint == before
+    assert load_dataset(folder).fingerprint == before
 
 
 def test_an_empty_folder_is_filled(tmp_path, make_dataset):
     (tmp_path / "empty").mkdir()
     write_native(make_dataset(), tmp_path / "empty")
-    assert load(tmp_path / "empty").fingerprint == make_dataset().fingerprint
+    assert load_dataset(tmp_path / "empty").fingerprint == make_dataset().fingerprint
 
 
 def test_a_failed_write_leaves_nothing(tmp_path, make_dataset, monkeypatch):
@@ -114,7 +114,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, make_dataset, monkeypatch):
 
 def error_of(path) -> str:
     with pytest.raises(InputError) as error:
-        load(path)
+        load_dataset(path)
     assert "\n" not in str(error.value)
     return str(error.value)
 

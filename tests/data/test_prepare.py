@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sgurinit.cli import app
-from sgurinit.data import load
+from sgurinit.data import load_dataset
 from sgurinit.data.prepare import KINDS, find_source, prepare
 from sgurinit.data.prepare.filters import core, once
 from sgurinit.data.prepare.log import Log
@@ -70,7 +70,7 @@ def test_ml_100k_has_the_counts_that_awk_finds(ml_100k, tmp_path, least, n, coun
         assert (card.steps[1].interactions, card.steps[1].items) == (55_375, 1_447)
     if held:
         assert (card.splits["valid"].interactions, card.splits["test"].interactions) == held
-    data = load(tmp_path / "out")
+    data = load_dataset(tmp_path / "out")
     assert (data.n_users, data.n_items) == counts[1:]
     assert sum(len(part) for _, part in data.splits()) == counts[0]
     items = pl.read_parquet(tmp_path / "out" / "items.parquet")
@@ -268,7 +268,7 @@ def test_every_form_gives_the_same_data(tmp_path, files, source, kind):
         assert items["year"].unique().to_list() == ["2001"]
         assert items["title"][0].startswith("Amélie")
         assert items["genres"][0].startswith("Comedy")
-    load(tmp_path / "out")
+    load_dataset(tmp_path / "out")
 
 
 def test_parquet_keeps_integer_ids(tmp_path):
@@ -276,7 +276,7 @@ def test_parquet_keeps_integer_ids(tmp_path):
     table.write_parquet(tmp_path / "a.parquet")
     source = find_source(tmp_path / "a.parquet", columns={"user": "visitor"})
     prepare(source, tmp_path / "out", core=1)
-    assert load(tmp_path / "out").user_ids.tolist() == list(range(8))
+    assert load_dataset(tmp_path / "out").user_ids.tolist() == list(range(8))
 
 
 @pytest.mark.parametrize("unit", ["ns", "us", "ms"])
@@ -333,7 +333,7 @@ def test_integers_of_any_size_and_lists_in_the_table_of_items(tmp_path):
     source = find_source(tmp_path / "a.parquet", items=tmp_path / "items.parquet")
     card = prepare(source, tmp_path / "out", core=1)
     assert (card.items_described, card.left_out) == (6, ("v",))
-    assert load(tmp_path / "out").user_ids.tolist() == [2**63 + n for n in range(8)]
+    assert load_dataset(tmp_path / "out").user_ids.tolist() == [2**63 + n for n in range(8)]
     items = pl.read_parquet(tmp_path / "out/items.parquet")
     assert items.columns == ["item", "tags"]
     assert items["tags"].to_list()[:2] == ["a, b", ""]
@@ -370,7 +370,7 @@ def test_the_same_seed_writes_the_same_data(tmp_path):
     prints = []
     for name in "ab":
         prepare(log, tmp_path / name, core=1, seed=3)
-        prints.append(load(tmp_path / name).fingerprint)
+        prints.append(load_dataset(tmp_path / name).fingerprint)
     assert prints[0] == prints[1]
 
 

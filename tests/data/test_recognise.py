@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sgurinit.data import load, planted, recognise, write_native
+from sgurinit.data import load_dataset, planted, recognise, write_native
 from sgurinit.errors import InputError
 
 
@@ -34,7 +34,7 @@ def test_an_unknown_folder_says_what_was_looked_for_and_found(tmp_path):
     for name in ("trnMat.pkl", "small.inter"):
         (tmp_path / name).mkdir()  # folders are not the files that were looked for
     with pytest.raises(InputError) as error:
-        load(tmp_path)
+        load_dataset(tmp_path)
     message = str(error.value)
     for part in ("hkuds: trnMat.pkl", "mmrec: <name>.inter", "native: dataset.json"):
         assert part in message
@@ -59,16 +59,16 @@ def test_tables_of_two_toolkits_with_one_suffix_are_told_apart(write_mmrec, tmp_
 
 def test_a_missing_folder_and_a_file_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
-        load(tmp_path / "absent")
+        load_dataset(tmp_path / "absent")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="a file; give the folder"):
-        load(tmp_path / "file")
+        load_dataset(tmp_path / "file")
 
 
 def test_a_relative_path_gives_the_name_of_the_folder(write_hkuds, monkeypatch):
     monkeypatch.chdir(write_hkuds())
-    assert load(Path()).name == "hk"
+    assert load_dataset(Path()).name == "hk"
 
 
 def test_the_name_planted_gives_the_generated_data():
-    assert load("planted").fingerprint == planted().fingerprint
+    assert load_dataset("planted").fingerprint == planted().fingerprint

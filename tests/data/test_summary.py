@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sgurinit.core.features import ItemFeatures
-from sgurinit.data import Interactions, load, summary
+from sgurinit.data import Interactions, load_dataset, summary
 
 
 def test_facts_of_the_small_data_are_counted_by_hand(make_dataset):
@@ -47,7 +47,7 @@ def test_float16_sums_do_not_overflow(make_dataset):
 
 
 def test_tiktok_has_its_published_facts(tiktok_path):
-    facts = summary(load(tiktok_path))
+    facts = summary(load_dataset(tiktok_path))
     assert (facts.layout, facts.n_users, facts.n_items) == ("hkuds", 9308, 6710)
     assert (facts.n_train, facts.n_valid, facts.n_test) == (59541, 3051, 6130)
     assert facts.duplicates == 0
@@ -63,7 +63,7 @@ def test_tiktok_has_its_published_facts(tiktok_path):
 
 
 def test_tiktok_popularity_reaches_its_published_recall(tiktok_path):
-    dataset = load(tiktok_path)
+    dataset = load_dataset(tiktok_path)
     by_popularity = np.argsort(-dataset.popularity(), kind="stable").tolist()
     seen = {user: set() for user in range(dataset.n_users)}
     for user, item in zip(dataset.train.users, dataset.train.items, strict=True):

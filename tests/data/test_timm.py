@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from sgurinit.cli import app
-from sgurinit.data import load, write_native
+from sgurinit.data import load_dataset, write_native
 from sgurinit.errors import InputError
 
 # Beside torch without CUDA, torchvision as the package index has it cannot load its operators, and
@@ -72,7 +72,7 @@ def test_images_become_what_the_model_makes_of_them(timm, model, folder, tmp_pat
     (photos / "2.jpg").write_bytes((photos / "0.png").read_bytes()[:60])
     done = encode(folder, "--images", photos, "--model", model, "--batch", 2)
     assert done.exit_code == 0, done.output
-    found = load(folder).features["image"]
+    found = load_dataset(folder).features["image"]
     assert found.mask().tolist() == [True, True, False, True, False]
     listed = dict(pl.read_csv(folder / "features/image.missing.csv").iter_rows())
     assert set(listed) == {2, 4}

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from sgurinit.cli import app
 from sgurinit.core import ItemFeatures, SGURInit
-from sgurinit.data import load
+from sgurinit.data import load_dataset
 from sgurinit.data.layouts.vectors import named_features
 from sgurinit.errors import InputError
 
@@ -112,7 +112,7 @@ def test_the_parquet_layout_takes_a_column_of_lists(tmp_path: Path) -> None:
     pl.DataFrame({"item": IDS}).write_parquet(tmp_path / "items.parquet")
     vectors = pl.DataFrame({"item": IDS[::-1], "vector": ROWS[::-1].tolist()})
     vectors.write_parquet(tmp_path / "features/text.parquet")
-    np.testing.assert_array_equal(load(tmp_path).features["text"].values, ROWS)
+    np.testing.assert_array_equal(load_dataset(tmp_path).features["text"].values, ROWS)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_prepare_brings_the_vectors_of_the_items_that_are_left(shop: Path) -> No
     more = ["--items", shop / "products.parquet", "--features", f"text={shop / 'products.parquet'}"]
     result = CliRunner().invoke(app, [str(w) for w in (*words, *more, "--out", shop / "data")])
     assert result.exit_code == 0, result.output
-    data = load(shop / "data")
+    data = load_dataset(shop / "data")
     products = pl.read_parquet(shop / "products.parquet")
     rows = dict(zip(products["product"], products["vector"].to_numpy(), strict=True))
     for item, row in zip(data.item_ids, data.features["text"].values, strict=True):

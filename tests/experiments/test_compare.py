@@ -305,8 +305,8 @@ def test_other_settings_or_data_in_the_same_folder_are_refused(
     names = ["lightgcn", "vbpr"]
     with pytest.raises(InputError, match=r"train\.max_epochs is 3 there and 4 now"):
         compare(small, names, arms, 2, out=out, settings=TrainSettings(max_epochs=4, patience=2))
-    fields = {"sgurinit": {"mix": 0.5}}
-    with pytest.raises(InputError, match=r"arms\.sgurinit\.mix is 0\.9 there and 0\.5 now"):
+    fields = {"sgurinit": {"local_weight": 0.5}}
+    with pytest.raises(InputError, match=r"arms\.sgurinit\.local_weight is 0\.9 there and 0\.5 now"):
         compare(small, names, arms, 2, out=out, settings=brief, overrides=fields)
     other = planted(120, 80, n_topics=6, seed=1)
     with pytest.raises(InputError, match=r"settings\.json: data\.fingerprint is "):

@@ -17,7 +17,7 @@ from sgurinit.experiments.search import Proposals
 from sgurinit.training import TrainSettings
 
 ARMS = ["random", "sgurinit"]
-SPACES = {"lightgcn": {"n_layers": [1, 2], "reg": [1e-4, 1e-2]}, "sgurinit": {"mix": [0.9, 1.0]}}
+SPACES = {"lightgcn": {"n_layers": [1, 2], "reg": [1e-4, 1e-2]}, "sgurinit": {"local_weight": [0.9, 1.0]}}
 
 
 def proposals(arm: str = "sgurinit", seed: int = 0) -> Proposals:
@@ -33,7 +33,7 @@ def choices(found: Proposals, trials: int) -> list[tuple]:
         run = found.ask()
         if run is None:
             break
-        start = run.initialiser.get("mix")
+        start = run.initializer.get("local_weight")
         asked.append((run.config["n_layers"], run.config["reg"], start))
         found.tell(run.config["n_layers"] - run.config["reg"] + (start or 0))
     return asked
@@ -96,7 +96,7 @@ def test_every_arm_has_the_same_number_of_trials_and_the_best_is_run(searched: t
             assert config["config"]["n_layers"] == best["n_layers"]
             assert config["config"]["reg"] == best["reg"]
             if arm == "sgurinit":
-                assert config["initialiser"]["mix"] == best["sgurinit.mix"]
+                assert config["initializer"]["local_weight"] == best["sgurinit.local_weight"]
         chosen = found.summary["chosen"]["lightgcn"][arm]
         assert chosen["config"]["reg"] == best["reg"]
 
@@ -167,7 +167,7 @@ def test_a_trial_that_cannot_be_done_counts_as_the_worst_and_says_why(
     trials = pl.read_csv(tmp_path / "trials.csv")
     (why,) = trials["failed"].drop_nulls().to_list()
     assert "n_clusters=500 is more than the 80 distinct item rows" in why
-    assert found.summary["chosen"]["bprmf"]["sgurinit"]["initialiser"]["n_clusters"] == 8
+    assert found.summary["chosen"]["bprmf"]["sgurinit"]["initializer"]["n_clusters"] == 8
 
 
 def test_a_trial_that_diverges_counts_as_the_worst(
@@ -189,9 +189,9 @@ def test_a_trial_that_diverges_counts_as_the_worst(
         ({"trials": 0}, r"search\.trials is 0"),
         ({"trials": 1, "spaces": {"vbpr": {"reg": [1]}}}, r"search\.spaces\.vbpr is not compared"),
         ({"trials": 1, "spaces": {"lightgcn": {"n_layers": [0]}}}, r"lightgcn\.n_layers is 0"),
-        ({"trials": 1, "spaces": {"sgurinit": {"mix": [2]}}}, r"sgurinit\.mix is 2"),
+        ({"trials": 1, "spaces": {"sgurinit": {"local_weight": [2]}}}, r"sgurinit\.local_weight is 2"),
         ({"trials": 1, "spaces": {"sgurinit": {"no": [2]}}}, r"sgurinit\.no does not exist"),
-        ({"trials": 1, "spaces": {"sgurinit": {"mix": []}}}, r"search\.spaces\.sgurinit\.mix"),
+        ({"trials": 1, "spaces": {"sgurinit": {"local_weight": []}}}, r"search\.spaces\.sgurinit\.local_weight"),
         ({"trials": 1, "spaces": {"sgurinit": {"kind": ["local"]}}}, r"kind cannot be searched"),
         ({"trials": 1, "tries": 2}, r"search\.tries does not exist"),
     ],

@@ -25,7 +25,7 @@ def test_every_field_is_written_out_and_names_are_normalised() -> None:
     assert list(found.models) == ["lightgcn"]
     assert found.models["lightgcn"]["n_layers"] == 2
     assert found.models["lightgcn"]["width"] == 64
-    assert found.arms["sgurinit"]["mix"] == 0.9
+    assert found.arms["sgurinit"]["local_weight"] == 0.9
     assert found.train == TrainSettings()
 
 
@@ -87,35 +87,35 @@ def test_an_override_must_hit_something_that_is_compared() -> None:
 
 def test_what_is_set_for_the_method_holds_for_its_controls_and_halves() -> None:
     arms = ["random", "sgurinit", "permuted", "local"]
-    overrides = {"SGURInit": {"items": "random", "mix": 0.5}, "permuted": {"scale": "items"}}
+    overrides = {"SGURInit": {"items": "random", "local_weight": 0.5}, "permuted": {"scale": "items"}}
     found = comparison_settings(["LightGCN"], arms, 1, overrides=overrides).arms
     assert found["random"] == {"kind": "random"}
     assert found["sgurinit"]["items"] == found["permuted"]["items"] == "random"
     assert found["local"]["items"] == "random"
-    assert (found["sgurinit"]["mix"], found["permuted"]["mix"], found["local"]["mix"]) == (
+    assert (found["sgurinit"]["local_weight"], found["permuted"]["local_weight"], found["local"]["local_weight"]) == (
         0.5,
         0.5,
         1.0,
     )
     assert (found["sgurinit"]["scale"], found["permuted"]["scale"]) == (4.0, "items")
-    alone = comparison_settings(["lightgcn"], ["permuted"], 1, overrides={"sgurinit": {"mix": 0}})
-    assert alone.arms["permuted"]["mix"] == 0
+    alone = comparison_settings(["lightgcn"], ["permuted"], 1, overrides={"sgurinit": {"local_weight": 0}})
+    assert alone.arms["permuted"]["local_weight"] == 0
     with pytest.raises(InputError, match="'sgurinit' is set but not compared"):
-        comparison_settings(["lightgcn"], ["random"], 1, overrides={"sgurinit": {"mix": 0}})
+        comparison_settings(["lightgcn"], ["random"], 1, overrides={"sgurinit": {"local_weight": 0}})
 
 
 def test_shared_fields_go_to_the_arms_that_leave_them_free() -> None:
     arms = ["random", "sgurinit", "permuted", "local", "global"]
-    found = shared_fields(arms, {"mix": 0.5, "n_clusters": 4})
+    found = shared_fields(arms, {"local_weight": 0.5, "n_clusters": 4})
     assert found == {
-        "sgurinit": {"mix": 0.5, "n_clusters": 4},
-        "permuted": {"mix": 0.5, "n_clusters": 4},
+        "sgurinit": {"local_weight": 0.5, "n_clusters": 4},
+        "permuted": {"local_weight": 0.5, "n_clusters": 4},
         "local": {"n_clusters": 4},
         "global": {"n_clusters": 4},
     }
     assert shared_fields(arms, {}) == {}
-    with pytest.raises(InputError, match="mix is set, but none of the arms random, local takes it"):
-        shared_fields(["random", "local"], {"mix": 0.5})
+    with pytest.raises(InputError, match="local_weight is set, but none of the arms random, local takes it"):
+        shared_fields(["random", "local"], {"local_weight": 0.5})
 
 
 def test_the_command_repeats_what_differs_from_the_defaults() -> None:
@@ -126,7 +126,7 @@ def test_the_command_repeats_what_differs_from_the_defaults() -> None:
         train=TrainSettings(max_epochs=7, batch_size=64),
         overrides={
             "lightgcn": {"n_layers": 3},
-            "sgurinit": {"prepare": ["center"], "collaborative": 0.0},
+            "sgurinit": {"preprocess": ["center"], "collaborative": 0.0},
         },
         mask_valid=True,
     )
@@ -136,7 +136,7 @@ def test_the_command_repeats_what_differs_from_the_defaults() -> None:
         *("--models", "lightgcn", "--arms", "random,sgurinit", "--seeds", "2", "--out", "out"),
         *("--max-epochs", "7", "--set", "train.batch_size=64"),
         *("--set", "lightgcn.n_layers=3", "--set", "sgurinit.collaborative=0.0"),
-        *("--set", 'sgurinit.prepare=["center"]'),
+        *("--set", 'sgurinit.preprocess=["center"]'),
         "--mask-valid",
     ]
 
@@ -144,7 +144,7 @@ def test_the_command_repeats_what_differs_from_the_defaults() -> None:
 def test_a_plan_that_no_command_can_say_becomes_a_file_that_can(tmp_path: Path) -> None:
     found = comparison_settings(
         ["lightgcn"],
-        {"random": {}, "mine": {"kind": "sgurinit", "mix": 0.7}},
+        {"random": {}, "mine": {"kind": "sgurinit", "local_weight": 0.7}},
         2,
         train=TrainSettings(max_epochs=7),
         search={"trials": 2, "spaces": {"lightgcn": {"reg": [0.1, 0.01]}}},

@@ -8,20 +8,20 @@ import numpy as np
 import polars as pl
 import pytest
 
+from sgurinit.arms import (
+    PaperInitializer,
+    PermutedInitializer,
+    RandomInitializer,
+    SGURInitInitializer,
+)
 from sgurinit.data import Dataset, item_titles, write_native
 from sgurinit.experiments.starts import write_starts
-from sgurinit.initialisers import (
-    PaperInitialiser,
-    PermutedInitialiser,
-    RandomInitialiser,
-    SGURInitInitialiser,
-)
 
 ARMS = {
-    "random": RandomInitialiser(),
-    "ours": SGURInitInitialiser(n_clusters=4),
-    "permuted": PermutedInitialiser(n_clusters=4),
-    "paper": PaperInitialiser(n_clusters=4),
+    "random": RandomInitializer(),
+    "ours": SGURInitInitializer(n_clusters=4),
+    "permuted": PermutedInitializer(n_clusters=4),
+    "paper": PaperInitializer(n_clusters=4),
 }
 
 
@@ -67,7 +67,7 @@ def test_clusters_name_the_items_nearest_to_the_mean_of_their_members(
     start = ARMS["ours"].start(small, 0)
     for (space, cluster), part in clusters.group_by("space", "cluster"):
         if space == "joint":
-            reduced = start.reduced(64)
+            reduced = start.joint(64)
             rows, labels = reduced.items, reduced.clusters.labels
         else:
             rows, labels = small.features[space].values, start.clusters[space].labels
@@ -79,7 +79,7 @@ def test_clusters_name_the_items_nearest_to_the_mean_of_their_members(
 
 
 def test_without_a_start_nothing_is_written(tmp_path: Path, small: Dataset) -> None:
-    write_starts({"random": RandomInitialiser()}, small, None, tmp_path / "starts")
+    write_starts({"random": RandomInitializer()}, small, None, tmp_path / "starts")
     assert not (tmp_path / "starts").exists()
 
 

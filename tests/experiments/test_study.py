@@ -19,9 +19,9 @@ models:
   bprmf:
 arms:
   random:
-  sgurinit: {mix: 0.5}
+  sgurinit: {local_weight: 0.5}
   permuted:
-  both: &both {kind: sgurinit, mix: 1.0, items: features}
+  both: &both {kind: sgurinit, local_weight: 1.0, items: features}
   both-permuted: {<<: *both, kind: permuted}
 seeds: 1
 train: {max_epochs: 2, patience: 2}
@@ -54,7 +54,7 @@ def test_a_file_says_everything(folder: Path, small: Dataset) -> None:
         "random": "random", "sgurinit": "sgurinit", "permuted": "permuted",
         "both": "sgurinit", "both-permuted": "permuted",
     }  # fmt: skip
-    assert (arms["sgurinit"]["mix"], arms["permuted"]["mix"]) == (0.5, 0.5)
+    assert (arms["sgurinit"]["local_weight"], arms["permuted"]["local_weight"]) == (0.5, 0.5)
     # A name of one's own inherits nothing.
     assert arms["both-permuted"] == {**arms["both"], "kind": "permuted"}
     assert plan.search is not None
@@ -98,7 +98,7 @@ def test_a_study_with_a_search_grows_by_models_and_arms_not_by_seeds(folder: Pat
         ("data:", "dat:", r"s\.yaml: study\.(dat does not exist|data is )"),
         ("cold_items: 0.1", "cold_items: 2", r"s\.yaml: study\.data\.cold_items is 2"),
         ("path: small", "path: nothing", r"s\.yaml: .*/nothing: no such folder"),
-        ("mix: 0.5", "mix: 5", r"s\.yaml: sgurinit\.mix is 5"),
+        ("local_weight: 0.5", "local_weight: 5", r"s\.yaml: sgurinit\.local_weight is 5"),
         ("lightgcn:", "lightgnc:", r"s\.yaml: model 'lightgnc' does not exist; known: "),
         ("both: &both", "../both: &both", r"s\.yaml: arms: '\.\./both' is no name for a folder"),
         ("both: &both", "lightgcn: &both", r"s\.yaml: arms: lightgcn is the name of a model"),
@@ -108,10 +108,10 @@ def test_a_study_with_a_search_grows_by_models_and_arms_not_by_seeds(folder: Pat
         ("seeds: 1", "1: 2", r"s\.yaml: field 1 is no name"),
         ("seeds: 1", "on: 2", r"s\.yaml: field True is no name"),
         ("kind: sgurinit", "kind: ", r"s\.yaml: arm None does not exist"),
-        ("mix: 1.0", "sweep: {mix: []}", r"s\.yaml: arms\.both\.sweep is .*leaves no arm"),
+        ("local_weight: 1.0", "sweep: {local_weight: []}", r"s\.yaml: arms\.both\.sweep is .*leaves no arm"),
         (STUDY, "- a list", r"s\.yaml: expected fields such as data, models and arms"),
         (STUDY, "{", r"s\.yaml: no YAML: "),
-        ("mix: 0.5", "mix: 0.5, mix: 1", r"s\.yaml: no YAML: 'mix' is given twice in one place"),
+        ("local_weight: 0.5", "local_weight: 0.5, local_weight: 1", r"s\.yaml: no YAML: 'local_weight' is given twice in one place"),
         ("seeds: 1", "seeds: 1\nseeds: 2", r"s\.yaml: no YAML: 'seeds' is given twice"),
         ("cold_items: 0.1", "cold_items: 0.001", r"s\.yaml: .* at least two to hold out"),
         (STUDY, "data: {path: small}\nmodels: {}\narms: {random: }", r"study\.models is \{\}"),
@@ -142,11 +142,11 @@ def test_what_is_searched_of_the_method_is_searched_of_its_controls_and_halves(
     text = (
         "data: {path: planted}\nmodels: {bprmf: }\n"
         "arms: {random: , permuted: , local: , own: {kind: permuted}, global: }\n"
-        "search: {trials: 2, spaces: {sgurinit: {mix: [0, 1], scale: [2, 4]}, global: {}}}\n"
+        "search: {trials: 2, spaces: {sgurinit: {local_weight: [0, 1], scale: [2, 4]}, global: {}}}\n"
     )
     search = Study.read(write(tmp_path, text)).plan.search
     assert search is not None
-    assert search.spaces["permuted"] == {"mix": (0.0, 1.0), "scale": (2.0, 4.0)}
+    assert search.spaces["permuted"] == {"local_weight": (0.0, 1.0), "scale": (2.0, 4.0)}
     assert search.spaces["local"] == {"scale": (2.0, 4.0)}
     assert search.spaces["random"] == search.spaces["own"] == search.spaces["global"] == {}
     alone = text.replace("permuted: , local: , own: {kind: permuted}, global: ", "").replace(
@@ -157,24 +157,24 @@ def test_what_is_searched_of_the_method_is_searched_of_its_controls_and_halves(
 
 
 def test_a_sweep_makes_an_arm_of_every_combination(tmp_path: Path) -> None:
-    sweep = "{kind: sgurinit, scale: items, sweep: {n_clusters: [2, 4], mix: [0, 0.5]}}"
+    sweep = "{kind: sgurinit, scale: items, sweep: {n_clusters: [2, 4], local_weight: [0, 0.5]}}"
     text = f"data: {{path: planted}}\nmodels: {{bprmf: }}\narms: {{random: , ours: {sweep}}}\n"
     arms = Study.read(write(tmp_path, text)).plan.arms
     assert list(arms) == [
-        "random", "ours-n_clusters=2-mix=0", "ours-n_clusters=2-mix=0.5",
-        "ours-n_clusters=4-mix=0", "ours-n_clusters=4-mix=0.5",
+        "random", "ours-n_clusters=2-local_weight=0", "ours-n_clusters=2-local_weight=0.5",
+        "ours-n_clusters=4-local_weight=0", "ours-n_clusters=4-local_weight=0.5",
     ]  # fmt: skip
-    last = arms["ours-n_clusters=4-mix=0.5"]
-    assert (last["kind"], last["n_clusters"], last["mix"], last["scale"]) == (
+    last = arms["ours-n_clusters=4-local_weight=0.5"]
+    assert (last["kind"], last["n_clusters"], last["local_weight"], last["scale"]) == (
         "sgurinit", 4, 0.5, "items",
     )  # fmt: skip
-    steps = text.replace("n_clusters: [2, 4], mix: [0, 0.5]", "prepare: [[], [center, unit]]")
+    steps = text.replace("n_clusters: [2, 4], local_weight: [0, 0.5]", "preprocess: [[], [center, unit]]")
     steps = steps.replace("scale: items", "collaborative: 0")
     arms = Study.read(write(tmp_path, steps)).plan.arms
-    assert list(arms)[1:] == ["ours-prepare=none", "ours-prepare=center+unit"]
-    assert arms["ours-prepare=center+unit"]["prepare"] == ["center", "unit"]
-    with pytest.raises(InputError, match=r"s\.yaml: arms\.ours\.sweep is \{'mix': 1\}"):
-        Study.read(write(tmp_path, text.replace("n_clusters: [2, 4], mix: [0, 0.5]", "mix: 1")))
+    assert list(arms)[1:] == ["ours-preprocess=none", "ours-preprocess=center+unit"]
+    assert arms["ours-preprocess=center+unit"]["preprocess"] == ["center", "unit"]
+    with pytest.raises(InputError, match=r"s\.yaml: arms\.ours\.sweep is \{'local_weight': 1\}"):
+        Study.read(write(tmp_path, text.replace("n_clusters: [2, 4], local_weight: [0, 0.5]", "local_weight: 1")))
 
 
 def test_the_documented_study_reads(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_the_documented_study_reads(tmp_path: Path) -> None:
     assert plan.models["freedom"]["n_layers"] == 1
     assert len(plan.arms) == 4 + 4
     assert plan.search is not None
-    assert plan.search.spaces["sgurinit"] == {"mix": (0.1, 0.5, 1.0)}
+    assert plan.search.spaces["sgurinit"] == {"local_weight": (0.1, 0.5, 1.0)}
 
 
 def test_a_study_does_not_write_into_its_data(folder: Path) -> None:

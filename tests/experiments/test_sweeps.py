@@ -11,13 +11,13 @@ from sgurinit.report.figures import sweep
 ARMS = [
     "random",
     "my-arm",
-    "one-mix=0.5",
-    "ours-n_clusters=2-mix=0.1",
-    "ours-n_clusters=2-mix=0.5",
-    "ours-n_clusters=4-mix=0.1",
-    "ours-n_clusters=4-mix=0.5",
-    "ours-n_clusters=8-mix=0.1",
-    "ours-n_clusters=8-mix=0.5",
+    "one-local_weight=0.5",
+    "ours-n_clusters=2-local_weight=0.1",
+    "ours-n_clusters=2-local_weight=0.5",
+    "ours-n_clusters=4-local_weight=0.1",
+    "ours-n_clusters=4-local_weight=0.5",
+    "ours-n_clusters=8-local_weight=0.1",
+    "ours-n_clusters=8-local_weight=0.5",
 ]
 
 
@@ -35,17 +35,17 @@ def results() -> pl.DataFrame:
 
 def test_a_sweep_over_two_fields_is_found_and_others_are_not():
     (found,) = find_sweeps(ARMS)
-    assert (found.name, found.fields) == ("ours", ("n_clusters", "mix"))
-    assert found.arms["4", "0.5"] == "ours-n_clusters=4-mix=0.5"
+    assert (found.name, found.fields) == ("ours", ("n_clusters", "local_weight"))
+    assert found.arms["4", "0.5"] == "ours-n_clusters=4-local_weight=0.5"
     assert len(found.arms) == 6
     assert find_sweeps(ARMS[:3]) == []
 
 
 def test_the_field_with_more_values_goes_across():
-    turned = [f"a-mix={mix}-n_clusters={k}" for mix in (0, 1) for k in (2, 4, 8)]
+    turned = [f"a-local_weight={local_weight}-n_clusters={k}" for local_weight in (0, 1) for k in (2, 4, 8)]
     (found,) = find_sweeps(turned)
-    assert found.fields == ("n_clusters", "mix")
-    assert found.arms["8", "1"] == "a-mix=1-n_clusters=8"
+    assert found.fields == ("n_clusters", "local_weight")
+    assert found.arms["8", "1"] == "a-local_weight=1-n_clusters=8"
 
 
 def test_cells_hold_validation_means_and_their_gain_over_random(results):
@@ -53,7 +53,7 @@ def test_cells_hold_validation_means_and_their_gain_over_random(results):
     valid = results.filter(split="valid")
     (heat,) = sweep(valid, found).data
     assert (list(heat.x), list(heat.y)) == (["2", "4", "8"], ["0.1", "0.5"])
-    at = ARMS.index("ours-n_clusters=4-mix=0.5")
+    at = ARMS.index("ours-n_clusters=4-local_weight=0.5")
     assert heat.z[1][1] == pytest.approx((at + 2) / 100)
     assert heat.text[1][1] == f"{100 * ((at + 2) / 2 - 1):+.0f} %"
     (plain,) = sweep(valid.filter(pl.col("arm") != "random"), found).data

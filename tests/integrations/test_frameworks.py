@@ -90,8 +90,8 @@ def recbole_run(request, data, tmp_path, monkeypatch):
         ]
         text = "\n".join(["user_id:token\titem_id:token", *lines]) + "\n"
         (folder / "toy.inter").write_text(text)
-        start = SGURInit(reduce_to=WIDTH, random_state=0).fit(data).start_
-        write_user_vectors(start, folder / "toy.useremb", "reduced")
+        start = SGURInit(joint_dim=WIDTH, random_state=0).fit(data).start_
+        write_user_vectors(start, folder / "toy.useremb", "joint")
         config = Config(
             model=request.param, dataset="toy",
             config_dict={
@@ -119,7 +119,7 @@ def test_recbole_trains_from_the_start_and_evaluates(recbole_run, data):
     (report,) = attach(model, start)
     assert report.table == "user_embedding.weight"
     assert report.items_filled
-    one_direction(model.user_embedding.weight.detach(), start.reduced(WIDTH).users)
+    one_direction(model.user_embedding.weight.detach(), start.joint(WIDTH).users)
     # Row by row: RecBole's internal ids are those of its tokens.
     tokens = train.dataset.field2id_token["item_id"]
     assert start.n_items == len(tokens)
@@ -137,7 +137,7 @@ def test_recbole_reads_the_exported_users_and_a_stock_model_takes_them(recbole_r
     (train, *_), model, _, start = recbole_run
     use_preloaded(model, train.dataset)
     tokens = train.dataset.field2id_token["user_id"]
-    rows = dict(zip(data.user_ids, start.reduced(WIDTH).users, strict=True))
+    rows = dict(zip(data.user_ids, start.joint(WIDTH).users, strict=True))
     for at, token in enumerate(tokens[1:], 1):
         np.testing.assert_allclose(model.user_embedding.weight[at].detach(), rows[token], atol=1e-5)
     with pytest.raises(InputError, match="loaded no vectors of 'other'"):
@@ -183,7 +183,7 @@ def test_cornac_trains_from_the_start_and_evaluates(name, ratio_split, data):
     )
     params = init_params(model, train, start=start)
     names = MODELS[name]
-    one_direction(params[names.users], start.reduced(WIDTH).users)
+    one_direction(params[names.users], start.joint(WIDTH).users)
     begun = model.clone({"init_params": params})
     if name == "WMF" and find_spec("tensorflow") is None:  # takes them, but cannot train
         begun.trainable = model.trainable = False
@@ -244,8 +244,8 @@ def test_implicit_goes_on_from_the_start(name, data, narrow, start):
     matrix = narrow(data.train)
     model = kinds[name](factors=WIDTH, iterations=2, random_state=0)
     set_factors(model, matrix, start)
-    one_direction(model.user_factors[:, :WIDTH], start.reduced(WIDTH).users)
-    one_direction(model.item_factors[:, :WIDTH], start.reduced(WIDTH).items)
+    one_direction(model.user_factors[:, :WIDTH], start.joint(WIDTH).users)
+    one_direction(model.item_factors[:, :WIDTH], start.joint(WIDTH).items)
     first = np.array(model.item_factors)
     random = kinds[name](factors=WIDTH, iterations=2, random_state=0)
     model.fit(matrix, show_progress=False)
@@ -294,7 +294,7 @@ def test_lenskit_trains_from_the_start(name, data, monkeypatch):
         if name == "als"
         else trainer.model.u_embed.weight.detach().numpy()
     )
-    one_direction(users, start.reduced(WIDTH).users)
+    one_direction(users, start.joint(WIDTH).users)
     pipe = topn_pipeline(scorer)
     pipe.train(train, TrainingOptions(rng=1))
     truth = ItemListCollection.from_df(frame(data.test), ["user_id"])
@@ -314,8 +314,8 @@ def test_pyg_trains_from_the_start(data, start):
     model = LightGCN(data.n_users + data.n_items, WIDTH, num_layers=2)
     report = initialize_nodes_(model.embedding, start)
     assert report.items_filled
-    one_direction(model.embedding.weight[: data.n_users].detach(), start.reduced(WIDTH).users)
-    one_direction(model.embedding.weight[data.n_users :].detach(), start.reduced(WIDTH).items)
+    one_direction(model.embedding.weight[: data.n_users].detach(), start.joint(WIDTH).users)
+    one_direction(model.embedding.weight[data.n_users :].detach(), start.joint(WIDTH).items)
     pairs = torch.tensor(np.stack([data.train.users, data.train.items + data.n_users]))
     edges = torch.cat([pairs, pairs.flip(0)], dim=1)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from sgurinit.core import SGURInit
-from sgurinit.data import load, planted
+from sgurinit.data import load_dataset, planted
 from sgurinit.errors import InputError
 from sgurinit.integrations.mmrec import attach, find_tables, start_for, started
 from sgurinit.integrations.older import modernised
@@ -83,14 +83,14 @@ def spaces(tables):
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("free", {"user": ("id", None)}),
-        ("dot", {"user": ("id", None)}),
-        ("both", {"user": ("id", None)}),
-        ("twice", {"user": ("id", None), "other": ("id", None)}),
+        ("free", {"user": ("free", None)}),
+        ("dot", {"user": ("free", None)}),
+        ("both", {"user": ("free", None)}),
+        ("twice", {"user": ("free", None), "other": ("free", None)}),
         ("raw", {"user": ("raw", "image")}),
         ("projected", {"user": ("projected", "image")}),
-        ("columns", {"user[:, 0:16]": ("id", None), "user[:, 16:32]": ("projected", "image")}),
-        ("nodes", {"nodes": ("id", None)}),
+        ("columns", {"user[:, 0:16]": ("free", None), "user[:, 16:32]": ("projected", "image")}),
+        ("nodes", {"nodes": ("free", None)}),
     ],
 )
 def test_each_table_is_found_in_its_space_and_filled_there(kind, expected, data, start):
@@ -99,21 +99,21 @@ def test_each_table_is_found_in_its_space_and_filled_there(kind, expected, data,
     assert spaces(tables) == expected
     reports = attach(model, start, Loader(data), scale=None)
     filled = [r.items_filled for r in reports]
-    assert filled == [t.space == "id" and t.name != "other" for t in tables]
-    reduced = start.reduced(WIDTH)
+    assert filled == [t.space == "free" and t.name != "other" for t in tables]
+    reduced = start.joint(WIDTH)
     if kind == "nodes":
         np.testing.assert_array_equal(model.nodes.detach()[: data.n_users], reduced.users)
     elif kind == "raw":
-        expected_rows = start.carried(start.features("image"))
+        expected_rows = start.carry_to(start.features("image"))
         np.testing.assert_array_equal(model.user.detach(), expected_rows)
     elif kind == "projected":
         items = functional.leaky_relu(model.project(model.image.weight)).detach().numpy()
-        np.testing.assert_allclose(model.user.detach(), start.carried(items), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(model.user.detach(), start.carry_to(items), rtol=1e-4, atol=1e-5)
     else:
         np.testing.assert_array_equal(model.user.detach()[:, :WIDTH], reduced.users)
     if kind == "columns":
         items = model.project(model.image.weight).detach().numpy()
-        own = start.carried(items)
+        own = start.carry_to(items)
         np.testing.assert_allclose(model.user.detach()[:, WIDTH:], own, rtol=1e-4, atol=1e-5)
 
 
@@ -145,7 +145,7 @@ def test_what_cannot_be_told_is_an_error(data, start):
 
 # The trees themselves, where a checkout is named. Each model with the spaces of its user tables.
 
-ID, IMAGE, TEXT = ("id", None), ("projected", "image"), ("projected", "text")
+ID, IMAGE, TEXT = ("free", None), ("projected", "image"), ("projected", "text")
 PREFERENCES = {"v_gcn.preference": IMAGE, "t_gcn.preference": TEXT}
 HALVES = {"u_embedding[:, 0:64]": ID, "u_embedding[:, 64:128]": IMAGE}
 PLAIN = {"user_embedding.weight": ID}
@@ -281,6 +281,6 @@ def test_a_model_of_an_unmodified_tree_trains_from_the_start(tree, model, reques
 @pytest.mark.parametrize("tree", sorted(TREES), indirect=True)
 def test_a_start_is_fitted_on_the_trees_own_folder(tree, data):
     start = start_for({"data_path": f"{tree}/", "dataset": "toy"})
-    ours = SGURInit(random_state=0).fit(load(f"{tree}/toy")).start_
-    np.testing.assert_array_equal(start.reduced(8).users, ours.reduced(8).users)
+    ours = SGURInit(random_state=0).fit(load_dataset(f"{tree}/toy")).start_
+    np.testing.assert_array_equal(start.joint(8).users, ours.joint(8).users)
     assert start.n_users == data.n_users

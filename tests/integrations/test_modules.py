@@ -51,8 +51,8 @@ def test_tables_are_found_by_shape_and_filled(model, start, caplog):
     assert report.table == "user_table.weight"
     assert report.items_filled
     assert report.norm_after == pytest.approx(4 * report.norm_before, rel=1e-4)
-    along(model.user_table.weight, start.reduced(WIDTH).users)
-    along(model.item_table.weight, start.reduced(WIDTH).items)
+    along(model.user_table.weight, start.joint(WIDTH).users)
+    along(model.item_table.weight, start.joint(WIDTH).items)
     assert torch.equal(bias, model.user_bias.weight)
     assert "user_table.weight" in caplog.text
 
@@ -132,7 +132,7 @@ def test_a_meta_table_has_to_be_materialised(data, start):
     for table in model.children():
         table.reset_parameters()
     attach(model, start)
-    along(model.user_table.weight, start.reduced(WIDTH).users)
+    along(model.user_table.weight, start.joint(WIDTH).users)
 
 
 def test_shards_are_the_slices_of_the_whole(model, start):

@@ -10,7 +10,7 @@ import pytest
 
 from sgurinit.core import SGURInit
 from sgurinit.core.start import UserStart
-from sgurinit.data import load
+from sgurinit.data import load_dataset
 from sgurinit.errors import InputError
 from sgurinit.integrations.vectors import BACKENDS, Vectors
 
@@ -35,7 +35,7 @@ def slowly(row, items, left_out, k):
 
 
 def test_the_nearest_items_are_those_of_the_largest_cosine(vectors, start, data):
-    joint = start.reduced(WIDTH)
+    joint = start.joint(WIDTH)
     for user in (0, 17, 89):
         own = set(data.train.items[data.train.users == user].tolist())
         order, cosines = slowly(joint.users[user], joint.items, own, 5)
@@ -52,7 +52,7 @@ def test_the_nearest_items_are_those_of_the_largest_cosine(vectors, start, data)
 def test_a_new_user_with_the_clicks_of_a_known_one_is_placed_where_they_are(vectors, start, data):
     for user in (3, 40):
         clicks = data.item_ids[data.train.items[data.train.users == user]].tolist()
-        joint = start.reduced(WIDTH)
+        joint = start.joint(WIDTH)
         np.testing.assert_allclose(vectors.place(clicks), joint.users[user], atol=1e-5)
         assert vectors.for_clicks(clicks).items == vectors.for_user(data.user_ids[user]).items
 
@@ -65,7 +65,7 @@ def test_saved_vectors_answer_alike_and_a_lake_can_read_them(vectors, start, tmp
     assert again.for_clicks(clicks) == vectors.for_clicks(clicks)
     users = pl.read_parquet(tmp_path / "store" / "users.parquet")
     assert users.schema["vector"] == pl.Array(pl.Float32, WIDTH)
-    np.testing.assert_array_equal(users["vector"].to_numpy(), start.reduced(WIDTH).users)
+    np.testing.assert_array_equal(users["vector"].to_numpy(), start.joint(WIDTH).users)
     assert (tmp_path / "store" / f"items.{index}").is_file()
     with pytest.raises(InputError, match="exists already"):
         vectors.save(tmp_path / "store")
@@ -110,7 +110,7 @@ def test_what_is_no_store_is_refused(start, tmp_path, index):
 
 
 def test_real_data_is_answered_in_milliseconds(tiktok_path, index):
-    start = SGURInit(random_state=0).fit(load(tiktok_path)).start_
+    start = SGURInit(random_state=0).fit(load_dataset(tiktok_path)).start_
     vectors = Vectors.of(start, index=index)
     clicks = vectors.item_ids[:5]
     vectors.for_clicks(clicks)

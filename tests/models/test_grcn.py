@@ -94,7 +94,7 @@ def test_products_at_the_edges_have_the_gradient_of_dense_ones(dataset):
 def test_preferences_live_where_the_items_features_are_mapped_to(dataset):
     model = built(GRCN, dataset)
     free, image, text = model.user_tables()
-    assert (free.space, image.space, text.space) == ("id", "projected", "projected")
+    assert (free.space, image.space, text.space) == ("free", "projected", "projected")
     assert free.items is model.item_embedding
     mapped = linear(model.projections[0][0], dataset.features["image"].values)
     expected = np.where(mapped > 0, mapped, 0.01 * mapped)

@@ -69,7 +69,7 @@ def test_mmgcn(dataset, batch, n_layers):
 def test_each_table_is_in_the_space_that_its_modality_enters_in(dataset):
     model = built(MMGCN, dataset, latent_widths={"image": 7})
     free, image, text = model.user_tables()
-    assert (free.space, image.space, text.space) == ("id", "projected", "raw")
+    assert (free.space, image.space, text.space) == ("free", "projected", "raw")
     assert free.items is model.item_embedding
     assert (image.modality, text.modality) == ("image", "text")
     assert image.parameter.shape == (dataset.n_users, 7)

@@ -38,7 +38,7 @@ def test_the_comparison_fits_80_columns_uncut(comparison: Comparison) -> None:
 
 
 def test_long_names_are_folded_and_never_cut(comparison: Comparison) -> None:
-    arm = "collaborative-mix=0.5-n_clusters=16-local_norm=mean"
+    arm = "collaborative-local_weight=0.5-n_clusters=16-local_norm=mean"
     results = [{**entry, "model": "averylongname" * 2} for entry in comparison.summary["results"]]
     results[1] = {**results[1], "arm": arm}
     lines = printed(comparison_table({**comparison.summary, "results": results}))
@@ -61,7 +61,7 @@ def test_tables_of_a_large_data_set_fit_80_columns_uncut() -> None:
         n_train=12_345_678_901,
         modalities={"clip_vit_large_patch14_titles": wide, "text": text},
     )
-    found = SGURInit(n_clusters=4, reduce_to=8, random_state=0).fit(data).start_.diagnostics
+    found = SGURInit(n_clusters=4, joint_dim=8, random_state=0).fit(data).start_.diagnostics
     own = replace(found.modalities["text"], cluster_sizes=(123_456, 1_234_567))
     own = replace(own, items_without_features=1_234_567)
     start = replace(found, n_users=123_456_789, modalities={"clip_vit_large_patch14_titles": own})
@@ -111,7 +111,7 @@ def test_rates_are_short(number: float, expected: str) -> None:
 
 def test_the_other_tables_fit_80_columns_uncut(comparison: Comparison) -> None:
     data = planted(120, 80, n_topics=6)
-    start = SGURInit(n_clusters=4, reduce_to=8, random_state=0).fit(data).start_
+    start = SGURInit(n_clusters=4, joint_dim=8, random_state=0).fit(data).start_
     values = comparison.summary["results"][0]["test"]
     means = {name: metric["mean"] for name, metric in values.items()}
     for table in (
@@ -186,7 +186,7 @@ def test_progress_fits_80_columns_and_cuts_no_number() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
     row = {"epoch": 122, "seconds": 0.1, "recall@20": 0.5}
     with RunProgress(console, 300, 1000) as progress:
-        for label in ("lightgcn/random/seed-0", "lightgcn/k-n_clusters=16-mix=0.1/trial-0"):
+        for label in ("lightgcn/random/seed-0", "lightgcn/k-n_clusters=16-local_weight=0.1/trial-0"):
             progress(RunEvent(label, "start"))
             progress(RunEvent(label, "epoch", row))
             if label.endswith("seed-0"):

@@ -42,7 +42,7 @@ assert executors() == 2
 
 data = generated(seed=3, n_users=200, n_items=50, n_pairs=1000)
 interactions, items = data.frames(spark, 4)
-parameters = {"n_clusters": 3, "mix": 0.3, "random_state": 0}
+parameters = {"n_clusters": 3, "local_weight": 0.3, "random_state": 0}
 # One modality by MLlib is enough.
 given = {"a": np.asarray(data.features["a"].values[:3], dtype=np.float64)}
 whole = SGURInit(**parameters).fit(interactions, items, centroids=given)

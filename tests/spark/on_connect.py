@@ -20,7 +20,7 @@ spark = builder.getOrCreate()
 assert "connect" in type(spark).__module__
 
 data = generated(seed=2)
-core = core_of(data, local_norm="sym", mix=0.4, reduce_to=4, collaborative=0.5)
+core = core_of(data, local_norm="sym", local_weight=0.4, joint_dim=4, collaborative=0.5)
 interactions, items = data.frames(spark)
 centroids = {name: space.items.centroids for name, space in spaces_of(core).items()}
 parameters = core.get_params() | {"random_state": 0}
@@ -35,7 +35,7 @@ check_equal(loaded, core, loaded.transform(interactions))
 
 # MLlib, over the wire.
 items["a"].write.parquet(f"{folder}/a")
-estimator = SGURInit(4, random_state=0, features={"a": f"{folder}/a"})
+estimator = SGURInit(n_clusters=4, random_state=0, features={"a": f"{folder}/a"})
 (fitted,) = Pipeline(stages=[estimator]).fit(interactions).stages
 assert fitted.clusters["a"].sizes.sum() == data.n_items
 assert np.isfinite(fitted.clusters["a"].centroids).all()

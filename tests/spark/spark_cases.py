@@ -79,8 +79,8 @@ def spaces_of(core: sgurinit.SGURInit) -> dict[str, Any]:
     source = core.start_.source
     assert source is not None
     spaces = dict(source.spaces)
-    if source.parameters.reduce_to is not None:
-        spaces["reduced"] = source.reduction(source.parameters.reduce_to)[1]
+    if source.parameters.joint_dim is not None:
+        spaces["joint"] = source.joint_space(source.parameters.joint_dim)[1]
     return spaces
 
 
@@ -120,7 +120,7 @@ def check_equal(model: Any, core: sgurinit.SGURInit, users: Any = None) -> None:
             popular_centroid(degrees, labels, centroids),
         )  # fmt: skip
         expected = user_rows(
-            space.featured(matrix), side, mix=parameters.mix, local_norm=parameters.local_norm
+            space.featured(matrix), side, local_weight=parameters.local_weight, local_norm=parameters.local_norm
         )
         close(found[name], expected)
 

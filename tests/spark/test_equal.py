@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from spark_cases import Data, check_equal, core_of, generated, spaces_of
 
-from sgurinit import ItemFeatures, load
+from sgurinit import ItemFeatures, load_dataset
 
 
 def fitted(spark, data, core, partitions=2, **engine):
@@ -23,12 +23,12 @@ def fitted(spark, data, core, partitions=2, **engine):
 
 OPTIONS = [
     {},
-    {"local_norm": "sym", "mix": 0.3, "n_clusters": 1},
-    {"mix": 0.0, "prepare": ("center", "unit"), "reduce_to": 3},
-    {"local_norm": "sym", "mix": 1.0, "prepare": ("unit", "whiten"), "n_clusters": 7},
-    {"local_norm": "sym", "mix": 0.5, "prepare": ("whiten",), "reduce_to": 12},
-    {"reduce_to": 6, "collaborative": 0.5},
-    {"reduce_to": 4, "collaborative": 1.0, "local_norm": "sym", "mix": 0.3},
+    {"local_norm": "sym", "local_weight": 0.3, "n_clusters": 1},
+    {"local_weight": 0.0, "preprocess": ("center", "unit"), "joint_dim": 3},
+    {"local_norm": "sym", "local_weight": 1.0, "preprocess": ("unit", "whiten"), "n_clusters": 7},
+    {"local_norm": "sym", "local_weight": 0.5, "preprocess": ("whiten",), "joint_dim": 12},
+    {"joint_dim": 6, "collaborative": 0.5},
+    {"joint_dim": 4, "collaborative": 1.0, "local_norm": "sym", "local_weight": 0.3},
 ]
 
 
@@ -43,7 +43,7 @@ def test_every_option(spark, options):
 
 def test_ways_and_partitionings_agree(spark, tmp_path, monkeypatch):
     data = generated(seed=1)
-    core = core_of(data, local_norm="sym", mix=0.4, reduce_to=4, collaborative=0.5)
+    core = core_of(data, local_norm="sym", local_weight=0.4, joint_dim=4, collaborative=0.5)
     # Items are not broadcast, stages are kept in files.
     apart = fitted(spark, data, core, 5, broadcast_bytes=0, work_dir=str(tmp_path))
     check_equal(apart, core)
@@ -77,9 +77,9 @@ def any_data(draw):
     features = {"a": ItemFeatures(rows, present), "b": ItemFeatures(rows.astype(np.float32))}
     options = {
         "n_clusters": draw(st.integers(1, 2)),
-        "mix": draw(st.sampled_from([0.0, 0.1, 1.0])),
+        "local_weight": draw(st.sampled_from([0.0, 0.1, 1.0])),
         "local_norm": draw(st.sampled_from(["mean", "sym"])),
-        "prepare": draw(st.sampled_from([(), ("center",), ("unit",), ("center", "unit")])),
+        "preprocess": draw(st.sampled_from([(), ("center",), ("unit",), ("center", "unit")])),
     }
     return Data(n_users, np.array(pairs), features), options
 
@@ -98,10 +98,10 @@ def test_any_data(spark, case, partitions):
 
 
 def test_tiktok(spark, tiktok_path):
-    dataset = load(tiktok_path)
+    dataset = load_dataset(tiktok_path)
     matrix = dataset.train_matrix().tocoo()
     data = Data(dataset.n_users, np.stack([matrix.row, matrix.col], 1), dataset.features)
-    core = core_of(data, n_clusters=8, local_norm="sym", reduce_to=16, collaborative=0.5)
+    core = core_of(data, n_clusters=8, local_norm="sym", joint_dim=16, collaborative=0.5)
     model = fitted(spark, data, core)
     check_equal(model, core)
     model.unpersist()
@@ -111,13 +111,13 @@ def test_ml_100k(spark, data_root):
     path = data_root / "ml-100k"
     if not path.is_dir():
         pytest.skip(f"real data absent: {path}")
-    dataset = load(path)
+    dataset = load_dataset(path)
     # It has no features: a word's share of the title, by hash.
     rng = np.random.default_rng(0)
     features = {"text": ItemFeatures(rng.normal(size=(dataset.n_items, 24)).astype(np.float32))}
     matrix = dataset.train_matrix().tocoo()
     data = Data(dataset.n_users, np.stack([matrix.row, matrix.col], 1), features)
-    core = core_of(data, n_clusters=8, prepare=("center", "whiten"))
+    core = core_of(data, n_clusters=8, preprocess=("center", "whiten"))
     model = fitted(spark, data, core, 3)
     check_equal(model, core)
     model.unpersist()

@@ -16,7 +16,7 @@ import pytest
 from spark_cases import Data, by_user, check_equal, core_of, generated, spaces_of
 from typer.testing import CliRunner
 
-from sgurinit import InputError, ItemFeatures, load
+from sgurinit import InputError, ItemFeatures, load_dataset
 from sgurinit.cli import app
 
 
@@ -26,11 +26,11 @@ def fit(spark):
     from sgurinit.spark import SGURInit
 
     data = generated(seed=5)
-    core = core_of(data, local_norm="sym", mix=0.4, reduce_to=3)
+    core = core_of(data, local_norm="sym", local_weight=0.4, joint_dim=3)
     interactions, items = data.frames(spark)
     centroids = {name: space.items.centroids for name, space in spaces_of(core).items()}
     estimator = SGURInit(
-        4, mix=0.4, local_norm="sym", reduce_to=3, collaborative=0.0, random_state=0
+        4, local_weight=0.4, local_norm="sym", joint_dim=3, collaborative=0.0, random_state=0
     )
     model = estimator.fit(interactions, items, centroids=centroids)
     yield data, core, model
@@ -45,11 +45,11 @@ def inertia(rows, labels):
 def test_clusters_are_as_tight_as_the_cores(spark, tiktok_path):
     from sgurinit.spark import SGURInit
 
-    dataset = load(tiktok_path)
+    dataset = load_dataset(tiktok_path)
     features = {"audio": dataset.features["audio"]}
     data = Data(dataset.n_users, np.array([[0, 0], [1, 5]]), features)
     rows = np.asarray(features["audio"].values, dtype=np.float64)
-    model = SGURInit(8, random_state=3).fit(*data.frames(spark))
+    model = SGURInit(n_clusters=8, random_state=3).fit(*data.frames(spark))
     labels = model.items["audio"].toPandas().sort_values("item")["cluster"].to_numpy()
     core = core_of(data, n_clusters=8)
     assert inertia(rows, labels) <= 1.02 * inertia(rows, core.start_.clusters["audio"].labels)
@@ -66,7 +66,7 @@ def test_a_seed_gives_the_same_whatever_the_partitioning(spark, monkeypatch):
     data = generated(seed=6, n_items=80)
     data = Data(data.n_users, data.pairs, {"a": data.features["a"]})
     one, many = (
-        SGURInit(3, random_state=3).fit(*data.frames(spark, partitions)) for partitions in (1, 5)
+        SGURInit(n_clusters=3, random_state=3).fit(*data.frames(spark, partitions)) for partitions in (1, 5)
     )
     np.testing.assert_allclose(
         one.clusters["a"].centroids, many.clusters["a"].centroids, rtol=1e-12, atol=1e-14
@@ -81,7 +81,7 @@ def test_new_users_are_as_the_cores(spark, fit):
     pairs = np.array([[0, 1], [0, 4], [1, 9], [2, 29], [2, 3]])
     new = Data(3, pairs, data.features)
     users = model.transform(new.frames(spark)[0])
-    assert [field.name for field in users.schema] == ["user", "a", "b", "reduced"]
+    assert [field.name for field in users.schema] == ["user", "a", "b", "joint"]
     found = by_user(users, spaces_of(core))
     labels = {name: model.items[name].toPandas() for name in found}
     for name, rows in core.transform(new.matrix).items():
@@ -126,18 +126,18 @@ def test_pipeline(spark, tmp_path):
         [("ann", "x", 1), ("ann", "y", 1), ("bob", "z", 0)], "who string, item string, n int"
     )
     renamed = SQLTransformer(statement="SELECT who AS user, item FROM __THIS__ WHERE n > 0")
-    estimator = SGURInit(1, mix=1.0, random_state=0, features={"text": path})
+    estimator = SGURInit(n_clusters=1, local_weight=1.0, random_state=0, features={"text": path})
     fitted = Pipeline(stages=[renamed, estimator]).fit(log)
     Pipeline(stages=[renamed, estimator]).save(str(tmp_path / "pipeline"))
     again = Pipeline.load(str(tmp_path / "pipeline"))
-    assert again.getStages()[1].getOrDefault("mix") == 1.0
+    assert again.getStages()[1].getOrDefault("local_weight") == 1.0
     fitted.save(str(tmp_path / "model"))
     (ann,) = PipelineModel.load(str(tmp_path / "model")).transform(log).collect()
     assert ann["user"] == "ann"
     assert ann["text"] == [0.5, 0.5]
     # A parameter map, as for any estimator.
-    other = estimator.fit(renamed.transform(log), {estimator.mix: 0.0})
-    assert other.config["mix"] == 0.0
+    other = estimator.fit(renamed.transform(log), {estimator.local_weight: 0.0})
+    assert other.config["local_weight"] == 0.0
 
 
 def test_presets_and_parameters_are_the_cores():
@@ -149,9 +149,9 @@ def test_presets_and_parameters_are_the_cores():
     ours, cores = (inspect.signature(kind).parameters for kind in (SGURInit, sgurinit.SGURInit))
     for name in cores.keys() - {"n_jobs"}:
         default = SGURInit().getOrDefault(name)
-        assert tuple(default) == () if name == "prepare" else default == cores[name].default
+        assert tuple(default) == () if name == "preprocess" else default == cores[name].default
         assert name in ours
-    assert SGURInit.from_preset("paper", mix=0.5).getOrDefault("local_norm") == "sym"
+    assert SGURInit.from_preset("stair", local_weight=0.5).getOrDefault("local_norm") == "sym"
 
 
 def test_executors_need_not_have_the_package():
@@ -213,7 +213,7 @@ LOG = [("u", 1, 1.0), ("v", 2, 1.0)]
         (LOG, [*ITEMS, (3, [1.0, float("nan")])], {}, "vector of item 3 holds NaN"),
         (LOG, [(1, None)], {}, "no item has a row: leave the modality out"),
         (LOG, ITEMS, {"n_clusters": 3}, "t: n_clusters=3 is more than the 2 distinct item rows"),
-        (LOG, ITEMS, {"mix": 2.0}, r"mix must be a number in \[0, 1\]"),
+        (LOG, ITEMS, {"local_weight": 2.0}, r"local_weight must be a number in \[0, 1\]"),
         (LOG, ITEMS, {"kmeans": "faiss"}, "on Spark K-means is MLlib's"),
     ],
 )  # fmt: skip
@@ -231,7 +231,7 @@ def test_wrong_frames_are_named(spark):
 
     log = spark.createDataFrame([("u", "x")], "user string, item string")
     items = spark.createDataFrame(ITEMS, "item long, vector array<double>")
-    estimator = SGURInit(1)
+    estimator = SGURInit(n_clusters=1)
     with pytest.raises(InputError, match="holds bigint, that of the interactions string"):
         estimator.fit(log, {"t": items})
     with pytest.raises(InputError, match="there is no column 'item'"):
@@ -243,7 +243,7 @@ def test_wrong_frames_are_named(spark):
     with pytest.raises(InputError, match="expected array<float>"):
         estimator.fit(log, {"t": log.withColumnRenamed("user", "vector")})
     with pytest.raises(InputError, match="modality name 'reduced'"):
-        estimator.fit(log, {"reduced": items})
+        estimator.fit(log, {"joint": items})
 
 
 def test_the_page_runs(spark, tmp_path):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sgurinit.arms import SGURInitInitializer
 from sgurinit.data import planted
 from sgurinit.errors import InputError
 from sgurinit.evaluation import FullRanking
-from sgurinit.initialisers import SGURInitInitialiser
 from sgurinit.seeds import derive
 from sgurinit.training import TrainSettings, train
 from sgurinit.training.callbacks import best_row, is_over
@@ -100,12 +100,12 @@ def test_a_folder_goes_on_with_its_own_run_only(dataset, tmp_path):
     others = [
         ({"seed": 1}, "seed is 0 there and 1 now"),
         ({"config": {"width": 4}}, "model.width is 8 there and 4 now"),
-        ({"initialiser": "sgurinit"}, "initialiser.class"),
+        ({"initializer": "sgurinit"}, "initializer.class"),
         ({"model": "vbpr"}, "model.class"),
         ({"dataset": planted(200, 100, seed=4)}, "data is"),
     ]
     for change, message in others:
-        wanted = {"dataset": dataset, "model": "lightgcn", "initialiser": "random"}
+        wanted = {"dataset": dataset, "model": "lightgcn", "initializer": "random"}
         with pytest.raises(InputError, match=message):
             train(**{**wanted, **options, **change})
 
@@ -166,14 +166,14 @@ def test_arms_see_the_same_weights_batches_negatives_and_samples(dataset, monkey
 
 
 def resolve(arm):
-    return SGURInitInitialiser(n_clusters=4, items="random") if arm == "sgurinit" else arm
+    return SGURInitInitializer(n_clusters=4, items="random") if arm == "sgurinit" else arm
 
 
 def test_the_hand_over_is_reported(dataset):
     trained = train(dataset, "vbpr", "sgurinit", config=CONFIG, settings=SETTINGS)
     report = trained.handover.to_dict()
     assert report["start"]["users_without_interactions"] > 0
-    assert [table["space"] for table in report["tables"]] == ["id", "projected", "projected"]
+    assert [table["space"] for table in report["tables"]] == ["free", "projected", "projected"]
     for table in report["tables"]:
         assert table["norm_after"] == pytest.approx(4 * table["norm_before"], rel=1e-5)
 

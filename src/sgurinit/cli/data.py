@@ -204,7 +204,7 @@ def encode(
 @app.command(
     epilog=examples(
         "sgurinit convert data/tiktok tiktok-recbole --to recbole",
-        "sgurinit convert start.safetensors ml.useremb --to recbole --table reduced",
+        "sgurinit convert start.safetensors ml.useremb --to recbole --table joint",
     )
 )
 def convert(
@@ -219,7 +219,7 @@ def convert(
             help="native, recbole, mmrec, mrlib, elliot, cornac, freerec, csv, tsv, parquet."
         ),
     ],
-    table: Annotated[str | None, typer.Option(help="Modality of the start, or reduced.")] = None,
+    table: Annotated[str | None, typer.Option(help="Modality of the start, or joint.")] = None,
 ) -> None:
     """Write a data set, or a start, in the layout of another framework."""
     from sgurinit.report.progress import waiting

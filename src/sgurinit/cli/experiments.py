@@ -18,8 +18,8 @@ from sgurinit.cli.options import (
     Data,
     Jobs,
     LocalNorm,
+    LocalWeight,
     MaxEpochs,
-    Mix,
     Patience,
     Seed,
     Sets,
@@ -111,7 +111,7 @@ def compare(
         bool, typer.Option("--mask-valid", help="Leave validation items out of the test ranking.")
     ] = False,
     n_clusters: Clusters = None,
-    mix: Mix = None,
+    local_weight: LocalWeight = None,
     local_norm: LocalNorm = None,
     tensorboard: TensorBoard = False,
     sets: Sets = None,
@@ -124,7 +124,7 @@ def compare(
 
     loop = given(max_epochs=max_epochs, patience=patience)
     settings, overrides = experiments.read_assignments(sets or [], loop)
-    options = given(n_clusters=n_clusters, mix=mix, local_norm=local_norm)
+    options = given(n_clusters=n_clusters, local_weight=local_weight, local_norm=local_norm)
     for arm, fields in experiments.shared_fields(names(arms), options).items():
         overrides[arm] = fields | overrides.get(arm, {})
     total = len(names(models)) * len(names(arms)) * seeds

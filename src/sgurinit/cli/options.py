@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from sgurinit.core.params import KMEANS, LOCAL_NORMS, PRESETS, described
+
 
 def _folders(begun: str) -> list[str]:
     """Complete the name of a data set in the shell."""
@@ -34,26 +36,22 @@ Sets = Annotated[
         help="A field of a model, an arm or 'train', such as lightgcn.n_layers=2. Repeatable.",
     ),
 ]
-Clusters = Annotated[int | None, typer.Option(min=1, help="Clusters per modality, K. Default 8.")]
-Mix = Annotated[
-    float | None, typer.Option(min=0, max=1, help="Weight of the local part, lambda. Default 0.9.")
-]
+Clusters = Annotated[int | None, typer.Option(min=1, help=described("n_clusters"))]
+LocalWeight = Annotated[float | None, typer.Option(min=0, max=1, help=described("local_weight"))]
 LocalNorm = Annotated[
-    str | None, typer.Option(help="Weights of the local part, 'mean' or 'sym'. Default mean.")
+    str | None, typer.Option(metavar="|".join(LOCAL_NORMS), help=described("local_norm"))
 ]
-
-Prepare = Annotated[str, typer.Option(help="Done to features first, in order: center,unit,whiten.")]
-ReduceTo = Annotated[
-    int | None, typer.Option(min=1, help="Also reduce all modalities jointly to this width.")
-]
-Collaborative = Annotated[
-    float | None,
-    typer.Option(
-        min=0, max=1, help="Share of those columns that tell who uses an item. Default 0.5."
-    ),
-]
+Preprocess = Annotated[str, typer.Option(metavar="STEP,STEP", help=described("preprocess"))]
+JointDim = Annotated[int | None, typer.Option(min=1, help=described("joint_dim"))]
+Collaborative = Annotated[float | None, typer.Option(min=0, max=1, help=described("collaborative"))]
+CollaborativeRank = Annotated[int | None, typer.Option(min=1, help=described("collaborative_rank"))]
+KMeans = Annotated[str | None, typer.Option(metavar="|".join(KMEANS), help=described("kmeans"))]
 Preset = Annotated[
-    str | None, typer.Option(help="'paper' for the paper's parameters; others given go on top.")
+    str | None,
+    typer.Option(
+        metavar="|".join(PRESETS),
+        help="Parameters by name; what else is given goes on top. Default: published.",
+    ),
 ]
 TensorBoard = Annotated[
     bool,

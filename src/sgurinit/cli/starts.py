@@ -17,12 +17,14 @@ from sgurinit.cli.app import app, console, emit, if_stopped, say
 from sgurinit.cli.options import (
     Clusters,
     Collaborative,
+    CollaborativeRank,
     Data,
+    JointDim,
+    KMeans,
     LocalNorm,
-    Mix,
-    Prepare,
+    LocalWeight,
+    Preprocess,
     Preset,
-    ReduceTo,
     Seed,
     examples,
     given,
@@ -38,12 +40,12 @@ if TYPE_CHECKING:
 @app.command(epilog=examples("sgurinit inspect planted", "sgurinit inspect data/tiktok"))
 def inspect(data: Data) -> None:
     """Show what a data set holds."""
-    from sgurinit.data import load, recognise, summary
+    from sgurinit.data import load_dataset, recognise, summary
     from sgurinit.report.inspection import data_table
     from sgurinit.report.progress import waiting
 
     with waiting(console, "reading"):
-        facts = summary(load(data))
+        facts = summary(load_dataset(data))
     if data != "planted":
         found = recognise(data)
         say(console, f"recognised as {found.layout.name} by {found.saw}")
@@ -54,7 +56,7 @@ def inspect(data: Data) -> None:
 @app.command(
     epilog=examples(
         "sgurinit init data/tiktok --out start.safetensors",
-        "sgurinit init data/tiktok --out users.parquet --n-clusters 4 --mix 0.5",
+        "sgurinit init data/tiktok --out users.parquet --n-clusters 4 --local-weight 0.5",
         "sgurinit init log.parquet --spark spark://host:7077 --features text=items.parquet --out x",
     )
 )
@@ -80,23 +82,30 @@ def init(
         ),
     ] = None,
     n_clusters: Clusters = None,
-    mix: Mix = None,
+    local_weight: LocalWeight = None,
     local_norm: LocalNorm = None,
-    prepare: Prepare = "",
-    reduce_to: ReduceTo = None,
+    preprocess: Preprocess = "",
+    joint_dim: JointDim = None,
     collaborative: Collaborative = None,
+    collaborative_rank: CollaborativeRank = None,
     preset: Preset = None,
     seed: Seed = 0,
 ) -> None:
     """Compute a start for every user and save it. No training, no torch."""
     from sgurinit.core.start_io import check_target
-    from sgurinit.data import load
+    from sgurinit.data import load_dataset
     from sgurinit.report.inspection import start_table
     from sgurinit.report.progress import StageProgress
 
     parameters = given(
-        n_clusters=n_clusters, mix=mix, local_norm=local_norm, reduce_to=reduce_to
-    ) | given(prepare=names(prepare) or None, collaborative=collaborative)
+        n_clusters=n_clusters,
+        local_weight=local_weight,
+        local_norm=local_norm,
+        preprocess=names(preprocess) or None,
+        joint_dim=joint_dim,
+        collaborative=collaborative,
+        collaborative_rank=collaborative_rank,
+    )
     if spark is not None:
         from sgurinit.cli.spark import init_on_spark
 
@@ -108,7 +117,7 @@ def init(
     check_target(Path(out))
     with StageProgress(console) as progress:
         progress("reading", 0, 0)
-        dataset = load(data)
+        dataset = load_dataset(data)
         start = estimator.fit(dataset, listen=progress).start_
         progress("diagnostics", 0, 0)
         diagnostics = start.diagnostics
@@ -123,7 +132,7 @@ def init(
     epilog=examples(
         "sgurinit stream log.parquet --features text=items.parquet --out users --layout parquet",
         "sgurinit stream logs/ --features text=text.npy --item-ids items.parquet --out users",
-        "sgurinit stream l.parquet --features image=i.npy --reduce-to 64 --tables reduced --out x",
+        "sgurinit stream l.parquet --features image=i.npy --joint-dim 64 --tables joint --out x",
     )
 )
 def stream(
@@ -157,18 +166,17 @@ def stream(
         ),
     ] = None,
     n_clusters: Clusters = None,
-    mix: Mix = None,
+    local_weight: LocalWeight = None,
     local_norm: LocalNorm = None,
-    prepare: Prepare = "",
-    reduce_to: ReduceTo = None,
+    preprocess: Preprocess = "",
+    joint_dim: JointDim = None,
     collaborative: Collaborative = None,
+    collaborative_rank: CollaborativeRank = None,
     preset: Preset = None,
     tables: Annotated[
-        str, typer.Option(help="Modalities whose users are wanted, or reduced. All by default.")
+        str, typer.Option(help="Modalities whose users are wanted, or joint. All by default.")
     ] = "",
-    kmeans: Annotated[
-        str | None, typer.Option(help="'lloyd', 'minibatch' or 'faiss'. Default lloyd.")
-    ] = None,
+    kmeans: KMeans = None,
     layout: Annotated[str, typer.Option(help="'npy' or 'parquet'.")] = "npy",
     dtype: Annotated[
         str, typer.Option(help="'float32', 'float16', or 'bfloat16' (npy alone).")
@@ -187,8 +195,16 @@ def stream(
     estimator = _estimator(
         preset,
         seed,
-        **given(n_clusters=n_clusters, mix=mix, local_norm=local_norm, reduce_to=reduce_to),
-        **given(prepare=names(prepare) or None, collaborative=collaborative, kmeans=kmeans),
+        **given(
+            n_clusters=n_clusters,
+            local_weight=local_weight,
+            local_norm=local_norm,
+            preprocess=names(preprocess) or None,
+            joint_dim=joint_dim,
+            collaborative=collaborative,
+            collaborative_rank=collaborative_rank,
+            kmeans=kmeans,
+        ),
         n_jobs=jobs or available_cores(),
     )
     with StageProgress(console) as progress:

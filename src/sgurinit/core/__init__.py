@@ -1,8 +1,36 @@
-"""The method: SG-URInit on NumPy, SciPy and scikit-learn."""
+"""The method: SG-URInit on NumPy, SciPy and scikit-learn.
 
-from sgurinit.core.clusters import Clusters
-from sgurinit.core.estimator import SGURInit
-from sgurinit.core.features import ItemFeatures
-from sgurinit.core.start import ReducedStart, UserStart
+Names are imported when first asked for, so that the command line can read the table of parameters
+(`sgurinit.core.params`) without loading scikit-learn.
+"""
 
-__all__ = ["Clusters", "ItemFeatures", "ReducedStart", "SGURInit", "UserStart"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sgurinit.core.clusters import Clusters
+    from sgurinit.core.estimator import SGURInit
+    from sgurinit.core.features import ItemFeatures
+    from sgurinit.core.start import JointStart, UserStart
+
+__all__ = ["Clusters", "ItemFeatures", "JointStart", "SGURInit", "UserStart"]
+
+_MODULES = {
+    "Clusters": "clusters",
+    "ItemFeatures": "features",
+    "JointStart": "start",
+    "SGURInit": "estimator",
+    "UserStart": "start",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

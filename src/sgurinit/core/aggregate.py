@@ -1,4 +1,4 @@
-"""Local sums, cluster histograms and their mix, in blocks of users (steps 1, 3 and 4 of METHOD)."""
+"""Local sums, cluster histograms and their weighted mean, in blocks of users."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Weights:
 
 
 class Aggregator:
-    """Turns interactions into rows ``mix * local + (1 - mix) * global`` (steps 1, 3, 4).
+    """Turns interactions into rows ``w * local + (1 - w) * global``.
 
     Both parts are linear, so a user is one sparse row of weights, over the items, the clusters and
     the row for users without an item, times the table of all of these. A part whose weight is zero
@@ -163,15 +163,15 @@ class Aggregator:
     ----------
     items : ItemSide
         Features, clusters and weights of the items of one space.
-    mix : float in [0, 1]
+    local_weight : float in [0, 1]
         Weight lambda of the local part.
     local_norm : {"sym", "mean"}
         User weight in the local part: ``|N(u)|^-1/2`` or ``|N(u)|^-1``.
     """
 
-    def __init__(self, items: ItemSide, *, mix: float, local_norm: str) -> None:
+    def __init__(self, items: ItemSide, *, local_weight: float, local_norm: str) -> None:
         self._items = items
-        self._mix = mix
+        self._mix = local_weight
         self._power = -0.5 if local_norm == "sym" else -1.0
 
     def weights(self, matrix: sp.csr_array) -> Weights:
@@ -211,7 +211,7 @@ def user_rows(
     matrix: sp.csr_array,
     items: ItemSide,
     *,
-    mix: float,
+    local_weight: float,
     local_norm: str,
     n_jobs: int | None = None,
     column_bytes: int | None = None,
@@ -223,7 +223,7 @@ def user_rows(
     ----------
     matrix : csr_array of shape (n_users, n_present)
         Binary interactions with the items that have a row.
-    items, mix, local_norm
+    items, local_weight, local_norm
         See `Aggregator`.
     n_jobs : int, optional
         Blocks of users at a time, as in scikit-learn: None is 1, -1 all cores.
@@ -238,7 +238,7 @@ def user_rows(
     if column_bytes is None:
         column_bytes = max(CACHE_BYTES, 4 * n_items * CACHE_COLUMNS)
     out = np.empty((n_users, width), dtype=np.float32)
-    aggregator = Aggregator(items, mix=mix, local_norm=local_norm)
+    aggregator = Aggregator(items, local_weight=local_weight, local_norm=local_norm)
     blocks = column_blocks(items.rows, column_bytes)
     with mapping(n_jobs) as each:
         users = list(user_blocks(n_users, blocks[0].stop, block_bytes))

@@ -1,4 +1,4 @@
-"""Clusters of the items of one modality (step 2 of METHOD)."""
+"""Clusters of the items of one modality."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class ModalityDiagnostics:
     items_without_features : int
         Items without a row; their users' sums skip them and are renormalised.
     zero_rows : int
-        Items whose row is all zero; preparation and reduction leave them zero.
+        Items whose row is all zero; preprocessing and the joint space leave them zero.
     constant_rows : int
         Items whose row repeats one value other than zero; used as they are.
     gap_before, gap_after : Gap
@@ -72,8 +72,8 @@ class Diagnostics:
         Interactions that were given more than once and counted once.
     modalities : mapping of str to ModalityDiagnostics
         Facts per modality.
-    reduced : ModalityDiagnostics or None
-        Facts about the joint reduction, where one was asked for at fit.
+    joint : ModalityDiagnostics or None
+        Facts about the joint space, where one was asked for at fit.
     """
 
     n_users: int
@@ -83,7 +83,7 @@ class Diagnostics:
     items_without_interactions: int
     duplicate_interactions: int
     modalities: Mapping[str, ModalityDiagnostics]
-    reduced: ModalityDiagnostics | None = None
+    joint: ModalityDiagnostics | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as a dictionary that JSON can hold."""
@@ -92,20 +92,20 @@ class Diagnostics:
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Diagnostics:
         """Rebuild what `to_dict` returned; a missing or unknown field is a TypeError."""
-        counts = {key: facts[key] for key in facts if key not in ("modalities", "reduced")}
+        counts = {key: facts[key] for key in facts if key not in ("modalities", "joint")}
         modalities = {name: _modality(part) for name, part in facts["modalities"].items()}
-        reduced = facts["reduced"]
+        joint = facts["joint"]
         return cls(
             **counts,
             modalities=modalities,
-            reduced=None if reduced is None else _modality(reduced),
+            joint=None if joint is None else _modality(joint),
         )
 
 
 def diagnose(
     interactions: Interactions,
     spaces: Mapping[str, tuple[ItemFeatures, Space, Float32Array]],
-    reduced: tuple[ItemFeatures, Space, Float32Array] | None,
+    joint: tuple[ItemFeatures, Space, Float32Array] | None,
 ) -> Diagnostics:
     """Collect the facts about a fit.
 
@@ -115,8 +115,8 @@ def diagnose(
         Training interactions.
     spaces : mapping of str to (ItemFeatures, Space, ndarray)
         Per modality: items as given, fitted space, users' rows.
-    reduced : (ItemFeatures, Space, ndarray) or None
-        The same for the joint reduction.
+    joint : (ItemFeatures, Space, ndarray) or None
+        The same for the joint space.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def diagnose(
         items_without_interactions=n_items - len(np.unique(matrix.indices)),
         duplicate_interactions=interactions.duplicates,
         modalities={name: _diagnose_space(matrix, *parts) for name, parts in spaces.items()},
-        reduced=None if reduced is None else _diagnose_space(matrix, *reduced),
+        joint=None if joint is None else _diagnose_space(matrix, *joint),
     )
 
 

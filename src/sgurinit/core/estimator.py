@@ -14,7 +14,6 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sgurinit.core.edges import COLUMNS
 from sgurinit.core.features import (
     BoolArray,
     Float32Array,
@@ -24,45 +23,46 @@ from sgurinit.core.features import (
 )
 from sgurinit.core.interactions import is_dataset, parse_interactions
 from sgurinit.core.listen import Listener, ignore
-from sgurinit.core.parameters import Parameters, preset
+from sgurinit.core.params import Parameters, default, preset
 from sgurinit.core.start import Source, UserStart
-from sgurinit.core.stream import Wanted, run_stream, unfinished
 from sgurinit.core.update import updated
 from sgurinit.errors import InputError
-from sgurinit.files import read_json
 
 
 class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Training-free, semantically guaranteed start for every user.
 
-    A user starts from the features of the items in the training interactions (local) and from the
-    centroids of the clusters that these items belong to (global)::
+    By default the method as its authors draw it: in each modality a user is the mean, over the
+    items of their training interactions, of the item's features (local) and of the centroid of the
+    item's cluster (global)::
 
-        U_local  = D_U^-1 R F                 (local_norm="mean";  "sym": D_U^-1/2 R D_I^-1/2 F)
+        U_local  = D_U^-1 R F                 (local_norm="sym": D_U^-1/2 R D_I^-1/2 F)
         U_global = D_U^-1 R Z C               (C, Z: K-means of the items, K clusters)
-        U        = mix * U_local + (1 - mix) * U_global
+        U        = w * U_local + (1 - w) * U_global
 
     Parameters
     ----------
-    n_clusters : int, default 8
+    n_clusters : int >= 1, default 8
         Clusters per modality, K; at most the number of distinct item rows.
-    mix : float in [0, 1], default 0.9
-        Weight lambda of the local part.
+    local_weight : float in [0, 1], default 0.5
+        Weight w of the local part, the items. The global part, the centroids, has 1 - w.
     local_norm : {"mean", "sym"}, default "mean"
-        Weights of the local part: the plain mean of the items, or symmetric.
-    prepare : sequence of {"center", "unit", "whiten"}, default ()
-        Steps applied to each modality's features, in order, before everything else.
-    reduce_to : int, optional
-        Also compute the joint reduction to this width at fit, so that it is saved with the start.
-    collaborative : float in [0, 1], default 0.5
-        Share of the joint reduction's columns that tell who uses an item (`spectral_items`) rather
-        than what it is. Features of single modalities do not see it.
+        Local part: the plain mean of a user's items, or symmetric weights, 1 / sqrt(d_u d_i).
+    preprocess : sequence of {"center", "unit", "whiten"}, default ()
+        Steps applied to each modality's features first, in order. The joint space has its own.
+    joint_dim : int >= 1 or None, default None
+        Width of the joint space of all modalities, if it is to be computed at fit and saved.
+    collaborative : float in [0, 1], default 0.0
+        Share of the joint space's columns that are collaborative: who uses an item, not what it is.
+        Not part of SG-URInit.
+    collaborative_rank : int >= 1 or None, default None
+        Upper limit on the number of collaborative columns; content takes the columns it saves.
     kmeans : {"lloyd", "minibatch", "faiss"}, default "lloyd"
-        Back end of K-means; the others are for very many items or clusters, ``"faiss"`` comes with
-        the extra ``sgurinit[faiss]``.
+        K-means backend. The last two are for very many items or clusters; faiss needs the extra
+        sgurinit[faiss].
     random_state : int, RandomState or None, default None
         Seed of K-means.
-    n_jobs : int, optional
+    n_jobs : int or None, default None
         Threads for the users' sums: None is 1, -1 all cores. The result does not depend on it.
 
     Attributes
@@ -72,11 +72,24 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     n_users_in_, n_items_in_ : int
         Size of the training interactions.
 
+    See Also
+    --------
+    UserStart : What a fit computes.
+    hand_over : Fills the user tables of a model.
+
     Notes
     -----
-    Xu et al., *Well Begun is Half Done* (SIGIR 2026, arXiv 2604.14839). The ``paper``
-    preset has the weights, K and lambda that an independent re-implementation reports; the
-    defaults are what the project's own study supports.
+    Xu et al., *Well Begun is Half Done* (SIGIR 2026, arXiv 2604.14839). The equation follows the
+    authors' own figure; the figure's sum of item and centroid is twice the mean that is computed
+    here, which differs in scale alone. Presets (`from_preset`):
+
+    ``published``
+        The defaults.
+    ``stair``
+        An independent re-implementation: ``local_norm="sym"``, ``local_weight=0.1``.
+    ``hybrid``
+        This library's own: half of the joint space's columns, at most 32, are collaborative, see
+        `sgurinit.core.collaborative.collaborative_items`.
 
     Users without a training interaction, or without any on an item with a row in the modality,
     start from the mean of the centroids weighted by the interactions on each cluster's items.
@@ -85,44 +98,49 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
 
     Examples
     --------
-    >>> import numpy as np, scipy.sparse as sp
-    >>> interactions = sp.csr_array(np.array([[1, 1, 0], [0, 1, 1]]))
-    >>> features = {"text": np.eye(3)}
+    >>> import numpy as np
+    >>> from sgurinit import SGURInit
+    >>> interactions = np.array([[0, 0], [0, 1], [1, 1], [1, 2]])  # user, item
+    >>> features = {"text": np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])}
     >>> start = SGURInit(n_clusters=2, random_state=0).fit(interactions, features).start_
-    >>> start.users["text"].shape
-    (2, 3)
+    >>> start.users["text"]
+    array([[1. , 0. ],
+           [0.5, 0.5]], dtype=float32)
     """
 
-    def __init__(  # noqa: PLR0917  (keywords, as for every scikit-learn estimator)
+    def __init__(
         self,
-        n_clusters: int = 8,
-        mix: float = 0.9,
-        local_norm: str = "mean",
-        prepare: Sequence[str] = (),
-        reduce_to: int | None = None,
-        collaborative: float = 0.5,
-        kmeans: str = "lloyd",
+        *,
+        n_clusters: int = default("n_clusters"),
+        local_weight: float = default("local_weight"),
+        local_norm: str = default("local_norm"),
+        preprocess: Sequence[str] = default("preprocess"),
+        joint_dim: int | None = default("joint_dim"),
+        collaborative: float = default("collaborative"),
+        collaborative_rank: int | None = default("collaborative_rank"),
+        kmeans: str = default("kmeans"),
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
     ) -> None:
         self.n_clusters = n_clusters
-        self.mix = mix
+        self.local_weight = local_weight
         self.local_norm = local_norm
-        self.prepare = prepare
+        self.preprocess = preprocess
+        self.joint_dim = joint_dim
         self.collaborative = collaborative
-        self.reduce_to = reduce_to
+        self.collaborative_rank = collaborative_rank
         self.kmeans = kmeans
         self.random_state = random_state
         self.n_jobs = n_jobs
 
     @classmethod
-    def from_preset(cls, name: str = "paper", **overrides: Any) -> Self:
+    def from_preset(cls, name: str = "published", **overrides: Any) -> Self:
         """Make an estimator with the parameters of a preset.
 
         Parameters
         ----------
-        name : {"paper"}, default "paper"
-            Name of the preset.
+        name : {"published", "stair", "hybrid"}, default "published"
+            Name of the preset, see the notes of the class.
         **overrides
             Parameters to set on top of it.
 
@@ -134,6 +152,11 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         ------
         InputError
             When the name is unknown.
+
+        Examples
+        --------
+        >>> SGURInit.from_preset("stair", n_clusters=4)
+        SGURInit(local_norm='sym', local_weight=0.1, n_clusters=4)
         """
         return cls(**(preset(name) | overrides))
 
@@ -187,7 +210,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         for name, space in source.spaces.items():
             listen(f"users of {name}", 0, 0)
             users[name] = source.users(space)
-        if parameters.reduce_to is not None:
+        if parameters.joint_dim is not None:
             listen("joint space", 0, 0)
         return self._keep(source, users)
 
@@ -233,8 +256,8 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         )
 
     def _keep(self, source: Source, users: Mapping[str, Float32Array]) -> Self:
-        if source.parameters.reduce_to is not None:
-            source.reduction(source.parameters.reduce_to)
+        if source.parameters.joint_dim is not None:
+            source.joint_space(source.parameters.joint_dim)
         self._source = source
         self.start_ = _start(source, users)
         self.n_users_in_, self.n_items_in_ = self.start_.n_users, self.start_.n_items
@@ -255,8 +278,8 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         Returns
         -------
         dict of str to ndarray of float32, shape (n_users, d_m)
-            Users' rows by modality, and under ``"reduced"`` those of the joint reduction where
-            ``reduce_to`` is set.
+            Users' rows by modality, and under ``"joint"`` those of the joint space where
+            ``joint_dim`` is set.
 
         Raises
         ------
@@ -269,8 +292,8 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         source = self._source
         matrix = parse_interactions(interactions, self.n_items_in_, self.start_.item_ids).matrix
         spaces = dict(source.spaces)
-        if source.parameters.reduce_to is not None:
-            spaces["reduced"] = source.reduction(source.parameters.reduce_to)[1]
+        if source.parameters.joint_dim is not None:
+            spaces["joint"] = source.joint_space(source.parameters.joint_dim)[1]
         return {name: space.users(matrix, self.n_jobs) for name, space in spaces.items()}
 
     def stream(
@@ -283,7 +306,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         tables: Sequence[str] | None = None,
         layout: str = "npy",
         dtype: str = "float32",
-        columns: tuple[str, str] = COLUMNS,
+        columns: tuple[str, str] = ("user", "item"),
         listen: Listener = ignore,
     ) -> Path:
         """Compute the start of every user from files of any size, into a folder.
@@ -301,12 +324,12 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             Item features by modality, best memory-mapped: ``np.load(file, mmap_mode="r")``.
         out : path
             Folder to make: ``start.json`` with the facts, ``items.safetensors`` with clusters and
-            reduced items, and the users, in the order of their ids.
+            the items of the joint space, and the users, in the order of their ids.
         item_ids : array-like of shape (n_items,), optional
             External id of each feature row.
         tables : sequence of str, optional
-            Modalities whose users are wanted, and ``"reduced"`` for the joint reduction to
-            `reduce_to`; all by default.
+            Modalities whose users are wanted, and ``"joint"`` for the joint space of width
+            `joint_dim`; all by default.
         layout : {"npy", "parquet"}, default "npy"
             ``users/<table>.npy``, to be memory-mapped, with ``user_ids.parquet`` where there are
             ids; or ``users/part-*.parquet`` with a column ``user`` and one per table.
@@ -327,6 +350,10 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         InputError
             On a bad parameter, file or feature, and where `out` exists already.
         """
+        # Here, so that the core loads neither polars nor safetensors.
+        from sgurinit.core.stream import Wanted, run_stream, unfinished  # noqa: PLC0415
+        from sgurinit.files import read_json  # noqa: PLC0415
+
         parameters = Parameters.check(self.get_params(deep=False))
         kept = unfinished(Path(out)) / "wanted.json"
         if self.random_state is None and kept.exists():  # go on with the seed that was drawn then
@@ -347,7 +374,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     def on(
         self, items: FloatArray, interactions: Any = None, *, present: BoolArray | None = None
     ) -> Float32Array:
-        """Start users in the space of any item vectors, such as a trained model's.
+        """Compute users in the space of any item vectors, such as a trained model's.
 
         New users of a served model get their vectors this way, without training: interactions and
         parameters give the weights, the given vectors stand for the features.
@@ -374,7 +401,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         """
         check_is_fitted(self, "start_")
         if interactions is None:
-            return self.start_.on(items, present)[0]
+            return self.start_.on(items, present=present)
         space = self._source.space_on(ItemFeatures(items, present))
         matrix = parse_interactions(interactions, self.n_items_in_, self.start_.item_ids).matrix
         return space.users(matrix, self.n_jobs)

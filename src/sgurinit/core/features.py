@@ -20,8 +20,8 @@ BoolArray = NDArray[np.bool_]
 BFLOAT16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
 FLOATS = "float16, bfloat16, float32 or float64"
 
-# Saved starts use these names for the joint reduction and for the column of user ids.
-RESERVED_NAMES = frozenset({"reduced", "user"})
+# Saved starts use these names for the joint space and for the column of user ids.
+RESERVED_NAMES = frozenset({"joint", "user"})
 
 # As much as a core's cache holds: rows are gone through once or twice in float64.
 _BLOCK_BYTES = 1 << 22

@@ -1,4 +1,4 @@
-"""Principal components with a deterministic solver, shared by preparation and reduction."""
+"""Principal components with a deterministic solver, shared by preprocessing and the joint space."""
 
 from __future__ import annotations
 

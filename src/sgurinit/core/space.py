@@ -16,8 +16,8 @@ from sgurinit.core.aggregate import (
 )
 from sgurinit.core.clusters import Clusters, cluster_rows
 from sgurinit.core.features import BoolArray, Float32Array, Float64Array, ItemFeatures
-from sgurinit.core.parameters import Parameters
-from sgurinit.core.prepare import prepare_rows
+from sgurinit.core.params import Parameters
+from sgurinit.core.preprocess import preprocess_rows
 from sgurinit.errors import InputError
 
 
@@ -41,7 +41,7 @@ class Space:
 
     @classmethod
     def fit(
-        cls, degrees: Float64Array, table: ItemFeatures, parameters: Parameters, *, prepare: bool
+        cls, degrees: Float64Array, table: ItemFeatures, parameters: Parameters, *, preprocess: bool
     ) -> Space:
         """Prepare and cluster the items, and weigh them by the training interactions.
 
@@ -53,7 +53,7 @@ class Space:
             Items of this space.
         parameters : Parameters
             Parameters of the method.
-        prepare : bool
+        preprocess : bool
             Whether the preparation steps apply to these items.
 
         Returns
@@ -72,7 +72,7 @@ class Space:
                 "no training interaction touches an item that has a feature row: check that the "
                 "rows of the features are in the order of the items"
             )
-        rows = prepare_rows(table.rows(), parameters.prepare if prepare else ())
+        rows = preprocess_rows(table.rows(), parameters.preprocess if preprocess else ())
         labels, centroids = cluster_rows(
             rows, parameters.n_clusters, parameters.seed, parameters.kmeans
         )
@@ -104,7 +104,7 @@ class Space:
         return user_rows(
             self.featured(matrix),
             self.items,
-            mix=self.parameters.mix,
+            local_weight=self.parameters.local_weight,
             local_norm=self.parameters.local_norm,
             n_jobs=n_jobs,
         )

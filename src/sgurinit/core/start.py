@@ -16,19 +16,19 @@ from sgurinit.core.diagnostics import Diagnostics, diagnose
 from sgurinit.core.features import BoolArray, Float32Array, FloatArray, ItemFeatures
 from sgurinit.core.fingerprint import fingerprint
 from sgurinit.core.interactions import IdArray, Interactions
+from sgurinit.core.joint import joint_items
 from sgurinit.core.listen import Listener, ignore
-from sgurinit.core.parameters import Parameters
-from sgurinit.core.reduce import describe_items
+from sgurinit.core.params import PARAMS, Parameters
 from sgurinit.core.space import Space
 from sgurinit.errors import InputError
 
-# What `carried` adds to the items' mean square along any direction, as a share of it.
+# What `carry_to` adds to the items' mean square along any direction, as a share of it.
 RIDGE = 0.1
 TINY = 1e-12  # for a table of zeros
 
 
 @dataclass(frozen=True, eq=False)
-class ReducedStart:
+class JointStart:
     """Users and items in one joint space.
 
     Parameters
@@ -36,9 +36,9 @@ class ReducedStart:
     users : ndarray of float32, shape (n_users, dim)
         Start of every user.
     items : ndarray of float32, shape (n_items, dim)
-        Reduced items; zero for an item without a row in any modality.
+        Items; zero for an item without a row in any modality.
     clusters : Clusters
-        Clusters of the reduced items.
+        Clusters of these items.
     """
 
     users: Float32Array
@@ -64,8 +64,8 @@ class Source:
         The data set that interactions and features are of, where one was given.
     n_jobs : int or None
         Threads for the users' sums.
-    reductions : dict
-        Joint reductions computed so far, by width.
+    joints : dict
+        Joint spaces computed so far, by width.
     """
 
     interactions: Interactions
@@ -74,7 +74,7 @@ class Source:
     spaces: Mapping[str, Space] = field(default_factory=dict)
     dataset: Any = None
     n_jobs: int | None = None
-    reductions: dict[int, tuple[ItemFeatures, Space, Float32Array]] = field(default_factory=dict)
+    joints: dict[int, tuple[ItemFeatures, Space, Float32Array]] = field(default_factory=dict)
 
     def space_on(self, table: ItemFeatures) -> Space:
         """Fit a space on other items, with the same interactions and parameters."""
@@ -84,7 +84,7 @@ class Source:
                 f"the item table has {table.n_items} rows, expected {n_items}: one per item"
             )
         degrees = item_degrees(self.interactions.matrix)
-        return Space.fit(degrees, table, self.parameters, prepare=False)
+        return Space.fit(degrees, table, self.parameters, preprocess=False)
 
     def fitted_spaces(self, listen: Listener = ignore) -> dict[str, Space]:
         """Fit the space of every modality anew.
@@ -99,7 +99,7 @@ class Source:
         for name, table in self.features.items():
             listen(f"items of {name}", 0, 0)
             try:
-                spaces[name] = Space.fit(degrees, table, self.parameters, prepare=True)
+                spaces[name] = Space.fit(degrees, table, self.parameters, preprocess=True)
             except InputError as error:
                 raise InputError(f"modality {name!r}: {error}") from error
         return spaces
@@ -108,22 +108,22 @@ class Source:
         """Users' rows in a space."""
         return space.users(self.interactions.matrix, self.n_jobs)
 
-    def reduction(self, dim: int) -> tuple[ItemFeatures, Space, Float32Array]:
-        """Reduced items, the space fitted on them, and the users in it; computed once."""
-        if dim not in self.reductions:
+    def joint_space(self, dim: int) -> tuple[ItemFeatures, Space, Float32Array]:
+        """Items of the joint space, the space fitted on them, the users in it; computed once."""
+        if dim not in self.joints:
             matrix = self.interactions.matrix
-            items, present = describe_items(
+            items, present = joint_items(
                 [lambda: matrix],
                 item_degrees(matrix),
                 self.features,
                 dim,
-                collaborative=self.parameters.collaborative,
+                self.parameters,
                 n_jobs=self.n_jobs,
             )
             table = ItemFeatures(items, present)
             space = self.space_on(table)
-            self.reductions[dim] = table, space, self.users(space)
-        return self.reductions[dim]
+            self.joints[dim] = table, space, self.users(space)
+        return self.joints[dim]
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,8 +144,8 @@ class UserStart:
         Versions of the libraries that computed it.
     source : Source, optional
         What it was made from; None after loading.
-    stored_reduction : (ndarray, ndarray), optional
-        Reduced users and items of a loaded start.
+    stored_joint : (ndarray, ndarray), optional
+        Users and items of the joint space of a loaded start.
     stored_fingerprint : str, optional
         Fingerprint of a loaded start.
     stored_diagnostics : Diagnostics, optional
@@ -159,9 +159,26 @@ class UserStart:
     item_ids: IdArray | None
     versions: Mapping[str, str]
     source: Source | None = field(default=None, repr=False)
-    stored_reduction: tuple[Float32Array, Float32Array] | None = field(default=None, repr=False)
+    stored_joint: tuple[Float32Array, Float32Array] | None = field(default=None, repr=False)
     stored_fingerprint: str | None = field(default=None, repr=False)
     stored_diagnostics: Diagnostics | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        tables = ", ".join(f"{name} {rows.shape[1]}-d" for name, rows in self.users.items())
+        joint = self.config["joint_dim"]
+        changed = ", ".join(
+            f"{name}={self.config[name]!r}"
+            for name, param in PARAMS.items()
+            if name != "joint_dim"
+            and self.config[name] != param.default
+            and self.config[name] != list(param.default or ())
+        )
+        return (
+            f"UserStart of {self.n_users:,} users and {self.n_items:,} items"
+            f"{'' if self.source is not None else ', loaded'}\n"
+            f"  users: {tables}{'' if joint is None else f', joint {joint}-d'}\n"
+            f"  parameters: {changed or 'defaults'}"
+        )
 
     @property
     def n_users(self) -> int:
@@ -180,14 +197,14 @@ class UserStart:
             return self.stored_diagnostics
         assert self.source is not None  # noqa: S101 - a start is fitted or loaded
         source = self.source
-        width = source.parameters.reduce_to
+        width = source.parameters.joint_dim
         return diagnose(
             source.interactions,
             {
                 name: (source.features[name], source.spaces[name], users)
                 for name, users in self.users.items()
             },
-            None if width is None else source.reduction(width),
+            None if width is None else source.joint_space(width),
         )
 
     @cached_property
@@ -198,13 +215,10 @@ class UserStart:
         own = getattr(self.source.dataset, "fingerprint", None)
         return own or fingerprint(self.source.interactions, self.source.features)
 
-    def on(
-        self, items: FloatArray, present: BoolArray | None = None
-    ) -> tuple[Float32Array, Clusters]:
-        """Start the users in the space of any item table.
+    def on(self, items: FloatArray, *, present: BoolArray | None = None) -> Float32Array:
+        """Compute the users in the space of any item table, such as a model's projected items.
 
-        Interactions and parameters are those of the fit; preparation steps do not apply. This is
-        how users start in the space of a model's own projected items.
+        Interactions and parameters are those of the fit; preprocessing steps do not apply.
 
         Parameters
         ----------
@@ -215,25 +229,25 @@ class UserStart:
 
         Returns
         -------
-        users : ndarray of float32, shape (n_users, d)
-            Start of every user.
-        clusters : Clusters
-            Clusters of the given items.
+        ndarray of float32, shape (n_users, d)
 
         Raises
         ------
         InputError
             When the items do not fit, or the start was loaded and has no interactions.
+
+        See Also
+        --------
+        SGURInit.on : The same, also for other users.
         """
         if self.source is None:
             raise InputError(
                 "a loaded start has no interactions, so it cannot be computed on other items: "
                 "fit SGURInit on the data and use its start_"
             )
-        space = self.source.space_on(ItemFeatures(items, present))
-        return self.source.users(space), space.clusters()
+        return self.source.users(self.source.space_on(ItemFeatures(items, present)))
 
-    def reduced(self, dim: int) -> ReducedStart:
+    def joint(self, dim: int) -> JointStart:
         """Start users and items in one joint space of the given width.
 
         Parameters
@@ -244,7 +258,7 @@ class UserStart:
 
         Returns
         -------
-        ReducedStart
+        JointStart
             ``users`` are those of ``on(items)`` at the items that have a row. Computed once per
             width.
 
@@ -256,9 +270,9 @@ class UserStart:
         if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or dim < 1:
             raise InputError(f"dim must be an integer >= 1, got {dim!r}")
         if self.source is None:
-            return self._loaded_reduction(int(dim))
-        table, space, users = self.source.reduction(int(dim))
-        return ReducedStart(users, np.asarray(table.values), space.clusters())
+            return self._loaded_joint(int(dim))
+        table, space, users = self.source.joint_space(int(dim))
+        return JointStart(users, np.asarray(table.values), space.clusters())
 
     def features(self, modality: str) -> FloatArray:
         """Features of all items in a modality, as given; zeros for an item without a row.
@@ -280,20 +294,21 @@ class UserStart:
         table = self.source.features[modality]
         return np.where(table.mask()[:, None], table.values, 0)
 
-    def carried(self, items: FloatArray, width: int = 64) -> Float32Array:
+    def carry_to(self, items: FloatArray, *, width: int | None = None) -> Float32Array:
         """Carry the users of the joint space into the space of any item table.
 
-        A user becomes the vector whose scores over the given items come closest to those that the
-        joint space gives them: with joint users S and items F, and the given items P, ridge
-        regression, ``U = S F^T P (P^T P + a I)^-1``. What `on` cannot know, who uses an item,
-        reaches a space in which items have content alone.
+        A user becomes the vector whose scores over the given items come closest to those of the
+        joint space: with joint users S and items F, and the given items P, ridge regression,
+        ``U = S F^T P (P^T P + a I)^-1``. This takes collaborative columns, which `on` does not
+        know, into a space in which items have content alone.
 
         Parameters
         ----------
         items : ndarray of shape (n_items, d)
             Item rows in that space; zeros for an item without a row.
-        width : int, >= 1
-            Width of the joint space.
+        width : int, >= 1, optional
+            Width of the joint space, where the fit set no ``joint_dim``; that of `items` by
+            default.
 
         Returns
         -------
@@ -302,7 +317,7 @@ class UserStart:
         Raises
         ------
         InputError
-            When the items do not fit, or a loaded start lacks the joint space of that width.
+            When the items do not fit, or a loaded start was saved without a joint space.
         """
         rows = np.asarray(items, dtype=np.float64)
         if rows.ndim != 2 or len(rows) != self.n_items or not np.isfinite(rows).all():
@@ -310,7 +325,7 @@ class UserStart:
                 f"the item table has shape {rows.shape}, expected {self.n_items} rows of finite "
                 "numbers: one per item"
             )
-        joint = self.reduced(width)
+        joint = self.joint(self.config["joint_dim"] or width or rows.shape[1])
         gram = rows.T @ rows
         ridge = RIDGE * np.trace(gram) / len(gram)
         wanted = joint.items.astype(np.float64).T @ rows
@@ -348,7 +363,7 @@ class UserStart:
         Returns
         -------
         UserStart
-            Without interactions: `on` and other widths of `reduced` need a new fit.
+            Without interactions: `on` and other widths of `joint` need a new fit.
 
         Raises
         ------
@@ -359,21 +374,21 @@ class UserStart:
 
         return cls(**read_start(Path(path)))
 
-    def _loaded_reduction(self, dim: int) -> ReducedStart:
-        if self.stored_reduction is None or self.stored_reduction[0].shape[1] != dim:
-            stored = self.config["reduce_to"]
+    def _loaded_joint(self, dim: int) -> JointStart:
+        if self.stored_joint is None or self.stored_joint[0].shape[1] != dim:
+            stored = self.config["joint_dim"]
             raise InputError(
-                f"the loaded start has no reduction to dim={dim} (stored: {stored}): "
-                f"fit SGURInit with reduce_to={dim} and save again"
+                f"the loaded start has no joint space of width {dim} (saved: {stored}): fit "
+                f"SGURInit with joint_dim={dim} and save again"
             )
-        users, items = self.stored_reduction
-        return ReducedStart(users, items, self._stored_clusters)
+        users, items = self.stored_joint
+        return JointStart(users, items, self._stored_clusters)
 
     @cached_property
     def _stored_clusters(self) -> Clusters:
-        """Clusters of the stored reduced items: the same rows and seed give the same clusters."""
-        assert self.stored_reduction is not None  # noqa: S101
-        items = self.stored_reduction[1]
+        """Clusters of the stored joint items: the same rows and seed give the same clusters."""
+        assert self.stored_joint is not None  # noqa: S101
+        items = self.stored_joint[1]
         present = np.logical_or.reduce([part.labels >= 0 for part in self.clusters.values()])
         present |= items.any(axis=1)
         found, centroids = cluster_rows(

@@ -89,7 +89,7 @@ def _write_safetensors(start: UserStart, path: Path) -> None:
         tensors[f"users/{name}"] = users
         tensors[f"clusters/{name}/centroids"] = start.clusters[name].centroids
         tensors[f"clusters/{name}/labels"] = start.clusters[name].labels
-    tensors.update(_reduced_tensors(start))
+    tensors.update(_joint_tensors(start))
     metadata = {
         "format": FORMAT,
         "config": json.dumps(start.config),
@@ -110,12 +110,12 @@ def _write_safetensors(start: UserStart, path: Path) -> None:
     save_file(contiguous, path, metadata=metadata)
 
 
-def _reduced_tensors(start: UserStart) -> Tensors:
-    width = start.config["reduce_to"]
+def _joint_tensors(start: UserStart) -> Tensors:
+    width = start.config["joint_dim"]
     if width is None:
         return {}
-    reduced = start.reduced(width)
-    return {"users/reduced": reduced.users, "items/reduced": reduced.items}
+    joint = start.joint(width)
+    return {"users/joint": joint.users, "items/joint": joint.items}
 
 
 def _write_parquet(start: UserStart, path: Path) -> None:
@@ -123,9 +123,9 @@ def _write_parquet(start: UserStart, path: Path) -> None:
 
     ids = np.arange(start.n_users) if start.user_ids is None else start.user_ids
     columns = dict(start.users)
-    reduced = _reduced_tensors(start)
-    if reduced:
-        columns["reduced"] = reduced["users/reduced"]
+    joint = _joint_tensors(start)
+    if joint:
+        columns["joint"] = joint["users/joint"]
     series = [pl.Series("user", ids.tolist(), dtype=pl.String if ids.dtype.kind == "U" else None)]
     for name, rows in columns.items():
         series.append(pl.Series(name, rows, dtype=pl.Array(pl.Float32, rows.shape[1])))
@@ -146,9 +146,9 @@ def _read_tensors(path: Path) -> tuple[dict[str, str], Tensors]:
 def _fields(metadata: Mapping[str, str], tensors: Tensors) -> dict[str, Any]:
     modalities = json.loads(metadata["modalities"])
     config = json.loads(metadata["config"])
-    reduced = None
-    if config["reduce_to"] is not None:
-        reduced = tensors["users/reduced"], tensors["items/reduced"]
+    joint = None
+    if config["joint_dim"] is not None:
+        joint = tensors["users/joint"], tensors["items/joint"]
     return {
         "users": {name: tensors[f"users/{name}"] for name in modalities},
         "clusters": {
@@ -162,7 +162,7 @@ def _fields(metadata: Mapping[str, str], tensors: Tensors) -> dict[str, Any]:
         "user_ids": _ids_from_json(json.loads(metadata["user_ids"])),
         "item_ids": _ids_from_json(json.loads(metadata["item_ids"])),
         "versions": json.loads(metadata["versions"]),
-        "stored_reduction": reduced,
+        "stored_joint": joint,
         "stored_fingerprint": metadata["fingerprint"],
     }
 

@@ -29,15 +29,15 @@ from sgurinit.core.features import (
     as_floats,
 )
 from sgurinit.core.interactions import IdArray, IntArray, checked_item_ids
+from sgurinit.core.joint import joint_items
 from sgurinit.core.listen import Listener, ignore
-from sgurinit.core.parameters import Parameters
-from sgurinit.core.reduce import describe_items
+from sgurinit.core.params import Parameters
 from sgurinit.core.space import Space
 from sgurinit.errors import InputError
 from sgurinit.files import read_json, write_arrays, write_json
 
 FORMAT = "sgurinit.users/1"
-REDUCED = "reduced"
+JOINT = "joint"
 STORAGE: Mapping[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float32),
     "float16": np.dtype(np.float16),
@@ -61,7 +61,7 @@ class Wanted:
     parameters : Parameters
         Parameters of the method.
     tables : tuple of str
-        Modalities, and ``"reduced"``, whose users are wanted.
+        Modalities, and ``"joint"``, whose users are wanted.
     layout : {"npy", "parquet"}
         How users are written.
     dtype : {"float32", "float16", "bfloat16"}
@@ -93,11 +93,11 @@ class Wanted:
         checked = as_features(features)
         n_items = next(iter(checked.values())).n_items
         ids = None if item_ids is None else checked_item_ids(item_ids, n_items)
-        known = [*checked, *([REDUCED] if parameters.reduce_to is not None else [])]
+        known = [*checked, *([JOINT] if parameters.joint_dim is not None else [])]
         wanted = known if tables is None else list(tables)
         for name in wanted:
             if name not in known:
-                hint = "; set reduce_to" if name == REDUCED else ""
+                hint = "; set joint_dim" if name == JOINT else ""
                 raise InputError(f"tables: {name!r} is none of {', '.join(known)}{hint}")
         for value, allowed, what in ((layout, LAYOUTS, "layout"), (dtype, STORAGE, "dtype")):
             if value not in allowed:
@@ -267,13 +267,13 @@ class _Stream:
     ) -> Space:
         parameters = self.wanted.parameters
         try:
-            if name != REDUCED:
-                table, prepare = self.wanted.features[name], True
+            if name != JOINT:
+                table, preprocess = self.wanted.features[name], True
             else:
-                table, prepare = self._described(buckets, degrees), False
-                kept["items/reduced"] = table.values
+                table, preprocess = self._described(buckets, degrees), False
+                kept["items/joint"] = table.values
             self.listen(f"items of {name}", 0, 1)
-            space = Space.fit(degrees, table, parameters, prepare=prepare)
+            space = Space.fit(degrees, table, parameters, preprocess=preprocess)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
         self.listen(f"items of {name}", 1, 1)
@@ -282,17 +282,17 @@ class _Stream:
     def _described(self, buckets: Buckets, degrees: Float64Array) -> ItemFeatures:
         """Items of the joint space; kept, since the interactions may be gone through for long."""
         path = self.work / "joint.npy"
-        self.listen("describing items", 0, 0)
+        self.listen("items of joint", 0, 0)
         if not path.exists():
-            assert self.wanted.parameters.reduce_to is not None  # noqa: S101 - checked before
-            items, present = describe_items(
+            assert self.wanted.parameters.joint_dim is not None  # noqa: S101 - checked before
+            items, present = joint_items(
                 [partial(buckets.matrix, number) for number in range(len(buckets))],
                 degrees,
                 self.wanted.features,
-                self.wanted.parameters.reduce_to,
-                collaborative=self.wanted.parameters.collaborative,
+                self.wanted.parameters.joint_dim,
+                self.wanted.parameters,
                 n_jobs=self.n_jobs,
-                listen=lambda passes: self.listen("describing items", passes, 0),
+                listen=lambda passes: self.listen("items of joint", passes, 0),
             )
             write_arrays(path, items, present)
         with path.open("rb") as file:
@@ -308,7 +308,9 @@ class _Stream:
             np.lib.format.open_memmap(partial, "w+", STORAGE[self.wanted.dtype], shape)
             partial.replace(path)
         aggregator = Aggregator(
-            space.items, mix=space.parameters.mix, local_norm=space.parameters.local_norm
+            space.items,
+            local_weight=space.parameters.local_weight,
+            local_norm=space.parameters.local_norm,
         )
         for columns in column_blocks(space.items.rows):
             left = [n for n in range(len(buckets)) if f"{columns.start}:{n}" not in done]

@@ -61,7 +61,7 @@ def updated(
     n_items = next(iter(tables.values())).n_items
     more = parse_interactions(interactions, n_items, all_ids)
     every = _joined(source.interactions, more, all_ids)
-    new = replace(source, interactions=every, features=tables, dataset=None, reductions={})
+    new = replace(source, interactions=every, features=tables, dataset=None, joints={})
     if features is not None:
         return _refitted(new)
     spaces = {name: space.after(every.matrix) for name, space in source.spaces.items()}
@@ -69,9 +69,9 @@ def updated(
     changed = _Changed(source.interactions.matrix, every.matrix)
     rows = {name: changed.rows(new, space, users[name]) for name, space in spaces.items()}
     if source.parameters.collaborative == 0:
-        for width, (table, space, own) in source.reductions.items():
+        for width, (table, space, own) in source.joints.items():
             after = space.after(every.matrix)
-            new.reductions[width] = table, after, changed.rows(new, after, own)
+            new.joints[width] = table, after, changed.rows(new, after, own)
     return new, rows
 
 
@@ -94,7 +94,7 @@ class _Changed:
     def rows(self, source: Source, space: Space, before: Float32Array) -> Float32Array:
         """Users' rows in a space: those before, and new ones where they change."""
         reached = self.own | (user_degrees(space.featured(self.after)) == 0)
-        if space.parameters.local_norm == "sym" and space.parameters.mix > 0:
+        if space.parameters.local_norm == "sym" and space.parameters.local_weight > 0:
             reached |= self.after.astype(np.int32) @ self.items.astype(np.int32) > 0
         rows = np.empty((self.after.shape[0], before.shape[1]), dtype=np.float32)
         rows[: len(before)] = before

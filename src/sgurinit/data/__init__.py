@@ -22,7 +22,7 @@ __all__ = [
     "Recognised",
     "hold_out_items",
     "item_titles",
-    "load",
+    "load_dataset",
     "plant",
     "planted",
     "recognise",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-def load(path: str | Path) -> Dataset:
+def load_dataset(path: str | Path) -> Dataset:
     """Load a data set from a folder, or the generated one by its name.
 
     Parameters

@@ -12,10 +12,12 @@ from typing import Any
 import polars as pl
 from filelock import FileLock, Timeout
 
+from sgurinit.arms import Initializer
 from sgurinit.data import Dataset
 from sgurinit.errors import InputError
 from sgurinit.experiments.environment import environment
 from sgurinit.experiments.gaps import gaps_table
+from sgurinit.experiments.lifts import epochs_table, lifts_table
 from sgurinit.experiments.pool import execute_all
 from sgurinit.experiments.run import Listener, RunEvent, execute, ignore
 from sgurinit.experiments.settings import (
@@ -28,7 +30,6 @@ from sgurinit.experiments.starts import write_starts
 from sgurinit.experiments.sweeps import without_cells
 from sgurinit.experiments.tables import curves_table, results_table, summarise
 from sgurinit.files import claim, read_json, read_table, write_json, write_table
-from sgurinit.initialisers import Initialiser
 from sgurinit.resolve import build, resolve_dataset
 from sgurinit.training import TrainSettings
 
@@ -164,34 +165,37 @@ def run_plan(
         listen(RunEvent("", "step", step="tables"))
         results = results_table(runs, folder / "runs")
         curves = curves_table(runs, folder / "runs")
+        entries = summarise(runs, folder / "runs")
         summary = {
             "settings": kept,
             "file": None if file is None else str(file),
             "chosen": _chosen(runs) if plan.search is not None else None,
             "data": facts,
             "environment": environment(),
-            "results": summarise(runs, folder / "runs"),
+            "results": entries,
         }
         write_table(folder / "results.csv", results)
         write_table(folder / "curves.csv", curves)
+        write_table(folder / "lifts.csv", lifts_table(entries))
+        write_table(folder / "epochs.csv", epochs_table(entries))
         write_starts(_arms(runs), dataset, source, folder / "starts", listen)
-        write_table(folder / "gaps.csv", gaps_table(runs, dataset, folder / "runs", listen))
+        write_table(folder / "gaps.csv", gaps_table(runs, folder / "runs"))
         write_json(folder / "summary.json", summary)
     return Comparison(folder, results, curves, summary)
 
 
-def _arms(runs: Sequence[RunSettings]) -> dict[str, Initialiser]:
+def _arms(runs: Sequence[RunSettings]) -> dict[str, Initializer]:
     """Arms to describe, as the first model has them; the cells of a sweep are too many."""
     own = [run for run in runs if (run.model, run.seed) == (runs[0].model, 0)]
     listed = {entry["arm"] for entry in without_cells([{"arm": run.arm} for run in own])}
-    return {run.arm: run.start() for run in own if run.arm in listed}
+    return {run.arm: run.make_initializer() for run in own if run.arm in listed}
 
 
 def _chosen(runs: Sequence[RunSettings]) -> dict[str, dict[str, Any]]:
     """Settings that the search chose, by model and arm."""
     found: dict[str, dict[str, Any]] = {}
     for run in runs:
-        own = {"config": run.config, "initialiser": run.initialiser}
+        own = {"config": run.config, "initializer": run.initializer}
         found.setdefault(run.model, {})[run.arm] = own
     return found
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from sgurinit.experiments.settings import KIND, ComparisonSettings
-from sgurinit.resolve import resolve_initialiser, resolve_model
+from sgurinit.resolve import resolve_initializer, resolve_model
 from sgurinit.training import TrainSettings
 
 _STUDY = "# save the lines above as study.yaml, then:\nsgurinit study study.yaml"
@@ -54,7 +54,7 @@ def command(
         words += _set(name, config, resolve_model(name).Config())
     for name, fields in settings.arms.items():
         own = {field: value for field, value in fields.items() if field != KIND}
-        words += _set(name, own, resolve_initialiser(name))
+        words += _set(name, own, resolve_initializer(name))
     if settings.mask_valid:
         words.append("--mask-valid")
     return shlex.join(words)

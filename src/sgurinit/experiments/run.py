@@ -19,10 +19,12 @@ from sgurinit.data import Dataset
 from sgurinit.errors import InputError
 from sgurinit.evaluation import CUTOFFS, METRICS, FullRanking, group_rankings
 from sgurinit.experiments.environment import environment
+from sgurinit.experiments.gaps import GAP, SEED, measure_gap
 from sgurinit.experiments.settings import RunSettings
 from sgurinit.files import claim, read_json, write_json, write_table
+from sgurinit.models import Recommender
 from sgurinit.training import Trained, train
-from sgurinit.training.run import BEST, LAST
+from sgurinit.training.run import BEST, LAST, Stage
 
 METRIC_NAMES = tuple(f"{metric}@{k}" for metric in METRICS for k in CUTOFFS)
 RESULT = "result.json"
@@ -123,7 +125,13 @@ def execute(
     return result
 
 
-def _train(dataset: Dataset, run: RunSettings, folder: Path, listen: Listener) -> Trained:
+def _train(
+    dataset: Dataset,
+    run: RunSettings,
+    folder: Path,
+    listen: Listener,
+    on_stage: Callable[[Stage, Recommender], None] | None = None,
+) -> Trained:
     logger.info("%s on %s begins or goes on", run.label, dataset.name)
 
     def on_epoch(row: dict[str, float]) -> None:
@@ -140,12 +148,13 @@ def _train(dataset: Dataset, run: RunSettings, folder: Path, listen: Listener) -
     return train(
         dataset,
         run.model,
-        run.start(),
+        run.make_initializer(),
         config=run.config,
         settings=run.train,
         seed=run.seed,
         folder=folder / CHECKPOINT,
         on_epoch=on_epoch,
+        on_stage=on_stage,
     )
 
 
@@ -164,8 +173,15 @@ def _try(dataset: Dataset, run: RunSettings, folder: Path, listen: Listener) -> 
 
 def _test(dataset: Dataset, run: RunSettings, folder: Path, listen: Listener) -> dict[str, Any]:
     """Train, test, and write the tables of the run."""
-    trained = _train(dataset, run, folder, listen)
+    gaps: dict[str, Any] = {}
+
+    def measure(stage: Stage, model: Recommender) -> None:
+        gaps[stage] = measure_gap(model, dataset)
+
+    trained = _train(dataset, run, folder, listen, measure if run.seed == SEED else None)
     listen(RunEvent(run.label, "step", step="test"))
+    if gaps:
+        write_json(folder / GAP, gaps)
     write_table(folder / "epochs.csv", pl.DataFrame(trained.history))
     write_json(folder / "handover.json", trained.handover.to_dict())
     score = trained.model.scorer()

@@ -36,7 +36,7 @@ class Proposals:
     plain
         The run with the settings as given.
     model_space, arm_space
-        Values to choose from, by field of the model's config and of the initialiser.
+        Values to choose from, by field of the model's config and of the initializer.
     seed
         Seed of the proposals.
     trials
@@ -53,7 +53,7 @@ class Proposals:
     ) -> None:
         self.plain = plain
         self.fields = [("config", field, list(values)) for field, values in model_space.items()]
-        self.fields += [("initialiser", field, list(values)) for field, values in arm_space.items()]
+        self.fields += [("initializer", field, list(values)) for field, values in arm_space.items()]
         self.size = math.prod(len(values) for *_, values in self.fields)
         self.values: dict[Choice, float] = {}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -78,7 +78,7 @@ class Proposals:
         trial, choice = self._propose()
         self._asked = trial, choice
         changed: dict[str, dict[str, Any]] = {
-            part: dict(getattr(self.plain, part)) for part in ("config", "initialiser")
+            part: dict(getattr(self.plain, part)) for part in ("config", "initializer")
         }
         for (part, field, values), index in zip(self.fields, choice, strict=True):
             changed[part][field] = values[index]
@@ -176,7 +176,7 @@ def _row(
     score: float,
 ) -> dict[str, Any]:
     settings = {field: run.config[field] for field in of_model}
-    settings |= {f"{run.arm}.{field}": run.initialiser[field] for field in of_arm}
+    settings |= {f"{run.arm}.{field}": run.initializer[field] for field in of_arm}
     return {
         "model": run.model,
         "arm": run.arm,

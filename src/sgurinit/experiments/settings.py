@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
@@ -11,21 +10,20 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sgurinit.arms import Initializer
 from sgurinit.data import Dataset, summary
 from sgurinit.errors import InputError
-from sgurinit.initialisers import Initialiser, initialisers
 from sgurinit.models import models as models_resolver
 from sgurinit.resolve import (
     build,
     model_name,
     resolve_config,
-    resolve_initialiser,
+    resolve_initializer,
     resolve_model,
 )
 from sgurinit.training import TrainSettings
 
 Fields = dict[str, Any]
-METHOD = "sgurinit"
 KIND = "kind"
 LABEL = r"[A-Za-z0-9][A-Za-z0-9._+=-]*"
 
@@ -40,7 +38,7 @@ class RunSettings(_Frozen):
     model: str = Field(description="Name of the model.")
     config: Fields = Field(description="Every field of the model's config.")
     arm: str = Field(description="Name of the arm.")
-    initialiser: Fields = Field(description="Kind of the initialiser and every field of it.")
+    initializer: Fields = Field(description="Kind of the initializer and every field of it.")
     seed: int = Field(ge=0, description="Seed of everything random.")
     trial: int | None = Field(
         default=None, ge=0, description="Number of the trial of a search; it reads no test data."
@@ -58,10 +56,10 @@ class RunSettings(_Frozen):
         """Make the settings of a run with `seed` out of a trial's."""
         return self.model_copy(update={"seed": seed, "trial": None})
 
-    def start(self) -> Initialiser:
-        """Make the initialiser."""
-        fields = dict(self.initialiser)
-        return resolve_initialiser(fields.pop(KIND), fields)
+    def make_initializer(self) -> Initializer:
+        """Make the arm."""
+        fields = dict(self.initializer)
+        return resolve_initializer(fields.pop(KIND), fields)
 
 
 class SearchSettings(_Frozen):
@@ -82,7 +80,7 @@ class ComparisonSettings(_Frozen):
 
     models: dict[str, Fields] = Field(min_length=1, description="Model name to its config.")
     arms: dict[str, Fields] = Field(
-        min_length=1, description="Arm name to its initialiser's kind and fields."
+        min_length=1, description="Arm name to its initializer's kind and fields."
     )
     seeds: int = Field(ge=1, description="Number of seeds; they are 0, 1, ...")
     train: TrainSettings = Field(description="Settings of the loop.")
@@ -97,7 +95,7 @@ class ComparisonSettings(_Frozen):
             model=model,
             config=self.models[model],
             arm=arm,
-            initialiser=self.arms[arm],
+            initializer=self.arms[arm],
             seed=seed,
             train=self.train,
             mask_valid=self.mask_valid,
@@ -142,27 +140,28 @@ def comparison_settings(
         Names as the resolver knows them.
     arms
         Names as the resolver knows them; or names of your own with the fields of each, among them
-        ``kind``, the initialiser's name where it is not the arm's.
+        ``kind``, the initializer's name where it is not the arm's.
     seeds
         How many, at least 1.
     train
         Settings of the loop; the literature's where None.
     overrides
         Fields that differ from the defaults, by the name of a model or an arm. Those of
-        ``sgurinit`` hold for its controls and halves too, but for what these fix or set themselves.
+        ``sgurinit`` and ``hybrid`` hold for their controls too, but for what these fix themselves.
     mask_valid
         Leave validation items out of the test ranking.
     search
         ``trials`` and, by the name of a model or an arm, ``spaces`` of values by field. A model
-        that is not named has the space that its config declares; an arm none, but the controls and
-        halves of ``sgurinit`` what they leave free of that one's.
+        that is not named has the space that its config declares; an arm none, but controls what
+        they leave free of the space of the arm that they control.
 
     Raises
     ------
     InputError
         A name or a field does not exist, is out of range or is given twice.
     """
-    overrides = {models_resolver.normalize(name): own for name, own in (overrides or {}).items()}
+    labels = [_label(name) for name in arms] if isinstance(arms, Mapping) else []
+    overrides = {_canonical(name, labels): own for name, own in (overrides or {}).items()}
     configs = {}
     for name in _unique([model_name(resolve_model(m)) for m in models], "models"):
         config = resolve_config(resolve_model(name), overrides.pop(name, None))
@@ -189,26 +188,45 @@ def _starts(
     """Every arm's kind and fields; what is used of `overrides` is taken out."""
     given: dict[str, Fields]
     if isinstance(arms, Mapping):
-        given = {_label(name): {KIND: name, **own} for name, own in arms.items()}
+        given = {name: {KIND: name, **own} for name, own in arms.items()}
     else:
         given = {name: {KIND: name} for name in _unique([arm_name(arm) for arm in arms], "arms")}
-    shared = {**given.get(METHOD, {}), **overrides.get(METHOD, {})}
-    shared.pop(KIND, None)
-    resolve_initialiser(METHOD, shared)
+    kinds = {name: _kind(own.pop(KIND)) for name, own in given.items()}
+    shared: dict[str, Fields] = {}
+    for lead in {kind.controls for kind in kinds.values() if kind.controls is not None}:
+        shared[lead] = {**given.get(lead, {}), **overrides.get(lead, {})}
+        resolve_initializer(lead, shared[lead])
+    used: set[str | None] = set()
     starts = {}
     for name, own in given.items():
-        kind = arm_name(own.pop(KIND))
+        kind = kinds[name]
         inherited = _inherited(name, kind, shared)
-        start = resolve_initialiser(kind, {**inherited, **own, **overrides.pop(name, {})})
-        starts[name] = {KIND: kind, **start.model_dump(mode="json")}
         if inherited:
-            overrides.pop(METHOD, None)
+            used.add(kind.controls)
+        used.add(name)
+        arm = resolve_initializer(kind, {**inherited, **own, **overrides.get(name, {})})
+        starts[name] = {KIND: kind.name, **arm.model_dump(mode="json")}
+    for name in set(overrides) & used:
+        del overrides[name]
     return starts
 
 
-def _inherited(arm: str, kind: str, shared: Fields) -> Fields:
-    """What an arm takes over of what is said of ``sgurinit``; a name of one's own, nothing."""
-    return {field: said for field, said in shared.items() if arm == kind and _is_free(kind, field)}
+def _canonical(name: str, labels: Sequence[str]) -> str:
+    """Name of an arm or a model as the plan has it, whatever its case and dashes."""
+    if name in labels:
+        return name
+    try:
+        return arm_name(name)
+    except InputError:
+        return models_resolver.normalize(name)
+
+
+def _inherited(arm: str, kind: type[Initializer], shared: Mapping[str, Fields]) -> Fields:
+    """Fields that built-in controls take from their arm; an arm with a name of its own, none."""
+    if arm != kind.name or kind.controls is None:
+        return {}
+    said = shared.get(kind.controls, {})
+    return {field: value for field, value in said.items() if _is_free(kind, field)}
 
 
 def _search(
@@ -216,7 +234,6 @@ def _search(
 ) -> SearchSettings:
     """Complete spaces, each value of which is known to be usable."""
     given = dict(search.get("spaces") or {})
-    shared = given.get(METHOD, {})
     unused = set(given)
     spaces: dict[str, dict[str, tuple[Any, ...]]] = {}
     for name, fields in {**configs, **starts}.items():
@@ -225,9 +242,10 @@ def _search(
         elif name in configs:
             own = resolve_model(name).Config.search_space
         else:
-            own = _inherited(name, fields[KIND], shared)
+            kind = _kind(fields[KIND])
+            own = _inherited(name, kind, given)
             if own:
-                unused.discard(METHOD)
+                unused.discard(kind.controls)
         unused.discard(name)
         for field, values in own.items():
             if not values:
@@ -255,7 +273,7 @@ def _values(
         resolved: BaseModel = (
             resolve_config(resolve_model(name), tried)
             if is_model
-            else resolve_initialiser(tried.pop(KIND), tried)
+            else resolve_initializer(tried.pop(KIND), tried)
         )
         if (held := resolved.model_dump(mode="json")[field]) not in found:
             found.append(held)
@@ -270,15 +288,15 @@ def _label(name: str) -> str:
     return name
 
 
-def arm_name(arm: str | type[Initialiser]) -> str:
+def arm_name(arm: str | type[Initializer]) -> str:
     """Name that the resolver knows `arm` by."""
-    return initialisers.normalize_cls(type(resolve_initialiser(arm)))
+    return _kind(arm).name
 
 
 def shared_fields(arms: Sequence[str], fields: Mapping[str, Any]) -> dict[str, Fields]:
     """Give `fields` to each of the arms that has them and does not fix them itself.
 
-    ``local`` and ``global``, for example, are the two ends of `mix` and keep it.
+    ``local`` and ``global``, for example, are the two ends of `local_weight` and keep it.
 
     Raises
     ------
@@ -286,7 +304,8 @@ def shared_fields(arms: Sequence[str], fields: Mapping[str, Any]) -> dict[str, F
         No arm takes one of the fields.
     """
     taken = {
-        arm: {name: value for name, value in fields.items() if _is_free(arm, name)} for arm in arms
+        arm: {name: value for name, value in fields.items() if _is_free(_kind(arm), name)}
+        for arm in arms
     }
     for name in fields:
         if not any(name in found for found in taken.values()):
@@ -294,12 +313,12 @@ def shared_fields(arms: Sequence[str], fields: Mapping[str, Any]) -> dict[str, F
     return {arm_name(arm): found for arm, found in taken.items() if found}
 
 
-def _is_free(arm: str, name: str) -> bool:
-    kind = type(resolve_initialiser(arm))
-    fixes = name in inspect.get_annotations(kind) and any(
-        name in base.model_fields for base in kind.__bases__ if issubclass(base, BaseModel)
-    )
-    return name in kind.model_fields and not fixes
+def _kind(arm: str | type[Initializer]) -> type[Initializer]:
+    return type(resolve_initializer(arm))
+
+
+def _is_free(kind: type[Initializer], name: str) -> bool:
+    return name in kind.model_fields and name not in kind.fixed
 
 
 def data_facts(dataset: Dataset, source: str | Path | None) -> Fields:

@@ -12,14 +12,13 @@ import polars as pl
 import scipy.sparse as sp
 from sklearn.decomposition import PCA
 
+from sgurinit.arms import BASELINE, Initializer, SGURInitInitializer
 from sgurinit.core import UserStart
 from sgurinit.core.features import Float32Array, row_norms
 from sgurinit.core.gap import gap, pair_cosines
 from sgurinit.data import Dataset, item_titles
 from sgurinit.experiments.run import Listener, RunEvent, ignore
-from sgurinit.experiments.tables import BASELINE
 from sgurinit.files import write_table
-from sgurinit.initialisers import Initialiser, SGURInitInitialiser
 from sgurinit.seeds import generator
 
 TABLES = ("gap", "cosines", "points", "clusters")
@@ -41,7 +40,7 @@ class _Space:
 
 
 def write_starts(
-    arms: Mapping[str, Initialiser],
+    arms: Mapping[str, Initializer],
     dataset: Dataset,
     source: str | Path | None,
     folder: Path,
@@ -57,7 +56,7 @@ def write_starts(
     Parameters
     ----------
     arms
-        Initialiser by the arm's name.
+        Initializer by the arm's name.
     dataset, source
         The data, and the path or name that they were loaded by.
     folder
@@ -78,10 +77,10 @@ def write_starts(
         rows["points"] += _points(arm, space, dataset)
 
     for name, arm in arms.items():  # one start at a time in memory
-        if not isinstance(arm, SGURInitInitialiser):
+        if not isinstance(arm, SGURInitInitializer):
             continue
         listen(RunEvent("", "step", step=f"describing {name}"))
-        start = arm.start(dataset, SEED)
+        start = arm.compute_start(dataset, SEED)
         space = _joint(start, matrix)
         if not rows["clusters"]:
             rows["clusters"] += _clusters(name, start, dataset, source)
@@ -96,9 +95,9 @@ def write_starts(
 
 
 def _joint(start: UserStart, matrix: sp.csr_array) -> _Space:
-    reduced = start.reduced(WIDTH)
-    positions = np.flatnonzero(reduced.clusters.labels >= 0)
-    return _Space(reduced.users, reduced.items[positions], positions, matrix[:, positions])
+    joint = start.joint(WIDTH)
+    positions = np.flatnonzero(joint.clusters.labels >= 0)
+    return _Space(joint.users, joint.items[positions], positions, matrix[:, positions])
 
 
 def _random(like: _Space) -> _Space:
@@ -141,7 +140,7 @@ def _clusters(
 ) -> Iterator[dict[str, Any]]:
     assert start.source is not None  # noqa: S101 - computed, not loaded
     titles = item_titles(source)
-    spaces = {"joint": start.source.reduction(WIDTH)[1], **start.source.spaces}
+    spaces = {"joint": start.source.joint_space(WIDTH)[1], **start.source.spaces}
     for name, space in spaces.items():
         positions = np.flatnonzero(space.present)
         for cluster, centroid in enumerate(space.items.centroids):

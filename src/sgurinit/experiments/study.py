@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import override
 
-from sgurinit.data import Dataset, hold_out_items, load
+from sgurinit.data import Dataset, hold_out_items, load_dataset
 from sgurinit.errors import InputError
 from sgurinit.experiments.compare import Comparison, run_plan, usable
 from sgurinit.experiments.run import Listener, ignore
@@ -57,7 +57,8 @@ class StudyFile(_File):
         min_length=1,
         description=(
             "Fields that differ, by the arm's name; `kind` where it is a name of your own. `sweep`,"
-            " values by field, makes an arm of every combination, named `ours-mix=1-n_clusters=8`."
+            " values by field, makes an arm of every combination, named"
+            " `ours-local_weight=1-n_clusters=8`."
         ),
     )
     seeds: int = Field(default=5, ge=1, description="Number of seeds: 0, 1, ...")
@@ -111,7 +112,7 @@ class Study:
             )
             is_name = found.data.path == PLANTED
             source = PLANTED if is_name else str(file.parent / found.data.path)
-            dataset = load(source)
+            dataset = load_dataset(source)
             if found.data.cold_items is not None:
                 dataset = hold_out_items(dataset, found.data.cold_items, seed=found.data.seed)
             return cls(file, plan, usable(dataset), source)

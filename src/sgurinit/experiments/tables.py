@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sgurinit.arms import BASELINE
 from sgurinit.evaluation import holm, paired_test, user_groups
 from sgurinit.experiments.run import METRIC_NAMES, RESULT
 from sgurinit.experiments.settings import RunSettings
 from sgurinit.experiments.sweeps import find_sweeps
 from sgurinit.files import read_json
 
-BASELINE = "random"
 ALL = "all"
 GROUP_METRICS = ("recall@20", "ndcg@20")
 

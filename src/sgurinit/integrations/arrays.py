@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from sgurinit.core import UserStart
 from sgurinit.core.features import Float32Array, FloatArray
-from sgurinit.handover import Items, Scale, fill
+from sgurinit.handover import Scale, fill
 from sgurinit.models.base import UserTable
 
 
 def started(
-    users: FloatArray, items: FloatArray, start: UserStart, *, scale: Scale, fill_items: Items
+    users: FloatArray, items: FloatArray, start: UserStart, *, scale: Scale, fill_items: bool
 ) -> tuple[Float32Array, Float32Array]:
     """Users' and items' tables of a free space as the start leaves them; the given ones stay."""
-    pair = UserTable("users", parameter(users), "id", items=parameter(items))
-    fill(pair, start, scale=scale, items=fill_items)
+    pair = UserTable("users", parameter(users), "free", items=parameter(items))
+    fill([pair], start, scale, fill_items=fill_items)
     assert pair.items is not None  # noqa: S101 - given above
     return pair.parameter.detach().numpy(), pair.items.detach().numpy()
 
 
 def projected(
-    users: FloatArray, project: Callable[[], Tensor], start: UserStart, *, scale: Scale
+    users: FloatArray, item_vectors: Tensor, start: UserStart, *, scale: Scale
 ) -> Float32Array:
     """Users' table in the space of projected items, as the start leaves it."""
     table = UserTable(
-        "users", parameter(users), "projected", modality=next(iter(start.users)), project=project
+        "users",
+        parameter(users),
+        "projected",
+        modality=next(iter(start.users)),
+        features=item_vectors,
     )
-    fill(table, start, scale=scale, items="random")
+    fill([table], start, scale, fill_items=False)
     return table.parameter.detach().numpy()
 
 

@@ -13,7 +13,7 @@ import torch
 from sgurinit.core import ItemFeatures, SGURInit, UserStart
 from sgurinit.core.features import Float32Array
 from sgurinit.errors import InputError
-from sgurinit.handover import TIMES, Items, Scale
+from sgurinit.handover import TIMES, Scale
 from sgurinit.integrations.arrays import projected, started
 from sgurinit.integrations.ids import start_on
 
@@ -83,7 +83,7 @@ def init_params(
     *,
     start: UserStart | None = None,
     scale: Scale = TIMES,
-    items: Items = "features",
+    fill_items: bool = True,
 ) -> dict[str, Float32Array]:
     """Initial parameters of a Cornac model.
 
@@ -95,7 +95,7 @@ def init_params(
         The set that it will be trained on.
     start
         What `start_for` gives; fitted here where None.
-    scale, items
+    scale, fill_items
         See `sgurinit.hand_over`; a number is so many times the model's own random start.
 
     Returns
@@ -118,11 +118,11 @@ def init_params(
     own.trainable = False  # its own random start, nothing more
     own.fit(train_set)
     rows, item_rows = getattr(own, names.user_rows), getattr(own, names.item_rows)
-    users, fixed = started(rows, item_rows, start, scale=scale, fill_items=items)
+    users, fixed = started(rows, item_rows, start, scale=scale, fill_items=fill_items)
     params = {names.users: users, names.items: fixed}
     if kind == "VBPR":
         seen = torch.tensor(np.asarray(own.theta_item))
-        params["Tu"] = projected(own.theta_user, lambda: seen, start, scale=scale)
+        params["Tu"] = projected(own.theta_user, seen, start, scale=scale)
         params["E"] = np.asarray(own.emb_matrix, dtype=np.float32)
     return params
 

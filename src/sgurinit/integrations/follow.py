@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor
 
 from sgurinit.core import UserStart
 from sgurinit.core.gap import gap
-from sgurinit.handover import Items, Scale, TableReport
+from sgurinit.handover import Scale, TableReport
 from sgurinit.integrations.modules import attach, find_tables, same_everywhere
 from sgurinit.models.base import UserTable
 
@@ -22,7 +22,7 @@ class Followed:
 
     Parameters
     ----------
-    start, tables, scale, items
+    start, tables, scale, fill_items
         See `sgurinit.integrations.modules.attach`.
 
     Attributes
@@ -39,10 +39,10 @@ class Followed:
         *,
         tables: Mapping[str, str | None] | None,
         scale: Scale,
-        items: Items,
+        fill_items: bool,
     ) -> None:
         self.start = start
-        self.settings: dict[str, Any] = {"tables": tables, "scale": scale, "items": items}
+        self.settings: dict[str, Any] = {"tables": tables, "scale": scale, "fill_items": fill_items}
         self.reports: tuple[TableReport, ...] = ()
         self.history: list[dict[str, float]] = []
         self._tables: list[UserTable] = []

@@ -9,7 +9,7 @@ import numpy as np
 
 from sgurinit.core import UserStart
 from sgurinit.errors import InputError
-from sgurinit.handover import TIMES, Items, Scale
+from sgurinit.handover import TIMES, Scale
 from sgurinit.integrations.arrays import started
 
 
@@ -19,7 +19,7 @@ def set_factors(
     start: UserStart,
     *,
     scale: Scale = TIMES,
-    items: Items = "features",
+    fill_items: bool = True,
 ) -> None:
     """Set the factors of an ALS or BPR model on the CPU, before its `fit`.
 
@@ -33,7 +33,7 @@ def set_factors(
         The matrix that it will be fitted on, ``(n_users, n_items)``.
     start
         A start for the rows of this matrix.
-    scale, items
+    scale, fill_items
         See `sgurinit.hand_over`; a number is so many times the model's own random start.
 
     Raises
@@ -51,6 +51,6 @@ def set_factors(
     users, fixed = np.array(own.user_factors), np.array(own.item_factors)
     width = model.factors  # BPR keeps the items' biases in one more column
     users[:, :width], fixed[:, :width] = started(
-        users[:, :width], fixed[:, :width], start, scale=scale, fill_items=items
+        users[:, :width], fixed[:, :width], start, scale=scale, fill_items=fill_items
     )
     model.user_factors, model.item_factors = users, fixed

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sgurinit.core import SGURInit
-from sgurinit.handover import TIMES, Items, Scale
+from sgurinit.handover import TIMES, Scale
 from sgurinit.integrations.arrays import started
 from sgurinit.integrations.ids import by_id, start_on
 from sgurinit.integrations.modules import attach
@@ -19,7 +19,7 @@ def start_training(
     *,
     estimator: SGURInit | None = None,
     scale: Scale = TIMES,
-    items: Items = "features",
+    fill_items: bool = True,
 ) -> Any:
     """Make a scorer's training begin from the start, whoever calls ``train``.
 
@@ -36,7 +36,7 @@ def start_training(
         The ids of these rows, as in LensKit's data set.
     estimator
         Settings of the method, its defaults where None.
-    scale, items
+    scale, fill_items
         See `sgurinit.hand_over`.
 
     Returns
@@ -51,11 +51,15 @@ def start_training(
         matrix = data.interaction_matrix(format="scipy", layout="csr")
         start = start_on(matrix, by_id(features, item_ids, data.items.ids()), estimator)
         if hasattr(trainer, "model"):
-            attach(trainer.model, start, scale=scale, items=items)
+            attach(trainer.model, start, scale=scale, fill_items=fill_items)
             return trainer
         own = trainer.get_parameters()
         users, fixed = started(
-            own["user_embeddings"], own["item_embeddings"], start, scale=scale, fill_items=items
+            own["user_embeddings"],
+            own["item_embeddings"],
+            start,
+            scale=scale,
+            fill_items=fill_items,
         )
         trainer.load_parameters({"user_embeddings": users, "item_embeddings": fixed})
         return trainer

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
 from sgurinit.core import UserStart
-from sgurinit.handover import TIMES, Items, Scale
+from sgurinit.handover import TIMES, Scale
 from sgurinit.integrations.follow import Followed
 
 
@@ -23,7 +23,7 @@ class StartCallback(Followed, Callback):
 
     Parameters
     ----------
-    start, tables, scale, items
+    start, tables, scale, fill_items
         See `sgurinit.integrations.modules.attach`.
 
     Attributes
@@ -40,9 +40,9 @@ class StartCallback(Followed, Callback):
         *,
         tables: Mapping[str, str | None] | None = None,
         scale: Scale = TIMES,
-        items: Items = "features",
+        fill_items: bool = True,
     ) -> None:
-        super().__init__(start, tables=tables, scale=scale, items=items)
+        super().__init__(start, tables=tables, scale=scale, fill_items=fill_items)
 
     @override
     def on_fit_start(

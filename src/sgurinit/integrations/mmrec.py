@@ -20,9 +20,9 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from sgurinit.core import SGURInit, UserStart
-from sgurinit.data import load
+from sgurinit.data import load_dataset
 from sgurinit.errors import InputError
-from sgurinit.handover import TIMES, Items, Scale, TableReport, fill
+from sgurinit.handover import TIMES, Scale, TableReport, fill
 from sgurinit.integrations.watch import Beside, Watcher
 from sgurinit.models.base import UserTable
 
@@ -36,7 +36,7 @@ def started(
     *,
     estimator: SGURInit | None = None,
     scale: Scale = TIMES,
-    items: Items = "features",
+    fill_items: bool = True,
 ) -> Iterator[list[TableReport]]:
     """Start every model that the tree's ``quick_start`` builds inside a ``with`` block.
 
@@ -48,7 +48,7 @@ def started(
         A start as fitted; by default one is fitted on the data folder that the run names.
     estimator
         Settings of that fit, the method's defaults where None.
-    scale, items
+    scale, fill_items
         See `sgurinit.hand_over`.
 
     Yields
@@ -67,7 +67,7 @@ def started(
             if fitted is None:
                 fitted = start_for(config, estimator=estimator)
             model: nn.Module = find(name)(config, train_data).to(config["device"])
-            reports[:] = attach(model, fitted, train_data, scale=scale, items=items)
+            reports[:] = attach(model, fitted, train_data, scale=scale, fill_items=fill_items)
             return model
 
         return construct
@@ -89,10 +89,10 @@ def start_for(config: Any, *, estimator: SGURInit | None = None) -> UserStart:
     Raises
     ------
     InputError
-        What the folder lacks; see `sgurinit.load`.
+        What the folder lacks; see `sgurinit.load_dataset`.
     """
     fitted = SGURInit(random_state=0) if estimator is None else clone(estimator)
-    return fitted.fit(load(Path(config["data_path"]) / config["dataset"])).start_
+    return fitted.fit(load_dataset(Path(config["data_path"]) / config["dataset"])).start_
 
 
 def attach(
@@ -101,7 +101,7 @@ def attach(
     train_data: Any,
     *,
     scale: Scale = TIMES,
-    items: Items = "features",
+    fill_items: bool = True,
 ) -> tuple[TableReport, ...]:
     """Fill the user tables of a model of these trees, each in its own space.
 
@@ -116,7 +116,7 @@ def attach(
         A start as fitted, of the data that the model was built for.
     train_data
         The tree's loader of training data.
-    scale, items
+    scale, fill_items
         See `sgurinit.hand_over`.
 
     Returns
@@ -132,7 +132,7 @@ def attach(
     for name in [name for name in model._parameters if name.startswith("result_embed")]:
         del model._parameters[name]
     found = find_tables(model, start, train_data)
-    return tuple(fill(table, start, scale=scale, items=items) for table in found)
+    return fill(found, start, scale, fill_items=fill_items)
 
 
 def find_tables(model: nn.Module, start: UserStart, train_data: Any) -> list[UserTable]:
@@ -247,7 +247,7 @@ class _Seen:
             name += f"[:, {columns.start}:{columns.stop}]"
         users = _rows(table, columns=columns)
         if free is not None:
-            return UserTable(name, users, "id", items=_rows(self.tensors[free]))
+            return UserTable(name, users, "free", items=_rows(self.tensors[free]))
         feature = next((s for s in note.sources if s in self.features), None)
         modality = self.features[feature] if feature else next(iter(self.start.users))
         raw = feature is not None and torch.equal(self.tensors[feature], note.items)
@@ -256,7 +256,7 @@ class _Seen:
             users,
             "raw" if raw else "projected",
             modality=modality,
-            project=lambda: note.items,
+            features=note.items,
         )
 
     def nodes(self, used: frozenset[str]) -> list[UserTable]:
@@ -266,7 +266,7 @@ class _Seen:
             UserTable(
                 name,
                 _rows(self.tensors[name], slice(users)),
-                "id",
+                "free",
                 items=_rows(self.tensors[name], slice(users, both)),
             )
             for name in sorted(used)
@@ -286,7 +286,7 @@ class _Seen:
                 if self.free_items(other) and self.tensors[other].shape[1] == width
             ]
             items = partners[0] if len(partners) == 1 else None
-            tables.append(UserTable(name, _rows(self.tensors[name]), "id", items=items))
+            tables.append(UserTable(name, _rows(self.tensors[name]), "free", items=items))
         return tables
 
 

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sgurinit.core import UserStart
 from sgurinit.errors import InputError
-from sgurinit.handover import TIMES, Items, Scale, TableReport, fill
+from sgurinit.handover import TIMES, Scale, TableReport, fill
 from sgurinit.models.base import UserTable
 
 LOG = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def attach(
     *,
     tables: Mapping[str, str | None] | None = None,
     scale: Scale = TIMES,
-    items: Items = "features",
+    fill_items: bool = True,
 ) -> tuple[TableReport, ...]:
     """Fill the user tables of any torch module.
 
@@ -47,7 +47,7 @@ def attach(
     tables
         Names of user tables, each with the item table that shares its space or None. By default
         they are found, see `find_tables`.
-    scale, items
+    scale, fill_items
         See `sgurinit.hand_over`.
 
     Returns
@@ -61,7 +61,7 @@ def attach(
         No table fits, several could be meant (they are listed), or a name is not there.
     """
     found = find_tables(model, start, tables)
-    reports = tuple(fill(table, start, scale=scale, items=items) for table in found)
+    reports = fill(found, start, scale, fill_items=fill_items)
     if isinstance(model, DistributedDataParallel):
         same_everywhere(found)
     for report in reports:
@@ -109,7 +109,7 @@ def find_tables(
         if name not in named:
             raise InputError(f"the model has no table {name!r}; it has {_list(named)}")
     return [
-        UserTable(user, named[user], "id", items=None if item is None else named[item])
+        UserTable(user, named[user], "free", items=None if item is None else named[item])
         for user, item in pairs.items()
     ]
 
@@ -198,7 +198,7 @@ def initialize_shard_(
         norm = TIMES * float(shard.norm(dim=1).mean())
     if not 0 < norm < float("inf"):
         raise InputError(f"norm is {norm}, expected a number above 0")
-    users = start.reduced(shard.shape[1]).users
+    users = start.joint(shard.shape[1]).users
     times = norm / float(np.linalg.norm(users, axis=1).mean())
     shard.copy_(torch.from_numpy(users[first : first + len(shard)] * np.float32(times)))
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from sgurinit.core import UserStart
 from sgurinit.errors import InputError
-from sgurinit.handover import TIMES, Items, Scale, TableReport, fill
+from sgurinit.handover import TIMES, Scale, TableReport, fill
 from sgurinit.models.base import UserTable
 
 
@@ -17,7 +17,7 @@ def initialize_nodes_(
     start: UserStart,
     *,
     scale: Scale = TIMES,
-    items: Items = "features",
+    fill_items: bool = True,
 ) -> TableReport:
     """Fill a table of nodes, users first and items behind them, in place.
 
@@ -27,7 +27,7 @@ def initialize_nodes_(
         The nodes' layer, as ``LightGCN(...).embedding``, ``(n_users + n_items, width)``.
     start
         A start for these users.
-    scale, items
+    scale, fill_items
         See `sgurinit.hand_over`.
 
     Returns
@@ -47,4 +47,5 @@ def initialize_nodes_(
     weight = embedding.weight.detach()
     users = cast(nn.Parameter, weight[: start.n_users])  # views: what they get, the table gets
     others = cast(nn.Parameter, weight[start.n_users :])
-    return fill(UserTable("nodes", users, "id", items=others), start, scale=scale, items=items)
+    table = UserTable("nodes", users, "free", items=others)
+    return fill([table], start, scale, fill_items=fill_items)[0]

@@ -147,7 +147,7 @@ class Vectors:
         if start.source is None:
             raise InputError("a loaded start has no interactions: fit SGURInit and use its start_")
         if trained is None:
-            table, space, users = start.source.reduction(width)
+            table, space, users = start.source.joint_space(width)
         else:
             users = np.asarray(trained[0], dtype=np.float32)
             table = ItemFeatures(np.asarray(trained[1], dtype=np.float32))
@@ -165,7 +165,9 @@ class Vectors:
             seen=sp.csr_array(start.source.interactions.matrix[:, where]),
             side=space.items,
             settings={
-                "index": index, "mix": parameters.mix, "local_norm": parameters.local_norm,
+                "index": index,
+                "local_weight": parameters.local_weight,
+                "local_norm": parameters.local_norm,
             },
         )  # fmt: skip
 
@@ -290,7 +292,10 @@ class Vectors:
         shape = (1, len(self.item_ids))
         matrix = sp.csr_array((ones, np.array(clicked), np.array([0, len(clicked)])), shape=shape)
         rows = user_rows(
-            matrix, self.side, mix=self.settings["mix"], local_norm=self.settings["local_norm"]
+            matrix,
+            self.side,
+            local_weight=self.settings["local_weight"],
+            local_norm=self.settings["local_norm"],
         )
         return rows[0], clicked
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
-Space = Literal["raw", "projected", "id"]
+Space = Literal["free", "raw", "projected"]
 SearchSpace = Mapping[str, tuple[Any, ...]]
 
 
@@ -57,28 +57,39 @@ class UserTable:
 
     Attributes
     ----------
-    name
-        Name of the parameter in the model.
-    parameter
-        The table, ``(n_users, width)``.
-    space
-        ``"raw"``: a modality's own feature space; ``"projected"``: the space into which the model
-        maps a modality; ``"id"``: a free space.
-    modality
+    name : str
+        Name of the parameter in the model, with dots.
+    parameter : Parameter, shape (n_users, width)
+        The table.
+    space : {"free", "raw", "projected"}
+        ``"free"``: a space of the model's own; ``"raw"``: a modality's own features;
+        ``"projected"``: the space into which the model maps a modality.
+    modality : str, optional
         The modality of a raw or projected space.
-    project
-        For a projected space: the items' vectors in it at the model's present weights,
-        ``(n_items, width)``.
-    items
-        For a free space: the item table that shares it, if there is one, ``(n_items, width)``.
+    features : Tensor, shape (n_items, d_m), optional
+        For a raw or projected space: the items' features as the model reads them.
+    project : callable, optional
+        For a projected space: the model's map from rows of features, ``(n, d_m)``, to rows of the
+        space, ``(n, width)``, at its present weights. None where `features` are mapped already.
+    items : Parameter, shape (n_items, width), optional
+        For a free space: the item table that shares it, if there is one.
     """
 
     name: str
     parameter: nn.Parameter
     space: Space
     modality: str | None = None
-    project: Callable[[], Tensor] | None = None
+    features: Tensor | None = None
+    project: Callable[[Tensor], Tensor] | None = None
     items: nn.Parameter | None = None
+
+    def item_vectors(self) -> Tensor | None:
+        """Items' vectors in the space, ``(n_items, width)``; None where there are none."""
+        if self.space == "free":
+            return self.items
+        if self.features is None or self.project is None:
+            return self.features
+        return self.project(self.features)
 
 
 class Recommender(nn.Module, ABC):

@@ -122,4 +122,4 @@ class BM3(Recommender):
 
     @override
     def user_tables(self) -> list[UserTable]:
-        return [UserTable("user_embedding", self.user_embedding, "id", items=self.item_embedding)]
+        return [UserTable("user_embedding", self.user_embedding, "free", items=self.item_embedding)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import cast
 
 import torch
@@ -88,7 +87,8 @@ class Branches(nn.Module):
                 branch.preference,
                 "projected",
                 modality=self.features.modalities[position],
-                project=partial(branch.projection, self.features[position]),
+                features=self.features[position],
+                project=branch.projection,
             )
             for position, branch in enumerate(self)
         ]

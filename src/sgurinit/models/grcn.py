@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import scipy.sparse as sp
@@ -159,17 +158,19 @@ class GRCN(Recommender):
 
     @override
     def user_tables(self) -> list[UserTable]:
-        tables = [UserTable("user_embedding", self.user_embedding, "id", items=self.item_embedding)]
-        return tables + [
+        free = UserTable("user_embedding", self.user_embedding, "free", items=self.item_embedding)
+        projected = [
             UserTable(
                 f"preferences.{position}",
                 table,
                 "projected",
                 modality=self.features.modalities[position],
-                project=partial(self.projections[position], self.features[position]),
+                features=self.features[position],
+                project=self.projections[position],
             )
             for position, table in enumerate(self.preferences)
         ]
+        return [free, *projected]
 
 
 class _View(NamedTuple):

@@ -184,7 +184,7 @@ class LATTICE(Recommender):
 
     @override
     def user_tables(self) -> list[UserTable]:
-        return [UserTable("user_embedding", self.user_embedding, "id", items=self.item_embedding)]
+        return [UserTable("user_embedding", self.user_embedding, "free", items=self.item_embedding)]
 
 
 def _random_walk(interactions: Sparse) -> SparseGraph:

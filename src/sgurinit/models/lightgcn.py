@@ -80,4 +80,4 @@ class LightGCN(Recommender):
 
     @override
     def user_tables(self) -> list[UserTable]:
-        return [UserTable("user_embedding", self.user_embedding, "id", items=self.item_embedding)]
+        return [UserTable("user_embedding", self.user_embedding, "free", items=self.item_embedding)]

@@ -192,7 +192,7 @@ class MENTOR(Recommender):
     @override
     def user_tables(self) -> list[UserTable]:
         # The guide's items are free vectors before their map, so no item table shares its space.
-        guide = UserTable("guide.preference", self.guide.preference, "id")
+        guide = UserTable("guide.preference", self.guide.preference, "free")
         return [*self.branches.user_tables("branches"), guide]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 import numpy as np
@@ -44,10 +43,6 @@ class MMGCNConfig(RecommenderConfig):
         default={"image": 256},
         description="Width that a modality is projected to first; those not named stay raw.",
     )
-    train_tables: bool = Field(
-        default=True,
-        description="Learn the tables of users and items; the authors' code leaves them random.",
-    )
     reg: float = Field(default=0.1, ge=0, description="Weight of the L2 penalty, lambda.")
 
 
@@ -71,8 +66,9 @@ class MMGCN(Recommender):
 
     It is not followed in two points. It keeps preferences and free vectors outside the module's
     parameters, so that, penalised or not, they stay the random vectors that they began as; the
-    paper learns them, and so does this class, unless `train_tables` is off. And it penalises the
-    preferences of the image only. The raw features are constants in both.
+    paper learns them, and so does this class, unless `freeze_` is called or the arm has
+    ``freeze=True``. And it penalises the preferences of the image only. The raw features are
+    constants in both.
     """
 
     citation = (
@@ -96,8 +92,6 @@ class MMGCN(Recommender):
             _Branch(table, self.to_users, self.config, self.config.latent_widths.get(modality))
             for modality, table in zip(features.modalities, features, strict=True)
         )
-        for table in (self.user_embedding, self.item_embedding, *self._preferences()):
-            table.requires_grad_(self.config.train_tables)
 
     def _branch(self, position: int) -> _Branch:
         return cast(_Branch, self.branches[position])
@@ -142,12 +136,17 @@ class MMGCN(Recommender):
 
     @override
     def user_tables(self) -> list[UserTable]:
-        tables = [UserTable("user_embedding", self.user_embedding, "id", items=self.item_embedding)]
+        tables = [
+            UserTable("user_embedding", self.user_embedding, "free", items=self.item_embedding)
+        ]
         for position, modality in enumerate(self.modalities):
             branch = self._branch(position)
             name = f"branches.{position}.preferences"
             if branch.projection is None:
-                tables.append(UserTable(name, branch.preferences, "raw", modality=modality))
+                raw = UserTable(
+                    name, branch.preferences, "raw", modality=modality, features=branch.features
+                )
+                tables.append(raw)
                 continue
             tables.append(
                 UserTable(
@@ -155,7 +154,8 @@ class MMGCN(Recommender):
                     branch.preferences,
                     "projected",
                     modality=modality,
-                    project=partial(branch.projection, branch.features),
+                    features=branch.features,
+                    project=branch.projection,
                 )
             )
         return tables

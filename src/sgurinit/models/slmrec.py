@@ -168,7 +168,7 @@ class SLMRec(Recommender):
 
     @override
     def user_tables(self) -> list[UserTable]:
-        return [UserTable("user_embedding", self.user_embedding, "id", items=self.item_embedding)]
+        return [UserTable("user_embedding", self.user_embedding, "free", items=self.item_embedding)]
 
 
 def contrast(view: Tensor, other: Tensor, view_rows: Tensor, other_rows: Tensor) -> Tensor:

@@ -83,6 +83,10 @@ class VBPR(Recommender):
             bias = bias + features @ content_bias
         return torch.cat([*parts, bias[:, None]], dim=1)
 
+    def _project(self, position: int, features: Tensor) -> Tensor:
+        projected: Tensor = features @ self.projections[position]
+        return projected
+
     @override
     def embed(self) -> tuple[Tensor, Tensor]:
         device = self.item_bias.device
@@ -108,14 +112,16 @@ class VBPR(Recommender):
 
     @override
     def user_tables(self) -> list[UserTable]:
-        tables = [UserTable("user_embedding", self.user_embedding, "id", items=self.item_embedding)]
-        return tables + [
+        free = UserTable("user_embedding", self.user_embedding, "free", items=self.item_embedding)
+        projected = [
             UserTable(
                 f"user_content.{position}",
                 table,
                 "projected",
                 modality=self.features.modalities[position],
-                project=partial(torch.matmul, self.features[position], self.projections[position]),
+                features=self.features[position],
+                project=partial(self._project, position),
             )
             for position, table in enumerate(self.user_content)
         ]
+        return [free, *projected]

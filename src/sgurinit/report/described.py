@@ -27,7 +27,7 @@ def chosen_settings(found: Finished, colours: Mapping[str, str]) -> str:
     for model, arms in chosen.items():
         for arm, own in arms.items():
             fields = {field: own["config"][field] for field in search.spaces[model]}
-            fields |= {f"{arm}.{name}": own["initialiser"][name] for name in search.spaces[arm]}
+            fields |= {f"{arm}.{name}": own["initializer"][name] for name in search.spaces[arm]}
             rows.append(
                 (model, [text(arm, colours.get(arm, "")), text(listed(fields) or "nothing")])
             )

@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import polars as pl
 
+from sgurinit.arms import BASELINE
 from sgurinit.experiments.sweeps import Sweep
 from sgurinit.report import wording
 
@@ -43,8 +44,8 @@ def gains(entries: Sequence[wording.Entry], colours: Mapping[str, str]) -> go.Fi
         Of the arms.
     """
     models = list(dict.fromkeys(entry["model"] for entry in entries))
-    arms = [a for a in dict.fromkeys(e["arm"] for e in entries) if a != wording.BASELINE]
-    base = {e["model"]: _headline(e) for e in entries if e["arm"] == wording.BASELINE}
+    arms = [a for a in dict.fromkeys(e["arm"] for e in entries) if a != BASELINE]
+    base = {e["model"]: _headline(e) for e in entries if e["arm"] == BASELINE}
     drawn = go.Figure()
     for arm, height in places(models, arms).items():
         own = [entry for entry in entries if entry["arm"] == arm]
@@ -147,7 +148,7 @@ def by_group(
     """
     drawn = go.Figure()
     for entry in entries:
-        if entry["arm"] == wording.BASELINE:
+        if entry["arm"] == BASELINE:
             continue
         lifts = [entry["groups"][name][wording.HEADLINE_METRIC].get("lift") for name in names]
         drawn.add_bar(
@@ -255,7 +256,7 @@ def sweep(validation: pl.DataFrame, found: Sweep) -> go.Figure:
     """
     scores = validation.group_by("arm").agg(pl.col("value").mean())
     by_arm: dict[str, float] = dict(scores.iter_rows())
-    base = by_arm.get(wording.BASELINE)
+    base = by_arm.get(BASELINE)
     across, down = (list(dict.fromkeys(values[part] for values in found.arms)) for part in (0, 1))
     cells = [[by_arm[found.arms[x, y]] for x in across] for y in down]
     drawn = go.Figure(

@@ -53,8 +53,8 @@ def start_table(diagnostics: Diagnostics) -> RenderableType:
     heads = ("modality", "user norm", "item norm", "clusters", "no row", "align before", "after")
     modalities = table(*heads)
     spaces = dict(diagnostics.modalities)
-    if diagnostics.reduced is not None:
-        spaces["(reduced)"] = diagnostics.reduced
+    if diagnostics.joint is not None:
+        spaces["(joint)"] = diagnostics.joint
     for name, m in spaces.items():
         norms = (f"{m.user_mean_norm:.3g}", f"{m.item_mean_norm:.3g}")
         sizes = f"{min(m.cluster_sizes):,}–{max(m.cluster_sizes):,}"

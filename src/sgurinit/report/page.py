@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from sgurinit.arms import BASELINE
 from sgurinit.evaluation.groups import AMONG_COLD, COLD
 from sgurinit.experiments.reproduce import command
 from sgurinit.experiments.sweeps import find_sweeps, without_cells
-from sgurinit.files import write_parts, write_table
+from sgurinit.files import write_parts
 from sgurinit.report import figures, wording
 from sgurinit.report.before import clusters, semantic_gap
-from sgurinit.report.derived import epochs_table, lifts_table
 from sgurinit.report.described import chosen_settings, data_and_settings, protocol, size
 from sgurinit.report.embed import figure, head, tail
 from sgurinit.report.finished import Finished
@@ -23,10 +23,7 @@ Colours = Mapping[str, str]
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write ``report.html`` into the folder of a finished comparison, and its figures as tables.
-
-    ``lifts.csv`` and ``epochs.csv`` hold what the page shows and neither ``results.csv`` nor
-    ``curves.csv`` does, see `lifts_table` and `epochs_table`.
+    """Write ``report.html`` into the folder of a finished comparison.
 
     Parameters
     ----------
@@ -45,8 +42,6 @@ def write_report(folder: str | Path) -> Path:
     """
     found = Finished.read(folder)
     path = found.folder / "report.html"
-    write_table(found.folder / "lifts.csv", lifts_table(found.entries))
-    write_table(found.folder / "epochs.csv", epochs_table(found.entries))
     write_parts(path, _page(found))
     return path
 
@@ -96,7 +91,7 @@ def _contents(found: Finished, shown: Sequence[wording.Entry]) -> str:
 def _scores(found: Finished, shown: Sequence[wording.Entry], colours: Colours) -> Iterator[str]:
     parts = [test_scores(shown, colours), note(protocol(found.settings))]
     arms = {entry["arm"] for entry in shown}
-    if wording.BASELINE in arms and len(arms) > 1:
+    if BASELINE in arms and len(arms) > 1:
         drawn = figure(
             figures.gains(shown, colours),
             "lifts",
@@ -126,7 +121,7 @@ def _by_group(entries: Sequence[wording.Entry], colours: Colours) -> Iterator[st
     drawn = (
         figure(figures.by_group(own, warm, colours), f"groups-{at}", model)
         for at, (model, own) in enumerate(by_model.items())
-        if len(own) > 1 and any(entry["arm"] == wording.BASELINE for entry in own)
+        if len(own) > 1 and any(entry["arm"] == BASELINE for entry in own)
     )
     yield section(
         "gains",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from sgurinit.arms import BASELINE
 from sgurinit.report import wording
 from sgurinit.report.markup import Cell, table, text
 
@@ -53,7 +54,7 @@ def score_cell(metric: Mapping[str, Any], *, is_best: bool = False) -> Cell:
 
 def _against_random(entry: wording.Entry) -> Iterator[Cell]:
     recall = entry["test"][wording.HEADLINE_METRIC]
-    if entry["arm"] == wording.BASELINE:
+    if entry["arm"] == BASELINE:
         yield from (Cell(""), Cell(""))
     else:
         yield Cell(wording.lift(recall), recall.get("lift"))
@@ -107,11 +108,11 @@ def cold_scores(entries: Sequence[wording.Entry], groups: Sequence[str], colours
 
 
 def _gain(entry: wording.Entry, metric: Mapping[str, Any]) -> Cell:
-    if entry["arm"] == wording.BASELINE:
+    if entry["arm"] == BASELINE:
         return Cell("")
     return Cell(wording.lift(metric), metric.get("lift"))
 
 
 def _with_gain(entry: wording.Entry, metric: Mapping[str, Any]) -> Cell:
-    gain = "" if entry["arm"] == wording.BASELINE else wording.lift(metric)
+    gain = "" if entry["arm"] == BASELINE else wording.lift(metric)
     return Cell(wording.score(metric, spread=False), metric["mean"], gain)

@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from sgurinit.arms import BASELINE
 from sgurinit.evaluation import CUTOFFS, METRICS
 from sgurinit.experiments.sweeps import without_cells
 from sgurinit.report import wording
@@ -35,7 +36,7 @@ def comparison_table(summary: Mapping[str, Any]) -> Table:
         if is_new and shown is not None:
             table.add_section()
         shown = entry["model"]
-        baseline = entry["arm"] == wording.BASELINE
+        baseline = entry["arm"] == BASELINE
         recall = test["recall@20"]
         cells = [
             entry["model"] if is_new else "",

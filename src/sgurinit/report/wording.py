@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-BASELINE = "random"
-METHOD = "sgurinit"
-CONTROL = "permuted"
+from sgurinit.arms import BASELINE, CONTROL, METHOD
+
 HEADLINE_METRIC = "recall@20"
 _NAMED = 4  # models that the headline lists; of more it says how they spread
 

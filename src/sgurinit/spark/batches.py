@@ -321,7 +321,7 @@ class Table:
         Centroids C.
     fallback : ndarray of float64, shape (d,)
         Row of a user without any item in this space.
-    mix : float
+    local_weight : float
         Weight lambda of the local part.
     power : float
         Power of the user's degree in the local part, -1/2 or -1.
@@ -329,14 +329,14 @@ class Table:
 
     centroids: Array
     fallback: Array
-    mix: float
+    local_weight: float
     power: float
 
     @property
     def n_sums(self) -> int:
         """Sums per user: items, items per cluster, and the local sum where it has a weight."""
         n_clusters, width = self.centroids.shape
-        return int(1 + n_clusters + (width if self.mix > 0 else 0))
+        return int(1 + n_clusters + (width if self.local_weight > 0 else 0))
 
     def sums(self, batch: Batch, number: int, codes: Array, n_groups: int) -> Array:
         """Sums over the rows of each group, shape (n_groups, n_sums)."""
@@ -348,7 +348,7 @@ class Table:
         cells = np.bincount(codes * n_clusters + labels, minlength=n_groups * n_clusters)
         totals[:, 1 : 1 + n_clusters] = cells.reshape(n_groups, n_clusters)
         totals[:, 0] = totals[:, 1 : 1 + n_clusters].sum(axis=1)
-        if self.mix > 0 and len(codes):
+        if self.local_weight > 0 and len(codes):
             rows, _ = unpacked(batch[f"v{number}"], "float32")
             totals[:, 1 + n_clusters :] = _summed(codes, n_groups, rows)
         return totals
@@ -357,9 +357,9 @@ class Table:
         """Rows of users, shape (n, d), from their sums."""
         n_clusters = len(self.centroids)
         degrees = np.maximum(sums[:, :1], 1.0)
-        rows = (1.0 - self.mix) / degrees * sums[:, 1 : 1 + n_clusters] @ self.centroids
-        if self.mix > 0:
-            rows += self.mix * degrees**self.power * sums[:, 1 + n_clusters :]
+        rows = (1.0 - self.local_weight) / degrees * sums[:, 1 : 1 + n_clusters] @ self.centroids
+        if self.local_weight > 0:
+            rows += self.local_weight * degrees**self.power * sums[:, 1 + n_clusters :]
         rows[sums[:, 0] == 0] = self.fallback
         return np.asarray(rows)
 

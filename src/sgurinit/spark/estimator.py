@@ -12,17 +12,17 @@ from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from sgurinit.core.parameters import preset
+from sgurinit.core.params import default, preset
 from sgurinit.errors import InputError
-from sgurinit.spark.describe import described
 from sgurinit.spark.frames import checked_features, checked_interactions
+from sgurinit.spark.joint import joint_items
 from sgurinit.spark.model import SGURInitModel
 from sgurinit.spark.params import BROADCAST, HasMethod
-from sgurinit.spark.prepare import fitted_steps
+from sgurinit.spark.preprocess import fitted_steps
 from sgurinit.spark.space import Fit, Space, fit_space
 from sgurinit.spark.stages import Stages
 
-REDUCED = "reduced"
+JOINT = "joint"
 ParamMap = dict[Param[Any], Any]
 
 
@@ -33,7 +33,8 @@ class SGURInit(
 
     Parameters
     ----------
-    n_clusters, mix, local_norm, prepare, reduce_to, collaborative, random_state
+    n_clusters, local_weight, local_norm, preprocess, joint_dim, collaborative, \
+    collaborative_rank, random_state
         See `sgurinit.SGURInit`.
     kmeans : {"lloyd"}
         MLlib's K-means, on a sample of the items where there are many.
@@ -58,17 +59,18 @@ class SGURInit(
     >>> model.users.write.parquet("users")  # doctest: +SKIP
     """
 
-    def __init__(  # noqa: PLR0917  (the core's order)
+    def __init__(
         self,
-        n_clusters: int = 8,
-        mix: float = 0.9,
-        local_norm: str = "mean",
-        prepare: Sequence[str] = (),
-        reduce_to: int | None = None,
-        collaborative: float = 0.5,
-        kmeans: str = "lloyd",
-        random_state: int | None = None,
         *,
+        n_clusters: int = default("n_clusters"),
+        local_weight: float = default("local_weight"),
+        local_norm: str = default("local_norm"),
+        preprocess: Sequence[str] = default("preprocess"),
+        joint_dim: int | None = default("joint_dim"),
+        collaborative: float = default("collaborative"),
+        collaborative_rank: int | None = default("collaborative_rank"),
+        kmeans: str = default("kmeans"),
+        random_state: int | None = None,
         features: Mapping[str, str] | None = None,
         work_dir: str | None = None,
         broadcast_bytes: int = BROADCAST,
@@ -76,11 +78,12 @@ class SGURInit(
         super().__init__()
         self._set(
             n_clusters=n_clusters,
-            mix=mix,
+            local_weight=local_weight,
             local_norm=local_norm,
-            prepare=list(prepare) if not isinstance(prepare, str) else prepare,
-            reduce_to=reduce_to,
+            preprocess=list(preprocess) if not isinstance(preprocess, str) else preprocess,
+            joint_dim=joint_dim,
             collaborative=collaborative,
+            collaborative_rank=collaborative_rank,
             kmeans=kmeans,
             random_state=random_state,
             features=None if features is None else dict(features),
@@ -89,7 +92,7 @@ class SGURInit(
         )
 
     @classmethod
-    def from_preset(cls, name: str = "paper", **overrides: Any) -> Self:
+    def from_preset(cls, name: str = "published", **overrides: Any) -> Self:
         """Make an estimator with the parameters of a preset, see `sgurinit.SGURInit`."""
         return cls(**(preset(name) | overrides))
 
@@ -118,7 +121,7 @@ class SGURInit(
             Items by modality: item and vector. Left out, or a Spark ML parameter map instead: the
             files of the parameter `features`.
         centroids : mapping of str to ndarray of shape (K, d), optional
-            Centroids of modalities, and of ``"reduced"``, that are used as they are, in the space
+            Centroids of modalities, and of ``"joint"``, that are used as they are, in the space
             of the prepared features.
 
         Returns
@@ -153,7 +156,7 @@ class SGURInit(
         stages = Stages(None if folder is None else f"{folder.rstrip('/')}/{self.uid}")
         checked = checked_interactions(interactions)
         tables = checked_features(features, interactions.schema["item"].dataType)
-        known = [*tables, *([REDUCED] if parameters.reduce_to is not None else [])]
+        known = [*tables, *([JOINT] if parameters.joint_dim is not None else [])]
         for name in centroids:
             if name not in known:
                 raise InputError(f"centroids: {name!r} is none of {', '.join(known)}")
@@ -175,10 +178,10 @@ class SGURInit(
 
 
 def _space(fit: Fit, name: str, tables: Mapping[str, DataFrame], given: Any) -> Space:
-    if name == REDUCED:
-        frame, steps = described(fit, tables)
+    if name == JOINT:
+        frame, steps = joint_items(fit, tables)
     else:
-        frame, steps = tables[name], fitted_steps(tables[name], fit.parameters.prepare)
+        frame, steps = tables[name], fitted_steps(tables[name], fit.parameters.preprocess)
     return fit_space(fit, name, frame, steps, None if given is None else np.asarray(given))
 
 

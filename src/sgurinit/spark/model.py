@@ -13,7 +13,7 @@ from pyspark.ml.util import MLReadable, MLReader, MLWritable, MLWriter
 from pyspark.sql import DataFrame
 
 from sgurinit.core.features import Float64Array
-from sgurinit.core.parameters import Parameters
+from sgurinit.core.params import Parameters
 from sgurinit.spark import batches
 from sgurinit.spark.frames import checked_interactions, id_text
 from sgurinit.spark.params import HasMethod
@@ -47,7 +47,7 @@ class SGURInitModel(Model, HasMethod, MLWritable, MLReadable["SGURInitModel"]):
     Attributes
     ----------
     users : DataFrame
-        Columns user and, per modality and for ``"reduced"``, an array of float: every user's row.
+        Columns user and, per modality and for ``"joint"``, an array of float: every user's row.
     clusters : dict of str to Clusters
         Clusters of the items, per space.
     items : dict of str to DataFrame
@@ -111,7 +111,7 @@ class SGURInitModel(Model, HasMethod, MLWritable, MLReadable["SGURInitModel"]):
 
     @classmethod
     def read(cls) -> MLReader[SGURInitModel]:
-        """Return a Spark ML reader; ``load(path)`` is short for ``read().load(path)``."""
+        """Return a Spark ML reader; ``load_dataset(path)`` is short for ``read().load(path)``."""
         from sgurinit.spark.model_io import Reader  # noqa: PLC0415 - it knows this class
 
         return Reader()
@@ -127,7 +127,7 @@ class SGURInitModel(Model, HasMethod, MLWritable, MLReadable["SGURInitModel"]):
         return self._rows(checked_interactions(dataset).distinct())
 
     def _rows(self, pairs: DataFrame) -> DataFrame:
-        parameters = Parameters.check({**self.config, "random_state": self.config["seed"]})
+        parameters = Parameters.from_config(self.config)
         budget = int(self.getOrDefault("broadcast_bytes"))
         return user_rows(pairs, self.spaces, parameters, budget)
 

@@ -13,7 +13,7 @@ from pyspark.errors import AnalysisException
 from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReader, MLWriter
 from pyspark.sql import DataFrame, SparkSession
 
-from sgurinit.core.parameters import Parameters
+from sgurinit.core.params import Parameters
 from sgurinit.errors import InputError
 from sgurinit.spark import batches
 from sgurinit.spark.frames import id_text
@@ -86,7 +86,7 @@ class Reader(MLReader[SGURInitModel]):
             )
         config = metadata["config"]
         model = SGURInitModel._of(
-            Parameters.check({**config, "random_state": config["seed"]}),
+            Parameters.from_config(config),
             {name: _space(spark, path, name) for name in metadata["spaces"]},
             None,
             Stages(None),

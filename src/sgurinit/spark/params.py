@@ -7,7 +7,7 @@ from typing import Any
 from pyspark.ml.param import Param, Params
 
 from sgurinit.core import SGURInit as Core
-from sgurinit.core.parameters import Parameters
+from sgurinit.core.params import PARAMS, Parameters
 from sgurinit.errors import InputError
 
 # Bytes of item rows that are sent to every executor, and pass through the driver for it.
@@ -18,16 +18,21 @@ def _param(name: str, doc: str) -> Param[Any]:
     return Param(Params._dummy(), name, doc)
 
 
+def _method(name: str) -> Param[Any]:
+    return _param(name, PARAMS[name].text)
+
+
 class HasMethod(Params):
     """Parameters of the method, and of how Spark goes about it."""
 
-    n_clusters = _param("n_clusters", "clusters per modality, K")
-    mix = _param("mix", "weight of the local part, in [0, 1]")
-    local_norm = _param("local_norm", "weights of the local part: mean or sym")
-    prepare = _param("prepare", "steps applied to features, of center, unit and whiten")
-    reduce_to = _param("reduce_to", "width of the joint space, or None for none")
-    collaborative = _param("collaborative", "share of the joint space that tells who uses an item")
-    kmeans = _param("kmeans", "back end of K-means: lloyd, which is MLlib's here")
+    n_clusters = _method("n_clusters")
+    local_weight = _method("local_weight")
+    local_norm = _method("local_norm")
+    preprocess = _method("preprocess")
+    joint_dim = _method("joint_dim")
+    collaborative = _method("collaborative")
+    collaborative_rank = _method("collaborative_rank")
+    kmeans = _method("kmeans")
     random_state = _param("random_state", "seed of K-means, or None")
     features = _param("features", "Parquet of items by modality, where fit is given none")
     work_dir = _param("work_dir", "shared folder that keeps what a stage made, or None")

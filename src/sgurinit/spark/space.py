@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from sgurinit.core.features import Float64Array
-from sgurinit.core.parameters import Parameters
+from sgurinit.core.params import Parameters
 from sgurinit.errors import InputError
 from sgurinit.spark import batches
 from sgurinit.spark.frames import id_text
@@ -48,7 +48,7 @@ class Space:
         return batches.Table(
             centroids=self.centroids,
             fallback=shares @ self.centroids,
-            mix=parameters.mix,
+            local_weight=parameters.local_weight,
             power=-0.5 if parameters.local_norm == "sym" else -1.0,
         )
 

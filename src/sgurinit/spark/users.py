@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from sgurinit.core.parameters import Parameters
+from sgurinit.core.params import Parameters
 from sgurinit.spark import batches
 from sgurinit.spark.frames import id_text
 from sgurinit.spark.space import Space
@@ -79,7 +79,7 @@ class _Plan:
 
     def item_bytes(self) -> int:
         """Size of the items' rows."""
-        wide = self._parameters.mix > 0
+        wide = self._parameters.local_weight > 0
         return sum(
             int(space.sizes.sum()) * (16 + 4 * space.centroids.shape[1] * wide)
             for space in self._spaces.values()
@@ -127,9 +127,9 @@ class _Plan:
     def _side(self, number: int, space: Space) -> DataFrame:
         """A space's columns of the item rows: cluster, and weighted vector."""
         items = space.items
-        if self._parameters.local_norm == "sym" and self._parameters.mix > 0:
+        if self._parameters.local_norm == "sym" and self._parameters.local_weight > 0:
             items = items.mapInArrow(batches.weighted, items.schema)
         columns = [F.col("item"), F.col("cluster").alias(f"z{number}")]
-        if self._parameters.mix > 0:
+        if self._parameters.local_weight > 0:
             columns.append(F.col("vector").alias(f"v{number}"))
         return items.select(*columns)

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
+from sgurinit.arms import arm_names
 from sgurinit.data import Dataset, planted
 from sgurinit.errors import InputError
 from sgurinit.evaluation import FullRanking
-from sgurinit.initialisers import arm_names
 from sgurinit.models import Batch, Recommender, RecommenderConfig
 from sgurinit.models.saved import load_model, load_weights, save_model
-from sgurinit.resolve import resolve_initialiser
+from sgurinit.resolve import resolve_initializer
 from sgurinit.testing.datasets import small_dataset
 from sgurinit.training import TrainSettings, train
 from sgurinit.training.run import build_model
@@ -180,8 +180,9 @@ class RecommenderTests:
     def test_every_arm_applies_and_lands(self, arm: str) -> None:
         dataset = small_dataset()
         plain, started = self.build(dataset), self.build(dataset)
-        fields = {} if arm == "random" else {"n_clusters": 3}
-        report = resolve_initialiser(arm, fields)(started, dataset, seed=0)
+        kind = type(resolve_initializer(arm))
+        fields = {"n_clusters": 3} if "n_clusters" in kind.model_fields else {}
+        report = resolve_initializer(arm, fields).apply(started, dataset, seed=0)
         tables = {table.name: table for table in plain.user_tables()}
         filled = {id(table.parameter) for table in started.user_tables()}
         for table, found in zip(started.user_tables(), report.tables, strict=True):

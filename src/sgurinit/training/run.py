@@ -1,4 +1,4 @@
-"""Train one model with one initialiser on one data set."""
+"""Train one model with one initializer on one data set."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import torch
+from torch.nn.utils.parametrize import type_before_parametrizations
 
+from sgurinit.arms import Initializer
 from sgurinit.data import Dataset
 from sgurinit.errors import InputError
 from sgurinit.evaluation import FullRanking
 from sgurinit.files import claim
 from sgurinit.handover import HandoverReport
-from sgurinit.initialisers import Initialiser
 from sgurinit.models import Recommender, RecommenderConfig
 from sgurinit.models.saved import load_weights
 from sgurinit.resolve import (
     resolve_config,
     resolve_dataset,
-    resolve_initialiser,
+    resolve_initializer,
     resolve_model,
 )
 from sgurinit.runtime import keyboard_interrupts
@@ -39,6 +40,8 @@ from sgurinit.training.settings import TrainSettings
 RUN = "run.json"
 BEST = "best.safetensors"
 LAST = "last.ckpt"
+
+Stage = Literal["start", "trained"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Trained:
     best_epoch
         Epoch with the best validation score.
     handover
-        What the initialiser did to the user tables.
+        What the initializer did to the user tables.
     stopped_early
         Whether patience ended the run, rather than the number of epochs.
     """
@@ -79,13 +82,14 @@ def build_model(
 def train(
     dataset: Dataset | str | Path,
     model: str | type[Recommender] = "lightgcn",
-    initialiser: str | type[Initialiser] | Initialiser = "sgurinit",
+    initializer: str | type[Initializer] | Initializer = "sgurinit",
     *,
     config: Mapping[str, Any] | RecommenderConfig | None = None,
     settings: TrainSettings | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
     on_epoch: Callable[[EpochRow], None] | None = None,
+    on_stage: Callable[[Stage, Recommender], None] | None = None,
 ) -> Trained:
     """Build a model, start its users, train it with early stopping on validation.
 
@@ -93,8 +97,8 @@ def train(
     ----------
     dataset
         A data set, its path or its name.
-    model, initialiser
-        Names, classes or, for the initialiser, an instance.
+    model, initializer
+        Names, classes or, for the initializer, an instance.
     config
         The model's settings, or those of its fields that differ from the defaults.
     settings
@@ -106,6 +110,9 @@ def train(
         numbers. Without a folder nothing is kept.
     on_epoch
         Called with each epoch's row.
+    on_stage
+        Called with the model, in evaluation mode, as it starts (``"start"``) and with the weights
+        of its best epoch (``"trained"``).
 
     Returns
     -------
@@ -119,21 +126,26 @@ def train(
     dataset = resolve_dataset(dataset)
     kind = resolve_model(model)
     settings = settings or TrainSettings()
-    start = resolve_initialiser(initialiser)
-    started = build_model(kind, dataset, resolve_config(kind, config), seed=seed)
-    report = start(started, dataset, seed=seed)
+    arm = resolve_initializer(initializer)
+    built = build_model(kind, dataset, resolve_config(kind, config), seed=seed)
+    report = arm.apply(built, dataset, seed=seed)
+    if on_stage is not None:
+        on_stage("start", built.eval())
+        built.train()
     module = RecommenderModule(
-        started,
+        built,
         TripleSampler(dataset, settings.batch_size, seed, settings.negatives),
         FullRanking(dataset, "valid"),
         seed,
     )
     with _folder(folder) as place:
-        claim(place / RUN, _identity(started, start, settings, seed, dataset))
+        claim(place / RUN, _identity(built, arm, settings, seed, dataset))
         _fit(module, settings, place, on_epoch)
-        load_weights(started, place / BEST)
+        load_weights(built, place / BEST)
+    if on_stage is not None:
+        on_stage("trained", built.eval())
     return Trained(
-        model=started.eval(),
+        model=built.eval(),
         history=module.history,
         best_epoch=int(best_row(module.history, settings.monitor)["epoch"]),
         handover=report,
@@ -143,17 +155,20 @@ def train(
 
 def _identity(
     model: Recommender,
-    initialiser: Initialiser,
+    initializer: Initializer,
     settings: TrainSettings,
     seed: int,
     dataset: Dataset,
 ) -> dict[str, Any]:
     """Everything that a run's numbers follow from: what may go on in a folder and what may not."""
     return {
-        "model": {"class": type(model).__name__, **model.config.model_dump(mode="json")},
-        "initialiser": {
-            "class": type(initialiser).__name__,
-            **initialiser.model_dump(mode="json"),
+        "model": {
+            "class": type_before_parametrizations(model).__name__,
+            **model.config.model_dump(mode="json"),
+        },
+        "initializer": {
+            "name": initializer.name,
+            **initializer.model_dump(mode="json"),
         },
         "train": settings.model_dump(mode="json"),
         "seed": seed,

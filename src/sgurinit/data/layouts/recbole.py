@@ -153,7 +153,7 @@ def write_user_vectors(start: UserStart, path: Path, modality: str) -> str:
     path : Path
         File to write, ``<data set>.useremb``.
     modality : str
-        A modality of the start, or ``"reduced"``.
+        A modality of the start, or ``"joint"``.
 
     Returns
     -------
@@ -166,8 +166,8 @@ def write_user_vectors(start: UserStart, path: Path, modality: str) -> str:
         If the modality does not exist or the path has another suffix.
     """
     tables = dict(start.users)
-    if (width := start.config["reduce_to"]) is not None:
-        tables["reduced"] = start.reduced(width).users
+    if (width := start.config["joint_dim"]) is not None:
+        tables["joint"] = start.joint(width).users
     if modality not in tables:
         raise InputError(f"--table {modality}: the start has {', '.join(tables)}")
     if path.suffix != ".useremb":

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from sgurinit.core import ItemFeatures, SGURInit, UserStart, spectral
+from sgurinit.core import ItemFeatures, SGURInit, UserStart, collaborative
 from sgurinit.core import reduce as reduce_module
 from sgurinit.core.aggregate import item_degrees
-from sgurinit.core.reduce import reduce_items
+from sgurinit.core.joint import content_items
 
 
 def parts_of(matrix: sp.csr_array, n_parts: int = 1) -> list:
@@ -21,13 +21,13 @@ def parts_of(matrix: sp.csr_array, n_parts: int = 1) -> list:
     return [partial(matrix.__getitem__, slice(*pair)) for pair in pairwise(bounds)]
 
 
-def spectral_items(matrix: sp.csr_array, dim: int, n_parts: int = 1, **options) -> np.ndarray:
+def collaborative_items(matrix: sp.csr_array, dim: int, n_parts: int = 1, **options) -> np.ndarray:
     degrees = item_degrees(matrix)
-    return spectral.spectral_items(parts_of(matrix, n_parts), degrees, dim, **options)
+    return spectral.collaborative_items(parts_of(matrix, n_parts), degrees, dim, **options)
 
 
-def describe_items(matrix, *args, **options):
-    return reduce_module.describe_items(parts_of(matrix), item_degrees(matrix), *args, **options)
+def joint_items(matrix, *args, **options):
+    return reduce_module.joint_items(parts_of(matrix), item_degrees(matrix), *args, **options)
 
 
 def reference(dense: np.ndarray, dim: int) -> np.ndarray:
@@ -57,8 +57,8 @@ def sparse() -> sp.csr_array:
 @pytest.mark.parametrize("small", [0, 512], ids=["leading", "all"])
 @pytest.mark.parametrize(("n_parts", "n_jobs"), [(1, None), (7, 2)])
 def test_inner_products_equal_the_reference(sparse, dim, small, n_parts, n_jobs, monkeypatch):
-    monkeypatch.setattr(spectral, "_SMALL", small)
-    items = spectral_items(sparse, dim, n_parts, n_jobs=n_jobs)
+    monkeypatch.setattr(collaborative, "_SMALL", small)
+    items = collaborative_items(sparse, dim, n_parts, n_jobs=n_jobs)
     assert items.dtype == np.float32
     expected = reference(sparse.toarray(), dim)
     found = items.astype(float) @ items.T.astype(float)
@@ -67,18 +67,18 @@ def test_inner_products_equal_the_reference(sparse, dim, small, n_parts, n_jobs,
 
 
 def test_few_users_of_many_items_equal_the_reference(sparse, monkeypatch):
-    monkeypatch.setattr(spectral, "_SMALL", 20)
+    monkeypatch.setattr(collaborative, "_SMALL", 20)
     few = sp.csr_array(sparse[:15])
     expected = reference(few.toarray(), 4)
-    found = spectral_items(few, 4, 3).astype(float)
+    found = collaborative_items(few, 4, 3).astype(float)
     np.testing.assert_allclose(found @ found.T, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_numbers_do_not_depend_on_the_threads_and_passes_are_told(sparse, monkeypatch):
-    monkeypatch.setattr(spectral, "_SMALL", 0)
+    monkeypatch.setattr(collaborative, "_SMALL", 0)
     told: list[int] = []
-    one = spectral_items(sparse, 5, 6, listen=told.append)
-    np.testing.assert_array_equal(spectral_items(sparse, 5, 6, n_jobs=3), one)
+    one = collaborative_items(sparse, 5, 6, listen=told.append)
+    np.testing.assert_array_equal(collaborative_items(sparse, 5, 6, n_jobs=3), one)
     assert told == list(range(1, len(told) + 1))
     assert len(told) > 1
 
@@ -90,7 +90,7 @@ def test_two_groups_without_a_link_worked_by_hand():
     dense = np.zeros((8, 4))
     dense[:5, :2] = 1
     dense[5:, 2] = 1
-    items = spectral_items(sp.csr_array(dense), 6)
+    items = collaborative_items(sp.csr_array(dense), 6)
     expected = np.zeros((4, 6))
     expected[:2, 0] = np.sqrt(6) / np.sqrt(2)
     expected[2, 1] = np.sqrt(4)
@@ -100,23 +100,23 @@ def test_two_groups_without_a_link_worked_by_hand():
 def test_users_may_come_in_any_order_and_items_keep_their_vectors(sparse):
     rng = np.random.default_rng(0)
     users, items = rng.permutation(60), rng.permutation(40)
-    plain = spectral_items(sparse, 5)
-    np.testing.assert_allclose(spectral_items(sparse[users], 5), plain, atol=1e-5)
-    np.testing.assert_allclose(spectral_items(sparse[:, items], 5), plain[items], atol=1e-5)
+    plain = collaborative_items(sparse, 5)
+    np.testing.assert_allclose(collaborative_items(sparse[users], 5), plain, atol=1e-5)
+    np.testing.assert_allclose(collaborative_items(sparse[:, items], 5), plain[items], atol=1e-5)
 
 
 def test_wider_than_the_rank_is_zero_beyond():
-    items = spectral_items(sp.csr_array(np.ones((4, 3))), 5)
+    items = collaborative_items(sp.csr_array(np.ones((4, 3))), 5)
     assert items[:, 0].all()
     assert not items[:, 1:].any()
 
 
 def test_carried_users_score_other_items_as_the_joint_space_does(gappy):
-    start = SGURInit(3, collaborative=0.5, random_state=0).fit(gappy.matrix, gappy.features).start_
-    joint = start.reduced(8)
+    start = SGURInit(n_clusters=3, collaborative=0.5, random_state=0).fit(gappy.matrix, gappy.features).start_
+    joint = start.joint(8)
     rng = np.random.default_rng(0)
     items = rng.normal(size=(start.n_items, 5))
-    found = start.carried(items, width=8)
+    found = start.carry_to(items, width=8)
     # Each user's ridge regression by itself, over stacked rows.
     penalty = np.sqrt(0.1 * np.square(items).sum() / 5)
     design = np.vstack([items, penalty * np.eye(5)])
@@ -126,24 +126,24 @@ def test_carried_users_score_other_items_as_the_joint_space_does(gappy):
         np.testing.assert_allclose(found[user], expected, rtol=1e-4, atol=1e-6)
     # A space that holds the joint one, turned, holds the users too but for the ridge.
     turn = np.linalg.qr(rng.normal(size=(8, 8)))[0]
-    scores = start.carried(joint.items @ turn, width=8) @ (joint.items @ turn).T
+    scores = start.carry_to(joint.items @ turn, width=8) @ (joint.items @ turn).T
     assert np.corrcoef(scores.ravel(), (joint.users @ joint.items.T).ravel())[0, 1] > 0.95
-    assert not start.carried(np.zeros((start.n_items, 5)), width=8).any()
+    assert not start.carry_to(np.zeros((start.n_items, 5)), width=8).any()
 
 
 def test_what_cannot_be_carried_says_so(gappy, tmp_path):
-    estimator = SGURInit(3, collaborative=0.5, reduce_to=6, random_state=0)
+    estimator = SGURInit(n_clusters=3, collaborative=0.5, joint_dim=6, random_state=0)
     start = estimator.fit(gappy.matrix, gappy.features).start_
     with pytest.raises(ValueError, match=r"shape \(3, 5\), expected 40 rows of finite"):
-        start.carried(np.ones((3, 5)))
+        start.carry_to(np.ones((3, 5)))
     start.save(tmp_path / "s.safetensors")
     loaded = UserStart.load(tmp_path / "s.safetensors")
     items = np.random.default_rng(0).normal(size=(start.n_items, 4))
     np.testing.assert_allclose(
-        loaded.carried(items, width=6), start.carried(items, width=6), rtol=1e-6
+        loaded.carry_to(items, width=6), start.carry_to(items, width=6), rtol=1e-6
     )
     with pytest.raises(ValueError, match="has no reduction to dim=64"):
-        loaded.carried(items)
+        loaded.carry_to(items)
     with pytest.raises(ValueError, match="a loaded start has no features"):
         loaded.features("m0")
     with pytest.raises(ValueError, match="no modality 'sound'; it has "):
@@ -151,42 +151,42 @@ def test_what_cannot_be_carried_says_so(gappy, tmp_path):
 
 
 def test_joint_columns_are_split_as_asked_and_scaled_alike(gappy):
-    plain, present = reduce_items(gappy.features, 8)
-    same, there = describe_items(gappy.matrix, gappy.features, 8, collaborative=0)
+    plain, present = content_items(gappy.features, 8)
+    same, there = joint_items(gappy.matrix, gappy.features, 8, collaborative=0)
     np.testing.assert_array_equal(same, plain)
     np.testing.assert_array_equal(there, present)
-    items, anywhere = describe_items(gappy.matrix, gappy.features, 8, collaborative=0.25)
+    items, anywhere = joint_items(gappy.matrix, gappy.features, 8, collaborative=0.25)
     first, second = items[:, :2], items[:, 2:]
-    raw = spectral_items(gappy.matrix, 2)
+    raw = collaborative_items(gappy.matrix, 2)
     ratio = np.linalg.norm(raw[raw.any(axis=1)], axis=1).mean()
     np.testing.assert_allclose(first * ratio, raw, rtol=1e-5)
-    content, featured = reduce_items(gappy.features, 6)
+    content, featured = content_items(gappy.features, 6)
     np.testing.assert_allclose(
         second * np.linalg.norm(content[featured], axis=1).mean(), content, rtol=1e-5, atol=1e-7
     )
     np.testing.assert_array_equal(anywhere, featured | raw.any(axis=1))
-    alone, _ = describe_items(gappy.matrix, gappy.features, 8, collaborative=1)
+    alone, _ = joint_items(gappy.matrix, gappy.features, 8, collaborative=1)
     assert alone.shape == (gappy.matrix.shape[1], 8)
 
 
 def test_equal_features_matter_only_where_content_is_asked_for(sparse):
     features = {"x": ItemFeatures(np.ones((40, 3)))}
-    items, _ = describe_items(sparse, features, 4, collaborative=1)
+    items, _ = joint_items(sparse, features, 4, collaborative=1)
     assert items.any()
     with pytest.raises(ValueError, match="all items have the same features"):
-        describe_items(sparse, features, 4, collaborative=0.5)
+        joint_items(sparse, features, 4, collaborative=0.5)
 
 
 @pytest.mark.parametrize("share", [0.5, 1.0])
 def test_a_start_keeps_it_on_disk_and_for_new_users(gappy, share, tmp_path):
-    estimator = SGURInit(3, collaborative=share, reduce_to=6, random_state=0)
+    estimator = SGURInit(n_clusters=3, collaborative=share, joint_dim=6, random_state=0)
     start = estimator.fit(gappy.matrix, gappy.features).start_
     start.save(tmp_path / "s.safetensors")
     loaded = UserStart.load(tmp_path / "s.safetensors")
     assert loaded.config["collaborative"] == share
-    np.testing.assert_array_equal(loaded.reduced(6).users, start.reduced(6).users)
+    np.testing.assert_array_equal(loaded.joint(6).users, start.joint(6).users)
     np.testing.assert_array_equal(
-        loaded.reduced(6).clusters.labels, start.reduced(6).clusters.labels
+        loaded.joint(6).clusters.labels, start.joint(6).clusters.labels
     )
-    again = estimator.transform(gappy.matrix)["reduced"]
-    np.testing.assert_array_equal(again, start.reduced(6).users)
+    again = estimator.transform(gappy.matrix)["joint"]
+    np.testing.assert_array_equal(again, start.joint(6).users)

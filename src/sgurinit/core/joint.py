@@ -1,4 +1,4 @@
-"""Joint reduction of all modalities to one width, and scale matching."""
+"""The joint space: all modalities, and collaborative columns if asked for, at one width."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from sgurinit.core.collaborative import Parts, collaborative_items
 from sgurinit.core.features import (
     BoolArray,
     Float32Array,
     Float64Array,
-    FloatArray,
     ItemFeatures,
     row_blocks,
     row_norms,
 )
+from sgurinit.core.params import Parameters
 from sgurinit.core.pca import principal_rows
-from sgurinit.core.prepare import unit
-from sgurinit.core.spectral import Parts, spectral_items
+from sgurinit.core.preprocess import unit
 from sgurinit.errors import InputError
 
 
-def reduce_items(
+def content_items(
     features: Mapping[str, ItemFeatures], dim: int, n_jobs: int | None = None
 ) -> tuple[Float32Array, BoolArray]:
     """Reduce the features of all modalities to one table of the given width.
@@ -44,7 +44,7 @@ def reduce_items(
     Returns
     -------
     items : ndarray of float32, shape (n_items, dim)
-        Reduced items; zero for an item without a row in any modality.
+        Items; zero for an item without a row in any modality.
     present : ndarray of bool, shape (n_items,)
         Items with a row in at least one modality.
 
@@ -65,37 +65,37 @@ def reduce_items(
     return items, present
 
 
-def describe_items(
+def joint_items(
     parts: Parts,
     degrees: Float64Array,
     features: Mapping[str, ItemFeatures],
     dim: int,
+    parameters: Parameters,
     *,
-    collaborative: float,
     n_jobs: int | None = None,
     listen: Callable[[int], object] | None = None,
 ) -> tuple[Float32Array, BoolArray]:
-    """Describe all items in one table of the given width: by who uses them, and by content.
+    """Put all items into one table of the given width: content, and who uses them if asked for.
 
-    The first ``round(collaborative * dim)`` columns are `spectral_items`, the others
-    `reduce_items`, each block scaled to a mean row norm of one over the items that have a row in
-    it.
+    The first ``parameters.n_collaborative(dim)`` columns are `collaborative_items`, the others
+    `content_items`, each block scaled to a mean row norm of one over the items that have a row in
+    it. With ``collaborative=1`` there is no content: columns beyond the rank are zero.
 
     Parameters
     ----------
     parts, degrees, n_jobs, listen
-        Training interactions, see `spectral_items`.
+        Training interactions, see `collaborative_items`.
     features : mapping of str to ItemFeatures
         All modalities.
     dim : int, >= 1
         Width of the result.
-    collaborative : float in [0, 1]
-        Share of the columns that tell who uses an item.
+    parameters : Parameters
+        Parameters of the method.
 
     Returns
     -------
     items : ndarray of float32, shape (n_items, dim)
-        Described items.
+        Items of the joint space.
     present : ndarray of bool, shape (n_items,)
         Items with a row in at least one modality or with any entry in the table.
 
@@ -104,50 +104,24 @@ def describe_items(
     InputError
         When content is asked for and all items have the same features.
     """
-    n_spectral = round(collaborative * dim)
-    if n_spectral == 0:
-        return reduce_items(features, dim, n_jobs)
-    spectral = spectral_items(parts, degrees, n_spectral, n_jobs=n_jobs, listen=listen)
-    used: BoolArray = np.asarray(spectral.any(axis=1))
-    blocks = [_unit_mean(spectral, used)]
+    n_collaborative = parameters.n_collaborative(dim)
+    if n_collaborative == 0:
+        return content_items(features, dim, n_jobs)
+    rows = collaborative_items(parts, degrees, n_collaborative, n_jobs=n_jobs, listen=listen)
+    used: BoolArray = np.asarray(rows.any(axis=1))
+    items = np.zeros((len(degrees), dim), dtype=np.float32)
+    items[:, :n_collaborative] = _unit_mean(rows, used)
     present: BoolArray = np.logical_or.reduce([used, *(t.mask() for t in features.values())])
-    if n_spectral < dim:
-        content, featured = reduce_items(features, dim - n_spectral, n_jobs)
-        blocks.append(_unit_mean(content, featured))
-    return np.hstack(blocks), present
+    if parameters.collaborative < 1 and n_collaborative < dim:
+        content, featured = content_items(features, dim - n_collaborative, n_jobs)
+        items[:, n_collaborative:] = _unit_mean(content, featured)
+    return items, present
 
 
 def _unit_mean(block: Float32Array, present: NDArray[np.bool_]) -> Float32Array:
     """Scale a block to a mean row norm of one over the rows that are there."""
     mean = float(row_norms(block[present]).mean())
     return (block / mean).astype(np.float32)
-
-
-def match_scale(rows: FloatArray, target_mean_norm: float) -> Float32Array:
-    """Rescale a table so that its mean row norm is `target_mean_norm`.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n, d)
-        Any table; an all-zero one stays zero.
-    target_mean_norm : float, >= 0
-        Mean Euclidean row norm of the result.
-
-    Returns
-    -------
-    ndarray of float32, shape (n, d)
-
-    Raises
-    ------
-    InputError
-        When the target is negative or not finite.
-    """
-    if not np.isfinite(target_mean_norm) or target_mean_norm < 0:
-        raise InputError(f"target_mean_norm must be finite and >= 0, got {target_mean_norm!r}")
-    mean = float(row_norms(rows).mean()) if len(rows) else 0.0
-    factor = target_mean_norm / mean if mean > 0 else 1.0
-    scaled: NDArray[np.float32] = (rows.astype(np.float64) * factor).astype(np.float32)
-    return scaled
 
 
 def _block(table: ItemFeatures, dim: int, n_jobs: int | None) -> Float64Array:

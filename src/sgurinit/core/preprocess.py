@@ -10,7 +10,7 @@ from sgurinit.core.features import Float64Array, FloatArray
 from sgurinit.core.pca import principal_rows
 
 
-def prepare_rows(rows: FloatArray, steps: Sequence[str]) -> FloatArray:
+def preprocess_rows(rows: FloatArray, steps: Sequence[str]) -> FloatArray:
     """Apply preparation steps, in order, to the rows of one modality.
 
     All-zero rows carry no meaning: they stay zero and do not enter the statistics. Without steps

@@ -1,4 +1,4 @@
-"""What the page shows beside scores and curves, as tables: lifts, p-values, epochs."""
+"""Tables of lifts, p-values and epochs, from the summary of a comparison."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from sgurinit.report.wording import BASELINE
+from sgurinit.arms import BASELINE
 
 Entry = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from spark_cases import generated
 
-from sgurinit.core.spectral import spectral_items
+from sgurinit.core.collaborative import collaborative_items
 
 
 def test_a_sample_is_carried_to_all_items(spark, monkeypatch):
@@ -24,7 +24,7 @@ def test_a_sample_is_carried_to_all_items(spark, monkeypatch):
     matrix.data[:] = 1
     share = 0.4
     monkeypatch.setattr(spectral, "SAMPLE", share * matrix.nnz)
-    found = spectral.spectral_rows(pairs, degrees, 5).toPandas()
+    found = spectral.collaborative_rows(pairs, degrees, 5).toPandas()
     sampled = pairs.where(F.xxhash64(F.col("user").cast("string")) < hash_quantile(share))
     users = [int(row["user"][1:]) for row in sampled.select("user").distinct().collect()]
 
@@ -32,7 +32,7 @@ def test_a_sample_is_carried_to_all_items(spark, monkeypatch):
     of_users, of_items = matrix.sum(axis=1), matrix.sum(axis=0)
     of_sample = part.sum(axis=0)
     assert (of_sample[of_items > 0] == 0).any(), "all items are in the sample"
-    begin = spectral_items([lambda: part], of_sample, 5) / np.sqrt(of_sample + 1)[:, None]
+    begin = collaborative_items([lambda: part], of_sample, 5) / np.sqrt(of_sample + 1)[:, None]
     scaled = sp.diags_array(1 / np.sqrt(of_users + 1)) @ matrix
     scaled = scaled @ sp.diags_array(1 / np.sqrt(of_items + 1))
     step = scaled.T @ (scaled @ begin)

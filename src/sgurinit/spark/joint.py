@@ -11,49 +11,52 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from sgurinit.errors import InputError
 from sgurinit.spark import batches
+from sgurinit.spark.collaborative import collaborative_rows
 from sgurinit.spark.frames import id_text, width
 from sgurinit.spark.moments import Moments
-from sgurinit.spark.prepare import Steps
+from sgurinit.spark.preprocess import Steps
 from sgurinit.spark.space import Fit
-from sgurinit.spark.spectral import spectral_rows
 
 # Steps that turn a frame's vectors into a block of the joint space, its width, and its scale.
 Block = tuple[Steps, int, float]
 
 
-def described(fit: Fit, features: Mapping[str, DataFrame]) -> tuple[DataFrame, Steps]:
+def joint_items(fit: Fit, features: Mapping[str, DataFrame]) -> tuple[DataFrame, Steps]:
     """All items in one frame, and the steps that take it to the joint space.
 
-    See `sgurinit.core.reduce.describe_items`.
+    See `sgurinit.core.joint.joint_items`.
 
     Raises
     ------
     InputError
         When content is asked for and all items have the same features.
     """
-    dim = fit.parameters.reduce_to
+    dim = fit.parameters.joint_dim
     assert dim is not None  # noqa: S101 - that is why there is such a space
-    n_spectral = round(fit.parameters.collaborative * dim)
-    if n_spectral == 0:
-        return _reduced(fit, features, dim)
-    by_users = fit.stages.keep(spectral_rows(fit.pairs, fit.degrees, n_spectral), "spectral")
+    n_collaborative = fit.parameters.n_collaborative(dim)
+    if n_collaborative == 0:
+        return _content(fit, features, dim)
+    by_users = fit.stages.keep(
+        collaborative_rows(fit.pairs, fit.degrees, n_collaborative), "collaborative"
+    )
     frames = [by_users]
-    blocks: list[Block] = [([], n_spectral, 1.0 / Moments(by_users, [], n_spectral).mean_norm)]
-    rest = dim - n_spectral
-    if rest:
-        content, steps = _reduced(fit, features, rest)
+    scale = 1.0 / Moments(by_users, [], n_collaborative).mean_norm
+    blocks: list[Block] = [([], n_collaborative, scale)]
+    rest = dim - n_collaborative
+    if rest and fit.parameters.collaborative < 1:
+        content, steps = _content(fit, features, rest)
         blocks.append((steps, rest, 1.0 / Moments(content, steps, rest, filled=False).mean_norm))
     else:  # These items have a row, if of zeros where nobody uses them.
         no_vector = F.lit(None).cast("array<double>").alias("vector")
         content = reduce(DataFrame.union, [table.select("item") for table in features.values()])
         content = content.distinct().select("item", no_vector)
-        blocks.append(([], 0, 1.0))
+        blocks.append(([], rest, 1.0))
     frames.append(content)
     return _side_by_side(frames, blocks), []
 
 
-def _reduced(fit: Fit, features: Mapping[str, DataFrame], dim: int) -> tuple[DataFrame, Steps]:
-    """Content alone, see `sgurinit.core.reduce.reduce_items`."""
+def _content(fit: Fit, features: Mapping[str, DataFrame], dim: int) -> tuple[DataFrame, Steps]:
+    """Content alone, see `sgurinit.core.joint.content_items`."""
     blocks = [_block(frame, dim) for frame in features.values()]
     joined = fit.stages.keep(_side_by_side(list(features.values()), blocks), "joined")
     total = sum(r for _, r, _ in blocks)

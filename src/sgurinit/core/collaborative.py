@@ -1,4 +1,4 @@
-"""Items described by who uses them: the regularised spectrum of the interactions."""
+"""Collaborative columns: items by who uses them, a low-pass of the interaction graph."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SMALL = 512
 Parts = Sequence[Callable[[], sp.csr_array]]
 
 
-def spectral_items(
+def collaborative_items(
     parts: Parts,
     degrees: Float64Array,
     dim: int,
@@ -34,15 +34,20 @@ def spectral_items(
     n_jobs: int | None = None,
     listen: Callable[[int], object] | None = None,
 ) -> Float32Array:
-    r"""Give every item a vector such that the mean of a user's items scores items well.
+    r"""Describe every item by who uses it: an ideal low-pass of the interaction graph.
 
-    With degrees :math:`D_U, D_I` and :math:`\tau = 1`, the leading right singular vectors V of
+    With degrees :math:`D_U, D_I` and :math:`\tau = 1`, the leading right singular vectors V of the
+    regularised, normalised interactions
     :math:`(D_U + \tau)^{-1/2} R (D_I + \tau)^{-1/2}` are scaled to
-    :math:`F = (D_I + \tau)^{1/2} V`. A user at the mean of the vectors of their items scores item i
-    at :math:`|N(u)|^{-1} \sum_j f_j \cdot f_i`: the low-rank similarity of i to their items, damped
-    less for popular items. Without :math:`\tau` the leading directions of sparse interactions
-    are small groups of users and items without a link to the others (Zhang and Rohe,
-    Understanding Regularized Spectral Clustering via Graph Conductance, NeurIPS 2018).
+    :math:`F = (D_I + \tau)^{1/2} V`. Keeping the leading vectors alone is an ideal low-pass filter
+    on the interaction graph, as in PureSVD (Cremonesi et al., RecSys 2010) and GF-CF (Shen et al.,
+    CIKM 2021). Adding :math:`\tau` to the degrees is Zhang and Rohe's regularisation
+    (Understanding Regularized Spectral Clustering via Graph Conductance, NeurIPS 2018): without it
+    the leading directions of sparse interactions are small groups of users and items without a
+    link to the others. A user at the mean of the rows of their items scores item i at
+    :math:`|N(u)|^{-1} \sum_j f_j \cdot f_i`.
+
+    This is not part of SG-URInit.
 
     Parameters
     ----------
@@ -53,11 +58,11 @@ def spectral_items(
     degrees : ndarray of float64, shape (n_items,)
         Users of each item.
     dim : int, >= 1
-        Number of directions.
+        Number of directions, the rank of the filter.
     n_jobs : int, optional
         Parts at a time, as in scikit-learn. The result is the same for any number.
     listen : callable, optional
-        Called with the number of times that the interactions have been gone through.
+        Called with the number of passes over the interactions so far.
 
     Returns
     -------

@@ -15,7 +15,7 @@ Steps = list[batches.Step]
 
 
 def fitted_steps(frame: DataFrame, wanted: Sequence[str]) -> Steps:
-    """Steps of `prepare` with what they need to know of all items.
+    """Steps of `preprocess` with what they need to know of all items.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from sgurinit.core.aggregate import item_degrees
-from sgurinit.core.spectral import REGULARISER, spectral_items
+from sgurinit.core.collaborative import REGULARISER, collaborative_items
 from sgurinit.spark import batches
 from sgurinit.spark.frames import hash_quantile, id_text
 from sgurinit.spark.moments import totals
@@ -21,12 +21,12 @@ from sgurinit.spark.users import hot_users
 SAMPLE = 1 << 25
 
 
-def spectral_rows(pairs: DataFrame, degrees: DataFrame, dim: int) -> DataFrame:
+def collaborative_rows(pairs: DataFrame, degrees: DataFrame, dim: int) -> DataFrame:
     """Give every item a vector such that the mean of a user's items scores items well.
 
-    See `sgurinit.core.spectral.spectral_items`. It takes hundreds of passes over the interactions,
-    so the driver takes them, over hashes of the ids. Beyond `SAMPLE` interactions it sees those of
-    a sample of users by hash, none of them hot, and one more step of the iteration, over all
+    See `sgurinit.core.collaborative.collaborative_items`. It takes hundreds of passes over the
+    interactions, so the driver takes them, over hashes of the ids. Beyond `SAMPLE` interactions
+    it sees those of a sample of users by hash, none of them hot, and one more step of the iteration, over all
     interactions on the executors, carries what it found to all items.
 
     Parameters
@@ -64,7 +64,7 @@ def _found(pairs: DataFrame, dim: int) -> DataFrame:
     keys, columns = np.unique(table["item"].to_numpy(), return_inverse=True)
     matrix = sp.csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(users), len(keys)))
     degrees = item_degrees(matrix)
-    vectors = spectral_items([lambda: matrix], degrees, dim)
+    vectors = collaborative_items([lambda: matrix], degrees, dim)
     found = {
         "key": pa.array(keys, pa.int64()),
         "vector": batches.lists(vectors),

@@ -1,0 +1,235 @@
+"""The parameters of the method: one table of defaults and texts, presets, and checks.
+
+The estimator, the arms of a comparison, Spark, the command line's help and the documentation all
+take their defaults and texts from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from sgurinit.errors import InputError
+
+LOCAL_NORMS = ("mean", "sym")
+PREPROCESS_STEPS = ("center", "unit", "whiten")
+KMEANS = ("lloyd", "minibatch", "faiss")
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of the method.
+
+    Parameters
+    ----------
+    default : Any
+        Its default; together the defaults are the method as its authors draw it.
+    values : str
+        What it may be.
+    text : str
+        What it does, in a sentence or two.
+    """
+
+    default: Any
+    values: str
+    text: str
+
+
+PARAMS: Mapping[str, Param] = {
+    "n_clusters": Param(
+        8,
+        "int >= 1",
+        "Clusters per modality, K; at most the number of distinct item rows.",
+    ),
+    "local_weight": Param(
+        0.5,
+        "float in [0, 1]",
+        "Weight w of the local part, the items. The global part, the centroids, has 1 - w.",
+    ),
+    "local_norm": Param(
+        "mean",
+        '{"mean", "sym"}',
+        "Local part: the plain mean of a user's items, or symmetric weights, 1 / sqrt(d_u d_i).",
+    ),
+    "preprocess": Param(
+        (),
+        'sequence of {"center", "unit", "whiten"}',
+        "Steps applied to each modality's features first, in order. The joint space has its own.",
+    ),
+    "joint_dim": Param(
+        None,
+        "int >= 1 or None",
+        "Width of the joint space of all modalities, if it is to be computed at fit and saved.",
+    ),
+    "collaborative": Param(
+        0.0,
+        "float in [0, 1]",
+        "Share of the joint space's columns that are collaborative: who uses an item, not what "
+        "it is. Not part of SG-URInit.",
+    ),
+    "collaborative_rank": Param(
+        None,
+        "int >= 1 or None",
+        "Upper limit on the number of collaborative columns; content takes the columns it saves.",
+    ),
+    "kmeans": Param(
+        "lloyd",
+        '{"lloyd", "minibatch", "faiss"}',
+        "K-means backend. The last two are for very many items or clusters; faiss needs the extra "
+        "sgurinit[faiss].",
+    ),
+}
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "published": {name: param.default for name, param in PARAMS.items() if name != "joint_dim"},
+    "stair": {"n_clusters": 8, "local_weight": 0.1, "local_norm": "sym"},
+    "hybrid": {"local_weight": 0.9, "collaborative": 0.5, "collaborative_rank": 32},
+}
+
+
+def default(name: str, of: str = "published") -> Any:
+    """Return the value of a parameter in a preset; what a preset leaves out has its default."""
+    return PRESETS[of].get(name, PARAMS[name].default)
+
+
+def described(name: str, of: str = "published") -> str:
+    """Return a parameter's text and default, for help texts."""
+    value = default(name, of)
+    shown = "none" if value is None or value == () else value
+    return f"{PARAMS[name].text} Default: {shown}."
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of one fit, checked; see `PARAMS`.
+
+    Parameters
+    ----------
+    n_clusters : int
+    local_weight : float
+    local_norm : str
+    preprocess : tuple of str
+    joint_dim : int or None
+    collaborative : float
+    collaborative_rank : int or None
+    kmeans : str
+    seed : int
+        Seed of K-means.
+    """
+
+    n_clusters: int
+    local_weight: float
+    local_norm: str
+    preprocess: tuple[str, ...]
+    joint_dim: int | None
+    collaborative: float
+    collaborative_rank: int | None
+    kmeans: str
+    seed: int
+
+    @classmethod
+    def check(cls, params: Mapping[str, Any]) -> Parameters:
+        """Check an estimator's parameters.
+
+        Parameters
+        ----------
+        params : mapping
+            What ``SGURInit.get_params()`` returns.
+
+        Raises
+        ------
+        InputError
+            Naming the parameter, its value and what is allowed.
+        """
+        joint_dim, rank = params["joint_dim"], params["collaborative_rank"]
+        found = cls(
+            n_clusters=_positive_int("n_clusters", params["n_clusters"]),
+            local_weight=_share("local_weight", params["local_weight"]),
+            local_norm=_one_of("local_norm", params["local_norm"], LOCAL_NORMS),
+            preprocess=_steps(params["preprocess"]),
+            joint_dim=None if joint_dim is None else _positive_int("joint_dim", joint_dim),
+            collaborative=_share("collaborative", params["collaborative"]),
+            collaborative_rank=None if rank is None else _positive_int("collaborative_rank", rank),
+            kmeans=_one_of("kmeans", params["kmeans"], KMEANS),
+            seed=_seed(params["random_state"]),
+        )
+        if found.collaborative_rank is not None and found.collaborative == 0:
+            raise InputError(
+                f"collaborative_rank={found.collaborative_rank} has no effect with "
+                "collaborative=0: set collaborative above 0, or collaborative_rank to None"
+            )
+        return found
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the parameters as a dictionary that JSON can hold."""
+        return {name: getattr(self, name) for name in (*PARAMS, "seed")} | {
+            "preprocess": list(self.preprocess)
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Parameters:
+        """Rebuild what `to_config` returned."""
+        return cls.check({**config, "random_state": config["seed"]})
+
+    def n_collaborative(self, dim: int) -> int:
+        """Return the number of collaborative columns of a joint space of width `dim`."""
+        columns = round(self.collaborative * dim)
+        return columns if self.collaborative_rank is None else min(columns, self.collaborative_rank)
+
+
+def preset(name: str) -> dict[str, Any]:
+    """Return a copy of the named preset; an unknown name is an InputError that lists the names."""
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name!r}: choose from {', '.join(sorted(PRESETS))}")
+    return dict(PRESETS[name])
+
+
+def _positive_int(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
+        raise InputError(f"{name} must be an integer >= 1, got {value!r}")
+    return int(value)
+
+
+def _share(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
+        raise InputError(f"{name} must be a number in [0, 1], got {value!r}")
+    return float(value)
+
+
+def _one_of(name: str, value: object, known: Collection[str]) -> str:
+    if not isinstance(value, str) or value not in known:
+        raise InputError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    return value
+
+
+def _steps(value: object) -> tuple[str, ...]:
+    known = isinstance(value, Sequence) and not isinstance(value, str)
+    steps = tuple(value) if known and isinstance(value, Sequence) else ()
+    if not known or any(step not in PREPROCESS_STEPS for step in steps):
+        raise InputError(
+            f"preprocess must be a sequence of steps out of {', '.join(PREPROCESS_STEPS)}, "
+            f"got {value!r}"
+        )
+    return steps
+
+
+def _seed(random_state: Any) -> int:
+    if isinstance(random_state, Integral) and not isinstance(random_state, bool):
+        if 0 <= int(random_state) < 2**32:
+            return int(random_state)
+        raise InputError(f"random_state must be in [0, 2**32 - 1], got {random_state!r}")
+    # Here, so that the table of parameters can be read without loading scikit-learn.
+    from sklearn.utils import check_random_state  # noqa: PLC0415
+
+    try:
+        generator = check_random_state(random_state)
+    except ValueError as error:
+        raise InputError(
+            f"random_state must be None, an integer or a numpy RandomState, got {random_state!r}"
+        ) from error
+    # One draw fixes everything that follows, so that `on` and `joint` can be repeated.
+    return int(generator.randint(np.iinfo(np.int32).max))
