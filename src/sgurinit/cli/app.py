@@ -159,7 +159,8 @@ app = _Application(
     pretty_exceptions_enable=False,
     help=(
         "A meaningful, training-free start for every user of a multimodal recommender.\n\n"
-        "DATA is a folder in a known layout, or [bold]planted[/bold] for generated data.\n\n"
+        "DATA is a folder in a known layout, [bold]planted[/bold] for generated data, or "
+        "[bold]xwines[/bold] for the real data that come with the package.\n\n"
         "Begin with [bold]sgurinit demo[/bold]."
     ),
 )

@@ -209,7 +209,7 @@ def encode(
 )
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder of the data, or a saved start.")
+        str, typer.Argument(metavar="DATA", help="Folder or name of the data, or a saved start.")
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder, or .useremb file, to make.")],
     *,
@@ -225,7 +225,7 @@ def convert(
     from sgurinit.report.progress import waiting
 
     lost: list[str]
-    if source.suffix == ".safetensors":
+    if Path(source).suffix == ".safetensors":
         with waiting(console, "converting"):
             recognised, lost, advice = "a start", [], _export_start(source, out, to, table)
     else:
@@ -243,7 +243,7 @@ def convert(
     emit({"out": out, "source": recognised, "losses": lost, "advice": advice})
 
 
-def _export_start(source: Path, out: Path, to: str, table: str | None) -> str:
+def _export_start(source: str, out: Path, to: str, table: str | None) -> str:
     from sgurinit.core import UserStart
     from sgurinit.data.layouts.recbole import write_user_vectors
 

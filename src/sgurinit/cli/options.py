@@ -14,13 +14,13 @@ def _folders(begun: str) -> list[str]:
     """Complete the name of a data set in the shell."""
     parent = Path(begun) if begun.endswith("/") else Path(begun).parent
     found = sorted(f"{path}/" for path in parent.glob("*/") if not path.name.startswith("."))
-    return [name for name in ("planted", *found) if name.startswith(begun)]
+    return [name for name in ("planted", "xwines", *found) if name.startswith(begun)]
 
 
 Data = Annotated[
     str,
     typer.Argument(
-        metavar="DATA", help="Folder of the data, or 'planted'.", autocompletion=_folders
+        metavar="DATA", help="Folder of the data, 'planted' or 'xwines'.", autocompletion=_folders
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]

@@ -10,6 +10,7 @@ from sgurinit.data.describe import DatasetSummary, ModalitySummary, summary
 from sgurinit.data.layouts.native import write_native
 from sgurinit.data.layouts.registry import Recognised, read, recognise
 from sgurinit.data.planted import PlantedData, plant, planted
+from sgurinit.data.shipped import xwines
 from sgurinit.data.titles import item_titles
 
 __all__ = [
@@ -28,17 +29,19 @@ __all__ = [
     "recognise",
     "summary",
     "write_native",
+    "xwines",
 ]
 
 
 def load_dataset(path: str | Path) -> Dataset:
-    """Load a data set from a folder, or the generated one by its name.
+    """Load a data set from a folder, or a generated or shipped one by its name.
 
     Parameters
     ----------
     path : str or Path
-        A folder in any known layout, recognised by looking, or the string ``"planted"`` for
-        generated data of the default size (`planted`). A folder of that name is ``"./planted"``.
+        A folder in any known layout, recognised by looking; or the string ``"planted"`` for
+        generated data of the default size (`planted`), ``"xwines"`` for the real data that come
+        with the package (`xwines`). A folder of such a name is ``"./planted"``.
 
     Returns
     -------

@@ -9,6 +9,7 @@ from sgurinit.data.layouts.base import WritableLayout
 from sgurinit.data.layouts.contents import Contents
 from sgurinit.data.layouts.registry import LAYOUTS, recognise
 from sgurinit.data.planted import planted
+from sgurinit.data.shipped import folder_of
 from sgurinit.errors import InputError
 from sgurinit.files import new_folder
 
@@ -36,7 +37,7 @@ def convert(source: str | Path, out: str | Path, to: str) -> Converted:
     Parameters
     ----------
     source : str or Path
-        Folder in any known layout, or ``"planted"``.
+        Folder in any known layout, ``"planted"`` or ``"xwines"``.
     out : str or Path
         Folder to make.
     to : str
@@ -68,8 +69,9 @@ def _read(source: str | Path) -> tuple[str, Contents]:
     if str(source) == "planted":
         return "planted, generated data", Contents.of(planted())
     try:
-        found = recognise(Path(source).resolve())
-        contents = found.layout.contents(Path(source).resolve())
+        folder = folder_of(source).resolve()
+        found = recognise(folder)
+        contents = found.layout.contents(folder)
     except (OSError, RuntimeError) as error:  # no permission, a name too long, a loop of links
         raise InputError(f"{source}: cannot be read ({error})") from error
     try:

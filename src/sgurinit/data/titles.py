@@ -6,6 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
+from sgurinit.data.shipped import folder_of
+
 _FILE = "items.parquet"
 
 
@@ -15,7 +17,7 @@ def item_titles(source: str | Path | None) -> dict[str, str]:
     Parameters
     ----------
     source : str, Path or None
-        Where the data set was loaded from.
+        Where the data set was loaded from: a folder, or the name of a shipped one.
 
     Returns
     -------
@@ -23,7 +25,7 @@ def item_titles(source: str | Path | None) -> dict[str, str]:
         Title by external id as text: of a folder in the native layout, column ``title`` of
         ``items.parquet``; empty where there is none.
     """
-    path = None if source is None else Path(source) / _FILE
+    path = None if source is None else folder_of(source) / _FILE
     if path is None or not path.is_file():
         return {}
     table = pl.read_parquet(path, glob=False)

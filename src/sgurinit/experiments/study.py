@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import override
 
 from sgurinit.data import Dataset, hold_out_items, load_dataset
+from sgurinit.data.shipped import SHIPPED
 from sgurinit.errors import InputError
 from sgurinit.experiments.compare import Comparison, run_plan, usable
 from sgurinit.experiments.run import Listener, ignore
@@ -110,8 +111,8 @@ class Study:
                 mask_valid=found.mask_valid,
                 search=None if found.search is None else found.search.model_dump(),
             )
-            is_name = found.data.path == PLANTED
-            source = PLANTED if is_name else str(file.parent / found.data.path)
+            is_name = found.data.path in (PLANTED, *SHIPPED)
+            source = found.data.path if is_name else str(file.parent / found.data.path)
             dataset = load_dataset(source)
             if found.data.cold_items is not None:
                 dataset = hold_out_items(dataset, found.data.cold_items, seed=found.data.seed)

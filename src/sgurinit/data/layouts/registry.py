@@ -16,6 +16,7 @@ from sgurinit.data.layouts.mrlib import MRLib
 from sgurinit.data.layouts.native import Native
 from sgurinit.data.layouts.plain import Plain
 from sgurinit.data.layouts.recbole import RecBole
+from sgurinit.data.shipped import folder_of
 from sgurinit.errors import InputError
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -40,7 +41,7 @@ def recognise(path: str | Path) -> Recognised:
     Parameters
     ----------
     path : str or Path
-        A folder with a data set.
+        A folder with a data set, or the name of a shipped one.
 
     Returns
     -------
@@ -52,10 +53,11 @@ def recognise(path: str | Path) -> Recognised:
     InputError
         If there is no such folder, or no layout or more than one is recognised in it.
     """
-    folder = Path(path)
+    folder = folder_of(path)
     if not folder.exists():
         raise InputError(
-            f"{folder}: no such folder; give a folder with a data set, or the name 'planted'"
+            f"{folder}: no such folder; give a folder with a data set, or the name 'planted' or "
+            "'xwines'"
         )
     if not folder.is_dir():
         raise InputError(
@@ -81,7 +83,7 @@ def read(path: str | Path) -> Dataset:
         As `recognise`, and as `Layout.read` for what is wrong inside.
     """
     try:
-        folder = Path(path).resolve()
+        folder = folder_of(path).resolve()
         return _read(folder)
     except (OSError, RuntimeError) as error:  # no permission, a name too long, a loop of links
         raise InputError(f"{path}: cannot be read ({error})") from error
