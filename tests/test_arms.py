@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from sgurinit.arms import (
+    CollaborativeInitializer,
     GlobalInitializer,
+    HybridInitializer,
+    HybridShuffledInitializer,
+    Initializer,
     LocalInitializer,
-    _GONE_,
     PermutedInitializer,
+    RandomScaledInitializer,
     SGURInitInitializer,
+    _RecentStarts,
     arm_names,
+    arm_resolver,
 )
 from sgurinit.core import SGURInit
-from sgurinit.data import load_dataset, planted
+from sgurinit.core.params import PARAMS
+from sgurinit.data import planted
 from sgurinit.errors import InputError
-from sgurinit.evaluation import FullRanking
+from sgurinit.handover import HandoverReport, untouched
 from sgurinit.models import LightGCN
 from sgurinit.resolve import resolve_config, resolve_initializer, resolve_model
+from sgurinit.testing import small_dataset
 from sgurinit.training.run import build_model
 
 
@@ -28,14 +38,28 @@ def dataset():
     return planted(300, 120, seed=2)
 
 
-def test_fields_have_the_estimators_defaults_and_the_papers():
-    shared = set(SGURInit().get_params()) & set(SGURInitInitializer.model_fields)
-    assert len(shared) == 5
-    own, paper = SGURInitInitializer(), _GONE_()
-    for name in shared:
-        assert getattr(own, name) == getattr(SGURInit(), name), name
-        assert getattr(paper, name) == getattr(SGURInit.from_preset("stair"), name), name
-    assert (paper.scale, paper.items) == ("table", "random")
+@pytest.mark.parametrize(("arm", "preset"), [("sgurinit", "published"), ("hybrid", "hybrid")])
+def test_the_arms_fields_have_the_values_of_the_preset(arm, preset):
+    arm, estimator = resolve_initializer(arm), SGURInit.from_preset(preset)
+    for name in set(PARAMS) - {"joint_dim", "kmeans"}:
+        assert getattr(arm, name) == getattr(estimator, name), name
+
+
+def test_every_arm_is_found_by_its_name_and_says_what_it_controls():
+    for name in arm_names():
+        arm = resolve_initializer(name)
+        assert arm.name == name
+        assert arm.controls is None or arm.controls in arm_names()
+        assert arm.fixed <= set(type(arm).model_fields)
+    assert len(set(arm_names())) == len(list(arm_resolver))
+
+
+def test_an_arm_of_ones_own_is_named_after_its_class():
+    class MineInitializer(Initializer):
+        def fill(self, model, dataset, seed):
+            return HandoverReport(self.name, untouched(model.user_tables()))
+
+    assert MineInitializer().name == "mine"
 
 
 @pytest.mark.parametrize("scale", [0, "big", True])
@@ -45,16 +69,14 @@ def test_a_scale_that_is_none_says_what_it_can_be(scale) -> None:
         resolve_initializer("sgurinit", {"scale": scale})
 
 
-def test_preparation_that_no_table_would_see_is_refused() -> None:
+def test_settings_without_effect_are_refused() -> None:
     message = r"^sgurinit\.preprocess is \['unit'\]: no table sees .*; set collaborative to 0"
     with pytest.raises(InputError, match=message):
-        resolve_initializer("sgurinit", {"preprocess": ["unit"]})
-    own = resolve_initializer("sgurinit", {"preprocess": ["unit"], "collaborative": 0.0})
-    assert own.preprocess == resolve_initializer("paper", {"preprocess": ["unit"]}).preprocess == ("unit",)
-
-
-def test_the_arms_are_known_by_name():
-    assert arm_names() == ["global", "local", "paper", "permuted", "random", "sgurinit"]
+        resolve_initializer("sgurinit", {"collaborative": 0.5, "preprocess": ["unit"]})
+    own = resolve_initializer("sgurinit", {"preprocess": ["unit"]})
+    assert own.preprocess == ("unit",)
+    with pytest.raises(InputError, match=r"^sgurinit\.collaborative_rank is 8: there are no coll"):
+        resolve_initializer("sgurinit", {"collaborative_rank": 8})
 
 
 def test_permuted_is_sgurinit_with_its_rows_shuffled_in_every_space(dataset):
@@ -77,26 +99,93 @@ def test_permuted_shuffles_the_items_that_were_started(dataset):
     tables = {}
     for kind in (SGURInitInitializer, PermutedInitializer):
         model = build_model(LightGCN, dataset, LightGCN.Config(width=8), seed=0)
-        kind(n_clusters=5)(model, dataset, seed=3)
+        kind(n_clusters=5).apply(model, dataset, seed=3)
         tables[kind] = model.item_embedding.detach().numpy()
     one, two = tables.values()
     assert not np.allclose(one, two)
     np.testing.assert_array_equal(one[np.lexsort(one.T)], two[np.lexsort(two.T)])
     models = [build_model(LightGCN, dataset, LightGCN.Config(width=8), seed=0) for _ in range(2)]
-    PermutedInitializer(n_clusters=5, items="random")(models[0], dataset, seed=3)
+    PermutedInitializer(n_clusters=5, fill_items=False).apply(models[0], dataset, seed=3)
     assert torch.equal(models[0].item_embedding, models[1].item_embedding)
 
 
-def test_collaborative_columns_rank_far_above_popularity_without_training(tiktok_path):
-    data = load_dataset(tiktok_path)
-    ranking = FullRanking(data, "valid")
-    start = SGURInitInitializer(local_weight=1, local_norm="mean", collaborative=0.5).compute_start(data, seed=0)
-    reduced = start.joint(64)
-    users, items = torch.from_numpy(reduced.users), torch.from_numpy(reduced.items)
-    found = ranking.evaluate(lambda chosen: users[chosen] @ items.T)["ndcg@20"].mean()
-    popularity = torch.from_numpy(data.popularity()).float()
-    plain = ranking.evaluate(lambda chosen: popularity.expand(len(chosen), -1))["ndcg@20"].mean()
-    assert found > 1.4 * plain
+def test_shuffled_content_leaves_the_collaborative_columns_as_they_are(dataset):
+    true = HybridInitializer(n_clusters=5).compute_start(dataset, seed=3).joint(16).items
+    arm = HybridShuffledInitializer(n_clusters=5)
+    shuffled = arm.compute_start(dataset, seed=3).joint(16).items
+    np.testing.assert_array_equal(true[:, :8], shuffled[:, :8])
+    order = arm._order(dataset.n_items, 3)
+    assert not (order == np.arange(len(order))).all()
+    signs = np.sign((true[order, 8:] * shuffled[:, 8:]).sum(axis=0))
+    np.testing.assert_allclose(shuffled[:, 8:], signs * true[order, 8:], rtol=1e-3, atol=1e-4)
+    assert not np.allclose(true[:, 8:], signs * shuffled[:, 8:], atol=0.1)
+
+
+@pytest.mark.parametrize("name", ["vbpr", "mmgcn"])
+@pytest.mark.parametrize("projected", ["once", "through"])
+def test_shuffled_content_is_shuffled_in_raw_and_projected_spaces_too(name, projected):
+    # As if the model had been built on shuffled features: same projection, other items.
+    dataset = small_dataset()
+    kind = resolve_model(name)
+    arm = HybridShuffledInitializer(n_clusters=3, projected=projected)
+    order = arm._order(dataset.n_items, 0)
+    moved = {m: t.values[order] for m, t in dataset.features.items()}
+    shuffled = dataclasses.replace(dataset, features=moved)
+    one, two = (build_model(kind, data, kind.Config(), seed=0) for data in (dataset, shuffled))
+    arm.apply(one, dataset, seed=0)
+    HybridInitializer(n_clusters=3, projected=projected).apply(two, shuffled, seed=0)
+    for mine, other in zip(one.user_tables(), two.user_tables(), strict=True):
+        torch.testing.assert_close(mine.parameter, other.parameter, rtol=1e-3, atol=1e-4)
+
+
+def test_the_collaborative_arm_has_the_columns_of_hybrid_and_nothing_else(dataset):
+    hybrid = HybridInitializer(n_clusters=5).compute_start(dataset, seed=0).joint(64).items
+    alone = CollaborativeInitializer(n_clusters=5).compute_start(dataset, seed=0).joint(64).items
+    np.testing.assert_array_equal(alone[:, :32], hybrid[:, :32])
+    assert not alone[:, 32:].any()
+    full = CollaborativeInitializer(n_clusters=5, collaborative_rank=None)
+    assert full.compute_start(dataset, seed=0).joint(64).items.any(axis=0).all()
+
+
+def test_random_scaled_is_the_models_own_start_at_the_norm_of_the_started_arms(dataset):
+    plain, scaled, started = (
+        build_model(LightGCN, dataset, LightGCN.Config(width=8), seed=0) for _ in range(3)
+    )
+    (report,) = RandomScaledInitializer().apply(scaled, dataset, seed=0).tables
+    (other,) = SGURInitInitializer(n_clusters=5).apply(started, dataset, seed=0).tables
+    assert report.norm_after == pytest.approx(other.norm_after, rel=1e-5)
+    assert report.norm_before == other.norm_before
+    for name in ("user_embedding", "item_embedding"):
+        torch.testing.assert_close(getattr(scaled, name), 4 * getattr(plain, name))
+    RandomScaledInitializer(scale=2, fill_items=False).apply(scaled, dataset, seed=0)
+    torch.testing.assert_close(scaled.user_embedding, 8 * plain.user_embedding)
+    torch.testing.assert_close(scaled.item_embedding, 4 * plain.item_embedding)
+
+
+def test_a_start_is_computed_once_for_several_models(dataset, monkeypatch):
+    fits = []
+    fit = SGURInit.fit
+    monkeypatch.setattr(SGURInit, "fit", lambda *a, **k: fits.append(1) or fit(*a, **k))
+    one = SGURInitInitializer(n_clusters=6)
+    start = one.compute_start(dataset, seed=9)
+    # Scale and items belong to the hand-over.
+    assert SGURInitInitializer(n_clusters=6, scale=2).compute_start(dataset, seed=9) is start
+    assert len(fits) == 1
+    assert one.compute_start(dataset, seed=8) is not start
+    assert one.compute_start(planted(300, 120, seed=3), seed=9) is not start
+    assert PermutedInitializer(n_clusters=6).compute_start(dataset, seed=9) is not start
+    assert len(fits) == 4
+
+
+def test_kept_starts_stay_below_a_limit(dataset, monkeypatch):
+    kept = _RecentStarts(2 * 300 * (64 + 32) * 4)
+    starts = [SGURInit(n_clusters=3, random_state=n).fit(dataset).start_ for n in range(3)]
+    for number, start in enumerate(starts):
+        kept.put(number, start)
+    assert [kept.get(number) is not None for number in range(3)] == [False, True, True]
+    small = _RecentStarts(10)
+    small.put(0, starts[0])
+    assert small.get(0) is None
 
 
 def test_the_halves_make_up_the_whole(dataset):
@@ -104,7 +193,9 @@ def test_the_halves_make_up_the_whole(dataset):
         kind(n_clusters=5).compute_start(dataset, 0).users["text"]
         for kind in (LocalInitializer, GlobalInitializer)
     )
-    mixed = SGURInitInitializer(n_clusters=5, local_weight=0.3).compute_start(dataset, 0).users["text"]
+    mixed = (
+        SGURInitInitializer(n_clusters=5, local_weight=0.3).compute_start(dataset, 0).users["text"]
+    )
     np.testing.assert_allclose(mixed, 0.3 * local + 0.7 * global_, rtol=1e-4, atol=1e-4)
 
 
@@ -127,11 +218,17 @@ def test_names_classes_and_objects_resolve_alike():
     [
         (lambda: resolve_model("nosuch"), "model 'nosuch' does not exist; known: .*lightgcn"),
         (lambda: resolve_initializer("nosuch"), "arm 'nosuch' does not exist; known: .*sgurinit"),
-        (lambda: resolve_initializer("sgurinit", {"local_weight": 2}), r"sgurinit\.local_weight is 2: .*less than"),
-        (lambda: resolve_initializer("local", {"local_weight": 0.5}), r"local\.local_weight is 0.5"),
+        (
+            lambda: resolve_initializer("sgurinit", {"local_weight": 2}),
+            r"sgurinit\.local_weight is 2: .*less than",
+        ),
+        (
+            lambda: resolve_initializer("local", {"local_weight": 0.5}),
+            r"local\.local_weight is 0.5",
+        ),
         (
             lambda: resolve_initializer("random", {"local_weight": 0.5}),
-            r"random\.local_weight does not exist; random has no fields",
+            r"random\.local_weight does not exist; random has freeze",
         ),
         (
             lambda: resolve_initializer(SGURInitInitializer(), {"local_weight": 0.5}),

@@ -453,37 +453,41 @@ def _users_in(table: UserTable, start: UserStart, width: int | None) -> tuple[Fl
     if table.space == "free":
         joint = start.joint(table.parameter.shape[1])
         return joint.users, float(row_norms(joint.items).mean())
-    rows, present = _item_rows(table, start, projected=True)
+    present = _present(table, start)
+    if table.space == "raw" and table.features is None and not start.config["collaborative"]:
+        facts = start.diagnostics.modalities[cast(str, table.modality)]
+        return start.users[cast(str, table.modality)], facts.item_mean_norm
+    rows = _item_rows(table, start, projected=True)
     norm = float(row_norms(rows[present]).mean())
     if start.config["collaborative"]:
         return start.carry_to(np.where(present[:, None], rows, 0), width=width), norm
-    if table.space == "raw" and table.modality is not None:
-        return start.users[table.modality], norm
+    if table.space == "raw":
+        return start.users[cast(str, table.modality)], norm
     return start.on(rows, present=present), norm
 
 
-def _item_rows(
-    table: UserTable, start: UserStart, *, projected: bool
-) -> tuple[FloatArray, BoolArray]:
-    """Items' rows in the table's space, or the features before its projection, and who has one."""
-    modality = table.modality
-    if modality is None or modality not in start.users:
+def _present(table: UserTable, start: UserStart) -> BoolArray:
+    """Which items have a row in the table's modality, ``(n_items,)``."""
+    if table.modality is None or table.modality not in start.users:
         raise InputError(
-            f"table {table.name!r} is in the space of modality {modality!r}, which the start does "
-            f"not have; it has {', '.join(start.users)}"
+            f"table {table.name!r} is in the space of modality {table.modality!r}, which the start "
+            f"does not have; it has {', '.join(start.users)}"
         )
-    present = start.clusters[modality].labels >= 0
+    return start.clusters[table.modality].labels >= 0
+
+
+def _item_rows(table: UserTable, start: UserStart, *, projected: bool) -> FloatArray:
+    """Items' rows in the table's space, or the features before its projection."""
     if table.features is None:
         if table.space == "projected":
             raise InputError(
                 f"table {table.name!r} is in a projected space, expected the items' vectors in it; "
                 "pass item_vectors"
             )
-        return start.features(modality), present
+        return start.features(cast(str, table.modality))
     with torch.no_grad():
         rows = table.item_vectors() if projected else table.features
-    assert rows is not None  # noqa: S101 - there are features
-    return rows.detach().float().cpu().numpy(), present
+    return cast(Tensor, rows).detach().float().cpu().numpy()
 
 
 class _ThroughProjection(nn.Module):
@@ -523,7 +527,8 @@ def _pass_through(
             f"table {table.name!r} declares no projection, which projected='through' and 'added' "
             "need; fill it once"
         )
-    rows, present = _item_rows(table, start, projected=False)
+    present = _present(table, start)
+    rows = _item_rows(table, start, projected=False)
     users = (
         start.carry_to(np.where(present[:, None], rows, 0))
         if start.config["collaborative"]

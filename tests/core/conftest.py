@@ -71,8 +71,8 @@ def reference_pca(rows: np.ndarray, dim: int | None = None):
     return centred @ axes.T, singular[:keep] / np.sqrt(len(rows) - 1)
 
 
-def reference_reduce(features: dict[str, ItemFeatures], dim: int):
-    """METHOD's ID-space row; returns items and who is present in any modality."""
+def reference_content(features: dict[str, ItemFeatures], dim: int):
+    """Content of a free space; returns items and who is present in any modality."""
     blocks, anywhere = [], np.zeros(len(next(iter(features.values())).values), bool)
     for table in features.values():
         present = np.ones(len(table.values), bool) if table.present is None else table.present
@@ -87,6 +87,34 @@ def reference_reduce(features: dict[str, ItemFeatures], dim: int):
     items = np.zeros((len(joined), dim))
     items[anywhere] = reference_pca(joined[anywhere], dim)[0]
     return items, anywhere
+
+
+def reference_collaborative(baskets, n_items: int, dim: int) -> np.ndarray:
+    """Leading right singular vectors of the regularised interactions, entry by entry."""
+    counts = np.zeros(n_items)
+    for basket in baskets:
+        counts[basket] += 1
+    scaled = np.zeros((len(baskets), n_items))
+    for user, basket in enumerate(baskets):
+        for item in basket:
+            scaled[user, item] = 1 / np.sqrt((len(basket) + 1) * (counts[item] + 1))
+    _, _, axes = np.linalg.svd(scaled, full_matrices=False)
+    items = axes[:dim].T * np.sqrt(counts + 1)[:, None]
+    items[counts == 0] = 0
+    return items
+
+
+def reference_joint(case: Case, dim: int, n_collaborative: int):
+    """Collaborative columns first, content in the others, both of mean row norm one."""
+    if n_collaborative == 0:
+        return reference_content(case.features, dim)
+    n_items = case.matrix.shape[1]
+    first = reference_collaborative(case.baskets, n_items, n_collaborative)
+    content, anywhere = reference_content(case.features, dim - n_collaborative)
+    used = first.any(axis=1)
+    first = first / np.mean([np.linalg.norm(row) for row in first[used]])
+    content = content / np.mean([np.linalg.norm(row) for row in content[anywhere]])
+    return np.concatenate([first, content], axis=1), anywhere | used
 
 
 def reference_centroids(rows, labels) -> np.ndarray:
@@ -131,7 +159,8 @@ def reference() -> types.SimpleNamespace:
     return types.SimpleNamespace(
         preprocess=reference_preprocess,
         pca=reference_pca,
-        reduce=reference_reduce,
+        content=reference_content,
+        joint=reference_joint,
         centroids=reference_centroids,
         parts=reference_parts,
         close=assert_rows_close,
@@ -191,12 +220,12 @@ def tiktok_case(tiktok_path) -> Case:
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Remember clusterings and joints, so that a grid of options on real data is quick."""
+    """Remember clusterings and joint spaces, so that a grid of options on real data is quick."""
     return _remember(monkeypatch)
 
 
 def _remember(monkeypatch):
-    clustered, reduced = _CLUSTERED, _REDUCED
+    clustered, joined = _CLUSTERED, _JOINED
     cluster_rows = sgurinit.core.clusters.cluster_rows
     content_items = sgurinit.core.joint.content_items
 
@@ -206,17 +235,17 @@ def _remember(monkeypatch):
             clustered[key] = cluster_rows(rows, n_clusters, seed, backend)
         return clustered[key]
 
-    def remembered_reduction(features, dim, n_jobs=None):
+    def remembered_content(features, dim, n_jobs=None):
         key = (tuple(hash(t.values.tobytes()) for t in features.values()), dim)
-        if key not in reduced:
-            reduced[key] = content_items(features, dim, n_jobs)
-        return reduced[key]
+        if key not in joined:
+            joined[key] = content_items(features, dim, n_jobs)
+        return joined[key]
 
     monkeypatch.setattr(sgurinit.core.space, "cluster_rows", remembered_clusters)
-    monkeypatch.setattr(sgurinit.core.joint, "content_items", remembered_reduction)
+    monkeypatch.setattr(sgurinit.core.joint, "content_items", remembered_content)
     monkeypatch.setattr(sgurinit.core.gap, "SAMPLE", 50)
     monkeypatch.setattr(sgurinit.core.gap, "_separability", lambda *_: None)
 
 
 _CLUSTERED: dict = {}
-_REDUCED: dict = {}
+_JOINED: dict = {}

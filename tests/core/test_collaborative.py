@@ -1,4 +1,4 @@
-"""Items described by who uses them, and the joint table of both descriptions."""
+"""Collaborative columns, and the joint table of content and collaborative columns."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 import scipy.sparse as sp
 
 from sgurinit.core import ItemFeatures, SGURInit, UserStart, collaborative
-from sgurinit.core import reduce as reduce_module
+from sgurinit.core import joint as joint_module
 from sgurinit.core.aggregate import item_degrees
 from sgurinit.core.joint import content_items
+from sgurinit.core.params import Parameters
 
 
 def parts_of(matrix: sp.csr_array, n_parts: int = 1) -> list:
@@ -23,11 +24,13 @@ def parts_of(matrix: sp.csr_array, n_parts: int = 1) -> list:
 
 def collaborative_items(matrix: sp.csr_array, dim: int, n_parts: int = 1, **options) -> np.ndarray:
     degrees = item_degrees(matrix)
-    return spectral.collaborative_items(parts_of(matrix, n_parts), degrees, dim, **options)
+    return collaborative.collaborative_items(parts_of(matrix, n_parts), degrees, dim, **options)
 
 
-def joint_items(matrix, *args, **options):
-    return reduce_module.joint_items(parts_of(matrix), item_degrees(matrix), *args, **options)
+def joint_items(matrix, features, dim, **params):
+    parameters = Parameters.check(SGURInit(**params).get_params())
+    parts, degrees = parts_of(matrix), item_degrees(matrix)
+    return joint_module.joint_items(parts, degrees, features, dim, parameters)
 
 
 def reference(dense: np.ndarray, dim: int) -> np.ndarray:
@@ -112,7 +115,11 @@ def test_wider_than_the_rank_is_zero_beyond():
 
 
 def test_carried_users_score_other_items_as_the_joint_space_does(gappy):
-    start = SGURInit(n_clusters=3, collaborative=0.5, random_state=0).fit(gappy.matrix, gappy.features).start_
+    start = (
+        SGURInit(n_clusters=3, collaborative=0.5, random_state=0)
+        .fit(gappy.matrix, gappy.features)
+        .start_
+    )
     joint = start.joint(8)
     rng = np.random.default_rng(0)
     items = rng.normal(size=(start.n_items, 5))
@@ -139,11 +146,15 @@ def test_what_cannot_be_carried_says_so(gappy, tmp_path):
     start.save(tmp_path / "s.safetensors")
     loaded = UserStart.load(tmp_path / "s.safetensors")
     items = np.random.default_rng(0).normal(size=(start.n_items, 4))
-    np.testing.assert_allclose(
-        loaded.carry_to(items, width=6), start.carry_to(items, width=6), rtol=1e-6
-    )
-    with pytest.raises(ValueError, match="has no reduction to dim=64"):
-        loaded.carry_to(items)
+    # Both use the width that was fitted, whatever width is offered.
+    for width in (None, 6, 64):
+        np.testing.assert_allclose(
+            loaded.carry_to(items, width=width), start.carry_to(items), rtol=1e-6
+        )
+    estimator.set_params(joint_dim=None).fit(gappy.matrix, gappy.features)
+    estimator.start_.save(tmp_path / "none.safetensors")
+    with pytest.raises(ValueError, match=r"no joint space of width 4 \(saved: None\): fit"):
+        UserStart.load(tmp_path / "none.safetensors").carry_to(items)
     with pytest.raises(ValueError, match="a loaded start has no features"):
         loaded.features("m0")
     with pytest.raises(ValueError, match="no modality 'sound'; it has "):
@@ -166,7 +177,28 @@ def test_joint_columns_are_split_as_asked_and_scaled_alike(gappy):
     )
     np.testing.assert_array_equal(anywhere, featured | raw.any(axis=1))
     alone, _ = joint_items(gappy.matrix, gappy.features, 8, collaborative=1)
-    assert alone.shape == (gappy.matrix.shape[1], 8)
+    np.testing.assert_allclose(
+        alone
+        * np.linalg.norm(alone_raw := collaborative_items(gappy.matrix, 8), axis=1)[
+            alone_raw.any(axis=1)
+        ].mean(),
+        alone_raw,
+        rtol=1e-5,
+        atol=1e-7,
+    )
+
+
+def test_a_rank_limits_the_collaborative_columns_and_content_takes_the_rest(gappy):
+    three, _ = joint_items(gappy.matrix, gappy.features, 8, collaborative=0.5, collaborative_rank=3)
+    share, _ = joint_items(gappy.matrix, gappy.features, 8, collaborative=3 / 8)
+    np.testing.assert_array_equal(three, share)
+    more, _ = joint_items(gappy.matrix, gappy.features, 8, collaborative=0.5, collaborative_rank=9)
+    half, _ = joint_items(gappy.matrix, gappy.features, 8, collaborative=0.5)
+    np.testing.assert_array_equal(more, half)
+    # Without content the columns beyond the rank stay empty.
+    alone, _ = joint_items(gappy.matrix, gappy.features, 8, collaborative=1, collaborative_rank=3)
+    np.testing.assert_array_equal(alone[:, :3], three[:, :3])
+    assert not alone[:, 3:].any()
 
 
 def test_equal_features_matter_only_where_content_is_asked_for(sparse):
@@ -185,8 +217,6 @@ def test_a_start_keeps_it_on_disk_and_for_new_users(gappy, share, tmp_path):
     loaded = UserStart.load(tmp_path / "s.safetensors")
     assert loaded.config["collaborative"] == share
     np.testing.assert_array_equal(loaded.joint(6).users, start.joint(6).users)
-    np.testing.assert_array_equal(
-        loaded.joint(6).clusters.labels, start.joint(6).clusters.labels
-    )
+    np.testing.assert_array_equal(loaded.joint(6).clusters.labels, start.joint(6).clusters.labels)
     again = estimator.transform(gappy.matrix)["joint"]
     np.testing.assert_array_equal(again, start.joint(6).users)

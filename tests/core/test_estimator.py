@@ -10,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 
 from sgurinit.core import ItemFeatures, SGURInit
 from sgurinit.core.features import BFLOAT16
+from sgurinit.core.params import PARAMS, PRESETS
 from sgurinit.errors import InputError
 
 
@@ -96,17 +97,34 @@ class TestParameters:
         with pytest.raises(InputError, match=name):
             fit(small, **{name: value})
 
-    def test_paper_preset_differs_from_the_defaults_in_what_the_paper_sets(self):
-        paper, own = SGURInit.from_preset("stair").get_params(), SGURInit().get_params()
-        different = {name: paper[name] for name in own if paper[name] != own[name]}
-        assert different == {"local_weight": 0.1, "local_norm": "sym", "collaborative": 0.0}
+    def test_presets_differ_from_the_defaults_in_what_they_say(self):
+        own = SGURInit().get_params()
+        for name, fields in PRESETS.items():
+            found = SGURInit.from_preset(name).get_params()
+            assert {k: v for k, v in found.items() if own[k] != v} == {
+                k: v for k, v in fields.items() if own[k] != v
+            }
+
+    def test_the_docstring_has_the_table_of_parameters(self):
+        text = " ".join(SGURInit.__doc__.split())
+        for name, param in PARAMS.items():
+            entry = f"{name} : {param.values}, default {param.default!r} {param.text}"
+            assert " ".join(entry.split()).replace("'", '"') in text.replace("'", '"'), name
+
+    def test_parameters_are_keywords(self):
+        with pytest.raises(TypeError):
+            SGURInit(8)
+
+    def test_a_limit_on_columns_that_there_are_none_of_is_refused(self, small):
+        with pytest.raises(InputError, match="collaborative_rank=4 has no effect with"):
+            fit(small, collaborative_rank=4)
 
     def test_preset_takes_overrides(self):
         estimator = SGURInit.from_preset(local_weight=0.5, random_state=3)
         assert (estimator.local_weight, estimator.random_state, estimator.n_clusters) == (0.5, 3, 8)
 
     def test_unknown_preset_is_an_error_that_lists_the_names(self):
-        with pytest.raises(InputError, match="paper"):
+        with pytest.raises(InputError, match="hybrid, published, stair"):
             SGURInit.from_preset("best")
 
     def test_config_holds_what_was_used(self, small):
@@ -116,7 +134,8 @@ class TestParameters:
             "local_weight": 1.0,
             "local_norm": "mean",
             "preprocess": ["unit"],
-            "collaborative": 0.5,
+            "collaborative": 0.0,
+            "collaborative_rank": None,
             "joint_dim": None,
             "kmeans": "lloyd",
             "seed": 7,
@@ -136,7 +155,9 @@ class TestDeterminism:
         np.testing.assert_array_equal(start.users["m0"], again.users["m0"])
 
     def test_modalities_do_not_influence_each_other(self, small):
-        alone = SGURInit(n_clusters=4, random_state=0).fit(small.matrix, {"m1": small.features["m1"]})
+        alone = SGURInit(n_clusters=4, random_state=0).fit(
+            small.matrix, {"m1": small.features["m1"]}
+        )
         np.testing.assert_array_equal(alone.start_.users["m1"], fit(small).start_.users["m1"])
 
     @pytest.mark.parametrize("count", [1, 2, 3])
@@ -173,13 +194,19 @@ class TestPrecisionAndLayout:
         interactions = sp.csr_array(np.ones((1, 200)))
         features = {"image": np.full((200, 2), 500, dtype=np.float16)}
         for local_weight in (0.0, 1.0):
-            estimator = SGURInit(n_clusters=1, local_weight, "mean", random_state=0).fit(interactions, features)
+            estimator = SGURInit(n_clusters=1, local_weight=local_weight, random_state=0).fit(
+                interactions, features
+            )
             np.testing.assert_array_equal(estimator.start_.users["image"], [[500, 500]])
 
     def test_precision_survives_a_large_common_mean(self):
         rng = np.random.default_rng(0)
         near = rng.normal(size=(60, 3)) + np.repeat([[0, 0, 0], [20, 0, 0]], 30, axis=0)
-        start = SGURInit(n_clusters=2, random_state=0).fit(sp.eye_array(60).tocsr(), {"x": near + 1e7}).start_
+        start = (
+            SGURInit(n_clusters=2, random_state=0)
+            .fit(sp.eye_array(60).tocsr(), {"x": near + 1e7})
+            .start_
+        )
         labels = start.clusters["x"].labels
         assert len(set(labels[:30])) == len(set(labels[30:])) == 1
         assert labels[0] != labels[30]
@@ -248,7 +275,9 @@ class TestPolicies:
         case = made(widths=(4,))
         values = case.features["m0"].values.copy()
         values[3:5], values[6] = 0.0, 2.5
-        estimator = SGURInit(n_clusters=3, random_state=0, preprocess=("center", "unit"), collaborative=0)
+        estimator = SGURInit(
+            n_clusters=3, random_state=0, preprocess=("center", "unit"), collaborative=0
+        )
         start = estimator.fit(case.matrix, {"m0": values})
         facts = start.start_.diagnostics.modalities["m0"]
         assert (facts.zero_rows, facts.constant_rows) == (2, 1)

@@ -79,7 +79,11 @@ class TestForms:
     def test_real_dataset_equals_its_parts(self, planted_case):
         dataset = planted(300, 200, seed=3)
         start = SGURInit(n_clusters=4, random_state=0).fit(dataset).start_
-        parts = SGURInit(n_clusters=4, random_state=0).fit(planted_case.matrix, planted_case.features).start_
+        parts = (
+            SGURInit(n_clusters=4, random_state=0)
+            .fit(planted_case.matrix, planted_case.features)
+            .start_
+        )
         for name, users in parts.users.items():
             np.testing.assert_array_equal(start.users[name], users)
         assert start.fingerprint == dataset.fingerprint
@@ -248,7 +252,7 @@ class TestFeatures:
             (np.eye(3), "non-empty mapping"),
             ({"a": np.eye(3), "b": np.ones((2, 2))}, "'b'.*2 rows.*'a'.*3"),
             ({"a": np.eye(3, dtype=int)}, r"features\['a'\]"),
-            ({"joint": np.eye(3)}, "'reduced'"),
+            ({"joint": np.eye(3)}, "'joint'"),
             ({"a/b": np.eye(3)}, "'a/b'"),
             ({"": np.eye(3)}, "non-empty strings"),
             ({3: np.eye(3)}, "name 3"),

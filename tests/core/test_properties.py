@@ -82,7 +82,7 @@ def test_the_order_of_the_items_does_not_matter(world, norm, local_weight, rando
 
 @quick
 @given(worlds(), st.randoms(use_true_random=False))
-def test_the_order_of_the_items_does_not_matter_to_the_reduction(world, random):
+def test_the_order_of_the_items_does_not_matter_to_the_joint_space(world, random):
     matrix, values = world
     order = list(range(matrix.shape[1]))
     random.shuffle(order)
@@ -95,7 +95,9 @@ def test_the_order_of_the_items_does_not_matter_to_the_reduction(world, random):
 @given(worlds(), st.floats(-100, 100).filter(lambda value: abs(value) > 1e-3))
 def test_the_mean_of_a_constant_is_the_constant(world, constant):
     matrix, values = world
-    users = fit(matrix, np.full_like(values, constant), n_clusters=1, local_norm="mean", local_weight=1.0)
+    users = fit(
+        matrix, np.full_like(values, constant), n_clusters=1, local_norm="mean", local_weight=1.0
+    )
     np.testing.assert_allclose(users.users["m"], constant, rtol=1e-6)
 
 
@@ -138,7 +140,9 @@ def test_mix_is_linear_between_local_and_global(world, norm, local_weight):
 @given(worlds(), norms, mixes)
 def test_transforming_the_training_interactions_gives_the_fit(world, norm, local_weight):
     matrix, values = world
-    estimator = SGURInit(n_clusters=2, local_weight, norm, random_state=0).fit(matrix, {"m": values})
+    estimator = SGURInit(
+        n_clusters=2, local_weight=local_weight, local_norm=norm, random_state=0
+    ).fit(matrix, {"m": values})
     np.testing.assert_array_equal(estimator.transform(matrix)["m"], estimator.start_.users["m"])
 
 
@@ -183,7 +187,9 @@ def test_the_local_part_is_linear_in_the_features(world, norm):
     matrix, values = world
     projection = np.random.default_rng(1).normal(size=(values.shape[1], 2))
     busy = np.diff(matrix.indptr) > 0
-    after = fit(matrix, values, local_norm=norm, local_weight=1.0).users["m"].astype(float) @ projection
+    after = (
+        fit(matrix, values, local_norm=norm, local_weight=1.0).users["m"].astype(float) @ projection
+    )
     first = fit(matrix, values @ projection, local_norm=norm, local_weight=1.0).users["m"]
     np.testing.assert_allclose(
         first[busy], after[busy], rtol=1e-4, atol=1e-5 * np.abs(values).max()

@@ -57,14 +57,14 @@ class TestSafetensors:
             assert file.get_tensor("clusters/text/labels").shape == (20,)
             assert file.get_tensor("items/joint").shape == (20, 4)
             metadata = file.metadata()
-        assert json.loads(metadata["config"])["local_weight"] == 0.9
+        assert json.loads(metadata["config"])["local_weight"] == 0.5
         assert {"sgurinit", "numpy", "scikit-learn"} <= set(json.loads(metadata["versions"]))
         assert metadata["fingerprint"] == joint_start.fingerprint
         counts = json.loads(metadata["diagnostics"])
         assert counts["duplicate_interactions"] == joint_start.diagnostics.duplicate_interactions
         assert counts["modalities"]["text"]["zero_rows"] == 0
 
-    def test_no_reduction_keys_unless_asked_for_at_fit(self, start, tmp_path):
+    def test_no_joint_keys_unless_asked_for_at_fit(self, start, tmp_path):
         start.joint(4)
         start.save(tmp_path / "start.safetensors")
         with safe_open(tmp_path / "start.safetensors", framework="numpy") as file:
@@ -100,7 +100,11 @@ class TestSafetensors:
         np.testing.assert_array_equal(first.joint(4).users, second.joint(4).users)
 
     def test_absent_items_survive(self, gappy, tmp_path):
-        start = SGURInit(n_clusters=4, random_state=0, joint_dim=4).fit(gappy.matrix, gappy.features).start_
+        start = (
+            SGURInit(n_clusters=4, random_state=0, joint_dim=4)
+            .fit(gappy.matrix, gappy.features)
+            .start_
+        )
         start.save(tmp_path / "s.safetensors")
         found = UserStart.load(tmp_path / "s.safetensors")
         assert found.user_ids is None
@@ -114,7 +118,9 @@ class TestSafetensors:
     def test_integer_ids_survive(self, ids, tmp_path):
         interactions = np.array([[0, 1], [1, 19]])
         features = {"x": np.random.default_rng(0).normal(size=(20, 2))}
-        start = SGURInit(n_clusters=2, random_state=0).fit(interactions, features, item_ids=ids).start_
+        start = (
+            SGURInit(n_clusters=2, random_state=0).fit(interactions, features, item_ids=ids).start_
+        )
         start.save(tmp_path / "s.safetensors")
         np.testing.assert_array_equal(UserStart.load(tmp_path / "s.safetensors").item_ids, ids)
 
@@ -123,7 +129,7 @@ class TestSafetensors:
         found = UserStart.load(tmp_path / "s.safetensors")
         with pytest.raises(InputError, match="fit SGURInit"):
             found.on(np.ones((20, 2)))
-        with pytest.raises(InputError, match=r"no reduction to dim=5 \(stored: 4\)"):
+        with pytest.raises(InputError, match=r"no joint space of width 5 \(saved: 4\)"):
             found.joint(5)
 
 

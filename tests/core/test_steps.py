@@ -14,7 +14,6 @@ from sgurinit.core import SGURInit, features, kmeans, pca
 from sgurinit.core.clusters import cluster_rows
 from sgurinit.core.diagnostics import Diagnostics
 from sgurinit.core.gap import semantic_gap
-from sgurinit.core.joint import match_scale
 from sgurinit.core.pca import principal_rows
 from sgurinit.core.preprocess import preprocess_rows
 from sgurinit.errors import InputError
@@ -143,7 +142,9 @@ class TestPreparation:
         assert preprocess_rows(self.rows, ()) is self.rows
 
     def test_center_unit_whiten(self):
-        np.testing.assert_allclose(preprocess_rows(self.rows, ("center",)).mean(axis=0), 0, atol=1e-14)
+        np.testing.assert_allclose(
+            preprocess_rows(self.rows, ("center",)).mean(axis=0), 0, atol=1e-14
+        )
         np.testing.assert_allclose(
             np.linalg.norm(preprocess_rows(self.rows, ("unit",)), axis=1), 1, rtol=1e-14
         )
@@ -206,23 +207,6 @@ class TestPrincipalRows:
 
     def test_a_single_row_spans_no_direction(self):
         assert principal_rows(np.ones((1, 4))).rows.shape == (1, 0)
-
-
-class TestMatchScale:
-    def test_mean_norm_is_the_target_and_directions_stay(self):
-        rows = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
-        scaled = match_scale(rows, 0.25)
-        assert scaled.dtype == np.float32
-        assert np.linalg.norm(scaled, axis=1).mean() == pytest.approx(0.25, rel=1e-6)
-        np.testing.assert_allclose(scaled / scaled[0, 0], rows / rows[0, 0], rtol=1e-5)
-
-    def test_a_zero_table_stays_zero(self):
-        assert not match_scale(np.zeros((3, 2)), 1.0).any()
-
-    @pytest.mark.parametrize("target", [-1.0, float("nan"), float("inf")])
-    def test_bad_target(self, target):
-        with pytest.raises(InputError, match="target_mean_norm"):
-            match_scale(np.ones((2, 2)), target)
 
 
 class TestGap:
@@ -289,7 +273,11 @@ class TestGap:
 
 class TestDiagnostics:
     def test_dictionary_and_back(self, gappy):
-        start = SGURInit(n_clusters=3, random_state=0, joint_dim=3).fit(gappy.matrix, gappy.features).start_
+        start = (
+            SGURInit(n_clusters=3, random_state=0, joint_dim=3)
+            .fit(gappy.matrix, gappy.features)
+            .start_
+        )
         facts = start.diagnostics
         assert Diagnostics.from_dict(facts.to_dict()) == facts
         assert facts.joint is not None

@@ -144,7 +144,7 @@ def test_an_edge_list_and_memory_mapped_half_precision(dtype, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "stage", ["reading", "dividing", "grouping", "items of b", "users of a", "users of reduced"]
+    "stage", ["reading", "dividing", "grouping", "items of b", "users of a", "users of joint"]
 )
 @pytest.mark.parametrize("layout", ["npy", "parquet"])
 def test_interrupted_anywhere_it_goes_on_to_the_same(stage, layout, tmp_path, monkeypatch):
@@ -186,17 +186,17 @@ def test_the_spectrum_is_the_same_from_disk(tmp_path, monkeypatch):
 
     def listen(*news):
         told.append(news)
-        if news[0] == "users of reduced":
+        if news[0] == "users of joint":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         estimator(collaborative=1.0).stream(path, FEATURES, tmp_path / "o", listen=listen)
-    assert max(done for stage, done, _ in told if stage == "describing items") > 1
+    assert max(done for stage, done, _ in told if stage == "joint space") > 1
     told.clear()
     out = estimator(collaborative=1.0, n_jobs=2).stream(
         path, FEATURES, tmp_path / "o", listen=lambda *news: told.append(news)
     )
-    assert [done for stage, done, _ in told if stage == "describing items"] == [0]
+    assert [done for stage, done, _ in told if stage == "joint space"] == [0]
     same(out, start)
 
 
@@ -211,7 +211,8 @@ def test_killed_it_goes_on_to_the_same(tmp_path):
         "    print(*news, flush=True)\n"
         "    time.sleep(0.002)\n"
         "log, features, out = sys.argv[1:]\n"
-        "SGURInit(n_clusters=3, joint_dim=4).stream(log, {'a': np.load(features)}, out, listen=listen)\n"
+        "SGURInit(n_clusters=3, joint_dim=4).stream("
+        "log, {'a': np.load(features)}, out, listen=listen)\n"
     )
     words = [sys.executable, "-c", program, path, tmp_path / "a.npy", tmp_path / "out"]
     for stage in ("grouping", "users of a"):
@@ -254,10 +255,10 @@ def test_other_data_or_parameters_begin_anew(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         estimator().stream(path, FEATURES, tmp_path / "out", listen=stop)
     with pytest.raises(KeyboardInterrupt):
-        estimator(local_weight=0.5).stream(path, FEATURES, tmp_path / "out", listen=stop)
+        estimator(local_weight=0.25).stream(path, FEATURES, tmp_path / "out", listen=stop)
     write(path, pairs(1000, seed=1))
-    out = estimator(local_weight=0.5).stream(path, FEATURES, tmp_path / "out")
-    same(out, estimator(local_weight=0.5).fit(pairs(1000, seed=1), FEATURES).start_)
+    out = estimator(local_weight=0.25).stream(path, FEATURES, tmp_path / "out")
+    same(out, estimator(local_weight=0.25).fit(pairs(1000, seed=1), FEATURES).start_)
 
 
 def nulls(path):
@@ -316,7 +317,7 @@ def test_bad_interactions_name_the_file_and_the_row(make, message, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tables": ["c"]}, "tables: 'c' is none of a, b, reduced"),
+        ({"tables": ["c"]}, "tables: 'c' is none of a, b, joint"),
         ({"tables": []}, "tables is empty"),
         ({"layout": "csv"}, "layout must be one of npy, parquet, got 'csv'"),
         ({"dtype": "bfloat16", "layout": "parquet"}, "Parquet has no bfloat16; give layout npy"),
@@ -341,7 +342,7 @@ def test_what_is_there_stays(tmp_path):
     path = write(tmp_path / "log.parquet", pairs())
     with pytest.raises(InputError, match="exists already"):
         estimator().stream(path, FEATURES, tmp_path)
-    with pytest.raises(InputError, match="'reduced' is none of a, b; set joint_dim"):
+    with pytest.raises(InputError, match="'joint' is none of a, b; set joint_dim"):
         estimator(joint_dim=None).stream(path, FEATURES, tmp_path / "o", tables=["joint"])
 
 

@@ -85,7 +85,12 @@ def test_it_equals_a_fit_on_all_of_it(
     early = dense & (rng.random(dense.shape) < 0.6)
     early[0, 0] = True
     early = early[:old_users, :old_items]
-    options = {"n_clusters": 2, "local_weight": local_weight, "local_norm": norm, "joint_dim": joint_dim}
+    options = {
+        "n_clusters": 2,
+        "local_weight": local_weight,
+        "local_norm": norm,
+        "joint_dim": joint_dim,
+    }
     options |= {"collaborative": collaborative, "random_state": 0}
     late = dense.copy()
     late[:old_users, :old_items] &= ~early | (rng.random(early.shape) < 0.3)  # some come again
@@ -113,7 +118,7 @@ def test_only_users_whose_rows_change_are_computed(norm, local_weight, expected,
         dense[1, 1] = 1
         dense[2, 1] = 0
         dense[2, 3] = 1
-    found = SGURInit(n_clusters=2, local_weight, norm, random_state=0).fit(
+    found = SGURInit(n_clusters=2, local_weight=local_weight, local_norm=norm, random_state=0).fit(
         sp.csr_array(dense), {"m": np.random.default_rng(0).normal(size=(4, 3))}
     )
     seen = []
@@ -137,12 +142,16 @@ def test_ids_are_kept_and_new_ones_come_last():
     features = {"m": np.random.default_rng(0).normal(size=(4, 3))}
     first = pd.DataFrame({"user": ["b", "d", "b"], "item": ["x", "y", "y"]})
     second = pd.DataFrame({"user": ["c", "b", "a"], "item": ["z", "z", "w"]})
-    found = SGURInit(n_clusters=2, random_state=0).fit(first, {"m": features["m"][:2]}, item_ids=["x", "y"])
+    found = SGURInit(n_clusters=2, random_state=0).fit(
+        first, {"m": features["m"][:2]}, item_ids=["x", "y"]
+    )
     found.partial_fit(second, {"m": features["m"][2:]}, item_ids=["z", "w"])
     assert found.start_.user_ids.tolist() == ["b", "d", "a", "c"]
     assert found.start_.item_ids.tolist() == ["x", "y", "z", "w"]
     every = pd.concat([first, second])
-    expected = SGURInit(n_clusters=2, random_state=0).fit(every, features, item_ids=["x", "y", "z", "w"])
+    expected = SGURInit(n_clusters=2, random_state=0).fit(
+        every, features, item_ids=["x", "y", "z", "w"]
+    )
     order = [expected.start_.user_ids.tolist().index(u) for u in ["b", "d", "a", "c"]]
     close(found.start_.users["m"], expected.start_.users["m"][order])
     found.partial_fit(pd.DataFrame({"user": ["a"], "item": ["x"]}))
@@ -152,12 +161,17 @@ def test_ids_are_kept_and_new_ones_come_last():
 def test_real_data_grows_week_by_week(tiktok_case):
     coo = tiktok_case.matrix.tocoo()
     edges = np.column_stack([coo.row, coo.col])[np.random.default_rng(0).permutation(coo.nnz)]
-    found = SGURInit(n_clusters=4, 0.5, random_state=0)
+    found = SGURInit(n_clusters=4, local_weight=0.5, random_state=0)
     shape = tiktok_case.matrix.shape
     for part in np.array_split(edges, 3):
         matrix = sp.csr_array((np.ones(len(part)), tuple(part.T)), shape=shape)
         found.partial_fit(matrix, tiktok_case.features if not hasattr(found, "start_") else None)
-    same(found, SGURInit(n_clusters=4, 0.5, random_state=0).fit(tiktok_case.matrix, tiktok_case.features))
+    same(
+        found,
+        SGURInit(n_clusters=4, local_weight=0.5, random_state=0).fit(
+            tiktok_case.matrix, tiktok_case.features
+        ),
+    )
 
 
 EDGE = np.array([[0, 0]])
@@ -209,9 +223,9 @@ def test_ids_and_positions_do_not_mix():
 
 def test_users_on_any_item_vectors(tiktok_case):
     half = sp.csr_array(tiktok_case.matrix[:5000])
-    found = SGURInit(n_clusters=4, 0.3, random_state=0).fit(half, tiktok_case.features)
+    found = SGURInit(n_clusters=4, local_weight=0.3, random_state=0).fit(half, tiktok_case.features)
     items = np.random.default_rng(0).normal(size=(half.shape[1], 6))
-    expected = SGURInit(n_clusters=4, 0.3, random_state=0).fit(half, {"m": items})
+    expected = SGURInit(n_clusters=4, local_weight=0.3, random_state=0).fit(half, {"m": items})
     np.testing.assert_array_equal(found.on(items), expected.start_.users["m"])
     new = sp.csr_array(tiktok_case.matrix[5000:])
     np.testing.assert_array_equal(found.on(items, new), expected.transform(new)["m"])

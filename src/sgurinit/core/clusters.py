@@ -33,6 +33,9 @@ class Clusters:
     centroids: Float32Array
     labels: LabelArray
 
+    def __repr__(self) -> str:
+        return f"Clusters({len(self.centroids)} of {len(self.labels):,} items)"
+
 
 def cluster_rows(
     rows: FloatArray, n_clusters: int, seed: int, backend: str = "lloyd"

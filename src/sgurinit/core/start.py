@@ -45,6 +45,9 @@ class JointStart:
     items: Float32Array
     clusters: Clusters
 
+    def __repr__(self) -> str:
+        return f"JointStart(users {self.users.shape}, items {self.items.shape})"
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
@@ -164,20 +167,20 @@ class UserStart:
     stored_diagnostics: Diagnostics | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
-        tables = ", ".join(f"{name} {rows.shape[1]}-d" for name, rows in self.users.items())
-        joint = self.config["joint_dim"]
-        changed = ", ".join(
-            f"{name}={self.config[name]!r}"
-            for name, param in PARAMS.items()
-            if name != "joint_dim"
-            and self.config[name] != param.default
-            and self.config[name] != list(param.default or ())
-        )
+        tables = {name: rows.shape[1] for name, rows in self.users.items()}
+        if self.config["joint_dim"] is not None:
+            tables["joint"] = self.config["joint_dim"]
+        plain = {name: param.default for name, param in PARAMS.items()} | {"preprocess": []}
+        changed = [
+            f"{name}={value!r}"
+            for name, value in self.config.items()
+            if name in plain and name != "joint_dim" and value != plain[name]
+        ]
         return (
-            f"UserStart of {self.n_users:,} users and {self.n_items:,} items"
-            f"{'' if self.source is not None else ', loaded'}\n"
-            f"  users: {tables}{'' if joint is None else f', joint {joint}-d'}\n"
-            f"  parameters: {changed or 'defaults'}"
+            f"UserStart({self.n_users:,} users, {self.n_items:,} items"
+            f"{'' if self.source is not None else ', loaded'})\n"
+            f"  tables: {', '.join(f'{name} {width}-d' for name, width in tables.items())}\n"
+            f"  parameters: {', '.join(changed) or 'defaults'}"
         )
 
     @property
@@ -289,7 +292,7 @@ class UserStart:
         if self.source is None:
             raise InputError(
                 "a loaded start has no features, so it cannot be carried into their space: fit "
-                "SGURInit on the data and use its start_"
+                "SGURInit on the data and use its start_, or pass item_vectors"
             )
         table = self.source.features[modality]
         return np.where(table.mask()[:, None], table.values, 0)

@@ -282,7 +282,7 @@ class _Stream:
     def _described(self, buckets: Buckets, degrees: Float64Array) -> ItemFeatures:
         """Items of the joint space; kept, since the interactions may be gone through for long."""
         path = self.work / "joint.npy"
-        self.listen("items of joint", 0, 0)
+        self.listen("joint space", 0, 0)
         if not path.exists():
             assert self.wanted.parameters.joint_dim is not None  # noqa: S101 - checked before
             items, present = joint_items(
@@ -292,7 +292,7 @@ class _Stream:
                 self.wanted.parameters.joint_dim,
                 self.wanted.parameters,
                 n_jobs=self.n_jobs,
-                listen=lambda passes: self.listen("items of joint", passes, 0),
+                listen=lambda passes: self.listen("joint space", passes, 0),
             )
             write_arrays(path, items, present)
         with path.open("rb") as file:
