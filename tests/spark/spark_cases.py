@@ -71,7 +71,7 @@ def generated(
 
 
 def core_of(data: Data, **parameters: Any) -> sgurinit.SGURInit:
-    parameters = {"n_clusters": 4, "random_state": 0, "collaborative": 0.0} | parameters
+    parameters = {"n_clusters": 4, "random_state": 0} | parameters
     return sgurinit.SGURInit(**parameters).fit(data.matrix, data.features)
 
 
@@ -120,8 +120,9 @@ def check_equal(model: Any, core: sgurinit.SGURInit, users: Any = None) -> None:
             popular_centroid(degrees, labels, centroids),
         )  # fmt: skip
         expected = user_rows(
-            space.featured(matrix), side, local_weight=parameters.local_weight, local_norm=parameters.local_norm
-        )
+            space.featured(matrix), side,
+            local_weight=parameters.local_weight, local_norm=parameters.local_norm,
+        )  # fmt: skip
         close(found[name], expected)
 
 

@@ -12,7 +12,7 @@ from sgurinit.core.collaborative import collaborative_items
 def test_a_sample_is_carried_to_all_items(spark, monkeypatch):
     from pyspark.sql import functions as F  # noqa: N812
 
-    from sgurinit.spark import spectral
+    from sgurinit.spark import collaborative
     from sgurinit.spark.frames import hash_quantile
 
     data = generated(seed=2, n_users=120, n_items=60, n_pairs=500)
@@ -23,8 +23,8 @@ def test_a_sample_is_carried_to_all_items(spark, monkeypatch):
     matrix = data.matrix
     matrix.data[:] = 1
     share = 0.4
-    monkeypatch.setattr(spectral, "SAMPLE", share * matrix.nnz)
-    found = spectral.collaborative_rows(pairs, degrees, 5).toPandas()
+    monkeypatch.setattr(collaborative, "SAMPLE", share * matrix.nnz)
+    found = collaborative.collaborative_rows(pairs, degrees, 5).toPandas()
     sampled = pairs.where(F.xxhash64(F.col("user").cast("string")) < hash_quantile(share))
     users = [int(row["user"][1:]) for row in sampled.select("user").distinct().collect()]
 

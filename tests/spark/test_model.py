@@ -16,8 +16,10 @@ import pytest
 from spark_cases import Data, by_user, check_equal, core_of, generated, spaces_of
 from typer.testing import CliRunner
 
+import sgurinit
 from sgurinit import InputError, ItemFeatures, load_dataset
 from sgurinit.cli import app
+from sgurinit.core.params import PARAMS, PRESETS
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def fit(spark):
     interactions, items = data.frames(spark)
     centroids = {name: space.items.centroids for name, space in spaces_of(core).items()}
     estimator = SGURInit(
-        4, local_weight=0.4, local_norm="sym", joint_dim=3, collaborative=0.0, random_state=0
+        n_clusters=4, local_weight=0.4, local_norm="sym", joint_dim=3, random_state=0
     )
     model = estimator.fit(interactions, items, centroids=centroids)
     yield data, core, model
@@ -66,7 +68,8 @@ def test_a_seed_gives_the_same_whatever_the_partitioning(spark, monkeypatch):
     data = generated(seed=6, n_items=80)
     data = Data(data.n_users, data.pairs, {"a": data.features["a"]})
     one, many = (
-        SGURInit(n_clusters=3, random_state=3).fit(*data.frames(spark, partitions)) for partitions in (1, 5)
+        SGURInit(n_clusters=3, random_state=3).fit(*data.frames(spark, partitions))
+        for partitions in (1, 5)
     )
     np.testing.assert_allclose(
         one.clusters["a"].centroids, many.clusters["a"].centroids, rtol=1e-12, atol=1e-14
@@ -141,17 +144,19 @@ def test_pipeline(spark, tmp_path):
 
 
 def test_presets_and_parameters_are_the_cores():
-    import inspect
-
-    import sgurinit
     from sgurinit.spark import SGURInit
 
-    ours, cores = (inspect.signature(kind).parameters for kind in (SGURInit, sgurinit.SGURInit))
-    for name in cores.keys() - {"n_jobs"}:
-        default = SGURInit().getOrDefault(name)
-        assert tuple(default) == () if name == "preprocess" else default == cores[name].default
-        assert name in ours
-    assert SGURInit.from_preset("stair", local_weight=0.5).getOrDefault("local_norm") == "sym"
+    presets = [(SGURInit.from_preset(n), sgurinit.SGURInit.from_preset(n)) for n in PRESETS]
+    for ours, core in [(SGURInit(), sgurinit.SGURInit()), *presets]:
+        expected = core.get_params() | {"preprocess": list(core.preprocess)}
+        del expected["n_jobs"]
+        assert {name: ours.getOrDefault(name) for name in expected} == expected
+    assert {name: getattr(SGURInit, name).doc for name in PARAMS} == {
+        name: param.text for name, param in PARAMS.items()
+    }
+    assert SGURInit.from_preset("stair", local_weight=0.5).getOrDefault("local_weight") == 0.5
+    with pytest.raises(InputError, match="unknown preset 'paper'"):
+        SGURInit.from_preset("paper")
 
 
 def test_executors_need_not_have_the_package():
@@ -215,6 +220,7 @@ LOG = [("u", 1, 1.0), ("v", 2, 1.0)]
         (LOG, ITEMS, {"n_clusters": 3}, "t: n_clusters=3 is more than the 2 distinct item rows"),
         (LOG, ITEMS, {"local_weight": 2.0}, r"local_weight must be a number in \[0, 1\]"),
         (LOG, ITEMS, {"kmeans": "faiss"}, "on Spark K-means is MLlib's"),
+        (LOG, ITEMS, {"collaborative_rank": 4}, "collaborative_rank=4 has no effect"),
     ],
 )  # fmt: skip
 def test_bad_input_is_named(spark, log, items, parameters, message):
@@ -242,7 +248,7 @@ def test_wrong_frames_are_named(spark):
         estimator.fit(log)
     with pytest.raises(InputError, match="expected array<float>"):
         estimator.fit(log, {"t": log.withColumnRenamed("user", "vector")})
-    with pytest.raises(InputError, match="modality name 'reduced'"):
+    with pytest.raises(InputError, match="modality name 'joint'"):
         estimator.fit(log, {"joint": items})
 
 

@@ -18,7 +18,7 @@ import scipy.sparse as sp
 Array = np.ndarray[Any, Any]
 Batch = Any  # a RecordBatch; PyArrow has no types
 
-# A step of preparation: its name and the arrays that it needs.
+# A step of preprocessing: its name and the arrays that it needs.
 Step = tuple[str, tuple[Array, ...]]
 
 
@@ -322,7 +322,7 @@ class Table:
     fallback : ndarray of float64, shape (d,)
         Row of a user without any item in this space.
     local_weight : float
-        Weight lambda of the local part.
+        Weight w of the local part.
     power : float
         Power of the user's degree in the local part, -1/2 or -1.
     """

@@ -1,4 +1,4 @@
-"""Items described by who uses them: the core's spectrum, of a sample where there is very much."""
+"""Collaborative columns: the core's, from a sample of the users where there are very many."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SAMPLE = 1 << 25
 
 
 def collaborative_rows(pairs: DataFrame, degrees: DataFrame, dim: int) -> DataFrame:
-    """Give every item a vector such that the mean of a user's items scores items well.
+    """Describe every item by who uses it, see `sgurinit.core.collaborative.collaborative_items`.
 
-    See `sgurinit.core.collaborative.collaborative_items`. It takes hundreds of passes over the
-    interactions, so the driver takes them, over hashes of the ids. Beyond `SAMPLE` interactions
-    it sees those of a sample of users by hash, none of them hot, and one more step of the iteration, over all
-    interactions on the executors, carries what it found to all items.
+    That takes hundreds of passes over the interactions, so the driver takes them, over hashes of
+    the ids. Beyond `SAMPLE` interactions it sees those of a sample of users by hash, none of them
+    hot, and one more step of the iteration, over all interactions on the executors, carries what it
+    found to all items.
 
     Parameters
     ----------

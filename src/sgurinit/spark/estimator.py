@@ -93,7 +93,24 @@ class SGURInit(
 
     @classmethod
     def from_preset(cls, name: str = "published", **overrides: Any) -> Self:
-        """Make an estimator with the parameters of a preset, see `sgurinit.SGURInit`."""
+        """Make an estimator with the parameters of a preset.
+
+        Parameters
+        ----------
+        name : {"published", "stair", "hybrid"}, default "published"
+            Name of the preset, see `sgurinit.SGURInit`.
+        **overrides
+            Parameters to set on top of it.
+
+        Returns
+        -------
+        SGURInit
+
+        Raises
+        ------
+        InputError
+            When the name is unknown.
+        """
         return cls(**(preset(name) | overrides))
 
     @overload
@@ -122,7 +139,7 @@ class SGURInit(
             files of the parameter `features`.
         centroids : mapping of str to ndarray of shape (K, d), optional
             Centroids of modalities, and of ``"joint"``, that are used as they are, in the space
-            of the prepared features.
+            of the preprocessed features.
 
         Returns
         -------

@@ -51,7 +51,7 @@ class SGURInitModel(Model, HasMethod, MLWritable, MLReadable["SGURInitModel"]):
     clusters : dict of str to Clusters
         Clusters of the items, per space.
     items : dict of str to DataFrame
-        Columns item, vector (prepared), degree and cluster, per space.
+        Columns item, vector (preprocessed), degree and cluster, per space.
     config : dict
         Parameters of the fit, with the seed of K-means.
     """
@@ -111,7 +111,7 @@ class SGURInitModel(Model, HasMethod, MLWritable, MLReadable["SGURInitModel"]):
 
     @classmethod
     def read(cls) -> MLReader[SGURInitModel]:
-        """Return a Spark ML reader; ``load_dataset(path)`` is short for ``read().load(path)``."""
+        """Return a Spark ML reader; ``load(path)`` is short for ``read().load(path)``."""
         from sgurinit.spark.model_io import Reader  # noqa: PLC0415 - it knows this class
 
         return Reader()

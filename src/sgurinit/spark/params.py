@@ -6,7 +6,6 @@ from typing import Any
 
 from pyspark.ml.param import Param, Params
 
-from sgurinit.core import SGURInit as Core
 from sgurinit.core.params import PARAMS, Parameters
 from sgurinit.errors import InputError
 
@@ -46,7 +45,7 @@ class HasMethod(Params):
         InputError
             Naming the parameter, its value and what is allowed.
         """
-        names = Core().get_params(deep=False).keys() - {"n_jobs"}
+        names = (*PARAMS, "random_state")
         parameters = Parameters.check({name: self.getOrDefault(name) for name in names})
         if parameters.kmeans != "lloyd":
             raise InputError(

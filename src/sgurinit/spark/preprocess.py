@@ -1,4 +1,4 @@
-"""Preparation of items, as steps that executors take."""
+"""Preprocessing of items, as steps that executors take."""
 
 from __future__ import annotations
 

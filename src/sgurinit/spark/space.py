@@ -27,7 +27,7 @@ class Space:
     Parameters
     ----------
     items : DataFrame
-        Columns item, vector (prepared, packed float32), degree (users in training) and cluster,
+        Columns item, vector (preprocessed, packed float32), degree (users in training) and cluster,
         of the items that have a row.
     centroids : ndarray of float64, shape (K, d)
         Centroids.
@@ -82,7 +82,7 @@ def fit_space(
     steps: Sequence[batches.Step],
     given: Float64Array | None = None,
 ) -> Space:
-    """Prepare, cluster and weigh items.
+    """Preprocess, cluster and weigh items.
 
     Parameters
     ----------
@@ -148,6 +148,6 @@ def _checked(given: Float64Array, shape: tuple[int, int]) -> Float64Array:
     if centroids.shape != shape or not np.isfinite(centroids).all():
         raise InputError(
             f"centroids have shape {centroids.shape}, expected finite numbers of shape {shape}: "
-            "n_clusters rows of the width of the prepared features"
+            "n_clusters rows of the width of the preprocessed features"
         )
     return centroids
