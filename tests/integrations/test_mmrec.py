@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sgurinit.core import SGURInit
+from sgurinit.core import SGURInit, UserStart
 from sgurinit.data import load_dataset, planted
 from sgurinit.errors import InputError
 from sgurinit.integrations.mmrec import attach, find_tables, start_for, started
@@ -42,7 +42,8 @@ class Model(nn.Module):
         )
         self.item_id = nn.Embedding(m, WIDTH)
         self.project = nn.Linear(self.v_feat.shape[1], WIDTH)
-        width = {"raw": self.v_feat.shape[1], "columns": 2 * WIDTH}.get(kind, WIDTH)
+        raw = self.v_feat.shape[1]
+        width = {"raw": raw, "raw and free": raw, "columns": 2 * WIDTH}.get(kind, WIDTH)
         self.user = nn.Parameter(torch.randn(n, width))
         self.other = nn.Parameter(torch.randn(n, WIDTH))
         self.image = nn.Embedding.from_pretrained(self.v_feat.clone(), freeze=False)
@@ -59,6 +60,9 @@ class Model(nn.Module):
             "free": lambda: torch.cat([self.user, ids]),
             "dot": lambda: self.user @ ids.T,
             "raw": lambda: torch.cat((functional.normalize(self.user), self.v_feat)),
+            "raw and free": lambda: torch.cat(
+                (torch.cat([self.user, self.v_feat]), torch.cat([self.other, ids])), dim=1
+            ),
             "projected": lambda: torch.cat((self.user, functional.leaky_relu(image)), dim=0),
             "both": lambda: torch.cat([self.user, image]) + torch.cat([self.user, ids]),
             "twice": lambda: torch.cat([self.user, ids]) + torch.cat([self.other, ids]),
@@ -100,21 +104,65 @@ def test_each_table_is_found_in_its_space_and_filled_there(kind, expected, data,
     reports = attach(model, start, Loader(data), scale=None)
     filled = [r.items_filled for r in reports]
     assert filled == [t.space == "free" and t.name != "other" for t in tables]
-    reduced = start.joint(WIDTH)
+    joint = start.joint(WIDTH)
     if kind == "nodes":
-        np.testing.assert_array_equal(model.nodes.detach()[: data.n_users], reduced.users)
+        np.testing.assert_array_equal(model.nodes.detach()[: data.n_users], joint.users)
     elif kind == "raw":
-        expected_rows = start.carry_to(start.features("image"))
-        np.testing.assert_array_equal(model.user.detach(), expected_rows)
+        np.testing.assert_array_equal(model.user.detach(), start.users["image"])
     elif kind == "projected":
         items = functional.leaky_relu(model.project(model.image.weight)).detach().numpy()
-        np.testing.assert_allclose(model.user.detach(), start.carry_to(items), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(model.user.detach(), start.on(items), rtol=1e-4, atol=1e-5)
     else:
-        np.testing.assert_array_equal(model.user.detach()[:, :WIDTH], reduced.users)
+        np.testing.assert_array_equal(model.user.detach()[:, :WIDTH], joint.users)
     if kind == "columns":
         items = model.project(model.image.weight).detach().numpy()
-        own = start.carry_to(items)
+        own = start.on(items)
         np.testing.assert_allclose(model.user.detach()[:, WIDTH:], own, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["raw", "projected"])
+def test_collaborative_columns_are_carried_into_a_space_of_content(kind, data):
+    hybrid = SGURInit.from_preset("hybrid", n_clusters=4, random_state=0).fit(data).start_
+    model = Model(data, kind)
+    attach(model, hybrid, Loader(data), scale=None)
+    items = functional.leaky_relu(model.project(model.image.weight)).detach().numpy()
+    expected = hybrid.carry_to(hybrid.features("image") if kind == "raw" else items)
+    np.testing.assert_allclose(model.user.detach(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_collaborative_columns_come_from_a_space_of_the_narrowest_table(data):
+    hybrid = SGURInit.from_preset("hybrid", n_clusters=4, random_state=0).fit(data).start_
+    model = Model(data, "raw and free")
+    attach(model, hybrid, Loader(data), scale=None)
+    expected = hybrid.carry_to(hybrid.features("image"), width=WIDTH)
+    np.testing.assert_allclose(model.user.detach(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_projected_table_has_the_items_that_were_seen_and_no_projection(data, start):
+    model = Model(data, "projected")
+    (table,) = find_tables(model, start, Loader(data))
+    items = functional.leaky_relu(model.project(model.image.weight))
+    assert table.project is None
+    torch.testing.assert_close(table.features, items.detach())
+
+
+def test_steps_that_no_table_sees_are_an_error(data):
+    start = SGURInit(n_clusters=4, preprocess=("unit",), random_state=0).fit(data).start_
+    model = Model(data, "projected")
+    before = model.user.detach().clone()
+    with pytest.raises(InputError, match=r"preprocess=\('unit',\) has no effect"):
+        attach(model, start, Loader(data))
+    assert torch.equal(model.user, before)
+    raw = Model(data, "raw")
+    attach(raw, start, Loader(data), scale=None)
+    np.testing.assert_array_equal(raw.user.detach(), start.users["image"])
+
+
+def test_a_loaded_start_says_what_it_lacks(data, start, tmp_path):
+    start.save(tmp_path / "start.safetensors")
+    loaded = UserStart.load(tmp_path / "start.safetensors")
+    with pytest.raises(InputError, match=r"a loaded start has no features.*: fit SGURInit on"):
+        attach(Model(data, "free"), loaded, Loader(data))
 
 
 def test_the_watched_step_is_undone(data, start):

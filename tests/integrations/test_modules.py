@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from sgurinit.core import SGURInit, UserStart
 from sgurinit.errors import InputError
 from sgurinit.integrations.modules import attach, find_tables, initialize_shard_
 
@@ -37,8 +38,8 @@ def model(data):
     return TwoTower(data.n_users, data.n_items)
 
 
-def along(table, rows):
-    """Whether a table's rows are the given ones but for one common factor."""
+def assert_along(table, rows):
+    """A table's rows are the given ones but for one common factor."""
     table = table.detach().numpy()
     factor = np.linalg.norm(table) / np.linalg.norm(rows)
     np.testing.assert_allclose(table, factor * rows, atol=1e-5)
@@ -51,8 +52,8 @@ def test_tables_are_found_by_shape_and_filled(model, start, caplog):
     assert report.table == "user_table.weight"
     assert report.items_filled
     assert report.norm_after == pytest.approx(4 * report.norm_before, rel=1e-4)
-    along(model.user_table.weight, start.joint(WIDTH).users)
-    along(model.item_table.weight, start.joint(WIDTH).items)
+    assert_along(model.user_table.weight, start.joint(WIDTH).users)
+    assert_along(model.item_table.weight, start.joint(WIDTH).items)
     assert torch.equal(bias, model.user_bias.weight)
     assert "user_table.weight" in caplog.text
 
@@ -62,6 +63,25 @@ def test_a_table_can_be_named_and_the_items_left(model, start):
     (report,) = attach(model, start, tables={"user_table.weight": None}, scale="table")
     assert torch.equal(before, model.item_table.weight)
     assert report.norm_after == pytest.approx(report.norm_before, rel=1e-4)
+
+
+def test_steps_that_no_table_sees_are_an_error(model, data):
+    start = SGURInit(n_clusters=4, preprocess=("center",), random_state=0).fit(data).start_
+    before = model.user_table.weight.detach().clone()
+    with pytest.raises(InputError, match=r"preprocess=\('center',\) has no effect"):
+        attach(model, start)
+    assert torch.equal(before, model.user_table.weight)
+
+
+def test_a_loaded_start_fills_tables_of_its_width_and_refuses_others(model, data, tmp_path):
+    start = SGURInit(n_clusters=4, joint_dim=WIDTH, random_state=0).fit(data).start_
+    start.save(tmp_path / "start.safetensors")
+    loaded = UserStart.load(tmp_path / "start.safetensors")
+    attach(model, loaded)
+    assert_along(model.user_table.weight, start.joint(WIDTH).users)
+    assert_along(model.item_table.weight, start.joint(WIDTH).items)
+    with pytest.raises(InputError, match=r"no joint space of width 4 \(saved: 8\): fit SGURInit"):
+        attach(TwoTower(data.n_users, data.n_items, 4), loaded)
 
 
 def test_several_tables_of_different_widths_are_all_filled(data, start):
@@ -132,7 +152,7 @@ def test_a_meta_table_has_to_be_materialised(data, start):
     for table in model.children():
         table.reset_parameters()
     attach(model, start)
-    along(model.user_table.weight, start.joint(WIDTH).users)
+    assert_along(model.user_table.weight, start.joint(WIDTH).users)
 
 
 def test_shards_are_the_slices_of_the_whole(model, start):

@@ -22,15 +22,11 @@ def started(
 
 
 def projected(
-    users: FloatArray, item_vectors: Tensor, start: UserStart, *, scale: Scale
+    users: FloatArray, item_vectors: Tensor, start: UserStart, modality: str, *, scale: Scale
 ) -> Float32Array:
-    """Users' table in the space of projected items, as the start leaves it."""
+    """Users' table in the space of a modality's projected items, as the start leaves it."""
     table = UserTable(
-        "users",
-        parameter(users),
-        "projected",
-        modality=next(iter(start.users)),
-        features=item_vectors,
+        "users", parameter(users), "projected", modality=modality, features=item_vectors
     )
     fill([table], start, scale, fill_items=False)
     return table.parameter.detach().numpy()

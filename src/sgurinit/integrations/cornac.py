@@ -46,10 +46,10 @@ def start_for(train_set: Any, *, estimator: SGURInit | None = None) -> UserStart
 
     Parameters
     ----------
-    train_set
+    train_set : cornac.data.Dataset
         ``eval_method.train_set``, with ``item_feature``, ``item_image`` or ``item_text``.
-    estimator
-        Settings of the method, its defaults where None.
+    estimator : SGURInit, optional
+        Parameters of the method; its defaults where None.
 
     Returns
     -------
@@ -89,14 +89,16 @@ def init_params(
 
     Parameters
     ----------
-    model
+    model : cornac.models.Recommender
         The model as it will be trained, for its kind, width and seed; it is left as it is.
-    train_set
+    train_set : cornac.data.Dataset
         The set that it will be trained on.
-    start
+    start : UserStart, optional
         What `start_for` gives; fitted here where None.
-    scale, fill_items
-        See `sgurinit.hand_over`; a number is so many times the model's own random start.
+    scale : float > 0, {"table", "items"} or None, default 4.0
+        See `sgurinit.hand_over`.
+    fill_items : bool, default True
+        See `sgurinit.hand_over`.
 
     Returns
     -------
@@ -107,7 +109,8 @@ def init_params(
     Raises
     ------
     InputError
-        The model takes no user factors, or the features are missing.
+        The model takes no user factors, the features are missing, or the start's `preprocess` has
+        no effect on these factors.
     """
     kind = type(model).__name__
     if kind not in MODELS:
@@ -122,7 +125,7 @@ def init_params(
     params = {names.users: users, names.items: fixed}
     if kind == "VBPR":
         seen = torch.tensor(np.asarray(own.theta_item))
-        params["Tu"] = projected(own.theta_user, seen, start, scale=scale)
+        params["Tu"] = projected(own.theta_user, seen, start, "image", scale=scale)
         params["E"] = np.asarray(own.emb_matrix, dtype=np.float32)
     return params
 

@@ -22,14 +22,16 @@ class Followed:
 
     Parameters
     ----------
-    start, tables, scale, fill_items
+    start : UserStart
+        The start. A loaded one does not know the interactions, so the semantic gap is left out.
+    tables, scale, fill_items
         See `sgurinit.integrations.modules.attach`.
 
     Attributes
     ----------
-    reports
-        What the start did; empty before, and where training went on from a checkpoint.
-    history
+    reports : tuple of TableReport
+        What the start did; empty before, and where training resumed from a checkpoint.
+    history : list of dict
         One mapping of names to values per epoch, the first of the start itself.
     """
 
@@ -49,7 +51,7 @@ class Followed:
         self._first: dict[str, Tensor] = {}
 
     def begin(self, model: nn.Module, *, resumed: bool, processes: int) -> None:
-        """Fill the tables, unless training goes on or began here before, and look at them."""
+        """Fill the tables, unless training resumes or began here before, and look at them."""
         self._tables = find_tables(model, self.start, self.settings["tables"])
         if not resumed and not self.reports:
             self.reports = attach(model, self.start, **self.settings)

@@ -21,11 +21,11 @@ def by_id(
 
     Parameters
     ----------
-    features
-        Modality to `ItemFeatures` or array, one row per id.
-    item_ids
+    features : mapping of str to ItemFeatures or ndarray
+        One row per id and modality.
+    item_ids : sequence
         The ids of these rows, unique; compared as text.
-    wanted
+    wanted : sequence
         The ids in the order that is wanted. Those that have no row are marked as missing.
 
     Returns

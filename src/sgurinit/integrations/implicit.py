@@ -1,4 +1,4 @@
-"""implicit: the factors that its models go on from, where they are set before `fit`."""
+"""implicit: the factors that its models begin with, where they are set before `fit`."""
 
 from __future__ import annotations
 
@@ -27,19 +27,22 @@ def set_factors(
 
     Parameters
     ----------
-    model
+    model : AlternatingLeastSquares or BayesianPersonalizedRanking
         A model that was not fitted.
-    user_items
-        The matrix that it will be fitted on, ``(n_users, n_items)``.
-    start
+    user_items : csr_matrix of shape (n_users, n_items)
+        The matrix that it will be fitted on.
+    start : UserStart
         A start for the rows of this matrix.
-    scale, fill_items
-        See `sgurinit.hand_over`; a number is so many times the model's own random start.
+    scale : float > 0, {"table", "items"} or None, default 4.0
+        See `sgurinit.hand_over`.
+    fill_items : bool, default True
+        See `sgurinit.hand_over`.
 
     Raises
     ------
     InputError
-        The model was fitted, or keeps no such factors.
+        The model was fitted or keeps no such factors, the start does not fit them, or its
+        `preprocess` has no effect on them.
     """
     if not hasattr(model, "user_factors") or not hasattr(model, "iterations"):
         raise InputError(f"{type(model).__name__} has no user factors to set")

@@ -28,15 +28,17 @@ def start_training(
 
     Parameters
     ----------
-    scorer
-        A scorer that was not trained; put it into a pipeline as ever.
-    features
-        Modality to rows, in any order.
-    item_ids
+    scorer : lenskit.pipeline.Component
+        A scorer that was not trained; put it into a pipeline as usual.
+    features : mapping of str to ItemFeatures or ndarray
+        Rows by modality, in any order.
+    item_ids : sequence
         The ids of these rows, as in LensKit's data set.
-    estimator
-        Settings of the method, its defaults where None.
-    scale, fill_items
+    estimator : SGURInit, optional
+        Parameters of the method; its defaults where None.
+    scale : float > 0, {"table", "items"} or None, default 4.0
+        See `sgurinit.hand_over`.
+    fill_items : bool, default True
         See `sgurinit.hand_over`.
 
     Returns

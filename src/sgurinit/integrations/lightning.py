@@ -16,21 +16,23 @@ from sgurinit.integrations.follow import Followed
 class StartCallback(Followed, Callback):
     """Starts a module's user tables when its fit starts, and logs what becomes of them.
 
-    A fit that goes on from a checkpoint, or a second one, keeps its weights. Logged at the end of
+    A fit that resumes from a checkpoint, or a second one, keeps its weights. Logged at the end of
     each epoch, per table: ``user_norm``, ``item_norm``, ``moved`` (mean cosine of the rows with
     their start), and ``alignment`` and ``centroid_distance`` of the semantic gap, where the table
     shares its space with an item table and the start knows its interactions.
 
     Parameters
     ----------
-    start, tables, scale, fill_items
+    start : UserStart
+        The start. A loaded one does not know the interactions, so the semantic gap is left out.
+    tables, scale, fill_items
         See `sgurinit.integrations.modules.attach`.
 
     Attributes
     ----------
-    reports
-        What the start did; empty before, and where a fit went on from a checkpoint.
-    history
+    reports : tuple of TableReport
+        What the start did; empty before, and where a fit resumed from a checkpoint.
+    history : list of dict
         One mapping of names to values per epoch, the first of the start itself.
     """
 

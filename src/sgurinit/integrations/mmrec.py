@@ -44,11 +44,13 @@ def started(
 
     Parameters
     ----------
-    start
+    start : UserStart, optional
         A start as fitted; by default one is fitted on the data folder that the run names.
-    estimator
-        Settings of that fit, the method's defaults where None.
-    scale, fill_items
+    estimator : SGURInit, optional
+        Parameters of that fit; the method's defaults where None.
+    scale : float > 0, {"table", "items"} or None, default 4.0
+        See `sgurinit.hand_over`.
+    fill_items : bool, default True
         See `sgurinit.hand_over`.
 
     Yields
@@ -81,10 +83,14 @@ def start_for(config: Any, *, estimator: SGURInit | None = None) -> UserStart:
 
     Parameters
     ----------
-    config
+    config : mapping
         The tree's ``Config``, or a mapping with ``data_path`` and ``dataset``.
-    estimator
-        Settings of the method, its defaults where None.
+    estimator : SGURInit, optional
+        Parameters of the method; its defaults where None.
+
+    Returns
+    -------
+    UserStart
 
     Raises
     ------
@@ -106,17 +112,22 @@ def attach(
     """Fill the user tables of a model of these trees, each in its own space.
 
     On a CPU some models declare the result of their last step as a parameter, which no step can
-    overwrite; those are dropped, so that the model can be trained there.
+    overwrite; those are dropped, so that the model can be trained there. Tables in a projected
+    space are filled once, at the projection's initial weights. Where the fit set no `joint_dim`,
+    collaborative columns are carried into raw and projected spaces from a joint space as wide as
+    the narrowest table.
 
     Parameters
     ----------
-    model
+    model : Module
         A model as built, on its device, before its trainer is.
-    start
+    start : UserStart
         A start as fitted, of the data that the model was built for.
-    train_data
+    train_data : TrainDataLoader
         The tree's loader of training data.
-    scale, fill_items
+    scale : float > 0, {"table", "items"} or None, default 4.0
+        See `sgurinit.hand_over`.
+    fill_items : bool, default True
         See `sgurinit.hand_over`.
 
     Returns
@@ -127,12 +138,14 @@ def attach(
     Raises
     ------
     InputError
-        No user table is found, or shapes cannot tell users from items.
+        No user table is found, shapes cannot tell users from items, the start was loaded, or its
+        `preprocess` has no effect, as no table is in a raw space.
     """
     for name in [name for name in model._parameters if name.startswith("result_embed")]:
         del model._parameters[name]
     found = find_tables(model, start, train_data)
-    return fill(found, start, scale, fill_items=fill_items)
+    width = min(table.parameter.shape[1] for table in found)
+    return fill(found, start, scale, fill_items=fill_items, width=width)
 
 
 def find_tables(model: nn.Module, start: UserStart, train_data: Any) -> list[UserTable]:
@@ -145,8 +158,18 @@ def find_tables(model: nn.Module, start: UserStart, train_data: Any) -> list[Use
 
     Parameters
     ----------
-    model, start, train_data
+    model : Module
         See `attach`.
+    start : UserStart
+        See `attach`.
+    train_data : TrainDataLoader
+        See `attach`.
+
+    Returns
+    -------
+    list of UserTable
+        A table in a raw or projected space has the items' vectors that were seen beside it as its
+        features, and no projection.
 
     Raises
     ------
@@ -154,7 +177,10 @@ def find_tables(model: nn.Module, start: UserStart, train_data: Any) -> list[Use
         See `attach`.
     """
     if start.source is None:
-        raise InputError("a loaded start has no features: fit SGURInit and use its start_")
+        raise InputError(
+            "a loaded start has no features, which tell in which space a table lies: fit SGURInit "
+            "on the data and use its start_"
+        )
     if start.n_users == start.n_items:
         raise InputError(
             f"there are as many users as items ({start.n_users}), so shapes cannot tell their "

@@ -38,16 +38,19 @@ def attach(
 
     Parameters
     ----------
-    model
+    model : Module
         A freshly built module, bare or wrapped by ``torch.compile``, `DistributedDataParallel` or
         ``fully_shard``. A `DistributedDataParallel` module ends with the same values in every
         process.
-    start
-        A start whose users are in the order of the tables' rows.
-    tables
+    start : UserStart
+        A start whose users are in the order of the tables' rows. A loaded one fills tables of the
+        width that it was saved with, its `joint_dim`.
+    tables : mapping of str to str or None, optional
         Names of user tables, each with the item table that shares its space or None. By default
         they are found, see `find_tables`.
-    scale, fill_items
+    scale : float > 0, {"table", "items"} or None, default 4.0
+        See `sgurinit.hand_over`.
+    fill_items : bool, default True
         See `sgurinit.hand_over`.
 
     Returns
@@ -58,7 +61,23 @@ def attach(
     Raises
     ------
     InputError
-        No table fits, several could be meant (they are listed), or a name is not there.
+        No table fits, several could be meant (they are listed), a name is not there, or the start's
+        `preprocess` has no effect, as all tables are in free spaces.
+
+    See Also
+    --------
+    sgurinit.initialize_ : One table, in any space.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from sgurinit import SGURInit
+    >>> from sgurinit.data import planted
+    >>> data = planted(200, 100)
+    >>> start = SGURInit(random_state=0).fit(data).start_
+    >>> model = nn.ModuleDict({"user": nn.Embedding(200, 16), "item": nn.Embedding(100, 16)})
+    >>> [(report.table, report.items_filled) for report in attach(model, start)]
+    [('user.weight', True)]
     """
     found = find_tables(model, start, tables)
     reports = fill(found, start, scale, fill_items=fill_items)
@@ -85,7 +104,11 @@ def find_tables(
 
     Parameters
     ----------
-    model, start, tables
+    model : Module
+        See `attach`.
+    start : UserStart
+        See `attach`.
+    tables : mapping of str to str or None, optional
         See `attach`.
 
     Returns
@@ -171,13 +194,13 @@ def initialize_shard_(
 
     Parameters
     ----------
-    shard
-        Rows ``first`` to ``first + len(shard)`` of a table in a free space, ``(rows, width)``.
-    start
+    shard : Tensor of shape (rows, width)
+        Rows ``first`` to ``first + rows`` of a table in a free space.
+    start : UserStart
         A start for the users of the whole table.
-    first
+    first : int
         The shard's first row in the whole table.
-    norm
+    norm : float > 0, optional
         Mean row norm that the whole table is brought to. By default four times that of the shard's
         own rows; give one where shards must agree exactly or the shard holds no values yet.
 

@@ -23,11 +23,13 @@ def initialize_nodes_(
 
     Parameters
     ----------
-    embedding
-        The nodes' layer, as ``LightGCN(...).embedding``, ``(n_users + n_items, width)``.
-    start
+    embedding : Embedding of shape (n_users + n_items, width)
+        The nodes' layer, as ``LightGCN(...).embedding``.
+    start : UserStart
         A start for these users.
-    scale, fill_items
+    scale : float > 0, {"table", "items"} or None, default 4.0
+        See `sgurinit.hand_over`.
+    fill_items : bool, default True
         See `sgurinit.hand_over`.
 
     Returns
@@ -37,7 +39,7 @@ def initialize_nodes_(
     Raises
     ------
     InputError
-        The table has another number of nodes.
+        The table has another number of nodes, or the start's `preprocess` has no effect on it.
     """
     nodes = embedding.weight.shape[0]
     if nodes != start.n_users + start.n_items:

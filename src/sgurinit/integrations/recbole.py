@@ -23,14 +23,14 @@ def start_for(
 
     Parameters
     ----------
-    train_data
+    train_data : recbole.data.dataloader.AbstractDataLoader
         The first of what ``data_preparation`` gives.
-    features
-        Modality to rows, in any order.
-    item_ids
+    features : mapping of str to ItemFeatures or ndarray
+        Rows by modality, in any order.
+    item_ids : sequence
         The ids of these rows, as in RecBole's files.
-    estimator
-        Settings of the method, its defaults where None.
+    estimator : SGURInit, optional
+        Parameters of the method; its defaults where None.
 
     Returns
     -------
@@ -58,13 +58,13 @@ def use_preloaded(
 
     Parameters
     ----------
-    model
+    model : Module
         A freshly built model of RecBole's.
-    dataset
+    dataset : recbole.data.dataset.Dataset
         The data set that loaded the file.
-    field
+    field : str, default "uid"
         Id field of the loaded vectors.
-    table
+    table : str, default "user_embedding"
         The embedding layer to fill.
 
     Raises

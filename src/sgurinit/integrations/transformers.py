@@ -16,20 +16,22 @@ from sgurinit.integrations.follow import Followed
 class StartCallback(Followed, TrainerCallback):
     """Starts a model's user tables when its training begins, and logs what becomes of them.
 
-    Training that goes on from a checkpoint, or a second one, keeps its weights. What the Lightning
+    Training that resumes from a checkpoint, or a second one, keeps its weights. What the Lightning
     callback logs at the end of each epoch becomes an entry of the trainer's
     ``state.log_history`` here.
 
     Parameters
     ----------
-    start, tables, scale, fill_items
+    start : UserStart
+        The start. A loaded one does not know the interactions, so the semantic gap is left out.
+    tables, scale, fill_items
         See `sgurinit.integrations.modules.attach`.
 
     Attributes
     ----------
-    reports
-        What the start did; empty before, and where training went on from a checkpoint.
-    history
+    reports : tuple of TableReport
+        What the start did; empty before, and where training resumed from a checkpoint.
+    history : list of dict
         One mapping of names to values per epoch, the first of the start itself.
     """
 

@@ -32,9 +32,9 @@ class Nearest(NamedTuple):
 
     Attributes
     ----------
-    items
+    items : list
         Ids of the items.
-    cosines
+    cosines : list of float
         Their cosines with the user, in [-1, 1].
     """
 
@@ -129,15 +129,18 @@ class Vectors:
 
         Parameters
         ----------
-        start
+        start : UserStart
             A start as fitted; a loaded one has no interactions.
-        width
+        width : int, >= 1, default 64
             Width of the joint space.
-        index
-            ``"faiss"`` (exact) or ``"usearch"`` (approximate, for millions of items).
-        trained
-            A model's users ``(n_users, d)`` and items ``(n_items, d)``, to be taken instead of
-            the start's own.
+        index : {"faiss", "usearch"}, default "faiss"
+            ``"faiss"`` is exact, ``"usearch"`` approximate, for millions of items.
+        trained : (ndarray of shape (n_users, d), ndarray of shape (n_items, d)), optional
+            A model's users and items, to be taken instead of the start's own.
+
+        Returns
+        -------
+        Vectors
 
         Raises
         ------
@@ -145,7 +148,10 @@ class Vectors:
             For an unknown index, a loaded start or tables of other users or items.
         """
         if start.source is None:
-            raise InputError("a loaded start has no interactions: fit SGURInit and use its start_")
+            raise InputError(
+                "a loaded start has no interactions, which say what users have seen and how new "
+                "ones are placed: fit SGURInit on the data and use its start_"
+            )
         if trained is None:
             table, space, users = start.source.joint_space(width)
         else:
@@ -176,12 +182,16 @@ class Vectors:
 
         Parameters
         ----------
-        user_id
+        user_id : str or int
             The user.
-        k
-            How many, at least 1; fewer come back where there are fewer.
-        seen
+        k : int, >= 1, default 10
+            How many; fewer come back where there are fewer.
+        seen : bool, default False
             Whether to name items that the user has interacted with, too.
+
+        Returns
+        -------
+        Nearest
 
         Raises
         ------
@@ -201,10 +211,14 @@ class Vectors:
 
         Parameters
         ----------
-        item_ids
+        item_ids : iterable
             Items that they clicked, at least one.
-        k
+        k : int, >= 1, default 10
             See `for_user`.
+
+        Returns
+        -------
+        Nearest
 
         Raises
         ------

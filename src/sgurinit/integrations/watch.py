@@ -28,13 +28,13 @@ class Beside:
 
     Attributes
     ----------
-    users
+    users : str
         Name of the user table.
-    columns
+    columns : slice
         The columns.
-    items
-        The items' vectors, ``(n_items, columns)``.
-    sources
+    items : Tensor of shape (n_items, width)
+        The items' vectors.
+    sources : frozenset of str
         Names of the tables and features that these were computed from.
     """
 
@@ -49,9 +49,9 @@ class Watcher(TorchFunctionMode):
 
     Parameters
     ----------
-    sources
+    sources : mapping of str to Tensor
         Names and tensors to watch: user tables, item tables, features.
-    n_users, n_items
+    n_users, n_items : int
         Numbers of rows of either side.
     """
 

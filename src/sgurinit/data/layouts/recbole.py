@@ -143,7 +143,7 @@ def write_vectors(path: Path, id_name: str, ids: pl.Series, name: str, values: n
     write_text(path, "\n".join([f"{id_name}:token\t{name}:float_seq", *lines]) + "\n")
 
 
-def write_user_vectors(start: UserStart, path: Path, modality: str) -> str:
+def write_user_vectors(start: UserStart, path: Path, table: str) -> str:
     """Write a start as RecBole's `.useremb` file.
 
     Parameters
@@ -152,8 +152,8 @@ def write_user_vectors(start: UserStart, path: Path, modality: str) -> str:
         A start with ids.
     path : Path
         File to write, ``<data set>.useremb``.
-    modality : str
-        A modality of the start, or ``"joint"``.
+    table : str
+        A modality of the start, or ``"joint"`` where it has a `joint_dim`.
 
     Returns
     -------
@@ -163,17 +163,17 @@ def write_user_vectors(start: UserStart, path: Path, modality: str) -> str:
     Raises
     ------
     InputError
-        If the modality does not exist or the path has another suffix.
+        If the start has no such table or the path has another suffix.
     """
     tables = dict(start.users)
     if (width := start.config["joint_dim"]) is not None:
         tables["joint"] = start.joint(width).users
-    if modality not in tables:
-        raise InputError(f"--table {modality}: the start has {', '.join(tables)}")
+    if table not in tables:
+        raise InputError(f"table {table!r}: the start has {', '.join(tables)}")
     if path.suffix != ".useremb":
         raise InputError(f"{path}: RecBole looks for <data set>.useremb")
     ids = np.arange(start.n_users) if start.user_ids is None else start.user_ids
-    write_vectors(path, "uid", pl.Series(ids.tolist()), "user_emb", tables[modality])
+    write_vectors(path, "uid", pl.Series(ids.tolist()), "user_emb", tables[table])
     return (
         "additional_feat_suffix: [useremb]\n"
         "load_col: {inter: [user_id, item_id], useremb: [uid, user_emb]}\n"
