@@ -5,14 +5,15 @@
                                                          # -> benchmarks/core_stream.csv
     python benchmarks/core.py threads                    # -> benchmarks/core_threads.csv
 
-`baby` makes data of Amazon Baby's size and runs, on one thread and in a process each, ours
-(`SGURInit.from_preset("stair")`) and the way that it is usually written: a scatter-add over the
-interactions in torch and scikit-learn's `KMeans(n_init=10)`, both on features of full width.
-`stream` makes logs with ten interactions per user and a hundred per item and features of 64 and 768
-columns in FOLDER, and streams the users of the first modality and of the joint reduction to 64
-columns to it, K = 64. `threads` times the routines that threads share on one and on two of them.
-A share of the memory bandwidth is the least traffic (every item row that a user's sum reads, and
-every user written) over what a copy of a large array moves in the same time.
+`baby` makes data of Amazon Baby's size and runs, on one thread and in a process each, ours and the
+way that it is usually written: a scatter-add over the interactions in torch and scikit-learn's
+`KMeans(n_init=10)`. Both compute the preset `stair` (K = 8, symmetric weights, `local_weight` 0.1)
+on features of full width. `stream` makes logs with ten interactions per user and a hundred per item
+and features of 64 and 768 columns in FOLDER, and streams the users of the first modality and of the
+joint space of 64 columns to it: K = 64, all else the method's defaults. `threads` times the
+routines that threads share on one and on two of them. A share of the memory bandwidth is the least
+traffic (every item row that a user's sum reads, and every user written) over what a copy of a large
+array moves in the same time.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from sgurinit import SGURInit
+from sgurinit.core.params import PRESETS
 
 HERE = Path(__file__).parent
 BABY = {"users": 19_445, "items": 7_050, "interactions": 118_551}
 WIDTHS = {"image": 4096, "text": 384}
-CLUSTERS, MIX = 8, 0.1
+STAIR = PRESETS["stair"]
 REPEATS = 7  # of `baby`, in turn
 CHUNK = 1 << 22  # interactions of a generated file
 
@@ -116,7 +118,10 @@ def ours() -> dict[str, Any]:
 
 
 def straightforward() -> dict[str, Any]:
-    """Scatter-add over the interactions, and scikit-learn's K-means, on features of full width."""
+    """Scatter-add over the interactions, and scikit-learn's K-means, on features of full width.
+
+    Weights are symmetric, as in the preset `stair`.
+    """
     import torch  # noqa: PLC0415 - ours does without
     from sklearn.cluster import KMeans  # noqa: PLC0415
 
@@ -133,11 +138,12 @@ def straightforward() -> dict[str, Any]:
         table = torch.from_numpy(rows)
         local = torch.zeros(matrix.shape[0], table.shape[1])
         local.index_add_(0, users, table[items] * weights[:, None])
-        means = KMeans(CLUSTERS, n_init=10, random_state=0).fit(rows)
+        means = KMeans(STAIR["n_clusters"], n_init=10, random_state=0).fit(rows)
         centroids = torch.from_numpy(means.cluster_centers_).float()
         common = torch.zeros(matrix.shape[0], table.shape[1])
         common.index_add_(0, users, centroids[torch.from_numpy(means.labels_).long()[items]])
-        start = MIX * local + (1 - MIX) * common / user_degrees[:, None]
+        weight = STAIR["local_weight"]
+        start = weight * local + (1 - weight) * common / user_degrees[:, None]
         found[f"inertia_{name}"] = inertia(rows, means.labels_)
         found[f"norm_{name}"] = norm(start.numpy())
     seconds, own = time.perf_counter() - began, time.process_time() - worked
@@ -197,7 +203,9 @@ def stream(folder: Path, collaborative: float) -> dict[str, Any]:
     out = folder / "users"
     rmtree(out, ignore_errors=True)
     features = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in "ab"}
-    estimator = SGURInit(n_clusters=64, joint_dim=64, collaborative=collaborative, random_state=0, n_jobs=2)
+    estimator = SGURInit(
+        n_clusters=64, joint_dim=64, collaborative=collaborative, random_state=0, n_jobs=2
+    )
     began, worked = time.perf_counter(), time.process_time()
     estimator.stream(
         str(folder / "log-*.parquet"), features, out, tables=["a", "joint"], listen=listen

@@ -4,9 +4,9 @@
     python benchmarks/spark.py skew FOLDER [--sizes 1e7]            # -> benchmarks/spark_skew.csv
 
 `sizes` makes logs with ten interactions per user and a hundred per item and features of 64 columns
-in FOLDER (those of `core.py stream`), and computes the users, K = 64, with `sgurinit.spark` on
-`local[2]` and with the core's `SGURInit.stream` on two threads, to files, one after the other. With
-`--partitions` Spark's shuffles have that many.
+in FOLDER (those of `core.py stream`), and computes the users, K = 64 and all else the method's
+defaults, with `sgurinit.spark` on `local[2]` and with the core's `SGURInit.stream` on two threads,
+to files, one after the other. With `--partitions` Spark's shuffles have that many.
 `skew` makes logs of distinct pairs, five per user and ten per item: even ones, and ones in which
 one user has 5 % of all interactions and one item 10 %. Both run with items sent to all executors
 and, `joined`, with interactions brought to items.
@@ -137,7 +137,7 @@ def on_spark(folder: Path, partitions: int, broadcast: int, memory: str) -> dict
         items = session.read.parquet(str(folder / "items.parquet"))
         session.range(1).count()
         warm, began = peaks["cpu_seconds"], time.perf_counter()
-        estimator = SGURInit(CLUSTERS, random_state=0, broadcast_bytes=broadcast)
+        estimator = SGURInit(n_clusters=CLUSTERS, random_state=0, broadcast_bytes=broadcast)
         model = estimator.fit(interactions, {"a": items})
         fitted = time.perf_counter()
         model.users.write.parquet(str(out))
@@ -182,7 +182,7 @@ def on_core(folder: Path) -> dict[str, Any]:
     rmtree(out, ignore_errors=True)
     features = {"a": np.load(folder / "a.npy", mmap_mode="r")}
     began = time.perf_counter()
-    SGURInit(CLUSTERS, random_state=0, n_jobs=2).stream(
+    SGURInit(n_clusters=CLUSTERS, random_state=0, n_jobs=2).stream(
         str(folder / "log-*.parquet"), features, out
     )
     seconds = time.perf_counter() - began
