@@ -211,7 +211,8 @@ class SGURInitInitializer(Initializer):
         if rank is not None and not info.data.get("collaborative"):
             raise PydanticCustomError(
                 "no_effect",
-                "there are no collaborative columns with collaborative at 0; set it above 0",
+                "there are no collaborative columns with collaborative at 0; set that above 0, or "
+                "this to none",
             )
         return rank
 
@@ -366,6 +367,7 @@ class HybridInitializer(SGURInitInitializer):
     collaborative_rank: int | None = Field(
         default=default("collaborative_rank", "hybrid"),
         ge=1,
+        validate_default=True,
         description=PARAMS["collaborative_rank"].text,
     )
 

@@ -52,7 +52,15 @@ def resolve_initializer(
             raise InputError("give an initializer object or its fields, not both")
         return initializer
     found = _lookup(arm_resolver, initializer, "arm", arm_names())
-    return build(found, fields or {}, prefix=found.name)
+    fields = fields or {}
+    for field in found.fixed & set(fields):
+        value = found.model_fields[field].default
+        if fields[field] != value:
+            raise InputError(
+                f"{found.name}.{field} is {fields[field]!r}: fixed at {value}, which makes the arm "
+                "what it is"
+            )
+    return build(found, fields, prefix=found.name)
 
 
 def model_name(model: type[Recommender]) -> str:

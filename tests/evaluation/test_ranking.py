@@ -189,7 +189,7 @@ def test_bad_requests_say_what_was_expected() -> None:
 
 
 def test_popularity_on_tiktok_gives_the_known_figures(tiktok_path: Path) -> None:
-    dataset = data.load(tiktok_path)
+    dataset = data.load_dataset(tiktok_path)
     popular = torch.from_numpy(np.asarray(dataset.train_matrix().sum(axis=0)).ravel())
     ranking = FullRanking(dataset, "test")
     found = ranking.evaluate(lambda users: popular.expand(len(users), -1))

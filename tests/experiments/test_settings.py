@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 from pathlib import Path
@@ -10,7 +11,12 @@ import pytest
 from pydantic import ValidationError
 
 from sgurinit.errors import InputError
-from sgurinit.experiments import ComparisonSettings, comparison_settings, shared_fields
+from sgurinit.experiments import (
+    ComparisonSettings,
+    comparison_settings,
+    read_assignments,
+    shared_fields,
+)
 from sgurinit.experiments.reproduce import command
 from sgurinit.experiments.study import Study
 from sgurinit.training import TrainSettings
@@ -25,14 +31,14 @@ def test_every_field_is_written_out_and_names_are_normalised() -> None:
     assert list(found.models) == ["lightgcn"]
     assert found.models["lightgcn"]["n_layers"] == 2
     assert found.models["lightgcn"]["width"] == 64
-    assert found.arms["sgurinit"]["local_weight"] == 0.9
+    assert found.arms["sgurinit"]["local_weight"] == 0.5
     assert found.train == TrainSettings()
 
 
 @pytest.mark.parametrize(
-    "path", sorted(STUDIES.glob("*/settings.json")), ids=lambda p: p.parent.name
+    "path", sorted(STUDIES.rglob("settings.json")), ids=lambda p: p.parent.name
 )
-def test_a_committed_study_can_be_gone_on_with(path: Path) -> None:
+def test_a_committed_study_can_be_resumed(path: Path) -> None:
     kept = json.loads(path.read_text())
     del kept["data"]
     found = ComparisonSettings.model_validate(kept)
@@ -85,60 +91,156 @@ def test_an_override_must_hit_something_that_is_compared() -> None:
         comparison_settings(["lightgcn"], ["random"], 1, overrides={"lightgcn": {"layers": 1}})
 
 
-def test_what_is_set_for_the_method_holds_for_its_controls_and_halves() -> None:
-    arms = ["random", "sgurinit", "permuted", "local"]
-    overrides = {"SGURInit": {"items": "random", "local_weight": 0.5}, "permuted": {"scale": "items"}}
-    found = comparison_settings(["LightGCN"], arms, 1, overrides=overrides).arms
-    assert found["random"] == {"kind": "random"}
-    assert found["sgurinit"]["items"] == found["permuted"]["items"] == "random"
-    assert found["local"]["items"] == "random"
-    assert (found["sgurinit"]["local_weight"], found["permuted"]["local_weight"], found["local"]["local_weight"]) == (
-        0.5,
-        0.5,
-        1.0,
-    )
-    assert (found["sgurinit"]["scale"], found["permuted"]["scale"]) == (4.0, "items")
-    alone = comparison_settings(["lightgcn"], ["permuted"], 1, overrides={"sgurinit": {"local_weight": 0}})
-    assert alone.arms["permuted"]["local_weight"] == 0
-    with pytest.raises(InputError, match="'sgurinit' is set but not compared"):
-        comparison_settings(["lightgcn"], ["random"], 1, overrides={"sgurinit": {"local_weight": 0}})
+OF_METHOD = ["local", "global", "permuted", "random-scaled"]
+OF_HYBRID = ["collaborative", "hybrid-shuffled"]
+EVERY_ARM = ["random", "sgurinit", "hybrid", *OF_METHOD, *OF_HYBRID]
+
+
+@pytest.mark.parametrize(
+    ("lead", "followers"), [("sgurinit", OF_METHOD), ("hybrid", OF_HYBRID)], ids=["method", "ours"]
+)
+def test_what_is_set_for_an_arm_holds_for_its_halves_and_controls_alone(
+    lead: str, followers: list[str]
+) -> None:
+    plain = comparison_settings(["lightgcn"], EVERY_ARM, 1).arms
+    overrides = {lead.upper(): {"scale": 2.0, "fill_items": False}}
+    found = comparison_settings(["LightGCN"], EVERY_ARM, 1, overrides=overrides).arms
+    for arm in EVERY_ARM:
+        changed = {"scale": 2.0, "fill_items": False} if arm in (lead, *followers) else {}
+        assert found[arm] == plain[arm] | changed, arm
+
+
+def test_a_half_or_control_keeps_what_it_fixes_and_what_is_set_for_itself() -> None:
+    overrides = {
+        "sgurinit": {"local_weight": 0.7, "scale": 2.0},
+        "hybrid": {"collaborative": 0.25, "local_weight": 0.6},
+        "permuted": {"scale": "items"},
+        "hybrid-shuffled": {"local_weight": 0.8},
+    }
+    found = comparison_settings(["lightgcn"], EVERY_ARM, 1, overrides=overrides).arms
+    weights = {arm: own["local_weight"] for arm, own in found.items() if "local_weight" in own}
+    assert weights == {
+        "sgurinit": 0.7, "local": 1.0, "global": 0.0, "permuted": 0.7,
+        "hybrid": 0.6, "collaborative": 0.6, "hybrid-shuffled": 0.8,
+    }  # fmt: skip
+    shares = {arm: found[arm]["collaborative"] for arm in ("hybrid", *OF_HYBRID)}
+    assert shares == {"hybrid": 0.25, "collaborative": 1.0, "hybrid-shuffled": 0.25}
+    scales = {arm: found[arm]["scale"] for arm in ("sgurinit", *OF_METHOD)}
+    assert scales == dict.fromkeys(scales, 2.0) | {"permuted": "items"}
+
+
+@pytest.mark.parametrize(
+    ("lead", "follower"), [("sgurinit", "permuted"), ("hybrid", "collaborative")]
+)
+def test_an_arm_that_is_not_compared_can_be_set_for_the_sake_of_its_controls(
+    lead: str, follower: str
+) -> None:
+    overrides = {lead: {"n_clusters": 5}}
+    found = comparison_settings(["lightgcn"], [follower], 1, overrides=overrides).arms
+    assert found[follower]["n_clusters"] == 5
+    with pytest.raises(InputError, match=f"'{lead}' is set but not compared"):
+        comparison_settings(["lightgcn"], ["random"], 1, overrides=overrides)
+
+
+def test_an_arm_with_a_name_of_its_own_inherits_nothing() -> None:
+    arms = {"sgurinit": {}, "mine": {"kind": "permuted"}}
+    found = comparison_settings(["lightgcn"], arms, 1, overrides={"sgurinit": {"n_clusters": 5}})
+    assert (found.arms["sgurinit"]["n_clusters"], found.arms["mine"]["n_clusters"]) == (5, 8)
+
+
+@pytest.mark.parametrize("name", ["hybrid-shuffled", "hybrid_shuffled", "HybridShuffled"])
+def test_names_of_several_words_are_known_however_they_are_joined(name: str) -> None:
+    overrides = {name: {"scale": 2}}
+    search = {"trials": 1, "spaces": {"hybrid-shuffled": {"n_clusters": [4, 8]}}}
+    plan = comparison_settings(["bprmf"], [name], 1, overrides=overrides, search=search)
+    assert plan.arms["hybrid-shuffled"]["scale"] == 2
+    assert plan.search is not None
+    assert plan.search.spaces["hybrid-shuffled"] == {"n_clusters": (4, 8)}
+
+
+@pytest.mark.parametrize(
+    ("arm", "field", "value"),
+    [
+        ("local", "local_weight", 0.5),
+        ("global", "local_weight", 1),
+        ("collaborative", "collaborative", 0.5),
+    ],
+)
+def test_what_makes_an_arm_what_it_is_cannot_be_set(arm: str, field: str, value: float) -> None:
+    message = rf"{arm}\.{field} is .*: fixed at"
+    with pytest.raises(InputError, match=message):
+        comparison_settings(["bprmf"], [arm], 1, overrides={arm: {field: value}})
+    with pytest.raises(InputError, match=message):
+        comparison_settings(["bprmf"], {"mine": {"kind": arm, field: value}}, 1)
+    spaces = {arm: {field: [value]}}
+    with pytest.raises(InputError, match=message):
+        comparison_settings(["bprmf"], [arm], 1, search={"trials": 1, "spaces": spaces})
+
+
+def test_a_plan_whose_arms_cannot_be_run_is_refused() -> None:
+    with pytest.raises(InputError, match=r"hybrid\.collaborative_rank is 32: .*no coll"):
+        comparison_settings(["bprmf"], ["hybrid"], 1, overrides={"hybrid": {"collaborative": 0}})
+    content = {"hybrid": {"collaborative": 0, "collaborative_rank": None}}
+    run = comparison_settings(["bprmf"], ["hybrid"], 1, overrides=content).run("bprmf", "hybrid", 0)
+    assert run.make_initializer().model_dump(mode="json") == {
+        name: value for name, value in run.initializer.items() if name != "kind"
+    }
 
 
 def test_shared_fields_go_to_the_arms_that_leave_them_free() -> None:
-    arms = ["random", "sgurinit", "permuted", "local", "global"]
-    found = shared_fields(arms, {"local_weight": 0.5, "n_clusters": 4})
+    arms = ["random", "sgurinit", "permuted", "local", "hybrid-shuffled", "random-scaled"]
+    found = shared_fields(arms, {"local_weight": 0.6, "n_clusters": 4})
+    whole = {"local_weight": 0.6, "n_clusters": 4}
     assert found == {
-        "sgurinit": {"local_weight": 0.5, "n_clusters": 4},
-        "permuted": {"local_weight": 0.5, "n_clusters": 4},
-        "local": {"n_clusters": 4},
-        "global": {"n_clusters": 4},
-    }
+        "sgurinit": whole, "permuted": whole, "local": {"n_clusters": 4}, "hybrid-shuffled": whole,
+    }  # fmt: skip
     assert shared_fields(arms, {}) == {}
-    with pytest.raises(InputError, match="local_weight is set, but none of the arms random, local takes it"):
-        shared_fields(["random", "local"], {"local_weight": 0.5})
+    with pytest.raises(InputError, match="local_weight is set, but none of the arms random, local"):
+        shared_fields(["random", "local"], {"local_weight": 0.6})
 
 
-def test_the_command_repeats_what_differs_from_the_defaults() -> None:
+def test_the_command_names_what_differs_from_the_defaults() -> None:
     found = comparison_settings(
         ["lightgcn"],
-        ["random", "sgurinit"],
+        ["random", "sgurinit", "hybrid"],
         2,
         train=TrainSettings(max_epochs=7, batch_size=64),
         overrides={
             "lightgcn": {"n_layers": 3},
-            "sgurinit": {"preprocess": ["center"], "collaborative": 0.0},
+            "sgurinit": {"preprocess": ["center"], "local_norm": "sym"},
+            "hybrid": {"collaborative_rank": None},
         },
         mask_valid=True,
     )
     words = shlex.split(command(found, "my data", "out"))
     assert words[:3] == ["sgurinit", "compare", "my data"]
     assert words[3:] == [
-        *("--models", "lightgcn", "--arms", "random,sgurinit", "--seeds", "2", "--out", "out"),
-        *("--max-epochs", "7", "--set", "train.batch_size=64"),
-        *("--set", "lightgcn.n_layers=3", "--set", "sgurinit.collaborative=0.0"),
-        *("--set", 'sgurinit.preprocess=["center"]'),
+        *("--models", "lightgcn", "--arms", "random,sgurinit,hybrid", "--seeds", "2"),
+        *("--out", "out", "--max-epochs", "7", "--set", "train.batch_size=64"),
+        *("--set", "lightgcn.n_layers=3", "--set", "sgurinit.local_norm=sym"),
+        *("--set", 'sgurinit.preprocess=["center"]', "--set", "hybrid.collaborative_rank=null"),
         "--mask-valid",
     ]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {"sgurinit": {"n_clusters": 4, "scale": 2}},
+        {"permuted": {"n_clusters": 4}, "hybrid-shuffled": {"local_weight": 0.5}},
+        {"sgurinit": {"n_clusters": 4, "scale": 2}, "permuted": {"n_clusters": 8}},
+        {"sgurinit": {"scale": 2}, "random-scaled": {"scale": 4}, "local": {"scale": "items"}},
+        {"hybrid": {"collaborative_rank": 16}, "collaborative": {"collaborative_rank": None}},
+    ],
+)
+def test_the_command_makes_the_same_plan_again(overrides: dict) -> None:
+    found = comparison_settings(["vbpr"], EVERY_ARM, 1, overrides=overrides)
+    words = shlex.split(command(found, "planted", "out"))
+    sets = [after for word, after in itertools.pairwise(words) if word == "--set"]
+    train, read = read_assignments(sets, {})
+    arms = words[words.index("--arms") + 1].split(",")
+    assert comparison_settings(["vbpr"], arms, 1, train=train, overrides=read) == found
 
 
 def test_a_plan_that_no_command_can_say_becomes_a_file_that_can(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 
 from sgurinit.data import Dataset, hold_out_items, write_native
 from sgurinit.errors import InputError
@@ -19,10 +21,11 @@ models:
   bprmf:
 arms:
   random:
-  sgurinit: {local_weight: 0.5}
+  sgurinit: {local_weight: 0.7}
   permuted:
-  both: &both {kind: sgurinit, local_weight: 1.0, items: features}
-  both-permuted: {<<: *both, kind: permuted}
+  hybrid-shuffled: {scale: 2}
+  users: &users {kind: sgurinit, local_weight: 1.0, fill_items: false}
+  users-permuted: {<<: *users, kind: permuted}
 seeds: 1
 train: {max_epochs: 2, patience: 2}
 search:
@@ -52,16 +55,18 @@ def test_a_file_says_everything(folder: Path, small: Dataset) -> None:
     arms = plan.arms
     assert {name: fields["kind"] for name, fields in arms.items()} == {
         "random": "random", "sgurinit": "sgurinit", "permuted": "permuted",
-        "both": "sgurinit", "both-permuted": "permuted",
+        "hybrid-shuffled": "hybrid-shuffled", "users": "sgurinit", "users-permuted": "permuted",
     }  # fmt: skip
-    assert (arms["sgurinit"]["local_weight"], arms["permuted"]["local_weight"]) == (0.5, 0.5)
+    assert (arms["sgurinit"]["local_weight"], arms["permuted"]["local_weight"]) == (0.7, 0.7)
+    assert arms["hybrid-shuffled"]["scale"] == 2
+    assert arms["users"]["fill_items"] is False
     # A name of one's own inherits nothing.
-    assert arms["both-permuted"] == {**arms["both"], "kind": "permuted"}
+    assert arms["users-permuted"] == {**arms["users"], "kind": "permuted"}
     assert plan.search is not None
     assert plan.search.spaces["bprmf"]["reg"]
     assert plan.search.spaces["random"] == {}
     assert study.dataset.fingerprint == hold_out_items(small, 0.1, seed=3).fingerprint
-    assert plan.count() == 2 * 5 * 2
+    assert plan.count() == 2 * 6 * 2
 
 
 def test_a_study_runs_to_its_tables_beside_its_file(folder: Path) -> None:
@@ -71,7 +76,7 @@ def test_a_study_runs_to_its_tables_beside_its_file(folder: Path) -> None:
     assert found.summary["file"] == str(path)
     results = pl.read_csv(folder / "s" / "results.csv")
     assert results["arm"].unique(maintain_order=True).to_list() == [
-        "random", "sgurinit", "permuted", "both", "both-permuted",
+        "random", "sgurinit", "permuted", "hybrid-shuffled", "users", "users-permuted",
     ]  # fmt: skip
     assert "cold among cold" in results["group"].to_list()
     assert (folder / "s" / "trials.csv").is_file()
@@ -81,7 +86,7 @@ def test_a_study_with_a_search_grows_by_models_and_arms_not_by_seeds(folder: Pat
     first = STUDY.replace("  bprmf:\n", "").replace("  permuted:\n", "")
     trials = pl.read_csv(Study.read(write(folder, first)).run().folder / "trials.csv")
     grown = pl.read_csv(Study.read(write(folder, STUDY)).run().folder / "trials.csv")
-    assert grown.height == 2 * 5
+    assert grown.height == 2 * 6
     pairs = trials.select("model", "arm")
     assert grown.join(pairs, on=["model", "arm"], how="semi").equals(trials)
     with pytest.raises(InputError, match="seeds is 1 there and 2 now"):
@@ -98,20 +103,32 @@ def test_a_study_with_a_search_grows_by_models_and_arms_not_by_seeds(folder: Pat
         ("data:", "dat:", r"s\.yaml: study\.(dat does not exist|data is )"),
         ("cold_items: 0.1", "cold_items: 2", r"s\.yaml: study\.data\.cold_items is 2"),
         ("path: small", "path: nothing", r"s\.yaml: .*/nothing: no such folder"),
-        ("local_weight: 0.5", "local_weight: 5", r"s\.yaml: sgurinit\.local_weight is 5"),
+        ("local_weight: 0.7", "local_weight: 5", r"s\.yaml: sgurinit\.local_weight is 5"),
         ("lightgcn:", "lightgnc:", r"s\.yaml: model 'lightgnc' does not exist; known: "),
-        ("both: &both", "../both: &both", r"s\.yaml: arms: '\.\./both' is no name for a folder"),
-        ("both: &both", "lightgcn: &both", r"s\.yaml: arms: lightgcn is the name of a model"),
-        ("kind: sgurinit, ", "", r"s\.yaml: arm 'both' does not exist; known: "),
+        (
+            "users: &users",
+            "../users: &users",
+            r"s\.yaml: arms: '\.\./users' is no name for a folder",
+        ),
+        ("users: &users", "lightgcn: &users", r"s\.yaml: arms: lightgcn is the name of a model"),
+        ("kind: sgurinit, ", "", r"s\.yaml: arm 'users' does not exist; known: "),
         ("trials: 1", "trials: none", r"s\.yaml: study\.search\.trials is 'none'"),
         ("max_epochs: 2", "epochs: 2", r"s\.yaml: train\.epochs does not exist"),
         ("seeds: 1", "1: 2", r"s\.yaml: field 1 is no name"),
         ("seeds: 1", "on: 2", r"s\.yaml: field True is no name"),
         ("kind: sgurinit", "kind: ", r"s\.yaml: arm None does not exist"),
-        ("local_weight: 1.0", "sweep: {local_weight: []}", r"s\.yaml: arms\.both\.sweep is .*leaves no arm"),
+        (
+            "local_weight: 1.0",
+            "sweep: {local_weight: []}",
+            r"s\.yaml: arms\.users\.sweep is .*leaves no arm",
+        ),
         (STUDY, "- a list", r"s\.yaml: expected fields such as data, models and arms"),
         (STUDY, "{", r"s\.yaml: no YAML: "),
-        ("local_weight: 0.5", "local_weight: 0.5, local_weight: 1", r"s\.yaml: no YAML: 'local_weight' is given twice in one place"),
+        (
+            "local_weight: 0.7",
+            "local_weight: 0.7, local_weight: 1",
+            r"s\.yaml: no YAML: 'local_weight' is given twice in one place",
+        ),
         ("seeds: 1", "seeds: 1\nseeds: 2", r"s\.yaml: no YAML: 'seeds' is given twice"),
         ("cold_items: 0.1", "cold_items: 0.001", r"s\.yaml: .* at least two to hold out"),
         (STUDY, "data: {path: small}\nmodels: {}\narms: {random: }", r"study\.models is \{\}"),
@@ -136,23 +153,33 @@ def test_values_of_a_search_are_what_the_config_holds_each_once(tmp_path: Path) 
     assert search.spaces["sgurinit"] == {"scale": ("table", 4.0)}
 
 
-def test_what_is_searched_of_the_method_is_searched_of_its_controls_and_halves(
-    tmp_path: Path,
-) -> None:
-    text = (
-        "data: {path: planted}\nmodels: {bprmf: }\n"
-        "arms: {random: , permuted: , local: , own: {kind: permuted}, global: }\n"
-        "search: {trials: 2, spaces: {sgurinit: {local_weight: [0, 1], scale: [2, 4]}, global: {}}}\n"
-    )
+def test_what_is_searched_of_an_arm_is_searched_of_its_halves_and_controls(tmp_path: Path) -> None:
+    text = """
+data: {path: planted}
+models: {bprmf: }
+arms: {random: , permuted: , local: , global: , random-scaled: , own: {kind: permuted},
+  collaborative: , hybrid-shuffled: }
+search:
+  trials: 2
+  spaces:
+    sgurinit: {local_weight: [0, 1], scale: [2, 4]}
+    hybrid: {collaborative: [0.25, 0.5], n_clusters: [4, 8]}
+    global: {}
+"""
     search = Study.read(write(tmp_path, text)).plan.search
     assert search is not None
-    assert search.spaces["permuted"] == {"local_weight": (0.0, 1.0), "scale": (2.0, 4.0)}
-    assert search.spaces["local"] == {"scale": (2.0, 4.0)}
-    assert search.spaces["random"] == search.spaces["own"] == search.spaces["global"] == {}
-    alone = text.replace("permuted: , local: , own: {kind: permuted}, global: ", "").replace(
-        ", global: {}", ""
-    )
-    with pytest.raises(InputError, match=r"search\.spaces\.sgurinit is not compared"):
+    assert {name: space for name, space in search.spaces.items() if name != "bprmf"} == {
+        "random": {},
+        "permuted": {"local_weight": (0.0, 1.0), "scale": (2.0, 4.0)},
+        "local": {"scale": (2.0, 4.0)},
+        "global": {},
+        "random-scaled": {"scale": (2.0, 4.0)},
+        "own": {},
+        "collaborative": {"n_clusters": (4, 8)},
+        "hybrid-shuffled": {"collaborative": (0.25, 0.5), "n_clusters": (4, 8)},
+    }
+    alone = text.replace("collaborative: , hybrid-shuffled: ", "")
+    with pytest.raises(InputError, match=r"search\.spaces\.hybrid is not compared"):
         Study.read(write(tmp_path, alone))
 
 
@@ -168,23 +195,24 @@ def test_a_sweep_makes_an_arm_of_every_combination(tmp_path: Path) -> None:
     assert (last["kind"], last["n_clusters"], last["local_weight"], last["scale"]) == (
         "sgurinit", 4, 0.5, "items",
     )  # fmt: skip
-    steps = text.replace("n_clusters: [2, 4], local_weight: [0, 0.5]", "preprocess: [[], [center, unit]]")
-    steps = steps.replace("scale: items", "collaborative: 0")
+    swept = "n_clusters: [2, 4], local_weight: [0, 0.5]"
+    steps = text.replace(swept, "preprocess: [[], [center, unit]]")
     arms = Study.read(write(tmp_path, steps)).plan.arms
     assert list(arms)[1:] == ["ours-preprocess=none", "ours-preprocess=center+unit"]
     assert arms["ours-preprocess=center+unit"]["preprocess"] == ["center", "unit"]
     with pytest.raises(InputError, match=r"s\.yaml: arms\.ours\.sweep is \{'local_weight': 1\}"):
-        Study.read(write(tmp_path, text.replace("n_clusters: [2, 4], local_weight: [0, 0.5]", "local_weight: 1")))
+        Study.read(write(tmp_path, text.replace(swept, "local_weight: 1")))
 
 
 def test_the_documented_study_reads(tmp_path: Path) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text()
     (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    plan = Study.read(write(tmp_path, text.replace("../../shared/data/tiktok", "planted"))).plan
-    assert plan.models["freedom"]["n_layers"] == 1
-    assert len(plan.arms) == 4 + 4
-    assert plan.search is not None
-    assert plan.search.spaces["sgurinit"] == {"local_weight": (0.1, 0.5, 1.0)}
+    said = yaml.safe_load(text)
+    plan = Study.read(write(tmp_path, text.replace(said["data"]["path"], "planted"))).plan
+    assert list(plan.models) == list(said["models"])
+    sweeps = [(fields or {}).get("sweep", {}) for fields in said["arms"].values()]
+    assert len(plan.arms) == sum(math.prod(map(len, sweep.values())) for sweep in sweeps)
+    assert (plan.search is None) == ("search" not in said)
 
 
 def test_a_study_does_not_write_into_its_data(folder: Path) -> None:

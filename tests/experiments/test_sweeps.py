@@ -42,7 +42,7 @@ def test_a_sweep_over_two_fields_is_found_and_others_are_not():
 
 
 def test_the_field_with_more_values_goes_across():
-    turned = [f"a-local_weight={local_weight}-n_clusters={k}" for local_weight in (0, 1) for k in (2, 4, 8)]
+    turned = [f"a-local_weight={w}-n_clusters={k}" for w in (0, 1) for k in (2, 4, 8)]
     (found,) = find_sweeps(turned)
     assert found.fields == ("n_clusters", "local_weight")
     assert found.arms["8", "1"] == "a-local_weight=1-n_clusters=8"

@@ -98,5 +98,5 @@ def test_preferences_live_where_the_items_features_are_mapped_to(dataset):
     assert free.items is model.item_embedding
     mapped = linear(model.projections[0][0], dataset.features["image"].values)
     expected = np.where(mapped > 0, mapped, 0.01 * mapped)
-    np.testing.assert_allclose(array(image.project()), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(array(image.item_vectors()), expected, rtol=1e-4, atol=1e-6)
     assert text.modality == "text"

@@ -7,6 +7,7 @@ import pytest
 import torch
 from reference import array, built, dense_adjacency, linear, log_sigmoid_loss
 
+from sgurinit.handover import freeze_
 from sgurinit.models import MMGCN
 from sgurinit.testing import RecommenderTests, small_dataset
 
@@ -75,11 +76,12 @@ def test_each_table_is_in_the_space_that_its_modality_enters_in(dataset):
     assert image.parameter.shape == (dataset.n_users, 7)
     assert text.parameter.shape == (dataset.n_users, 4)
     projected = linear(model.branches[0].projection, dataset.features["image"].values)
-    np.testing.assert_allclose(array(image.project()), projected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(array(image.item_vectors()), projected, rtol=1e-4, atol=1e-6)
 
 
-def test_tables_may_stay_as_they_began(batch):
-    model = built(MMGCN, small_dataset(), train_tables=False)
+def test_frozen_as_the_authors_have_it_the_projections_and_layers_train_alone(batch):
+    model = built(MMGCN, small_dataset(), latent_widths={"image": 7})
+    freeze_(model)
     model.loss(batch).backward()
     kept = {"user_embedding", "item_embedding", "branches.0.preferences", "branches.1.preferences"}
     assert {name for name, p in model.named_parameters() if p.grad is None} == kept

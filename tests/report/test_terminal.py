@@ -186,7 +186,10 @@ def test_progress_fits_80_columns_and_cuts_no_number() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
     row = {"epoch": 122, "seconds": 0.1, "recall@20": 0.5}
     with RunProgress(console, 300, 1000) as progress:
-        for label in ("lightgcn/random/seed-0", "lightgcn/k-n_clusters=16-local_weight=0.1/trial-0"):
+        for label in (
+            "lightgcn/random/seed-0",
+            "lightgcn/k-n_clusters=16-local_weight=0.1/trial-0",
+        ):
             progress(RunEvent(label, "start"))
             progress(RunEvent(label, "epoch", row))
             if label.endswith("seed-0"):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sgurinit.arms import SGURInitInitializer
+from sgurinit.arms import HybridInitializer, SGURInitInitializer
 from sgurinit.data import planted
 from sgurinit.errors import InputError
 from sgurinit.evaluation import FullRanking
+from sgurinit.models import FREEDOM
 from sgurinit.seeds import derive
 from sgurinit.training import TrainSettings, train
 from sgurinit.training.callbacks import best_row, is_over
 from sgurinit.training.loop import RecommenderModule
+from sgurinit.training.run import build_model
 
 SETTINGS = TrainSettings(max_epochs=6, batch_size=256)
 CONFIG = {"width": 8, "learning_rate": 0.01}
@@ -79,28 +81,37 @@ def stop_after(epoch):
     return on_epoch
 
 
-@pytest.mark.parametrize("model", ["freedom", "mgcn"])
+@pytest.mark.parametrize(
+    ("model", "arm"),
+    [
+        ("freedom", SGURInitInitializer()),
+        ("mgcn", HybridInitializer()),
+        ("vbpr", SGURInitInitializer(projected="through")),
+        ("mmgcn", SGURInitInitializer(projected="added", freeze=True)),
+    ],
+    ids=["freedom", "mgcn", "through", "frozen"],
+)
 @pytest.mark.parametrize("epoch", [0, 3])
-def test_a_killed_run_goes_on_to_the_same_numbers(dataset, tmp_path, model, epoch):
+def test_a_killed_run_resumes_to_the_same_numbers(dataset, tmp_path, model, arm, epoch):
     options = {"config": CONFIG, "settings": SETTINGS, "seed": 1}
-    whole = train(dataset, model, "sgurinit", **options)
+    whole = train(dataset, model, arm, **options)
     with pytest.raises(KilledError):
-        train(dataset, model, "sgurinit", **options, folder=tmp_path, on_epoch=stop_after(epoch))
+        train(dataset, model, arm, **options, folder=tmp_path, on_epoch=stop_after(epoch))
     rest = []
-    resumed = train(dataset, model, "sgurinit", **options, folder=tmp_path, on_epoch=rest.append)
+    resumed = train(dataset, model, arm, **options, folder=tmp_path, on_epoch=rest.append)
     assert rest[0]["epoch"] == epoch + 1  # nothing that was finished is trained again
     assert numbers(resumed.history) == numbers(whole.history)
     assert resumed.best_epoch == whole.best_epoch
     assert torch.equal(scores(resumed), scores(whole))
 
 
-def test_a_folder_goes_on_with_its_own_run_only(dataset, tmp_path):
+def test_a_folder_resumes_its_own_run_only(dataset, tmp_path):
     options = {"config": CONFIG, "settings": TrainSettings(max_epochs=1), "folder": tmp_path}
     train(dataset, "lightgcn", "random", **options)
     others = [
         ({"seed": 1}, "seed is 0 there and 1 now"),
         ({"config": {"width": 4}}, "model.width is 8 there and 4 now"),
-        ({"initializer": "sgurinit"}, "initializer.class"),
+        ({"initializer": "sgurinit"}, "initializer.name"),
         ({"model": "vbpr"}, "model.class"),
         ({"dataset": planted(200, 100, seed=4)}, "data is"),
     ]
@@ -166,7 +177,7 @@ def test_arms_see_the_same_weights_batches_negatives_and_samples(dataset, monkey
 
 
 def resolve(arm):
-    return SGURInitInitializer(n_clusters=4, items="random") if arm == "sgurinit" else arm
+    return SGURInitInitializer(n_clusters=4, fill_items=False) if arm == "sgurinit" else arm
 
 
 def test_the_hand_over_is_reported(dataset):
@@ -176,6 +187,27 @@ def test_the_hand_over_is_reported(dataset):
     assert [table["space"] for table in report["tables"]] == ["free", "projected", "projected"]
     for table in report["tables"]:
         assert table["norm_after"] == pytest.approx(4 * table["norm_before"], rel=1e-5)
+
+
+def test_the_stages_show_the_started_and_the_best_model_and_change_nothing(dataset):
+    seen = {}
+
+    @torch.no_grad()
+    def on_stage(stage, model):
+        assert not model.training
+        seen[stage] = model.embed()
+
+    options = {"config": CONFIG, "settings": SETTINGS}
+    watched = train(dataset, "freedom", "sgurinit", **options, on_stage=on_stage)
+    assert numbers(watched.history) == numbers(
+        train(dataset, "freedom", "sgurinit", **options).history
+    )
+    started = build_model(FREEDOM, dataset, FREEDOM.Config(**CONFIG), seed=0)
+    SGURInitInitializer().apply(started, dataset, seed=0)
+    assert list(seen) == ["start", "trained"]
+    for stage, model in (("start", started.eval()), ("trained", watched.model)):
+        for side, expected in zip(seen[stage], model.embed(), strict=True):
+            assert torch.equal(side, expected)
 
 
 def test_without_a_folder_nothing_is_left_behind(dataset, tmp_path, monkeypatch):

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
 
 from sgurinit.experiments.settings import KIND, ComparisonSettings
 from sgurinit.resolve import resolve_initializer, resolve_model
@@ -46,15 +45,15 @@ def command(
     words = ["sgurinit", "compare", source or "DATA"]
     words += ["--models", ",".join(settings.models), "--arms", ",".join(settings.arms)]
     words += ["--seeds", str(settings.seeds), "--out", out]
-    for field, value in _changed(settings.train.model_dump(mode="json"), TrainSettings()):
+    loop = TrainSettings().model_dump(mode="json")
+    for field, value in _changed(settings.train.model_dump(mode="json"), loop):
         words += (
             [_OPTIONS[field], value] if field in _OPTIONS else ["--set", f"train.{field}={value}"]
         )
     for name, config in settings.models.items():
-        words += _set(name, config, resolve_model(name).Config())
+        words += _set(name, config, resolve_model(name).Config().model_dump(mode="json"))
     for name, fields in settings.arms.items():
-        own = {field: value for field, value in fields.items() if field != KIND}
-        words += _set(name, own, resolve_initializer(name))
+        words += _set(name, fields, _defaults(name, settings.arms))
     if settings.mask_valid:
         words.append("--mask-valid")
     return shlex.join(words)
@@ -69,14 +68,29 @@ def _study(settings: ComparisonSettings, source: str | None) -> str:
     return yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100)
 
 
-def _set(name: str, fields: Mapping[str, Any], default: BaseModel) -> list[str]:
-    changed = _changed(fields, default)
+def _defaults(name: str, arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the fields of an arm are where nothing is set for it, its name among them.
+
+    What differs from the defaults in the arm that it controls is set for that one and inherited.
+    """
+    kind = type(resolve_initializer(name))
+    defaults = {KIND: name, **kind().model_dump(mode="json")}
+    lead = kind.controls
+    if lead is not None and lead in arms:
+        usual = {KIND: lead, **resolve_initializer(lead).model_dump(mode="json")}
+        for field, value in arms[lead].items():
+            if value != usual[field] and field in defaults and field not in kind.fixed:
+                defaults[field] = value
+    return defaults
+
+
+def _set(name: str, fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    changed = _changed(fields, defaults)
     return [word for field, value in changed for word in ("--set", f"{name}.{field}={value}")]
 
 
-def _changed(fields: Mapping[str, Any], default: BaseModel) -> Iterator[tuple[str, str]]:
-    """Fields that differ from `default`, as the command line takes them."""
-    defaults = default.model_dump(mode="json")
+def _changed(fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Fields that differ from `defaults`, as the command line takes them."""
     for field, value in fields.items():
         if value != defaults.get(field):
             yield field, value if isinstance(value, str) else json.dumps(value)

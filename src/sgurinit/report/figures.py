@@ -13,9 +13,18 @@ from sgurinit.experiments.sweeps import Sweep
 from sgurinit.report import wording
 
 # The style sheet has eight colours that colour-blind readers can tell apart.
-_KNOWN = ("random", "sgurinit", "permuted", "paper", "local", "global")
-_SLOTS = 8
-_DASHES = {"random": "dash", "permuted": "dot"}
+_KNOWN = {
+    "random": 0,
+    "random-scaled": 0,
+    "sgurinit": 1,
+    "permuted": 2,
+    "hybrid": 3,
+    "local": 4,
+    "global": 5,
+    "collaborative": 6,
+    "hybrid-shuffled": 7,
+}
+_DASHES = {"random": "dash", "random-scaled": "dot", "permuted": "dot", "hybrid-shuffled": "dot"}
 _SURE = 0.05
 _POINTS = (
     300  # of one seed's curve; of a longer one every second epoch is drawn, or every third ...
@@ -24,8 +33,9 @@ _POINTS = (
 
 def arm_colours(arms: Sequence[str]) -> dict[str, str]:
     """One colour per arm, the same in every figure and table, as the style sheet names it."""
-    taken = {arm: _KNOWN.index(arm) for arm in arms if arm in _KNOWN}
-    free = [slot for slot in (6, 7, *range(_SLOTS)) if slot not in taken.values()]
+    taken = {arm: _KNOWN[arm] for arm in arms if arm in _KNOWN}
+    every = (6, 7, *range(6))
+    free = [slot for slot in every if slot not in taken.values()] or every
     others = [arm for arm in arms if arm not in taken]
     taken |= {arm: free[at % len(free)] for at, arm in enumerate(others)}
     return {arm: f"var(--arm-{taken[arm]})" for arm in arms}
