@@ -45,10 +45,10 @@ def test_sizes_names_and_ids_are_as_asked_for():
     assert all(f.values.dtype == np.float32 for f in dataset.features.values())
 
 
-def test_user_degrees_are_long_tailed_as_in_tiktok(data):
+def test_user_degrees_are_long_tailed(data):
     degrees = np.bincount(data.dataset.train.users, minlength=data.dataset.n_users)
-    assert 2 <= np.median(degrees) <= 3
-    assert 5 <= degrees.mean() <= 7
+    assert 1 <= np.median(degrees) <= 2
+    assert 3.5 <= degrees.mean() <= 5
     assert degrees.max() >= 20 * degrees.mean()
 
 
@@ -75,9 +75,14 @@ def test_splits_are_eight_to_one_to_one(data):
 def test_a_tenth_of_the_items_is_cold_and_is_tested(data):
     dataset = data.dataset
     cold = np.flatnonzero(dataset.popularity() == 0)
-    assert 0.1 * dataset.n_items <= len(cold) <= 0.13 * dataset.n_items
-    assert 0.05 <= np.isin(dataset.test.items, cold).mean() <= 0.1
+    assert 0.1 * dataset.n_items <= len(cold) <= 0.15 * dataset.n_items
+    assert 0.05 <= np.isin(dataset.test.items, cold).mean() <= 0.15
     assert np.isin(dataset.valid.items, cold).any()
+
+
+def test_the_ceiling_is_the_recall_of_the_truth(data):
+    scores = data.scores()
+    assert data.ceiling() == pytest.approx(recall_at_20(data.dataset, lambda user: scores[user]))
 
 
 def test_the_truth_ranks_far_better_than_popularity(data):
@@ -96,7 +101,7 @@ def test_content_says_what_users_like(data):
     profiles = data.dataset.train_matrix() @ values
     popularity = data.dataset.popularity()
     content = recall_at_20(data.dataset, lambda user: values @ profiles[user])
-    assert content > 3 * recall_at_20(data.dataset, lambda user: popularity)
+    assert content > 2 * recall_at_20(data.dataset, lambda user: popularity)
 
 
 def test_items_are_mostly_of_one_topic_and_mixtures_sum_to_one(data):
@@ -105,14 +110,14 @@ def test_items_are_mostly_of_one_topic_and_mixtures_sum_to_one(data):
     assert data.item_topics.max(axis=1).min() >= 0.85
 
 
-def test_text_shows_the_topics_more_clearly_than_image(data):
+def test_features_hint_at_the_topics_and_text_more_than_image(data):
     truth = data.item_topics.argmax(axis=1)
     found = {}
     for modality, feature in data.dataset.features.items():
         labels = KMeans(30, n_init=2, random_state=0).fit_predict(feature.values)
         found[modality] = normalized_mutual_info_score(truth, labels)
-    assert found["text"] > 0.8
-    assert 0.2 < found["image"] < 0.6
+    assert 0.5 < found["text"] < 0.8
+    assert found["image"] < 0.9 * found["text"]
 
 
 def test_raw_features_share_a_dominant_direction_as_tiktoks_do(data):

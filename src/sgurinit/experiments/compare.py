@@ -29,6 +29,7 @@ from sgurinit.experiments.settings import (
 from sgurinit.experiments.starts import write_starts
 from sgurinit.experiments.sweeps import without_cells
 from sgurinit.experiments.tables import curves_table, results_table, summarise
+from sgurinit.experiments.untrained import untrained_scores, untrained_table
 from sgurinit.files import claim, read_json, read_table, write_json, write_table
 from sgurinit.resolve import build, resolve_dataset
 from sgurinit.training import TrainSettings
@@ -47,8 +48,8 @@ class Comparison:
     curves
         Validation by epoch, see `curves_table`.
     summary
-        Settings, data, versions and, under ``"results"``, an entry per model and arm, see
-        `summarise`.
+        Settings, data, versions; under ``"results"`` an entry per model and arm, see `summarise`;
+        under ``"untrained"`` scores without training, see `untrained_scores`.
     """
 
     folder: Path
@@ -166,6 +167,10 @@ def run_plan(
         results = results_table(runs, folder / "runs")
         curves = curves_table(runs, folder / "runs")
         entries = summarise(runs, folder / "runs")
+        arms = _arms(runs)
+        write_starts(arms, dataset, source, folder / "starts", listen)
+        listen(RunEvent("", "step", step="scores without training"))
+        untrained = untrained_scores(arms, dataset, source, mask_valid=plan.mask_valid)
         summary = {
             "settings": kept,
             "file": None if file is None else str(file),
@@ -173,12 +178,13 @@ def run_plan(
             "data": facts,
             "environment": environment(),
             "results": entries,
+            "untrained": untrained,
         }
         write_table(folder / "results.csv", results)
         write_table(folder / "curves.csv", curves)
+        write_table(folder / "untrained.csv", untrained_table(untrained))
         write_table(folder / "lifts.csv", lifts_table(entries))
         write_table(folder / "epochs.csv", epochs_table(entries))
-        write_starts(_arms(runs), dataset, source, folder / "starts", listen)
         write_table(folder / "gaps.csv", gaps_table(runs, folder / "runs"))
         write_json(folder / "summary.json", summary)
     return Comparison(folder, results, curves, summary)

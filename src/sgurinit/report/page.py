@@ -89,7 +89,10 @@ def _contents(found: Finished, shown: Sequence[wording.Entry]) -> str:
 
 
 def _scores(found: Finished, shown: Sequence[wording.Entry], colours: Colours) -> Iterator[str]:
-    parts = [test_scores(shown, colours), note(protocol(found.settings))]
+    parts = [
+        test_scores(shown, found.summary.get("untrained", []), colours),
+        note(protocol(found.settings)),
+    ]
     arms = {entry["arm"] for entry in shown}
     if BASELINE in arms and len(arms) > 1:
         drawn = figure(

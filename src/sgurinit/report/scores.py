@@ -19,8 +19,13 @@ _EPOCHS = ("best epoch", "epochs to random’s best")
 Colours = Mapping[str, str]
 
 
-def test_scores(entries: Sequence[wording.Entry], colours: Colours) -> str:
-    """Test metrics of every model and arm, what sets it apart from random, and its epochs."""
+def test_scores(
+    entries: Sequence[wording.Entry], untrained: Sequence[wording.Entry], colours: Colours
+) -> str:
+    """Test metrics of every model and arm, what sets it apart from random, and its epochs.
+
+    Then what scores without training.
+    """
     best = {
         (model, metric): max(e["test"][metric]["mean"] for e in entries if e["model"] == model)
         for model in {entry["model"] for entry in entries}
@@ -41,6 +46,10 @@ def test_scores(entries: Sequence[wording.Entry], colours: Colours) -> str:
         )
         for entry in entries
     ]
+    for entry in untrained:
+        model, arm = wording.untrained(entry["name"])
+        cells = [text(arm, colours.get(arm, "")), *(score_cell(entry["test"][m]) for m in METRICS)]
+        rows.append((model, [*cells, Cell(""), Cell(""), Cell("0", 0.0), Cell("")]))
     heads = ["model", "arm", *METRICS.values(), "lift", "p", *_EPOCHS]
     return table("results", "Test results by model and arm", heads, rows)
 

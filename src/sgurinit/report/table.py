@@ -18,6 +18,8 @@ from sgurinit.report import wording
 def comparison_table(summary: Mapping[str, Any]) -> Table:
     """Test metrics per model and arm, lift and p-value of Recall@20 against random.
 
+    Below them what scores without training: popularity, each start by itself.
+
     The cells of a sweep over two fields are left to the page.
 
     Parameters
@@ -50,6 +52,15 @@ def comparison_table(summary: Mapping[str, Any]) -> Table:
             f"{1 + sum(entry['best_epochs']) / len(entry['best_epochs']):.0f}",
         ]
         table.add_row(*(Text(cell) for cell in cells))
+    if summary.get("untrained"):
+        table.add_section()
+    for entry in summary.get("untrained", []):
+        test = entry["test"]
+        scores = [
+            wording.score(test[name]) for name in ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+        ]
+        cells = [*wording.untrained(entry["name"]), *scores, "", "", "0"]
+        table.add_row(*(Text(cell, style="dim") for cell in cells))
     return table
 
 

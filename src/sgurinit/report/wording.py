@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from sgurinit.arms import BASELINE, CONTROL, METHOD
+from sgurinit.experiments.untrained import CEILING, POPULARITY
 
 HEADLINE_METRIC = "recall@20"
 _NAMED = 4  # models that the headline lists; of more it says how they spread
@@ -55,6 +56,13 @@ def epochs(values: Sequence[int | None] | None) -> str:
     mean = f"{sum(reached) / len(reached):.0f}"
     missed = len(values) - len(reached)
     return f"{mean} ({missed}/{len(values)} never)" if missed else mean
+
+
+def untrained(name: str) -> tuple[str, str]:
+    """Model and arm, in the words of a table, of a score without training."""
+    if name in {POPULARITY, CEILING}:
+        return name, ""
+    return "untrained", name
 
 
 def headline(entries: Sequence[Entry], n_seeds: int) -> str:
