@@ -1,4 +1,4 @@
-"""Draw the figures of the documents from the studies' tables.
+"""Draw the figures of the study from its tables.
 
     pip install matplotlib
     python studies/figures.py
@@ -18,16 +18,17 @@ import polars as pl
 from sgurinit.models import models
 
 ROOT = Path(__file__).resolve().parents[1]
+STUDIES = ROOT / "studies" / "archive"
 IMAGES = ROOT / "docs" / "images"
 METRIC = "recall", 20
-COLUMNS = 3  # panels beside each other
-CURVES = [ROOT / f"studies/{name}/curves.csv" for name in ("tiktok", "projected", "contrast")]
-ARMS = {"random": "#767676", "sgurinit": "#0072b2", "permuted": "#d55e00"}
+COLUMNS = 2  # panels beside each other
+CURVES = [STUDIES / name / "curves.csv" for name in ("tiktok", "projected")]
+ARMS = {"random": "#767676", "hybrid": "#0072b2", "hybrid-permuted": "#d55e00"}
 
 
 def knobs() -> None:
     """Validation score by number of clusters and local_weight, as a gain over the random start."""
-    table = pl.read_csv(ROOT / "studies/knobs/results.csv").filter(
+    table = pl.read_csv(STUDIES / "knobs" / "results.csv").filter(
         pl.col("metric") == METRIC[0], pl.col("k") == METRIC[1]
     )
     names = table["model"].unique(maintain_order=True).to_list()
@@ -37,12 +38,14 @@ def knobs() -> None:
     gains = {name: gain(table.filter(pl.col("model") == name)) for name in names}
     top = max(float(g["gain"].max()) for g in gains.values())
     for panel, name in zip(panels, names, strict=True):
-        grid = gains[name].pivot("local_weight", index="n_clusters", values="gain", sort_columns=True)
+        grid = gains[name].pivot(
+            "local_weight", index="n_clusters", values="gain", sort_columns=True
+        )
         cells = grid.sort("n_clusters").drop("n_clusters").to_numpy()
         shown = panel.imshow(cells, cmap="viridis", vmin=0, vmax=top, origin="lower")
         panel.set_xticks(range(cells.shape[1]), grid.columns[1:])
         panel.set_yticks(range(cells.shape[0]), grid["n_clusters"].sort().to_list())
-        panel.set(xlabel="local_weight (weight of the local part)", ylabel="clusters K")
+        panel.set(xlabel="local_weight (w)", ylabel="clusters K")
         panel.set_title(models.lookup(name).__name__)
         for (row, column), value in zip(
             [(r, c) for r in range(cells.shape[0]) for c in range(cells.shape[1])],
@@ -59,13 +62,17 @@ def knobs() -> None:
 
 
 def gain(table: pl.DataFrame) -> pl.DataFrame:
-    """Percent above the random arm for every K and local_weight; at local_weight 1 the clusters play no part."""
+    """Percent above random by K and local_weight; at a weight of 1 clusters play no part."""
     base = table.filter(pl.col("arm") == "random")["value"].mean()
     swept = table.filter(pl.col("arm").str.contains("n_clusters=")).with_columns(
         n_clusters=pl.col("arm").str.extract(r"n_clusters=(\d+)").cast(pl.Int64),
         local_weight=pl.col("arm").str.extract(r"local_weight=([\d.]+)").cast(pl.Float64),
     )
-    local = table.filter(pl.col("arm") == "local").select("value").with_columns(local_weight=pl.lit(1.0))
+    local = (
+        table.filter(pl.col("arm") == "hybrid-local")
+        .select("value")
+        .with_columns(local_weight=pl.lit(1.0))
+    )
     alone = swept.select("n_clusters").unique().join(local, how="cross")
     columns = ["n_clusters", "local_weight", "value"]
     whole = pl.concat([swept.select(columns), alone.select(columns)])

@@ -1,11 +1,11 @@
-"""Write the figures of the studies into the documents, between the marks that ask for them.
+"""Write the studies' tables into the documents, between the marks that ask for them.
 
     python studies/tables.py
 
-A mark is a comment, `<!-- studies/tiktok: lifts -->`, closed by `<!-- end -->`; what lies between
-is replaced by the table of that kind, made of the study's `summary.json` alone, or, where only
-validation data were read, of its `results.csv`. Studies of one protocol stand together as
-`studies/tiktok+projected`; Holm's adjustment is then over all models.
+A mark is a comment, `<!-- studies/archive/tiktok: lifts-r -->`, closed by `<!-- end -->`. What lies
+between is replaced by the table of that kind, made of the study's `summary.json` or, where only
+validation data were read, of its `results.csv`. Studies of one protocol can be read together,
+`studies/archive/tiktok+projected`; Holm's adjustment is then over all their models.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from sgurinit.experiments.tables import adjust
 from sgurinit.models import models
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = (
-    ROOT / "README.md",
-    *(ROOT / "docs" / name for name in ("study.md", "integrations.md", "scale.md")),
+MARK = re.compile(
+    r"(<!-- studies/((?:[\w-]+/)*)([\w+-]+): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL
 )
-MARK = re.compile(r"(<!-- studies/([\w+-]+): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+# The arm whose gains the tables by group show, and the one that it is tested against.
+LEAD, RIVAL = "hybrid", "stair-users"
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 SHORT = {"recall": "R", "ndcg": "N"}
 DATA = {"tiktok": "TikTok", "ml-100k": "ML-100K"}
@@ -42,7 +42,7 @@ def short(metric: str) -> str:
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table, the columns behind the text flush right."""
-    words = {"start", "model", "vectors", "penalty", "settings", "filled", "way"}
+    words = {"arm", "model", "vectors", "penalty", "settings", "filled", "way"}
     rule = ["---" if at == 0 or name in words else "---:" for at, name in enumerate(head)]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
@@ -91,17 +91,17 @@ def scores(results: Sequence[Entry]) -> str:
                 for test in (entry["test"][metric] for metric in METRICS)
             ]
             rows.append([title(model) if at == 0 else "", arm, *cells])
-    return markdown(["model", "start", *map(short, METRICS)], rows)
+    return markdown(["model", "arm", *map(short, METRICS)], rows)
 
 
 def lifts(results: Sequence[Entry], metric: str) -> str:
-    """Gain over the random start by model and arm, that over the paper's, and their middles."""
+    """Gain over random by model and arm, that of `LEAD` over `RIVAL`, mean and median."""
     found = by_model(results)
     arms = started(found)
     rows, gains = [], []
     for model, entries in found.items():
         tests = [entries[arm]["test"][metric] if arm in entries else {} for arm in arms]
-        tests.append(entries["sgurinit"]["against"]["paper"][metric])
+        tests.append(entries[LEAD]["against"][RIVAL][metric])
         base = f"{entries['random']['test'][metric]['mean']:.4f}"
         cells = (percent(test.get("lift")) + stars(test) for test in tests)
         rows.append([title(model), base, *cells])
@@ -109,7 +109,7 @@ def lifts(results: Sequence[Entry], metric: str) -> str:
     for name, middle in (("mean", fmean), ("median", median)):
         over = (None if None in own else middle(own) for own in zip(*gains, strict=True))
         rows.append([f"**{name}**", "", *map(percent, over)])
-    return markdown([short(metric), "random", *arms, "sgurinit over paper"], rows)
+    return markdown([short(metric), "random", *arms, f"{LEAD} over {RIVAL}"], rows)
 
 
 def convergence(results: Sequence[Entry]) -> str:
@@ -151,7 +151,7 @@ def reached(epochs: Sequence[float | None], seconds: Sequence[float | None]) -> 
 
 
 def groups(results: Sequence[Entry], metric: str = "recall@20") -> str:
-    """Gain of the method over random by model and group of users or items."""
+    """Gain of `LEAD` over random by model and group of users or items."""
     found = by_model(results)
     names = list(next(iter(found.values()))["random"]["groups"])
     rows = []
@@ -159,7 +159,7 @@ def groups(results: Sequence[Entry], metric: str = "recall@20") -> str:
         cells = []
         for name in names:
             base = entries["random"]["groups"][name][metric]["mean"]
-            own = entries["sgurinit"]["groups"][name][metric]
+            own = entries[LEAD]["groups"][name][metric]
             cells.append(percent(own["lift"]) + stars(own) if base else f"0 → {own['mean']:.4f}")
         rows.append([title(model), *cells])
     return markdown([short(metric), *names], rows)
@@ -171,7 +171,7 @@ def label(arm: str) -> str:
 
 
 def arms(results: Sequence[Entry]) -> str:
-    """Gain over the random start by arm, one model beside the other."""
+    """Gain over random by arm, one model beside the other."""
     found = by_model(results)
     metrics = ("recall@20", "ndcg@20")
     head = [f"{title(model)} {short(metric)}" for model in found for metric in metrics]
@@ -182,7 +182,7 @@ def arms(results: Sequence[Entry]) -> str:
             rows.append([arm, *(f"{test['mean']:.4f}" for test in tests)])
         else:
             rows.append([label(arm), *(percent(test["lift"]) + stars(test) for test in tests)])
-    return markdown(["start", *head], rows)
+    return markdown(["arm", *head], rows)
 
 
 def cold(results: Sequence[Entry], metric: str = "recall@20") -> str:
@@ -201,11 +201,11 @@ def cold(results: Sequence[Entry], metric: str = "recall@20") -> str:
                 for found in (entry["test"][metric], *(entry["groups"][n][metric] for n in names))
             ]
             rows.append([title(model) if at == 0 else "", arm, *cells])
-    return markdown(["model", "start", f"all items, {short(metric)}", *names], rows)
+    return markdown(["model", "arm", f"all items, {short(metric)}", *names], rows)
 
 
 def frameworks(results: Sequence[Entry]) -> str:
-    """Scores of other people's frameworks from either start, and the gain."""
+    """Scores of other people's frameworks with either arm, and the gain."""
     arms: dict[tuple[str, str], dict[str, Entry]] = {}
     for entry in results:
         arms.setdefault((entry["framework"], entry["model"]), {})[entry["arm"]] = entry
@@ -213,7 +213,7 @@ def frameworks(results: Sequence[Entry]) -> str:
     for (framework, model), entries in arms.items():
         if len(entries) < 2:
             continue  # under way
-        base, own = entries["random"], entries["sgurinit"]
+        base, own = entries["random"], entries[LEAD]
         cells = []
         for metric in ("recall@20", "ndcg@20"):
             of = [entry["test"][metric] for entry in (base, own)]
@@ -224,26 +224,26 @@ def frameworks(results: Sequence[Entry]) -> str:
             cells.append(percent(of[1]["mean"] / of[0]["mean"] - 1))
         epochs = f"{base['epochs']:.0f}, {own['epochs']:.0f}"
         rows.append([framework, model, *cells, epochs, str(own["seeds"])])
-    head = ["framework", "model", "R@20 random", "sgurinit", "", "N@20 random", "sgurinit", ""]
+    head = ["framework", "model", "R@20 random", LEAD, "", "N@20 random", LEAD, ""]
     return markdown([*head, "epochs", "seeds"], rows)
 
 
-def validation(studies: Sequence[str]) -> str:
+def validation(studies: Sequence[Path]) -> str:
     """Scores on validation by arm, one model of one study beside the other."""
     columns: dict[str, dict[str, float]] = {}
     for study in studies:
         found = read(study).filter(pl.col("metric") == "recall", pl.col("k") == 20)
         means = found.group_by("model", "arm", maintain_order=True).agg(pl.col("value").mean())
         for model, arm, value in means.iter_rows():
-            data = "ml-100k" if study.endswith("ml100k") else "tiktok"
+            data = "ml-100k" if study.name.endswith("ml100k") else "tiktok"
             name = f"{DATA[data]} {title(model)}"
             columns.setdefault(name, {})[arm] = value
     arms = next(iter(columns.values()))
     rows = [[arm, *(f"{column[arm]:.4f}" for column in columns.values())] for arm in arms]
-    return markdown(["start", *columns], rows)
+    return markdown(["arm", *columns], rows)
 
 
-def untrained(studies: Sequence[str], split: str = "valid") -> str:
+def untrained(studies: Sequence[Path], split: str = "valid") -> str:
     """Scores of vectors that nothing has trained, by variant, one data set beside the other."""
     (study,) = studies
     found = read(study).filter(pl.col("split") == split, pl.col("group") == "all")
@@ -262,7 +262,7 @@ def untrained(studies: Sequence[str], split: str = "valid") -> str:
     return markdown(["vectors", *head], rows)
 
 
-def trained(studies: Sequence[str]) -> str:
+def trained(studies: Sequence[Path]) -> str:
     """Scores on validation of the same vectors after training, one model beside the other."""
     trainings, names = (read(study) for study in studies)
     measured = ["recall@20", "ndcg@20"]
@@ -279,12 +279,13 @@ def trained(studies: Sequence[str]) -> str:
     return markdown(["R@20 / N@20", *heads], rows)
 
 
-def anchor(studies: Sequence[str]) -> str:
+def anchor(studies: Sequence[Path]) -> str:
     """Scores on validation of starts that training is held to, one model beside the other."""
     (study,) = studies
     measured = ["recall@20", "ndcg@20"]
     key = ["arm", "strength", "half_life"]
-    means = read(study).group_by("model", *key).agg(pl.col(measured).mean()).sort(key)
+    means = read(study).group_by("model", *key).agg(pl.col(measured).mean())
+    means = means.sort(pl.col("arm") != "random", *key)
     names = means["model"].unique().sort()
     rows = []
     for arm, strength, half_life in means.select(key).unique(maintain_order=True).iter_rows():
@@ -295,10 +296,10 @@ def anchor(studies: Sequence[str]) -> str:
             row += [f"{own[column].item():.4f}" for column in measured]
         rows.append(row)
     heads = [f"{title(name)} {head}" for name in names for head in ("R@20", "N@20")]
-    return markdown(["start", "penalty", *heads], rows)
+    return markdown(["arm", "penalty", *heads], rows)
 
 
-def which_tables(studies: Sequence[str]) -> str:
+def which_tables(studies: Sequence[Path]) -> str:
     """Scores on validation at the best epoch by which tables were filled and the learning rate."""
     (study,) = studies
     run = ["way", "learning_rate", "seed"]
@@ -318,7 +319,7 @@ def which_tables(studies: Sequence[str]) -> str:
     return markdown(["filled", *heads], rows)
 
 
-def fold_in(studies: Sequence[str]) -> str:
+def fold_in(studies: Sequence[Path]) -> str:
     """Mean and spread of every way to serve a user who came after training, by model."""
     (study,) = studies
     found = read(study)
@@ -337,7 +338,7 @@ def fold_in(studies: Sequence[str]) -> str:
     return markdown(["way", *heads], rows)
 
 
-def new_items(studies: Sequence[str]) -> str:
+def new_items(studies: Sequence[Path]) -> str:
     """Scores on validation by where items without interactions are put after training."""
     (study,) = studies
     measured = ["all", "cold", "among", "norm", "score"]
@@ -345,7 +346,7 @@ def new_items(studies: Sequence[str]) -> str:
     places = {"trained": "as trained", "unit": "one norm"}
     rows = []
     for model in means["model"].unique().sort(descending=True):
-        for arm in means["arm"].unique().sort():
+        for arm in sorted(means["arm"].unique(), key=lambda name: name != "random"):
             own = {row["way"]: row for row in means.filter(model=model, arm=arm).to_dicts()}
             order = [*places, *sorted(own.keys() - places.keys(), key=lambda way: (len(way), way))]
             for at, way in enumerate(order):
@@ -360,12 +361,12 @@ def new_items(studies: Sequence[str]) -> str:
     return markdown(["model", "way", *head], rows)
 
 
-def chosen(studies: Sequence[str]) -> str:
+def chosen(studies: Sequence[Path]) -> str:
     """The settings that each arm of each model chose on validation, of those searched."""
     found: dict[str, dict[str, Entry]] = {}
     spaces: dict[str, list[str]] = {}
     for study in studies:
-        summary = json.loads((ROOT / "studies" / study / "summary.json").read_text("utf-8"))
+        summary = json.loads((study / "summary.json").read_text("utf-8"))
         for model, own in summary["chosen"].items():
             found[model] = found.get(model, {}) | own
         spaces |= summary["settings"]["search"]["spaces"]
@@ -378,9 +379,9 @@ def chosen(studies: Sequence[str]) -> str:
     return markdown(["model", "settings", *arms], rows)
 
 
-def read(study: str) -> pl.DataFrame:
+def read(study: Path) -> pl.DataFrame:
     """The tidy results of a study."""
-    return pl.read_csv(ROOT / "studies" / study / "results.csv")
+    return pl.read_csv(study / "results.csv")
 
 
 TABLES: dict[str, Callable[[Sequence[Entry]], str]] = {
@@ -393,7 +394,7 @@ TABLES: dict[str, Callable[[Sequence[Entry]], str]] = {
     "cold": cold,
     "frameworks": frameworks,
 }
-TIDY: dict[str, Callable[[Sequence[str]], str]] = {
+TIDY: dict[str, Callable[[Sequence[Path]], str]] = {
     "validation": validation,
     "untrained": untrained,
     "trained": trained,
@@ -406,22 +407,28 @@ TIDY: dict[str, Callable[[Sequence[str]], str]] = {
 }
 
 
-def entries(studies: Sequence[str]) -> list[Entry]:
+def entries(studies: Sequence[Path]) -> list[Entry]:
     """Results of one study, or of several together."""
     found: list[Entry] = []
     for study in studies:
-        summary = json.loads((ROOT / "studies" / study / "summary.json").read_text("utf-8"))
+        summary = json.loads((study / "summary.json").read_text("utf-8"))
         found += summary["results"]
     adjust(found)
     return found
+
+
+def documents() -> list[Path]:
+    """Pages that ask for a table."""
+    pages = sorted((ROOT / "docs").rglob("*.md"))
+    return [page for page in pages if MARK.search(page.read_text(encoding="utf-8"))]
 
 
 def filled(text: str) -> str:
     """A document with its tables as the studies say."""
 
     def table(match: re.Match[str]) -> str:
-        opening, names, kind, closing = match.groups()
-        studies = names.split("+")
+        opening, folder, names, kind, closing = match.groups()
+        studies = [ROOT / "studies" / folder / name for name in names.split("+")]
         made = TIDY[kind](studies) if kind in TIDY else TABLES[kind](entries(studies))
         return f"{opening}\n{made}\n{closing}"
 
@@ -429,5 +436,5 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for document in DOCUMENTS:
+    for document in documents():
         document.write_text(filled(document.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,48 +1,118 @@
-"""The documents' tables are those of the studies' files, and the studies those of theirs."""
+"""The documents' tables are those of the studies' files, and the files fit today's library."""
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-import yaml
+import torch
 
+from sgurinit import SGURInit, load_dataset
+from sgurinit.core.params import PARAMS
+from sgurinit.data import planted
+from sgurinit.evaluation import FullRanking
+from sgurinit.experiments import ComparisonSettings
 from sgurinit.experiments.study import Study
+from sgurinit.report.beside import write_beside
+from sgurinit.report.page import write_report
+from sgurinit.resolve import resolve_initializer
 
 ROOT = Path(__file__).resolve().parents[1]
-SPEC = importlib.util.spec_from_file_location("tables", ROOT / "studies" / "tables.py")
+STUDIES = ROOT / "studies"
+STUDY = ROOT / "docs" / "study.md"
+SPEC = importlib.util.spec_from_file_location("tables", STUDIES / "tables.py")
 assert SPEC is not None
 assert SPEC.loader is not None
 tables = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(tables)
 
 
-@pytest.mark.parametrize("document", tables.DOCUMENTS, ids=lambda path: path.name)
-def test_tables_are_those_of_the_studies(document):
+def folder_name(path: Path) -> str:
+    return path.parent.relative_to(STUDIES).as_posix()
+
+
+SETTINGS = pytest.mark.parametrize("kept", sorted(STUDIES.rglob("settings.json")), ids=folder_name)
+
+
+@pytest.mark.parametrize("document", tables.documents(), ids=lambda path: path.name)
+def test_tables_are_those_of_the_studies(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    assert tables.MARK.search(text), "no mark: nothing in this document comes from a study"
     assert tables.filled(text) == text, "run: python studies/tables.py"
 
 
-@pytest.mark.parametrize(
-    "results", sorted((ROOT / "studies").glob("*/settings.json")), ids=lambda path: path.parent.name
-)
-def test_a_file_still_describes_its_results(results):
-    file = results.parent.with_suffix(".yaml")
-    if not file.exists():
-        pytest.skip("made by `sgurinit compare`, without a file")
-    if not (file.parent / yaml.safe_load(file.read_text())["data"]["path"]).exists():
-        pytest.skip("its data are not there")
-    kept = json.loads(results.read_text())
-    del kept["data"]
-    assert Study.read(file).plan.model_dump(mode="json") == kept
-
-
-def test_a_figure_changed_by_hand_is_noticed():
-    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+def test_a_figure_changed_by_hand_is_noticed() -> None:
+    text = STUDY.read_text(encoding="utf-8")
     table = tables.MARK.search(text)[0]
     forged = text.replace(table, table.replace("0.0", "0.1", 1))
     assert forged != text
     assert tables.filled(forged) == text
+
+
+@SETTINGS
+def test_a_file_still_describes_its_results(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A plan does not depend on the data, which are not part of the project.
+    monkeypatch.setattr(
+        "sgurinit.experiments.study.load_dataset", lambda _: planted(60, 40, n_topics=3)
+    )
+    found = json.loads(kept.read_text(encoding="utf-8"))
+    del found["data"]
+    plan = Study.read(kept.parent.with_suffix(".yaml")).plan
+    assert plan.model_dump(mode="json") == found
+    assert ComparisonSettings.model_validate(found) == plan
+
+
+def searched() -> list[Path]:
+    """Summaries of studies whose settings were searched."""
+    found = sorted(STUDIES.rglob("summary.json"))
+    return [path for path in found if json.loads(path.read_text(encoding="utf-8")).get("chosen")]
+
+
+@pytest.mark.parametrize("summary", searched(), ids=folder_name)
+def test_a_chosen_arm_can_be_made_again(summary: Path) -> None:
+    content = json.loads(summary.read_text(encoding="utf-8"))
+    for arms in content["chosen"].values():
+        for name, chosen in arms.items():
+            fields = dict(chosen["initializer"])
+            assert fields == content["settings"]["arms"][name]  # arms had nothing to search
+            made = resolve_initializer(fields.pop("kind"), fields)
+            assert made.model_dump(mode="json") == fields
+
+
+def copied(name: str, folder: Path) -> Path:
+    """A finished study where a page may be written."""
+    return Path(shutil.copytree(STUDIES / "archive" / name, folder / name))
+
+
+def test_a_committed_study_can_be_shown_again(tmp_path: Path) -> None:
+    one, two = copied("tiktok", tmp_path), copied("projected", tmp_path)
+    page = write_report(one).read_text(encoding="utf-8")
+    assert "hybrid-permuted" in page
+    both = write_beside(one, two, tmp_path / "both").read_text(encoding="utf-8")
+    assert "vbpr" in both
+    assert "bprmf" in both
+
+
+def test_the_untrained_hybrid_scores_what_is_reported(tiktok_path: Path) -> None:
+    archive = STUDIES / "archive"
+    settings = json.loads((archive / "tiktok" / "settings.json").read_text(encoding="utf-8"))
+    own = settings["arms"]["hybrid"]
+    dataset = load_dataset(tiktok_path)
+    estimator = SGURInit(**{name: own[name] for name in PARAMS if name in own}, random_state=0)
+    joint = estimator.fit(dataset).start_.joint(64)
+    users, items = (torch.from_numpy(np.asarray(rows)) for rows in (joint.users, joint.items))
+    with (archive / "untrained" / "results.csv").open(encoding="utf-8") as file:
+        reported = {
+            row["split"]: float(row["recall@20"])
+            for row in csv.DictReader(file)
+            if (row["data"], row["variant"], row["group"]) == ("tiktok", "hybrid", "all")
+        }
+    for split, recall in reported.items():
+        found = FullRanking(dataset, split).evaluate(lambda chosen: users[chosen] @ items.T)
+        # A hit or two, where two scores are equal but for rounding.
+        assert found["recall@20"].mean() == pytest.approx(recall, abs=2 / len(found["recall@20"]))
+    assert reported.keys() == {"valid", "test"}
