@@ -171,6 +171,29 @@ def test_shards_are_the_slices_of_the_whole(model, start):
     assert float(own.norm(dim=1).mean()) > 2 * before
 
 
+def test_columns_that_a_start_does_not_reach_keep_the_shards_own_values(data):
+    narrow = {"text": data.features["text"].values[:, :3]}
+    start = SGURInit(n_clusters=4, random_state=0).fit(data.train_matrix(), narrow).start_
+    rows = start.joint(WIDTH).users
+    assert rows.any(axis=0).tolist() == [True] * 3 + [False] * 5
+    shard = torch.randn(data.n_users, WIDTH)
+    own = shard[:, 3:].clone()
+    norm = 4 * float(shard.norm(dim=1).mean())
+    initialize_shard_(shard, start, 0)
+    assert_along(shard[:, :3], rows[:, :3])
+    torch.testing.assert_close(shard[:, 3:], own)  # well below their share of the norm
+    assert float(shard.norm(dim=1).mean()) == pytest.approx(norm, rel=0.02)
+    small = torch.randn(data.n_users, WIDTH)
+    initialize_shard_(small, start, 0, norm=1.0)
+    assert float(small[:, 3:].norm(dim=1).mean()) == pytest.approx((5 / 8) ** 0.5, rel=1e-4)
+
+
+def test_a_shard_of_steps_that_no_table_sees(data):
+    start = SGURInit(n_clusters=4, preprocess=("unit",), random_state=0).fit(data).start_
+    with pytest.raises(InputError, match=r"preprocess=\('unit',\) has no effect"):
+        initialize_shard_(torch.randn(40, WIDTH), start, 0)
+
+
 @pytest.mark.parametrize(
     ("shard", "first", "norm", "message"),
     [

@@ -190,7 +190,8 @@ def initialize_shard_(
     """Fill one process's rows of a user table that is spread over several, in place.
 
     For tables whose shards are plain tensors, as TorchRec's row-wise ones; those that
-    ``fully_shard`` spreads are filled by `attach` itself.
+    ``fully_shard`` spreads are filled by `attach` itself. Columns beyond the directions that the
+    features span keep the shard's own random values, as with `attach`.
 
     Parameters
     ----------
@@ -202,17 +203,23 @@ def initialize_shard_(
         The shard's first row in the whole table.
     norm : float > 0, optional
         Mean row norm that the whole table is brought to. By default four times that of the shard's
-        own rows; give one where shards must agree exactly or the shard holds no values yet.
+        own rows. Give one where shards must agree exactly; the shard may then hold no values yet,
+        if the start reaches all of its columns.
 
     Raises
     ------
     InputError
-        The rows do not lie in the table, the shard is on the meta device, or the norm is not
-        above 0.
+        The rows do not lie in the table, the shard is on the meta device, the norm is not above 0,
+        or the start's `preprocess` has no effect, as the table is in a free space.
     """
     if shard.is_meta:
         raise InputError("the shard is on the meta device, which holds no values: make it with "
                          "torch.empty on its own device first")  # fmt: skip
+    if start.config["preprocess"]:
+        raise InputError(
+            f"preprocess={tuple(start.config['preprocess'])!r} has no effect here: a free space "
+            "has the joint space's own steps; fit with preprocess=()"
+        )
     if not 0 <= first <= first + len(shard) <= start.n_users:
         raise InputError(
             f"rows {first} to {first + len(shard)} are asked for, the start has {start.n_users}"
@@ -222,8 +229,13 @@ def initialize_shard_(
     if not 0 < norm < float("inf"):
         raise InputError(f"norm is {norm}, expected a number above 0")
     users = start.joint(shard.shape[1]).users
-    times = norm / float(np.linalg.norm(users, axis=1).mean())
+    spare = torch.from_numpy(~users.any(axis=0)).to(shard.device)
+    own = shard[:, spare]
+    own_norm = float(own.norm(dim=1).mean())
+    kept = min(own_norm, norm * (own.shape[1] / shard.shape[1]) ** 0.5)
+    times = (norm**2 - kept**2) ** 0.5 / float(np.linalg.norm(users, axis=1).mean())
     shard.copy_(torch.from_numpy(users[first : first + len(shard)] * np.float32(times)))
+    shard[:, spare] = own * (kept / own_norm if own_norm else 0.0)
 
 
 def _bare(name: str) -> str:
