@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -20,10 +22,17 @@ import torch
 from scipy import sparse
 from typer.testing import CliRunner, Result
 
+import sgurinit
 from sgurinit.cli import app
-from sgurinit.core import UserStart
-from sgurinit.data import Dataset, planted, write_native
-from sgurinit.experiments import compare, load_comparison
+from sgurinit.core import SGURInit, UserStart
+from sgurinit.core.params import PRESETS
+from sgurinit.data import Dataset, load_dataset, planted, write_native
+from sgurinit.data.convert import convert
+from sgurinit.data.encode import join_vectors, texts
+from sgurinit.data.layouts.vectors import assigned
+from sgurinit.data.prepare import find_source, prepare
+from sgurinit.errors import InputError
+from sgurinit.experiments import compare, load_comparison, read_assignments, shared_fields
 from sgurinit.runtime import available_cores
 from sgurinit.training import TrainSettings
 
@@ -104,8 +113,9 @@ def test_stream_gives_what_init_gives(folder: Path, small: Dataset, tmp_path: Pa
 @pytest.mark.parametrize("name", ["start.safetensors", "start.parquet"])
 def test_init_saves_a_start_for_every_user(folder: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / name
-    options = ("--n-clusters", 4, "--local-weight", 0.5, "--local-norm", "mean", "--preprocess", "center,unit")
-    result = run("init", folder, "--out", out, *options, "--joint-dim", 8, "--seed", 3)
+    options = ("--n-clusters", 4, "--local-weight", 0.7, "--local-norm", "sym", "--joint-dim", 8)
+    options = (*options, "--preprocess", "center,unit", "--seed", 3)
+    result = run("init", folder, "--out", out, *options)
     assert result.exit_code == 0, result.output
     assert [path.name for path in tmp_path.iterdir()] == [name]
     if name.endswith(".parquet"):
@@ -113,7 +123,7 @@ def test_init_saves_a_start_for_every_user(folder: Path, tmp_path: Path, name: s
         return
     start = UserStart.load(out)
     assert start.config["n_clusters"] == 4
-    assert start.config["local_weight"] == 0.5
+    assert (start.config["local_weight"], start.config["local_norm"]) == (0.7, "sym")
     assert tuple(start.config["preprocess"]) == ("center", "unit")
     assert start.joint(8).users.shape == (120, 8)
 
@@ -135,7 +145,8 @@ def test_compare_writes_tables_and_page_and_prints_where(folder: Path, tmp_path:
     out = tmp_path / "out"
     words = ("--models", "lightgcn,vbpr", "--arms", "random,sgurinit,local", "--seeds", 1)
     words = (*words, "--out", out, *BRIEF, "--jobs", 1, "--mask-valid", "--n-clusters", 4)
-    words = (*words, "--local-weight", 0.4, "--set", "train.batch_size=64", "--set", "sgurinit.local_weight=0.3")
+    words = (*words, "--local-weight", 0.4, "--set", "train.batch_size=64")
+    words = (*words, "--set", "sgurinit.local_weight=0.3")
     result = run("compare", folder, *words)
     assert result.exit_code == 0, result.output
     for name in ("report.html", "results.csv", "curves.csv", "summary.json"):
@@ -169,13 +180,18 @@ def test_report_writes_the_page_again(folder: Path, tmp_path: Path) -> None:
     assert_one_line(run("report", out), "curves.csv: expected a table", "writes it again")
 
 
-def test_init_takes_the_papers_parameters(folder: Path, tmp_path: Path) -> None:
-    path = tmp_path / "start.safetensors"
-    result = run("init", folder, "--preset", "paper", "--local-weight", 0.3, "--out", path)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_init_takes_a_preset_and_what_is_given_on_top_of_it(
+    preset: str, folder: Path, tmp_path: Path
+) -> None:
+    out = ("--out", tmp_path / "start.safetensors")
+    result = run("init", folder, "--preset", preset, "--n-clusters", 3, *out, "--seed", 0)
     assert result.exit_code == 0, result.output
-    config = UserStart.load(path).config
-    assert (config["local_norm"], config["collaborative"], config["local_weight"]) == ("sym", 0.0, 0.3)
-    assert_one_line(run("init", folder, "--preset", "best", "--out", path), "choose from paper")
+    expected = SGURInit.from_preset(preset, n_clusters=3, random_state=0).fit(load_dataset(folder))
+    found = UserStart.load(out[1])
+    assert found.config == expected.start_.config
+    for name, users in expected.start_.users.items():
+        np.testing.assert_array_equal(found.users[name], users)
 
 
 def test_study_does_what_its_file_says_and_prints_where(folder: Path, tmp_path: Path) -> None:
@@ -208,15 +224,20 @@ def test_study_does_what_its_file_says_and_prints_where(folder: Path, tmp_path: 
         ("lightgcn.layers=2", ("lightgcn.layers does not exist", "n_layers")),
         ("train.batch_size=0", ("train.batch_size is 0", "greater than or equal to 1")),
         ("mgcn.n_layers=2", ("'mgcn' is set but not compared",)),
-        ("lightgcn", ("expected NAME.FIELD=VALUE",)),
-        ("=3", ("expected NAME.FIELD=VALUE",)),
+        ("lightgcn", ("--set: 'lightgcn' is not NAME.FIELD=VALUE",)),
+        ("=3", ("--set: '=3' is not NAME.FIELD=VALUE",)),
+        ("hybrid-shuffled.scale=0", ("hybrid-shuffled.scale is 0", "or: Input should be greater")),
+        ("random-scaled.n_clusters=2", ("random-scaled.n_clusters does not exist", "scale")),
+        ("local.local_weight=0.5", ("local.local_weight is 0.5: fixed at 1.0",)),
     ],
 )
 def test_bad_settings_name_the_field_and_the_range(
     folder: Path, tmp_path: Path, option: str, expected: tuple[str, ...]
 ) -> None:
     out = tmp_path / "out"
-    words = ("compare", folder, "--models", "lightgcn", "--out", out, "--set", option)
+    arms = "random,sgurinit,local,hybrid-shuffled,random-scaled"
+    words = ("compare", folder, "--models", "lightgcn", "--arms", arms, "--out", out)
+    words = (*words, "--set", option)
     assert_one_line(run(*words), *expected)
     assert not out.exists()
 
@@ -309,14 +330,18 @@ def test_bad_data_is_one_line_and_leaves_nothing(
     ("words", "expected"),
     [
         (["init", "planted", "--out", "x.safetensors", "--local-weight", "2"], "'--local-weight'"),
+        (["init", "planted", "--preset", "best", "--out", "x.parquet"], "hybrid, published, stair"),
         (["init", "planted", "--out", "x.txt"], "use .safetensors or .parquet"),
         (["init", "planted", "--out", "none/x.parquet"], "a folder that exists"),
         (["init", "planted", "--out", "file/x.parquet"], "a folder that exists"),
-        (["init", "planted", "--out", "x.parquet", "--preprocess", "shake"], "center, unit, whiten"),
+        (
+            ["init", "planted", "--out", "x.parquet", "--preprocess", "shake"],
+            "center, unit, whiten",
+        ),
         (["inspect"], "DATA"),
         (["inspect", "planted", "--deep"], "--deep"),
         (["inspect", "x" * 300], "cannot be read"),
-        (["local_weight"], "No such command 'local_weight'"),
+        (["initialise"], "No such command 'initialise'"),
         (["train", "vbpr", "planted", "--set", "vbpr.reg=Infinity"], "finite"),
     ],
 )
@@ -327,6 +352,232 @@ def test_wrong_words_are_one_line(
     Path("file").touch()
     assert_one_line(run(*words), expected)
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+FIT = ("init", "data", "--out", "x.parquet")
+PREPARE = ("prepare", "log.csv", "--out", "x")
+COMPARE = ("compare", "data", "--out", "x", "--models")
+STREAM = ("stream", "log.parquet", "--features", "text=text.npy", "--out", "x")
+
+
+@pytest.mark.parametrize(
+    ("call", "named", "words", "said"),
+    [
+        (
+            lambda: prepare("log.csv", "x", min_value=4),
+            'min_value is 4, but the log has no column of values; name it as `columns["value"]`',
+            (*PREPARE, "--min-value", "4"),
+            "--min-value is 4, but the log has no column of values; name it as --value",
+        ),
+        (
+            lambda: prepare("log.csv", "x", kind="fold"),
+            "kind is 'fold', allowed are random",
+            (*PREPARE, "--split", "fold"),
+            "--split is 'fold', allowed are random",
+        ),
+        (
+            lambda: prepare("log.csv", "x", core=1, kind="time"),
+            'no column of times; name it as `columns["time"]`',
+            (*PREPARE, "--core", "1", "--split", "time"),
+            "no column of times; name it as --time",
+        ),
+        (
+            lambda: prepare("log.csv", "x", ratios=(0, 1, 1)),
+            "ratios is 0:1:1, expected three whole shares",
+            (*PREPARE, "--ratios", "0:1:1"),
+            "--ratios is 0:1:1, expected three whole shares",
+        ),
+        (
+            lambda: prepare("log.csv", "x", time_unit="days"),
+            "time_unit is 'days', allowed are s",
+            (*PREPARE, "--time-unit", "days"),
+            "--time-unit is 'days', allowed are s",
+        ),
+        (
+            lambda: find_source(Path("log.csv"), columns={"time": "when"}),
+            "give `separator` if that is wrong, `header` if the file has none, or name it as "
+            '`columns["time"]`',
+            (*PREPARE, "--time", "when"),
+            "give --separator if that is wrong, --columns if the file has none, or name it as "
+            "--time",
+        ),
+        (
+            lambda: find_source(Path("log.csv"), columns={"item": "user"}),
+            'name another as `columns["item"]`',
+            (*PREPARE, "--item", "user"),
+            "name another as --item",
+        ),
+        (
+            lambda: find_source(Path("log.csv"), header=("user", "item")),
+            'leave `header` out, and name columns as `columns["user"]`, `columns["item"]` and so',
+            (*PREPARE, "--columns", "user,item"),
+            "leave --columns out, and name columns as --user, --item and so",
+        ),
+        (
+            lambda: assigned(["text"]),
+            "features: 'text' is not NAME=FILE",
+            (*PREPARE, "--features", "text"),
+            "--features: 'text' is not NAME=FILE",
+        ),
+        (
+            lambda: texts("data", []),
+            "columns: no column is named",
+            ("encode", "data", "--text", ","),
+            "--text: no column is named",
+        ),
+        (
+            lambda: join_vectors("data", "a b", "text.npy", ids="ids.txt"),
+            "modality is 'a b': use letters",
+            ("encode", "data", "--vectors", "text.npy", "--ids", "ids.txt", "--name", "a b"),
+            "--name is 'a b': use letters",
+        ),
+        (
+            lambda: join_vectors("data", "text", "text.npy", ids="ids.txt"),
+            "has features 'text' already; give another `modality`, or `replace`",
+            ("encode", "data", "--vectors", "text.npy", "--ids", "ids.txt"),
+            "has features 'text' already; give another --name, or --replace",
+        ),
+        (
+            lambda: join_vectors("data", "new", "text.npy"),
+            "text.npy: `ids` goes with a .npy file",
+            ("encode", "data", "--vectors", "text.npy", "--name", "new"),
+            "text.npy: --ids goes with a .npy file",
+        ),
+        (
+            lambda: convert("data", "x", "hkuds"),
+            "to is 'hkuds', which cannot be written; layouts: ",
+            ("convert", "data", "x", "--to", "hkuds"),
+            "--to is 'hkuds', which cannot be written; layouts: ",
+        ),
+        (
+            lambda: SGURInit(n_clusters=500).fit(load_dataset("data")),
+            "n_clusters=500 is more than the 80 distinct item rows",
+            (*FIT, "--n-clusters", "500"),
+            "--n-clusters=500 is more than the 80 distinct item rows",
+        ),
+        (
+            lambda: SGURInit(local_norm="max").fit(load_dataset("data")),
+            "local_norm must be one of mean, sym, got 'max'",
+            (*FIT, "--local-norm", "max"),
+            "--local-norm must be one of mean, sym, got 'max'",
+        ),
+        (
+            lambda: SGURInit(collaborative_rank=8).fit(load_dataset("data")),
+            "collaborative_rank=8 has no effect with collaborative=0:",
+            (*FIT, "--collaborative-rank", "8"),
+            "--collaborative-rank=8 has no effect with --collaborative=0:",
+        ),
+        (
+            lambda: SGURInit().stream(
+                "log.parquet", {"text": np.load("text.npy")}, "x", columns=("buyer", "item")
+            ),
+            "has no column 'buyer', it has user, item; name the one with the users as `columns[0]`",
+            (*STREAM, "--user", "buyer"),
+            "has no column 'buyer', it has user, item; name the one with the users as --user",
+        ),
+        (
+            lambda: SGURInit(n_clusters=2).stream(
+                "log.parquet", {"text": np.load("text.npy")}, "x", item_ids=range(5, 85)
+            ),
+            "give the item its features, or name all of them as `item_ids`",
+            (*STREAM, "--n-clusters", "2", "--item-ids", "late.parquet"),
+            "give the item its features, or name all of them as --item-ids",
+        ),
+        (
+            lambda: SGURInit().stream(
+                "log.parquet", {"text": np.load("text.npy")}, "x", layout="csv"
+            ),
+            "layout must be one of npy, parquet, got 'csv'",
+            (*STREAM, "--layout", "csv"),
+            "--layout must be one of npy, parquet, got 'csv'",
+        ),
+        (
+            lambda: compare("data", [], out="x"),
+            "models: none given, expected at least one",
+            (*COMPARE, ","),
+            "--models: none given, expected at least one",
+        ),
+        (
+            lambda: compare("data", ["bprmf"], ["random", "random"], out="x"),
+            "arms: random is given twice",
+            (*COMPARE, "bprmf", "--arms", "random,random"),
+            "--arms: random is given twice",
+        ),
+        (
+            lambda: shared_fields(["random"], {"n_clusters": 4}),
+            "n_clusters is set, but none of the arms random takes it",
+            (*COMPARE, "bprmf", "--arms", "random", "--n-clusters", "4"),
+            "--n-clusters is set, but none of the arms random takes it",
+        ),
+        (
+            lambda: read_assignments(["x"], {}),
+            "assignments: 'x' is not NAME.FIELD=VALUE",
+            ("train", "bprmf", "data", "--set", "x"),
+            "--set: 'x' is not NAME.FIELD=VALUE",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_an_error_names_the_parameter_in_python_and_the_option_at_the_command_line(
+    call: Callable[[], object],
+    named: str,
+    words: tuple[str, ...],
+    said: str,
+    small: Dataset,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data").symlink_to(folder)
+    pairs = {"user": small.train.users, "item": small.train.items}
+    pl.DataFrame(pairs).write_csv("log.csv")
+    pl.DataFrame(pairs).write_parquet("log.parquet")
+    pl.DataFrame({"item": range(5, 85)}).write_parquet("late.parquet")
+    np.save("text.npy", small.features["text"].values)
+    Path("ids.txt").write_text("\n".join(map(str, range(80))))
+    with pytest.raises(InputError) as caught:
+        call()
+    assert named in str(caught.value)
+    assert not FLAG.search(str(caught.value))
+    result = run(*words)
+    assert_one_line(result, said)
+    assert "`" not in result.stderr
+    assert not Path("x").exists()
+
+
+FLAG = re.compile(r"(?<![\w-])--[a-z]")
+
+
+def texts_in(path: Path) -> Iterator[str]:
+    """Every text of a module but its docstrings, f-strings without their values."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            skipped.add(id(node.value))
+        if isinstance(node, ast.JoinedStr):
+            skipped |= {id(part) for part in node.values}
+            yield "".join(p.value for p in node.values if isinstance(p, ast.Constant))
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in skipped
+        ):
+            yield node.value
+
+
+def test_only_the_command_line_and_what_quotes_its_commands_know_options() -> None:
+    package = Path(sgurinit.__file__).parent
+    files = {path.relative_to(package): path for path in package.rglob("*.py")}
+    found = {
+        str(place)
+        for place, path in files.items()
+        if place.parts[0] not in {"cli", "report"}  # the page has names of colours that look so
+        and any(FLAG.search(text) and "sgurinit " not in text for text in texts_in(path))
+    }
+    # What to type to get a data set or to make a comparison again, and git's options.
+    assert found <= {"data/catalog.py", "experiments/reproduce.py", "experiments/environment.py"}
 
 
 def test_a_folder_of_one_kind_is_not_used_for_the_other(tmp_path: Path) -> None:

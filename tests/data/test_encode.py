@@ -178,7 +178,7 @@ def test_vectors_are_joined_by_id(folder, tmp_path):
 
 def test_features_are_replaced_only_when_told(folder):
     first = encode(folder, "t", list("abcde"), Lengths())
-    with pytest.raises(InputError, match="has features 't' already; give another --name, or"):
+    with pytest.raises(InputError, match="has features 't' already; give another `modality`, or"):
         encode(folder, "t", list("abcde"), Lengths())
     encode(folder, "t", ["x", None, None, None, None], Lengths(), replace=True)
     encode(folder, "t", list("vwxyz"), Lengths(), replace=True)
@@ -246,8 +246,8 @@ def test_faulty_vectors_are_refused(folder, tmp_path, file, content, says):
         (["--text", ","], "--text: no column is named"),
         (["--text", "title", "--model", ""], "--model: no name; minilm needs no network"),
         (["--text", "name"], "no column 'name'; there are 'item', 'title', 'year'"),
-        (["--text", "title", "--name", "a/b"], "--name a/b: use letters"),
-        (["--text", "title", "--device", "abacus"], "--device abacus: cannot be used here"),
+        (["--text", "title", "--name", "a/b"], "--name is 'a/b': use letters"),
+        (["--text", "title", "--device", "abacus"], "--device is 'abacus': cannot be used here"),
         (["--text", "title", "--model", "."], "no folder with a sentence-transformers model"),
     ],
 )
@@ -298,7 +298,7 @@ def test_only_the_native_layout_gets_features(write_mmrec):
 
 def test_out_of_memory_is_one_clear_line():
     with (
-        pytest.raises(InputError, match="out of memory on cuda with --batch 512: give a smaller"),
+        pytest.raises(InputError, match="out of memory on cuda with `batch` 512: give a smaller"),
         enough_memory("cuda", 512),
     ):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")

@@ -421,7 +421,7 @@ CUT = gzip.compress("".join(f"u{n},i{n * 7919 % 10007}\n" for n in range(20_000)
         ("a.csv", GOOD + "9,9,5,2020-01-01\n", [], "a finite number is expected; of dates"),
         ("a.csv", GOOD, ["--time-unit", "iso"], "is '1000000000'; a date such as"),
         ("a.csv", GOOD + "9,9,5,-5\n", [], "-5 read as s lies in the year 1970"),
-        ("a.csv", GOOD, ["--ratios", "8:-1:3"], "--ratios 8:-1:3: expected three whole shares"),
+        ("a.csv", GOOD, ["--ratios", "8:-1:3"], "--ratios is 8:-1:3, expected three whole shares"),
         ("a.csv", GOOD, ["--separator", '"'], "neither quotes nor ends a line"),
         ("a.csv", GOOD.replace("\n", "\r"), [], "lines end in a carriage return alone"),
         ("a.csv", gzip.compress(GOOD.encode()), [], "give its name the suffix .gz"),

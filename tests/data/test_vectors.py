@@ -155,7 +155,7 @@ def test_stream_takes_columns_of_any_name(shop: Path) -> None:
     refused = CliRunner().invoke(app, [str(word) for word in (*words, *more, "--item", "product")])
     assert refused.exit_code == 2
     assert (
-        "has no column 'user', it has buyer, product; name the one with the users, with --user"
+        "has no column 'user', it has buyer, product; name the one with the users as --user"
         in (refused.stderr)
     )
     refused = CliRunner().invoke(app, [str(word) for word in (*words, *more)])
@@ -181,7 +181,7 @@ def test_a_log_names_the_items_where_some_have_no_vector(shop: Path) -> None:
     refused = CliRunner().invoke(app, call)
     assert refused.exit_code == 2
     assert "which is not among the known ids" in refused.stderr
-    assert "--item-ids FILE.parquet (where features are Parquet files, the log" in refused.stderr
+    assert "--item-ids (where features are Parquet files, the log itself does)" in refused.stderr
     result = CliRunner().invoke(app, [*call, "--item-ids", str(shop / "orders.parquet")])
     assert result.exit_code == 0, result.output
     log = pl.read_parquet(shop / "orders.parquet").rename({"buyer": "user", "product": "item"})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from importlib.metadata import version
 from typing import Annotated, Any, NoReturn
@@ -14,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
+from typer.models import OptionInfo
 from typing_extensions import override
 
 from sgurinit.errors import InputError
@@ -36,6 +38,9 @@ _EXTRA = dict.fromkeys(
 _BAD_INPUT, _INTERRUPTED = 2, 130
 _NOTHING_KEPT = "nothing was written"
 
+# How messages of the library name a parameter: first of all, as an argument, or in backticks.
+_PARAMETER = re.compile(r"^(\w+)(?= is | must be | '|: )|(?<![\w.'\"-])(\w+)(?==)|`([^`]+)`")
+
 # What the parser raises for unknown or malformed options; typer gives its subclasses a name only.
 _UsageError: Any = typer.BadParameter.__base__
 
@@ -45,18 +50,19 @@ err = Console(stderr=True)
 
 @dataclass
 class _Asked:
-    """What the command that runs was told about how to speak."""
+    """How the command that runs is to speak."""
 
     as_json: bool = False
     on_stop: str = _NOTHING_KEPT
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 _asked = _Asked()
 
 
-def _ask(quiet: bool, as_json: bool) -> None:
+def _ask(quiet: bool, as_json: bool, options: Mapping[str, str]) -> None:
     """Begin a command. With JSON, stdout is left to the result: all else goes to stderr."""
-    _asked.as_json, _asked.on_stop = as_json, _NOTHING_KEPT
+    _asked.as_json, _asked.on_stop, _asked.options = as_json, _NOTHING_KEPT, options
     console.quiet, console.stderr = quiet, as_json
 
 
@@ -88,7 +94,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            _fail(str(error))
+            _fail(_spoken(str(error)))
         except ModuleNotFoundError as error:
             extra = _EXTRA.get((error.name or "").partition(".")[0])
             if extra is None:
@@ -114,19 +120,23 @@ _Json = Annotated[
 
 
 class _Application(typer.Typer):
-    """Gives every command `--quiet` and `--json`."""
+    """Gives every command `--quiet` and `--json`, and its errors the names of its options."""
 
     @override
-    def command(self, *args: Any, **settings: Any) -> Callable[[Any], Any]:
+    def command(
+        self, *args: Any, options: Mapping[str, str] | None = None, **settings: Any
+    ) -> Callable[[Any], Any]:
+        """As typer's; `options` are those of the library's parameters that are named otherwise."""
         join = super().command(*args, **settings)
 
         def add(function: Any) -> Any:
             @wraps(function)
             def told(quiet: bool, as_json: bool, **given: Any) -> None:
-                _ask(quiet, as_json)
+                _ask(quiet, as_json, named_options)
                 function(**given)
 
             own = inspect.signature(function, eval_str=True)
+            named_options = _options(own) | dict(options or {})
             named = inspect.Parameter.KEYWORD_ONLY
             parameters = [
                 *own.parameters.values(),
@@ -139,6 +149,25 @@ class _Application(typer.Typer):
             return function
 
         return add
+
+
+def _options(command: inspect.Signature) -> dict[str, str]:
+    """Option by the name of a command's parameter."""
+    found = {}
+    for name, parameter in command.parameters.items():
+        (said,) = getattr(parameter.annotation, "__metadata__", (None,))
+        if isinstance(said, OptionInfo):
+            found[name] = next(iter(said.param_decls or ()), f"--{name.replace('_', '-')}")
+    return found
+
+
+def _spoken(message: str) -> str:
+    """Put the command's options in place of the parameters that a message names."""
+
+    def option(found: re.Match[str]) -> str:
+        return _asked.options.get(found[found.lastindex or 0], found[0])
+
+    return _PARAMETER.sub(option, message)
 
 
 def say(where: Console, line: str) -> None:

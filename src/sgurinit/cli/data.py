@@ -25,7 +25,9 @@ from sgurinit.errors import InputError
         "sgurinit prepare clicks.parquet --user visitor --item product --split time --out clicks",
         "sgurinit prepare orders.parquet --features text=products.parquet --out shop",
         "sgurinit prepare plays.csv --columns user,item,time --time-unit ms --out plays",
-    )
+    ),
+    options={"kind": "--split", "header": "--columns"}
+    | {f'columns["{role}"]': f"--{role}" for role in ("user", "item", "value", "time")},
 )
 def prepare(
     source: Annotated[
@@ -131,7 +133,8 @@ def _ratios(text: str) -> tuple[int, int, int]:
         "sgurinit encode baby --text title,brand --model BAAI/bge-m3 --device cuda --batch 256",
         "sgurinit encode baby --images photos/ --model vit_base_patch32_clip_224.openai",
         "sgurinit encode baby --vectors audio.parquet --name audio",
-    )
+    ),
+    options={"modality": "--name", "columns": "--text"},
 )
 def encode(
     data: Annotated[

@@ -43,7 +43,8 @@ _GOES_ON = "what is finished is kept in {}, the same command goes on from there"
     epilog=examples(
         "sgurinit train lightgcn planted --init sgurinit",
         "sgurinit train freedom data/tiktok --init random --out runs/a --set freedom.k=20",
-    )
+    ),
+    options={"assignments": "--set"},
 )
 def train(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")],
@@ -93,7 +94,8 @@ def train(
         "sgurinit compare planted --models lightgcn --arms random,sgurinit --seeds 2 --out a",
         "sgurinit compare data/tiktok --models lightgcn,freedom,mgcn --out studies/first",
         "sgurinit compare data/tiktok --models vbpr --out b --set vbpr.reg=0.01 --jobs 2",
-    )
+    ),
+    options={"assignments": "--set"},
 )
 def compare(
     data: Data,
@@ -215,16 +217,20 @@ def demo(
     ),
     jobs: Jobs = None,
 ) -> None:
-    """Random start against SG-URInit on generated data, in a few minutes."""
+    """Compare starts and controls on real data that come along (X-Wines), in a few minutes.
+
+    The L2 penalties are those that are best for the random start on validation data.
+    """
     compare(
-        "planted",
-        models="lightgcn,freedom",
-        arms="random,sgurinit,permuted",
+        "xwines",
+        models="lightgcn,bprmf",
+        arms="random,sgurinit,collaborative,hybrid,hybrid-shuffled",
         seeds=2,
         out=out,
         max_epochs=300,
-        patience=20,
+        patience=10,
         jobs=jobs,
+        sets=["lightgcn.reg=0.001", "bprmf.reg=0.01"],
     )
 
 

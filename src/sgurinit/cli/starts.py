@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @app.command(epilog=examples("sgurinit inspect planted", "sgurinit inspect data/tiktok"))
 def inspect(data: Data) -> None:
     """Show what a data set holds."""
-    from sgurinit.data import load_dataset, recognise, summary
+    from sgurinit.data import load_dataset, plant, recognise, summary
     from sgurinit.report.inspection import data_table
     from sgurinit.report.progress import waiting
 
@@ -50,7 +50,14 @@ def inspect(data: Data) -> None:
         found = recognise(data)
         say(console, f"recognised as {found.layout.name} by {found.saw}")
     console.print(data_table(facts))
-    emit(facts.to_dict())
+    found_facts = facts.to_dict()
+    if data == "planted":
+        ceiling = plant().ceiling()
+        say(
+            console, f"ceiling: the best ranking there can be has a test Recall@20 of {ceiling:.3f}"
+        )
+        found_facts["ceiling"] = ceiling
+    emit(found_facts)
 
 
 @app.command(
@@ -133,7 +140,8 @@ def init(
         "sgurinit stream log.parquet --features text=items.parquet --out users --layout parquet",
         "sgurinit stream logs/ --features text=text.npy --item-ids items.parquet --out users",
         "sgurinit stream l.parquet --features image=i.npy --joint-dim 64 --tables joint --out x",
-    )
+    ),
+    options={"columns[0]": "--user", "columns[1]": "--item"},
 )
 def stream(
     interactions: Annotated[

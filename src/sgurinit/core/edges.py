@@ -122,8 +122,7 @@ def places(values: pl.Series, known: IdArray, order: IntArray, place: str) -> In
         raise InputError(
             f"{place}: row {row} of it has {values.name} {ids[row].item()!r}, which is not among "
             f"the known ids; drop such rows, give the {values.name} its features, or name all of "
-            "them, at the command line with --item-ids FILE.parquet (where features are Parquet "
-            "files, the log itself does)"
+            "them as `item_ids` (where features are Parquet files, the log itself does)"
         )
     return found
 
@@ -170,11 +169,11 @@ def _rows(file: Path, columns: tuple[str, str]) -> int:
             return len(_edge_list(file))
         schema = pl.scan_parquet(file)
         names = schema.collect_schema().names()
-        for what, name in zip(COLUMNS, columns, strict=True):
+        for at, (what, name) in enumerate(zip(COLUMNS, columns, strict=True)):
             if name not in names:
                 raise InputError(
                     f"{file}: has no column {name!r}, it has {', '.join(names)}; name the one with "
-                    f"the {what}s, with --{what} at the command line"
+                    f"the {what}s as `columns[{at}]`"
                 )
         return int(schema.select(pl.len()).collect().item())
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:

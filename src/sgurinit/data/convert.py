@@ -54,7 +54,7 @@ def convert(source: str | Path, out: str | Path, to: str) -> Converted:
     """
     target = writable().get(to)
     if target is None:
-        raise InputError(f"--to {to}: cannot be written; layouts: {', '.join(writable())}")
+        raise InputError(f"to is {to!r}, which cannot be written; layouts: {', '.join(writable())}")
     name, contents = _read(source)
     target.holds.check(contents)
     with new_folder(Path(out)) as folder:

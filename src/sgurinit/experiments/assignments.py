@@ -40,7 +40,7 @@ def read_assignments(
         name, dot, field = target.strip().partition(".")
         if not (equals and dot and name and field):
             raise InputError(
-                f"--set {assignment}: expected NAME.FIELD=VALUE, such as vbpr.reg=0.01"
+                f"assignments: {assignment!r} is not NAME.FIELD=VALUE, such as vbpr.reg=0.01"
             )
         try:
             fields.setdefault(name, {})[field] = json.loads(value)

@@ -70,7 +70,7 @@ def texts(path: str | Path, columns: Sequence[str]) -> list[str | None]:
     """
     items = _items(Path(path))
     if not columns:
-        raise InputError("--text: no column is named")
+        raise InputError("columns: no column is named")
     for column in columns:
         if (kind := _require(Path(path), items, column).dtype).is_nested():
             raise InputError(
@@ -108,7 +108,7 @@ def image_files(
     """
     items, folder = _items(Path(path)), Path(folder)
     if not folder.is_dir():
-        raise InputError(f"--images {folder}: no such folder")
+        raise InputError(f"{folder}: no such folder")
     if column is not None:
         named = _require(Path(path), items, column).cast(pl.String)
         return [folder / name if name else None for name in named.to_list()]
@@ -247,7 +247,7 @@ def _items(folder: Path) -> pl.DataFrame:
     found = recognise(folder).layout.name
     if found != "native":
         raise InputError(
-            f"{folder}: layout {found}; features are made for the native one: "
+            f"{folder}: layout {found}; features are made for the native one, so convert it first: "
             f"sgurinit convert {folder} OUT --to native"
         )
     read_ids(folder / "items.parquet", "item")  # its checks
@@ -266,12 +266,12 @@ def _require(folder: Path, items: pl.DataFrame, column: str) -> pl.Series:
 def _check(folder: Path, modality: str, replace: bool) -> None:
     if not re.fullmatch(MODALITY_NAME, modality):
         raise InputError(
-            f"--name {modality}: use letters, digits, '_', '-' and '.', beginning with a letter or "
-            "a digit"
+            f"modality is {modality!r}: use letters, digits, '_', '-' and '.', beginning with a "
+            "letter or a digit"
         )
     if modality in modalities(folder) and not replace:
         raise InputError(
-            f"{folder}: has features {modality!r} already; give another --name, or --replace"
+            f"{folder}: has features {modality!r} already; give another `modality`, or `replace`"
         )
 
 

@@ -24,7 +24,7 @@ def pick_device(wanted: str | None) -> str:
         torch.zeros(1, device=wanted)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         detail = str(error).strip().splitlines()[0]
-        raise InputError(f"--device {wanted}: cannot be used here ({detail})") from None
+        raise InputError(f"device is {wanted!r}: cannot be used here ({detail})") from None
     return wanted
 
 
@@ -53,6 +53,6 @@ def enough_memory(device: str, batch: int) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError:
         raise InputError(
-            f"out of memory on {device} with --batch {batch}: give a smaller --batch, or "
-            "--device cpu; what was encoded so far is kept"
+            f"out of memory on {device} with `batch` {batch}: give a smaller `batch`, or `device` "
+            "cpu; what was encoded so far is kept"
         ) from None

@@ -42,7 +42,7 @@ class TextEncoder:
         self.name = f"sentence-transformers {model}"
         self.device, self.batch = pick_device(device), batch
         if not model:
-            raise InputError(f"--model: no name; {SHIPPED} needs no network")
+            raise InputError(f"model: no name; {SHIPPED} needs no network")
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of weights
         logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # one line is said below
         try:
@@ -53,8 +53,8 @@ class TextEncoder:
                 raise
             detail = " ".join(str(error).split())[:160]
             raise InputError(
-                f"--model {model}: no folder with a sentence-transformers model, and none of that "
-                f"name can be fetched ({detail}); {SHIPPED} needs no network"
+                f"model is {model!r}: no folder with a sentence-transformers model, and none of "
+                f"that name can be fetched ({detail}); {SHIPPED} needs no network"
             ) from None
 
     def __call__(self, values: Sequence[str]) -> Block:

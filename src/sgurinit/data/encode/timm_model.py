@@ -49,7 +49,7 @@ def timm_encoder(model: str = DEFAULT, device: str | None = None, batch: int = 6
             raise
         detail = " ".join(str(error).split())[:160]
         raise InputError(
-            f"--model {model}: no folder with a model of timm, and none of that name can be "
+            f"model is {model!r}: no folder with a model of timm, and none of that name can be "
             f"fetched ({detail}); give a local folder where there is no network"
         ) from None
     settings = timm.data.resolve_model_data_config(network)

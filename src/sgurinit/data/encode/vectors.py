@@ -43,7 +43,7 @@ def read_vectors(path: Path, ids: Path | None, name: str) -> tuple[list[str], ND
     """
     if (path.suffix == ".npy") != (ids is not None):
         raise InputError(
-            f"{path}: --ids goes with a .npy file: text with the item id of each row, a line each; "
+            f"{path}: `ids` goes with a .npy file: text with the item id of each row, a line each; "
             "other files have a column item"
         )
     if ids is not None:
@@ -80,7 +80,7 @@ def _lines(path: Path) -> list[str]:
 
 def _table(path: Path) -> tuple[list[str], NDArray[Any]]:
     if path.suffix not in _SEPARATORS:
-        raise InputError(f"{path}: expected .parquet, .csv, .tsv, or .npy with --ids")
+        raise InputError(f"{path}: expected .parquet, .csv, .tsv, or .npy with `ids`")
     try:
         table = pl.read_csv(
             path,

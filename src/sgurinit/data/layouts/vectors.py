@@ -100,7 +100,7 @@ def assigned(assignments: Sequence[str]) -> dict[str, Path]:
         name, equals, file = assignment.partition("=")
         if not (re.fullmatch(MODALITY_NAME, name) and equals and file) or name in files:
             raise InputError(
-                f"--features {assignment}: expected NAME=FILE.npy or NAME=FILE.parquet, each name "
+                f"features: {assignment!r} is not NAME=FILE.npy or NAME=FILE.parquet, each name "
                 "once, such as text=text.npy"
             )
         files[name] = Path(file)
@@ -153,7 +153,7 @@ def _with_ids(path: Path, item: str) -> Path:
         if item not in found:
             raise InputError(
                 f"{path}: has no column {item!r}, it has {', '.join(found)}; name the one with the "
-                "items' ids with --item, or rename it where a command has no --item"
+                "items' ids as `item`, or rename it"
             )
     return path
 

@@ -160,14 +160,14 @@ def prepare(
 
 def _check_options(least: tuple[int, int], ratios: Ratios, kind: str) -> None:
     if min(least) < 1:
-        raise InputError(f"--core {min(least)}: expected 1 or more")
+        raise InputError(f"core is {min(least)}, expected 1 or more")
     if len(ratios) != 3 or min(ratios) < 0 or ratios[0] == 0 or sum(ratios) == ratios[0]:
         raise InputError(
-            f"--ratios {':'.join(map(str, ratios))}: expected three whole shares of train, valid "
+            f"ratios is {':'.join(map(str, ratios))}, expected three whole shares of train, valid "
             "and test, such as 8:1:1; train and one of the others more than 0"
         )
     if kind not in KINDS:
-        raise InputError(f"--split {kind}: allowed are {', '.join(KINDS)}")
+        raise InputError(f"kind is {kind!r}, allowed are {', '.join(KINDS)}")
 
 
 def _core_name(least: tuple[int, int]) -> str:

@@ -17,7 +17,10 @@ def above(log: Log, least: float) -> Log:
         If the log has no values.
     """
     if log.value is None:
-        raise InputError("--min-value: the log has no column of values; name it with --value")
+        raise InputError(
+            f"min_value is {least:g}, but the log has no column of values; name it as "
+            '`columns["value"]`'
+        )
     return log.take(log.value >= least)
 
 

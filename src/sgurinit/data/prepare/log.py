@@ -84,7 +84,7 @@ def read_log(source: Source, time_unit: str | None = None) -> Log:
     """
     unit = time_unit or source.time_unit
     if unit not in (*UNITS, "order"):
-        raise InputError(f"--time-unit {unit}: allowed are {', '.join(UNITS)}, order")
+        raise InputError(f"time_unit is {unit!r}, allowed are {', '.join(UNITS)}, order")
     scan = source.scan()
     try:
         kinds = scan.collect_schema()
@@ -188,7 +188,7 @@ def _check(source: Source, column: pl.Series, unit: str) -> None:
         wanted = (
             "a date such as 2024-01-31T12:00:00Z is expected"
             if unit == "iso"
-            else f"{wanted}; of dates give --time-unit iso"
+            else f"{wanted}; of dates give `time_unit` iso"
         )
     raise InputError(
         f"{source.path}: {source.line(at)}: {source.columns[column.name]} is {value!r}; {wanted}"
@@ -232,7 +232,7 @@ def _seconds(source: Source, time: NDArray[np.int64] | None, unit: str) -> NDArr
         if not _FIRST_YEAR <= year < _LAST_YEAR:
             raise InputError(
                 f"{source.path}: column {source.columns['time']}: {extreme * UNITS[unit]} read "
-                f"as {unit} lies in the year {year:.0f}; give --time-unit {', '.join(UNITS)}, "
+                f"as {unit} lies in the year {year:.0f}; give `time_unit` {', '.join(UNITS)}, "
                 "or order where the numbers are no dates"
             )
     return seconds
@@ -244,8 +244,8 @@ def _why(source: Source, error: BaseException) -> str:
         return "not UTF-8 text; convert it, such as with iconv"
     if "more fields" in said:
         return (
-            f"a line has more fields than the first, separated at {source.separator!r}; mend it, "
-            "or give --separator"
+            f"a line has more fields than the first, separated at {source.separator!r}; correct "
+            "it, or give `separator`"
         )
     if "end of file" in said.lower() or "corrupt" in said.lower():
         return f"the file is cut off, or damaged ({said}); get it again"

@@ -248,11 +248,11 @@ def _no_column(
 ) -> InputError:
     wanted = f"column {name!r}" if name else f"no column is known as the {role}, it"
     shown = ", ".join(map(repr, found[:12]))
-    hint = f"name it with --{role}"
+    hint = f'name it as `columns["{role}"]`'
     if separator is not None:
         hint = (
-            f"fields were separated at {separator!r}: give --separator if that is wrong, --columns "
-            f"if the file has no header, or {hint}"
+            f"fields were separated at {separator!r}: give `separator` if that is wrong, `header` "
+            f"if the file has none, or {hint}"
         )
     return InputError(f"{path}: {wanted} is missing; the file has {shown}; {hint}")
 
@@ -266,7 +266,7 @@ def _check_roles(source: Source, found: Sequence[str]) -> None:
         if column in taken:
             raise InputError(
                 f"{source.path}: column {column!r} cannot be both the {taken[column]} and the "
-                f"{role}; name another with --{role}"
+                f'{role}; name another as `columns["{role}"]`'
             )
         taken[column] = role
 
@@ -284,8 +284,8 @@ def _check_header(source: Source, fields: Sequence[str]) -> None:
     ids = [fields[names.index(source.columns[role])] for role in ("user", "item")]
     if ids[0] in NAMES["user"] and ids[1] in NAMES["item"]:
         raise InputError(
-            f"{source.path}: line 1 is a header, it has {ids[0]!r} and {ids[1]!r}; leave --columns "
-            "out, and name columns with --user, --item, --value and --time"
+            f"{source.path}: line 1 is a header, it has {ids[0]!r} and {ids[1]!r}; leave "
+            '`header` out, and name columns as `columns["user"]`, `columns["item"]` and so on'
         )
 
 

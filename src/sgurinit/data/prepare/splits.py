@@ -45,15 +45,17 @@ def split(log: Log, kind: str, ratios: Ratios = (8, 1, 1), seed: int = 0) -> Lab
         If the kind is unknown, needs times and there are none, or a split with a share is empty.
     """
     if kind not in KINDS:
-        raise InputError(f"--split {kind}: allowed are {', '.join(KINDS)}")
+        raise InputError(f"kind is {kind!r}, allowed are {', '.join(KINDS)}")
     if kind in _TIMED and log.time is None:
-        raise InputError(f"--split {kind}: the log has no column of times; name it with --time")
+        raise InputError(
+            f'kind is {kind!r}, but the log has no column of times; name it as `columns["time"]`'
+        )
     labels = KINDS[kind](log, ratios, generator(seed, "split", kind))
     counts = np.bincount(labels, minlength=3)
     for name, count, share in zip(SPLITS, counts, ratios, strict=True):
         if count == 0 and share:
             raise InputError(
-                f"--split {kind}: {name} is empty with {len(log)} interactions; keep more of the "
+                f"kind is {kind!r}: {name} is empty with {len(log)} interactions; keep more of the "
                 "log, or split it in another way"
             )
     return labels
