@@ -154,9 +154,8 @@ def test_stream_takes_columns_of_any_name(shop: Path) -> None:
     more = ["--out", shop / "users", "--layout", "parquet", "--n-clusters", 2, "--seed", 0]
     refused = CliRunner().invoke(app, [str(word) for word in (*words, *more, "--item", "product")])
     assert refused.exit_code == 2
-    assert (
-        "has no column 'user', it has buyer, product; name the one with the users as --user"
-        in (refused.stderr)
+    assert "has no column 'user', it has buyer, product; name the one with the users as --user" in (
+        refused.stderr
     )
     refused = CliRunner().invoke(app, [str(word) for word in (*words, *more)])
     assert "has no column 'item', it has product, name, vector; name the one" in refused.stderr
