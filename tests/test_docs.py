@@ -57,7 +57,22 @@ def test_what_people_begin_with_runs_as_it_stands(name, tmp_path, monkeypatch):
         if "initialize_" in names:
             users = names["users"].weight.detach()
             assert torch.linalg.norm(users, dim=1).std() > 0.5  # rows of torch's have like norms
-    assert (tmp_path / "start.safetensors").is_file()
+
+
+def test_the_readmes_example_prints_the_number_that_it_shows(capsys):
+    (code,) = blocks("README.md")
+    exec(code, {})  # noqa: S102 - our own documents
+    (found,) = re.findall(r"training: (0\.\d+)", capsys.readouterr().out)
+    (shown,) = re.findall(r"# (0\.\d+); random", code)
+    assert float(found) == pytest.approx(float(shown), abs=0.002)
+
+
+def test_the_page_on_the_method_has_the_table_of_parameters():
+    path = ROOT / "docs" / "parameters.py"
+    space = {"__file__": str(path), "__name__": "parameters"}
+    exec(path.read_text(encoding="utf-8"), space)  # noqa: S102 - our own documents
+    text = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    assert space["page"](text) == text
 
 
 @pytest.mark.parametrize(
@@ -77,7 +92,7 @@ def test_python_blocks_run(name, position, names, tmp_path, monkeypatch):
 
 
 def test_no_block_is_left_out():
-    assert len(blocks("README.md")) == 2
+    assert len(blocks("README.md")) == 1
     with_code = {
         "index.md": 2,
         "handover.md": 1,

@@ -1,0 +1,38 @@
+"""The table of the method's parameters in ``docs/method.md``, made from the one in the code.
+
+    python docs/parameters.py   # writes it between its two marks
+
+A test holds the page to it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sgurinit.core.params import PARAMS
+
+PAGE = Path(__file__).with_name("method.md")
+BEGIN, END = "<!-- parameters -->\n", "<!-- end -->\n"
+
+
+def table() -> str:
+    """Return the rows of the table as Markdown."""
+    rows = [
+        f"| `{name}` | {param.values.replace('|', ', ')} | `{param.default!r}` | {param.text} |"
+        for name, param in PARAMS.items()
+    ]
+    random_state = "| `random_state` | int, RandomState or None | `None` | Seed of K-means. |"
+    jobs = "| `n_jobs` | int or None | `None` | Threads for the users' sums: None is 1, -1 all cores. |"
+    head = ["| parameter | values | default | what it does |", "|---|---|---|---|"]
+    return "\n".join([*head, *rows, random_state, jobs]) + "\n"
+
+
+def page(text: str) -> str:
+    """Return the page with the table between its marks."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
