@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import os
 import pickle
@@ -23,9 +24,11 @@ from scipy import sparse
 from typer.testing import CliRunner, Result
 
 import sgurinit
+from sgurinit.arms import arm_names
 from sgurinit.cli import app
-from sgurinit.core import SGURInit, UserStart
-from sgurinit.core.params import PRESETS
+from sgurinit.cli.options import ARMS, MODELS
+from sgurinit.core import SGURInit, UserStart, params
+from sgurinit.core.params import PARAMS, PRESETS
 from sgurinit.data import Dataset, load_dataset, planted, write_native
 from sgurinit.data.convert import convert
 from sgurinit.data.encode import join_vectors, texts
@@ -33,6 +36,7 @@ from sgurinit.data.layouts.vectors import assigned
 from sgurinit.data.prepare import find_source, prepare
 from sgurinit.errors import InputError
 from sgurinit.experiments import compare, load_comparison, read_assignments, shared_fields
+from sgurinit.models import models
 from sgurinit.runtime import available_cores
 from sgurinit.training import TrainSettings
 
@@ -75,6 +79,41 @@ def test_help_has_examples_for_every_command() -> None:
         assert result.exit_code == 0
         assert f"$ sgurinit {command}" in result.stdout
     assert run("--version").stdout.startswith("sgurinit 0.")
+
+
+def described(command: str) -> str:
+    """Text of a command's help, on one line."""
+    result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "400"})
+    assert result.exit_code == 0
+    return " ".join(result.stdout.replace("│", " ").split())
+
+
+def test_help_names_every_arm_and_model_that_there_is() -> None:
+    assert sorted(ARMS) == list(arm_names())
+    assert sorted(MODELS) == sorted(models.options)
+    for command in ("train", "compare"):
+        text = described(command)
+        assert f"{', '.join(ARMS)}." in text
+        assert f"{', '.join(MODELS)}." in text
+
+
+def test_help_names_the_defaults_that_hold() -> None:
+    settings = TrainSettings()
+    for command in ("train", "compare"):
+        text = described(command)
+        assert f"Largest number of epochs. Default: {settings.max_epochs}." in text
+        assert f"without a better validation score. Default: {settings.patience}." in text
+    arms = inspect.signature(compare).parameters["arms"].default
+    assert f"[default: {','.join(arms)}]" in described("compare")
+    for command in ("init", "stream"):
+        text = described(command)
+        for name in PARAMS:
+            if name != "kmeans" or command == "stream":
+                assert params.described(name) in text
+        for fields in PRESETS.values():
+            for field, value in fields.items():
+                if value != PARAMS[field].default:
+                    assert f"--{field.replace('_', '-')} {value}" in text
 
 
 def test_inspect_shows_the_facts(folder: Path, small: Dataset) -> None:
@@ -719,7 +758,7 @@ def test_a_comparison_killed_in_the_middle_resumes_to_the_same_numbers(
 
 
 @pytest.mark.parametrize("jobs", [1, max(2, available_cores())], ids=["in process", "workers"])
-def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_resume(
     process: Callable[[int], subprocess.Popen[str]], folder: Path, tmp_path: Path, jobs: int
 ) -> None:
     child = process(jobs)
@@ -732,8 +771,8 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
     assert child.returncode == 130
     assert stderr.splitlines() == [
         "",
-        f"stopped; what is finished is kept in {tmp_path / 'out'}, the same command goes on from "
-        "there",
+        f"stopped; what is finished is kept in {tmp_path / 'out'}; run the same command again to "
+        "resume",
     ]
     assert_group_ends(child.pid)
     assert not (runs[1] / "result.json").exists()

@@ -187,6 +187,9 @@ def test_the_shell_completes_commands_options_and_data(shell: str, folder: Path)
     assert "compare" in completed(shell, "sgurinit com", **extra)
     assert "--quiet" in completed(shell, "sgurinit init --qu", **extra)
     assert "planted" in completed(shell, "sgurinit inspect pl", **extra)
+    assert "lightgcn" in completed(shell, "sgurinit train li", **extra)
+    arms = completed(shell, "sgurinit train lightgcn planted --init hybrid-", **extra)
+    assert "hybrid-shuffled" in arms.replace("\\", "")
     begun = str(folder)[:-2]
     assert f"{folder}/" in completed(shell, f"sgurinit inspect {begun}", **extra).replace("\\", "")
 
@@ -218,7 +221,7 @@ def test_ctrl_c_says_so_where_nothing_is_kept(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_stream_stopped_by_ctrl_c_goes_on(tmp_path: Path) -> None:
+def test_a_stream_stopped_by_ctrl_c_resumes(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     log = pl.DataFrame(
         {"user": draw.integers(20_000, size=400_000), "item": draw.integers(3_000, size=400_000)}
@@ -240,7 +243,7 @@ def test_a_stream_stopped_by_ctrl_c_goes_on(tmp_path: Path) -> None:
     child.send_signal(signal.SIGINT)
     _, stderr = child.communicate(timeout=60)
     assert child.returncode == 130
-    said = "stopped; what is done is kept beside users, the same command goes on from there"
+    said = "stopped; what is done is kept beside users; run the same command again to resume"
     assert stderr.splitlines() == ["", said]
     assert not out.exists()
     before = (kept / "counts.npy").stat().st_mtime_ns

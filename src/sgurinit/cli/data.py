@@ -39,38 +39,69 @@ def prepare(
     ],
     *,
     out: Annotated[Path, typer.Option(help="Folder to make.")],
-    items: Annotated[Path | None, typer.Option(help="File that tells about the items.")] = None,
+    items: Annotated[
+        Path | None, typer.Option(help="File with what is known about the items.")
+    ] = None,
     features: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=FILE.parquet",
-            help="Vectors of the items: ids, and a column of lists of numbers. Repeatable.",
+            help="Vectors of the items: a modality's name and its file, with ids and a column of "
+            "lists of numbers. Repeatable.",
         ),
     ] = None,
-    user: Annotated[str | None, typer.Option(help="Column of users, if not a usual name.")] = None,
-    item: Annotated[str | None, typer.Option(help="Column of items, if not a usual name.")] = None,
-    value: Annotated[str | None, typer.Option(help="Column of ratings or counts.")] = None,
-    time: Annotated[str | None, typer.Option(help="Column of times.")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="Column of users, where it has no usual name.")
+    ] = None,
+    item: Annotated[
+        str | None, typer.Option(help="Column of items, where it has no usual name.")
+    ] = None,
+    value: Annotated[
+        str | None, typer.Option(help="Column of ratings or counts, where it has no usual name.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Column of times, where it has no usual name.")
+    ] = None,
     time_unit: Annotated[
         str | None,
-        typer.Option(help="s, ms, us, ns, iso (2024-01-31T12:00), or order of no dates."),
+        typer.Option(
+            metavar="s|ms|us|ns|iso|order",
+            help="Unit of the times: iso for text such as 2024-01-31T12:00, order for numbers that "
+            "are no dates. Default: s, or that of the source.",
+        ),
     ] = None,
     columns: Annotated[
-        str, typer.Option(help="Names of all columns, with commas, of a file without a header.")
+        str,
+        typer.Option(
+            metavar="NAME,NAME", help="Names of all columns, where the file has no header line."
+        ),
     ] = "",
     separator: Annotated[
-        str | None, typer.Option(help="What separates fields, if the suffix does not tell.")
+        str | None,
+        typer.Option(help="Character between the fields, or 'tab'. Default: by the suffix."),
     ] = None,
-    min_value: Annotated[float | None, typer.Option(help="Least value that is kept.")] = None,
+    min_value: Annotated[
+        float | None, typer.Option(help="Drop interactions whose value is below it.")
+    ] = None,
     core: Annotated[
-        int, typer.Option(min=1, help="Least interactions of every user and item; 1 keeps all.")
+        int,
+        typer.Option(
+            min=1,
+            help="Drop users and items with fewer interactions until none is left; 1 keeps all.",
+        ),
     ] = 5,
     split: Annotated[
         str,
-        typer.Option(help="random, leave-one-out, user-time, time, cold-items or cold-users."),
+        typer.Option(
+            help="How to split: random, leave-one-out, user-time, time, cold-items or cold-users."
+        ),
     ] = "random",
-    ratios: Annotated[str, typer.Option(help="Shares of train, valid and test.")] = "8:1:1",
-    name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
+    ratios: Annotated[
+        str, typer.Option(help="Shares of train, validation and test interactions.")
+    ] = "8:1:1",
+    name: Annotated[
+        str | None, typer.Option(help="Name of the data set. Default: that of the folder.")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Make a data set from a raw log: filter, split, check."""
@@ -138,36 +169,49 @@ def _ratios(text: str) -> tuple[int, int, int]:
 )
 def encode(
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Data set of the native layout, as of prepare.")
+        Path,
+        typer.Argument(metavar="DATA", help="Data set in the native layout, as prepare writes it."),
     ],
     *,
     text: Annotated[
-        str, typer.Option(help="Columns of items.parquet, with commas, to be encoded together.")
+        str,
+        typer.Option(
+            metavar="NAME,NAME", help="Encode the text of these columns of items.parquet, joined."
+        ),
     ] = "",
     images: Annotated[
-        Path | None, typer.Option(help="Folder of image files, named by item id.")
+        Path | None, typer.Option(help="Encode the images in a folder, named by item id.")
     ] = None,
     column: Annotated[
-        str | None, typer.Option(help="Column of items.parquet with names of image files.")
+        str | None, typer.Option(help="With --images: column of items.parquet with the file names.")
     ] = None,
     vectors: Annotated[
-        Path | None, typer.Option(help="Vectors by item id: .parquet, .csv, .tsv, or .npy.")
+        Path | None,
+        typer.Option(help="Take finished vectors by item id: .parquet, .csv, .tsv or .npy."),
     ] = None,
     ids: Annotated[
-        Path | None, typer.Option(help="Ids of the rows of a .npy file, a line each.")
+        Path | None, typer.Option(help="With .npy --vectors: text file with the id of each row.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the features. Default text, image or the file's.")
+        str | None,
+        typer.Option(help="Name of the features. Default: text, image or the file's name."),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Name or folder, of sentence-transformers or timm. Default minilm."),
+        typer.Option(
+            help="Model of sentence-transformers (text) or timm (images): name or folder. "
+            "Default: minilm for text, CLIP ViT-B/32 for images."
+        ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda ... The best by default.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, ... Default: the best there is.")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Texts or images at a time.")] = 64,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace features.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace features of that name.")
+    ] = False,
 ) -> None:
-    """Make features of titles, images, or vectors that are there already."""
+    """Make features of the items from text, from images or from finished vectors."""
     from sgurinit.data.encode import encode as make
     from sgurinit.data.encode import image_files, join_vectors, texts
     from sgurinit.report.progress import StageProgress, waiting
@@ -191,7 +235,7 @@ def encode(
                 from sgurinit.data.encode.text import TextEncoder
 
                 encoder, usual = TextEncoder(**options), "text"
-        if_stopped("blocks that were encoded are kept, and the same command goes on from there")
+        if_stopped("what was encoded is kept; run the same command again to resume")
         with StageProgress(console) as progress:
             done = make(data, name or usual, values, encoder, replace=replace, listen=progress)
     say(console, f"{done.modality}: {done.items:,} items, {done.width} numbers each")
@@ -212,19 +256,28 @@ def encode(
 )
 def convert(
     source: Annotated[
-        str, typer.Argument(metavar="DATA", help="Folder or name of the data, or a saved start.")
+        str,
+        typer.Argument(
+            metavar="DATA", help="Folder or name of the data, or a saved start (.safetensors)."
+        ),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder, or .useremb file, to make.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder to make; for a start a .useremb file.")
+    ],
     *,
     to: Annotated[
         str,
         typer.Option(
-            help="native, recbole, mmrec, mrlib, elliot, cornac, freerec, csv, tsv, parquet."
+            help="Layout to write: native, recbole, mmrec, mrlib, elliot, cornac, freerec, csv, "
+            "tsv or parquet."
         ),
     ],
-    table: Annotated[str | None, typer.Option(help="Modality of the start, or joint.")] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(help="Table of the start: a modality or joint. Default: the first."),
+    ] = None,
 ) -> None:
-    """Write a data set, or a start, in the layout of another framework."""
+    """Write a data set or a start in the layout of another framework."""
     from sgurinit.report.progress import waiting
 
     lost: list[str]

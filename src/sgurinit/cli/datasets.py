@@ -19,9 +19,11 @@ datasets = group("datasets", "Public data sets: what there is, and how to get it
 
 @datasets.command("list", epilog=examples("sgurinit datasets list amazon-2018"))
 def list_(
-    word: Annotated[str, typer.Argument(help="Part of the names that are wanted.")] = "",
+    word: Annotated[
+        str, typer.Argument(metavar="WORD", help="Show only names that contain it.")
+    ] = "",
 ) -> None:
-    """Show the public data sets that are known by name."""
+    """List the public data sets that can be downloaded by name."""
     from sgurinit.data.catalog import CATALOG
 
     found = [published for name, published in CATALOG.items() if word.lower() in name]
@@ -34,9 +36,9 @@ def list_(
 
 @datasets.command(epilog=examples("sgurinit datasets get ml-100k"))
 def get(
-    name: Annotated[str, typer.Argument(help="Name, as datasets list shows it.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name, as `datasets list` shows it.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the files. Default: in the cache.")
+        Path | None, typer.Option(help="Folder for the files. Default: one in the cache.")
     ] = None,
 ) -> None:
     """Download a public data set, once."""
@@ -51,7 +53,7 @@ def get(
         near = ", ".join(get_close_matches(name, CATALOG, 3)) or "see sgurinit datasets list"
         raise InputError(f"{name}: no data set of this name; {near}")
     say(console, f"licence: {published.licence}; {published.home}")
-    if_stopped("what was downloaded is kept, and the same command goes on from there")
+    if_stopped("what was downloaded is kept; run the same command again to resume")
     with StageProgress(console) as progress:
         folder = download(published, out, progress)
     say(console, f"in {folder}")

@@ -14,12 +14,16 @@ import typer
 
 from sgurinit.cli.app import app, console, emit, if_stopped, say
 from sgurinit.cli.options import (
-    Clusters,
+    Arm,
+    ArmClusters,
+    ArmLocalNorm,
+    ArmLocalWeight,
+    Arms,
     Data,
     Jobs,
-    LocalNorm,
-    LocalWeight,
     MaxEpochs,
+    Model,
+    Models,
     Patience,
     Seed,
     Sets,
@@ -36,7 +40,8 @@ if TYPE_CHECKING:
     from sgurinit.experiments import Comparison
     from sgurinit.experiments.run import Listener
 
-_GOES_ON = "what is finished is kept in {}, the same command goes on from there"
+_RESUME = "what is finished is kept in {}; run the same command again to resume"
+_FOLDER = "Folder of the comparison. Run the same command again to resume."
 
 
 @app.command(
@@ -47,12 +52,16 @@ _GOES_ON = "what is finished is kept in {}, the same command goes on from there"
     options={"assignments": "--set"},
 )
 def train(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")],
+    model: Model,
     data: Data,
     *,
-    init: Annotated[str, typer.Option(help="Arm that starts the users.")] = "sgurinit",
+    init: Arm = "sgurinit",
     out: Annotated[
-        Path | None, typer.Option(help="Folder to keep the run in; a killed run resumes there.")
+        Path | None,
+        typer.Option(
+            help="Folder to keep the run in. Run the same command again to resume. Default: "
+            "nothing is kept."
+        ),
     ] = None,
     seed: Seed = 0,
     max_epochs: MaxEpochs = None,
@@ -60,9 +69,9 @@ def train(
     tensorboard: TensorBoard = False,
     sets: Sets = None,
 ) -> None:
-    """Train one model with one start and test it once."""
+    """Train one model from one start, then test it once."""
     if out is not None:
-        if_stopped(_GOES_ON.format(out))
+        if_stopped(_RESUME.format(out))
     elif tensorboard:
         raise InputError("--tensorboard needs --out, the folder that the curves are kept in")
     with waiting(console, "starting"):
@@ -100,11 +109,9 @@ def train(
 def compare(
     data: Data,
     *,
-    models: Annotated[str, typer.Option(help="Names of models, with commas.")],
-    out: Annotated[Path, typer.Option(help="Folder of the comparison; resumes there.")],
-    arms: Annotated[str, typer.Option(help="Names of arms, with commas.")] = (
-        "random,sgurinit,permuted"
-    ),
+    models: Models,
+    out: Annotated[Path, typer.Option(help=_FOLDER)],
+    arms: Arms = "random,sgurinit,permuted",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds: 0, 1, ...")] = 3,
     max_epochs: MaxEpochs = None,
     patience: Patience = None,
@@ -112,14 +119,14 @@ def compare(
     mask_valid: Annotated[
         bool, typer.Option("--mask-valid", help="Leave validation items out of the test ranking.")
     ] = False,
-    n_clusters: Clusters = None,
-    local_weight: LocalWeight = None,
-    local_norm: LocalNorm = None,
+    n_clusters: ArmClusters = None,
+    local_weight: ArmLocalWeight = None,
+    local_norm: ArmLocalNorm = None,
     tensorboard: TensorBoard = False,
     sets: Sets = None,
 ) -> None:
-    """Compare starts: models x arms x seeds, one table and one page."""
-    if_stopped(_GOES_ON.format(out))
+    """Compare starts: every model from every arm with every seed, in one table and one page."""
+    if_stopped(_RESUME.format(out))
     with waiting(console, "starting"):
         from sgurinit import experiments
         from sgurinit.report.progress import RunProgress
@@ -156,19 +163,22 @@ def study(
     *,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the study; resumes there. FILE without .yaml by default."),
+        typer.Option(
+            help="Folder of the study. Run the same command again to resume. Default: FILE "
+            "without .yaml."
+        ),
     ] = None,
     jobs: Jobs = None,
     tensorboard: TensorBoard = False,
 ) -> None:
-    """Search settings on validation data, then compare starts, as a file describes."""
+    """Search settings on validation data, then compare starts, as described in a file."""
     with waiting(console, "starting"):
         from sgurinit import experiments
         from sgurinit.report.progress import RunProgress
 
         described = experiments.Study.read(file)
     out = out or file.with_suffix("")
-    if_stopped(_GOES_ON.format(out))
+    if_stopped(_RESUME.format(out))
     total = described.plan.count()
     with RunProgress(console, total, described.plan.train.max_epochs) as progress:
         found = described.run(
@@ -188,14 +198,14 @@ def report(
     ],
     other: Annotated[
         Path | None,
-        typer.Argument(metavar="[OTHER]", help="Another one, to put beside the first."),
+        typer.Argument(metavar="OTHER", help="A second one, to put beside the first."),
     ] = None,
     *,
     out: Annotated[
-        Path, typer.Option(help="Folder for the page and table of two, made if absent.")
+        Path, typer.Option(help="With OTHER: folder for the page and the table, made if absent.")
     ] = Path("sgurinit-beside"),
 ) -> None:
-    """Show a finished comparison again and write its page anew, or put two side by side."""
+    """Print a finished comparison and write its page again, or put two side by side."""
     with waiting(console, "starting"):
         from sgurinit import experiments
         from sgurinit.report.beside import write_beside
@@ -212,9 +222,7 @@ def report(
 
 @app.command(epilog=examples("sgurinit demo", "sgurinit demo --out my-demo"))
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of the comparison; resumes there.")] = Path(
-        "sgurinit-demo"
-    ),
+    out: Annotated[Path, typer.Option(help=_FOLDER)] = Path("sgurinit-demo"),
     jobs: Jobs = None,
 ) -> None:
     """Compare starts and controls on real data that come along (X-Wines), in a few minutes.
@@ -242,7 +250,7 @@ def _show(found: Comparison) -> None:
 
         page = write_report(found.folder)
     console.print(comparison_table(found.summary))
-    tables = "results.csv, lifts.csv, epochs.csv, curves.csv, gaps.csv, summary.json"
+    tables = "results.csv, lifts.csv, epochs.csv, curves.csv, gaps.csv, untrained.csv, summary.json"
     say(console, f"page:   {page}\ntables: {found.folder}/{tables}")
     emit({"folder": found.folder, "page": page, **found.summary})
 

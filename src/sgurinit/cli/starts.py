@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from sgurinit.cli.app import app, console, emit, if_stopped, say
 from sgurinit.cli.options import (
@@ -63,7 +64,8 @@ def inspect(data: Data) -> None:
 @app.command(
     epilog=examples(
         "sgurinit init data/tiktok --out start.safetensors",
-        "sgurinit init data/tiktok --out users.parquet --n-clusters 4 --local-weight 0.5",
+        "sgurinit init data/tiktok --out users.parquet --n-clusters 4 --local-norm sym",
+        "sgurinit init data/tiktok --out hybrid.safetensors --preset hybrid --joint-dim 64",
         "sgurinit init log.parquet --spark spark://host:7077 --features text=items.parquet --out x",
     )
 )
@@ -71,21 +73,24 @@ def init(
     data: Data,
     *,
     out: Annotated[
-        str, typer.Option(help="File to write: .safetensors or .parquet. With --spark a folder.")
+        str, typer.Option(help="File to write, .safetensors or .parquet; with --spark a folder.")
     ],
     spark: Annotated[
         str | None,
         typer.Option(
             metavar="MASTER",
-            help="Compute on Spark: a master such as 'local[4]' or 'spark://host:7077', or "
-            "'sc://host' for Connect. DATA is Parquet then, with columns user and item.",
+            help=escape(
+                "Compute on Spark: a master such as 'local[4]' or 'spark://host:7077', or "
+                "'sc://host' for Connect. DATA is then Parquet with columns user and item."
+            ),
         ),
     ] = None,
     features: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=PARQUET",
-            help="With --spark: items, with columns item and one of lists of numbers. Repeatable.",
+            help="With --spark: a modality's name and its Parquet file, with columns item and one "
+            "of lists of numbers. Repeatable.",
         ),
     ] = None,
     n_clusters: Clusters = None,
@@ -98,7 +103,7 @@ def init(
     preset: Preset = None,
     seed: Seed = 0,
 ) -> None:
-    """Compute a start for every user and save it. No training, no torch."""
+    """Compute a start for every user and save it. Needs neither training nor torch."""
     from sgurinit.core.start_io import check_target
     from sgurinit.data import load_dataset
     from sgurinit.report.inspection import start_table
@@ -156,8 +161,8 @@ def stream(
         list[str],
         typer.Option(
             metavar="NAME=FILE",
-            help="Features of the items: .npy with a row each, or .parquet with ids and a column "
-            "of lists of numbers. Repeatable.",
+            help="A modality's name and its file: .npy with a row per item, or .parquet with ids "
+            "and a column of lists of numbers. Repeatable.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to make.")],
@@ -168,9 +173,9 @@ def stream(
     item_ids: Annotated[
         Path | None,
         typer.Option(
-            help="Parquet file that names the rows of .npy features; where there are none, all "
-            "items, those without a vector too, as a log does. With .npy alone and without it, "
-            "the log holds positions."
+            help="Parquet file with the ids of the items. With .npy features: one per row, in "
+            "their order; without it the log holds row numbers. With .parquet features: needed "
+            "where items of the log have no vector; the log itself will do."
         ),
     ] = None,
     n_clusters: Clusters = None,
@@ -182,16 +187,22 @@ def stream(
     collaborative_rank: CollaborativeRank = None,
     preset: Preset = None,
     tables: Annotated[
-        str, typer.Option(help="Modalities whose users are wanted, or joint. All by default.")
+        str,
+        typer.Option(
+            metavar="NAME,NAME", help="Modalities to write the users of, or joint. Default: all."
+        ),
     ] = "",
     kmeans: KMeans = None,
-    layout: Annotated[str, typer.Option(help="'npy' or 'parquet'.")] = "npy",
+    layout: Annotated[
+        str, typer.Option(metavar="npy|parquet", help="Format of the users' vectors.")
+    ] = "npy",
     dtype: Annotated[
-        str, typer.Option(help="'float32', 'float16', or 'bfloat16' (npy alone).")
+        str,
+        typer.Option(
+            metavar="float32|float16|bfloat16", help="Type of the numbers; bfloat16 for npy only."
+        ),
     ] = "float32",
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Threads. One per core by default.")
-    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Threads. Default: one per core.")] = None,
     seed: Seed = 0,
 ) -> None:
     """Compute starts from logs of any size, without holding them in memory."""
@@ -199,7 +210,7 @@ def stream(
     from sgurinit.files import read_json
     from sgurinit.report.progress import StageProgress
 
-    if_stopped(f"what is done is kept beside {out}, the same command goes on from there")
+    if_stopped(f"what is done is kept beside {out}; run the same command again to resume")
     estimator = _estimator(
         preset,
         seed,
