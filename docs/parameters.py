@@ -22,7 +22,8 @@ def table() -> str:
         for name, param in PARAMS.items()
     ]
     random_state = "| `random_state` | int, RandomState or None | `None` | Seed of K-means. |"
-    jobs = "| `n_jobs` | int or None | `None` | Threads for the users' sums: None is 1, -1 all cores. |"
+    threads = "Threads for the users' sums: None is 1, -1 all cores."
+    jobs = f"| `n_jobs` | int or None | `None` | {threads} |"
     head = ["| parameter | values | default | what it does |", "|---|---|---|---|"]
     return "\n".join([*head, *rows, random_state, jobs]) + "\n"
 

@@ -173,7 +173,9 @@ def hand_over(
     reports = []
     for table, passes in zip(tables, through, strict=True):
         if passes:
-            reports.append(_pass_through(model, table, start, keep=projected == "added"))
+            reports.append(
+                _pass_through(model, table, start, model.config.width, keep=projected == "added")
+            )
         else:
             reports.append(_fill(table, start, scale, fill_items, model.config.width))
     return tuple(reports)
@@ -518,7 +520,7 @@ class _ThroughProjection(nn.Module):
 
 
 def _pass_through(
-    model: nn.Module, table: UserTable, start: UserStart, *, keep: bool
+    model: nn.Module, table: UserTable, start: UserStart, width: int, *, keep: bool
 ) -> TableReport:
     """Put a parametrization in place of a table, or beside it."""
     _check(table, start)
@@ -530,7 +532,7 @@ def _pass_through(
     present = _present(table, start)
     rows = _item_rows(table, start, projected=False)
     users = (
-        start.carry_to(np.where(present[:, None], rows, 0))
+        start.carry_to(np.where(present[:, None], rows, 0), width=width)
         if start.config["collaborative"]
         else start.on(rows, present=present)
     )

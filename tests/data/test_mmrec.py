@@ -25,7 +25,9 @@ def test_a_folder_gives_the_data_it_was_written_from(write_mmrec, make_dataset):
 
 
 def test_only_three_columns_are_needed_in_any_order(write_mmrec):
-    dataset = load_dataset(write_mmrec(["x_label\tuserID\titemID", "0\t1\t4", "0\t0\t1", "2\t1\t0"]))
+    dataset = load_dataset(
+        write_mmrec(["x_label\tuserID\titemID", "0\t1\t4", "0\t0\t1", "2\t1\t0"])
+    )
     assert (dataset.train.users.tolist(), dataset.train.items.tolist()) == ([0, 1], [1, 4])
     assert (dataset.test.users.tolist(), dataset.test.items.tolist()) == ([1], [0])
     assert len(dataset.valid) == 0

@@ -107,7 +107,9 @@ def test_a_head_sorts_by_click_and_by_keyboard(opened: Open, comparison: Compari
     given = column(page, 4)
     results = pl.read_csv(comparison.folder / "results.csv")
     recall = results.filter(split="test", group="all", metric="recall", k=20)
-    means = recall.group_by("model", "arm").agg(pl.col("value").mean())["value"]
+    means = [*recall.group_by("model", "arm").agg(pl.col("value").mean())["value"]]
+    untrained = pl.read_csv(comparison.folder / "untrained.csv")
+    means += [*untrained.filter(metric="recall", k=20)["value"]]
     head = page.locator("#results th:nth-child(4)")
     assert head.get_attribute("aria-sort") == "none"
     head.get_by_role("button").click()

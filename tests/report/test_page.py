@@ -71,6 +71,9 @@ class Page(HTMLParser):
             self.rows[-1][-1] = (text + data, title)
 
 
+TRAINED = 1 + 2 * 3  # a head, then two models in three arms; what needs no training follows
+
+
 @pytest.fixture(scope="module")
 def page(comparison: Comparison) -> Page:
     return Page(write_report(comparison.folder).read_text(encoding="utf-8"))
@@ -92,8 +95,7 @@ def test_links_within_the_page_lead_somewhere(comparison: Comparison) -> None:
 
 def test_the_table_shows_the_numbers_of_the_csv(page: Page, comparison: Comparison) -> None:
     results = pl.read_csv(comparison.folder / "results.csv").filter(split="test", group="all")
-    assert len(page.rows) == 1 + 2 * 3
-    for (model, _), (arm, _), *cells in page.rows[1:]:
+    for (model, _), (arm, _), *cells in page.rows[1:TRAINED]:
         for (text, exact), (metric, k) in zip(
             cells[:4], [("recall", 10), ("recall", 20), ("ndcg", 10), ("ndcg", 20)], strict=True
         ):
@@ -104,13 +106,29 @@ def test_the_table_shows_the_numbers_of_the_csv(page: Page, comparison: Comparis
             assert spread.strip() == f"{values.std():.4f}"
 
 
+def test_scores_without_training_end_the_table(page: Page, comparison: Comparison) -> None:
+    values = pl.read_csv(comparison.folder / "untrained.csv")
+    assert len(page.rows) == TRAINED + values["name"].n_unique()
+    for (model, _), (arm, _), *cells in page.rows[TRAINED:]:
+        name = arm or model
+        assert (model == "untrained") == (name in {"sgurinit", "permuted"})
+        own = values.filter(name=name)
+        for (text, exact), (metric, k) in zip(
+            cells[:4], [("recall", 10), ("recall", 20), ("ndcg", 10), ("ndcg", 20)], strict=True
+        ):
+            (value,) = own.filter(metric=metric, k=k)["value"]
+            assert float(exact or "nan") == value
+            assert text.strip() == f"{value:.4f}"
+        assert [text for text, _ in cells[4:]] == ["", "", "0", ""]
+
+
 def test_lifts_p_values_and_epochs_of_the_table_are_in_the_csvs(
     page: Page, comparison: Comparison
 ) -> None:
     lifts = pl.read_csv(comparison.folder / "lifts.csv")
     epochs = pl.read_csv(comparison.folder / "epochs.csv")
     assert len(epochs) == 2 * 3 * 2
-    for (model, _), (arm, _), *cells in page.rows[1:]:
+    for (model, _), (arm, _), *cells in page.rows[1:TRAINED]:
         shown = [float(exact) if exact else None for _, exact in cells[4:]]
         rows = lifts.filter(model=model, arm=arm, group="all", metric="recall", k=20)
         (found,) = rows.filter(pl.col("mean").is_not_null()).to_dicts()
@@ -153,7 +171,8 @@ def test_groups_show_the_numbers_of_the_csv(comparison: Comparison) -> None:
             assert float(exact or "nan") == pytest.approx(mean, rel=1e-12)
             assert text.startswith(f"{mean:.4f}")
             if arm != "random" and base:
-                assert f"{100 * (mean / base - 1):+.1f} %".replace("-", "−") in text
+                gain = float(text.split()[1].replace("−", "-"))
+                assert gain == pytest.approx(100 * (mean / base - 1), abs=0.0501)
                 if "cold" not in name:
                     shown = lifts[model, arm, name]
                     assert shown == pytest.approx(100 * (mean / base - 1), abs=1e-5)

@@ -121,7 +121,8 @@ def planted(
     -------
     Dataset
         Named and laid out ``"planted"``; modalities ``"image"`` (64-d, noisy, with a dominant
-        common direction) and ``"text"`` (32-d, less noisy); ids such as ``"u0001"`` and ``"i0001"``.
+        common direction) and ``"text"`` (32-d, less noisy); ids such as ``"u0001"`` and
+        ``"i0001"``.
     """
     return plant(n_users, n_items, n_topics=n_topics, seed=seed).dataset
 

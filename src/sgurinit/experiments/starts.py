@@ -21,10 +21,11 @@ from sgurinit.experiments.run import Listener, RunEvent, ignore
 from sgurinit.files import write_table
 from sgurinit.seeds import generator
 
-TABLES = ("gap", "cosines", "points", "clusters")
+TABLES = ("gap", "cosines", "points", "clusters", "nearest")
 WIDTH = 64  # of the joint space, the literature's for user tables
 POINTS = 300  # users and as many items in a projection
 CENTRAL = 5  # items named per cluster
+EXAMPLES = 5  # users whose nearest items are named
 EDGES = np.linspace(-1, 1, 41)  # bins of cosines
 SEED = 0
 
@@ -65,6 +66,8 @@ def write_starts(
         ``points.csv``: arm, kind (user, item), id, x, y: a sample in the plane of the two leading
         directions of its unit rows. ``clusters.csv``: arm, space (joint or a modality), cluster,
         size, rank, item, title: the items nearest to each centroid, of the first arm.
+        ``nearest.csv``: arm, user, kind (own, nearest), rank, item, title: some users' items, and
+        the unused items nearest to them in the joint space, of the first arm.
     listen
         Called with the arm that is described.
     """
@@ -83,7 +86,9 @@ def write_starts(
         start = arm.compute_start(dataset, SEED)
         space = _joint(start, matrix)
         if not rows["clusters"]:
-            rows["clusters"] += _clusters(name, start, dataset, source)
+            titles = item_titles(source)
+            rows["clusters"] += _clusters(name, start, dataset, titles)
+            rows["nearest"] += _nearest(name, space, dataset, titles)
             if BASELINE in arms:
                 describe(BASELINE, _random(space))
         describe(name, space)
@@ -136,10 +141,9 @@ def _points(arm: str, space: _Space, dataset: Dataset) -> Iterator[dict[str, Any
 
 
 def _clusters(
-    arm: str, start: UserStart, dataset: Dataset, source: str | Path | None
+    arm: str, start: UserStart, dataset: Dataset, titles: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
     assert start.source is not None  # noqa: S101 - computed, not loaded
-    titles = item_titles(source)
     spaces = {"joint": start.source.joint_space(WIDTH)[1], **start.source.spaces}
     for name, space in spaces.items():
         positions = np.flatnonzero(space.present)
@@ -154,6 +158,30 @@ def _clusters(
                     "space": name,
                     "cluster": cluster,
                     "size": len(members),
+                    "rank": rank,
+                    "item": item,
+                    "title": titles.get(item),
+                }
+
+
+def _nearest(
+    arm: str, space: _Space, dataset: Dataset, titles: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Items of some users with at least a few, and unseen items of the largest cosines."""
+    enough = np.flatnonzero(np.diff(space.matrix.indptr) >= CENTRAL - 2)
+    items = space.items / np.maximum(row_norms(space.items)[:, None], np.finfo(np.float32).tiny)
+    for user in generator(SEED, "examples").permutation(enough)[:EXAMPLES]:
+        own = space.matrix.indices[space.matrix.indptr[user] : space.matrix.indptr[user + 1]]
+        scores = items @ space.users[user]
+        scores[own] = -np.inf
+        near = np.argsort(-scores, kind="stable")[: min(CENTRAL, len(scores) - len(own))]
+        for kind, found in (("own", own[:CENTRAL]), ("nearest", near)):
+            for rank, position in enumerate(space.positions[found], start=1):
+                item = str(dataset.item_ids[position])
+                yield {
+                    "arm": arm,
+                    "user": str(dataset.user_ids[user]),
+                    "kind": kind,
                     "rank": rank,
                     "item": item,
                     "title": titles.get(item),

@@ -137,7 +137,31 @@ def clusters(found: Finished) -> Iterator[str]:
             "its centre, by title where the data has them and by id otherwise."
         ),
         *parts,
+        *_nearest(found.starts("nearest")),
     )
+
+
+def _nearest(members: pl.DataFrame | None) -> Iterator[str]:
+    """Write some users' items and the unseen items nearest to them, before any training."""
+    if members is None or members.is_empty():
+        return
+    rows = []
+    for (user,), part in members.group_by("user", maintain_order=True):
+        lists = [
+            ", ".join(
+                part.filter(kind=kind)
+                .select(pl.coalesce("title", pl.col("item").cast(pl.String)))
+                .to_series()
+            )
+            for kind in ("own", "nearest")
+        ]
+        rows.append((str(user), [text(items) for items in lists]))
+    yield note(
+        "Some users drawn at random: items of their training interactions (five at most), and the "
+        "other items nearest to their start in the joint space. Nothing is trained."
+    )
+    heads = ["user", "has", "nearest other items"]
+    yield table("nearest", "Nearest items of some users", heads, rows, wrap=True)
 
 
 def _clusters(name: str, members: pl.DataFrame) -> str:
@@ -149,4 +173,5 @@ def _clusters(name: str, members: pl.DataFrame) -> str:
         size = int(part["size"][0])
         cells = [Cell(f"{size:,}", size, part=size / largest), text(", ".join(called.to_series()))]
         rows.append((str(cluster), cells))
-    return table(name, "Clusters of items", ["cluster", "items", "most central"], rows)
+    heads = ["cluster", "items", "most central"]
+    return table(name, "Clusters of items", heads, rows, wrap=True)

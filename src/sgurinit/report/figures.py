@@ -19,10 +19,10 @@ _KNOWN = {
     "sgurinit": 1,
     "permuted": 2,
     "hybrid": 3,
-    "local": 4,
+    "hybrid-shuffled": 4,
     "global": 5,
     "collaborative": 6,
-    "hybrid-shuffled": 7,
+    "local": 7,
 }
 _DASHES = {"random": "dash", "random-scaled": "dot", "permuted": "dot", "hybrid-shuffled": "dot"}
 _SURE = 0.05

@@ -62,7 +62,12 @@ def text(words: str, key: str = "") -> Cell:
 
 
 def table(
-    name: str, label: str, heads: Sequence[str], rows: Iterable[tuple[str, Sequence[Cell]]]
+    name: str,
+    label: str,
+    heads: Sequence[str],
+    rows: Iterable[tuple[str, Sequence[Cell]]],
+    *,
+    wrap: bool = False,
 ) -> str:
     """Write a table whose columns can be sorted.
 
@@ -77,6 +82,8 @@ def table(
     rows
         Each its name and its cells. Of neighbours of the same name only the first one's is seen,
         until they are sorted apart.
+    wrap
+        Break long text into lines rather than let the table scroll.
     """
     body, shown, kinds = [], None, [""] * len(heads)
     for title, cells in rows:
@@ -94,7 +101,7 @@ def table(
     )
     return boxed(
         label,
-        f'<table id="{name}" class="sortable"><thead><tr>{buttons}</tr></thead>'
+        f'<table id="{name}" class="sortable{" wrap" * wrap}"><thead><tr>{buttons}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table>",
     )
 

@@ -10,6 +10,12 @@ from sgurinit.arms import BASELINE, CONTROL, METHOD
 from sgurinit.experiments.untrained import CEILING, POPULARITY
 
 HEADLINE_METRIC = "recall@20"
+_CONTROLS = {
+    CONTROL: "The permuted control, which keeps the scale but not the meaning",
+    "hybrid": "Hybrid, with collaborative columns",
+    "hybrid-shuffled": "Hybrid with its content shuffled among the items",
+    "collaborative": "Collaborative columns alone",
+}
 _NAMED = 4  # models that the headline lists; of more it says how they spread
 
 Entry = Mapping[str, Any]
@@ -81,10 +87,10 @@ def headline(entries: Sequence[Entry], n_seeds: int) -> str:
         f"Started from {arm} instead of at random, {better} of {len(own)} models reach a higher "
         f"test Recall@20 (mean of {n_seeds} seed{'s' if n_seeds > 1 else ''}): {_gains(own)}."
     )
-    if CONTROL in arms and arm != CONTROL:
-        control = [e for e in entries if e["arm"] == CONTROL]
-        gains = _gains(control, sure=False)
-        sentence += f" The permuted control, which keeps the scale but not the meaning: {gains}."
+    for name, what in _CONTROLS.items():
+        own = [e for e in entries if e["arm"] == name]
+        if own and name != arm:
+            sentence += f" {what}: {_gains(own, sure=False)}."
     return sentence
 
 
@@ -92,10 +98,7 @@ def _gains(entries: Sequence[Entry], *, sure: bool = True) -> str:
     """Every model's gain, or of many models the middle, both ends and how many are sure."""
     known = [e for e in entries if e["test"][HEADLINE_METRIC].get("lift") is not None]
     if len(entries) <= _NAMED or not known:
-        return ", ".join(
-            f"{e['model']}\u00a0{_with_p(e) if sure else lift(e['test'][HEADLINE_METRIC]) or 'n/a'}"
-            for e in entries
-        )
+        return ", ".join(f"{e['model']}\u00a0{_with_p(e) if sure else _lift(e)}" for e in entries)
     known.sort(key=lambda e: float(e["test"][HEADLINE_METRIC]["lift"]))
     middle = median(e["test"][HEADLINE_METRIC]["lift"] for e in known)
     low, high = (
@@ -106,6 +109,11 @@ def _gains(entries: Sequence[Entry], *, sure: bool = True) -> str:
         return words
     p_values = [e["test"][HEADLINE_METRIC].get("p_holm") for e in known]
     return f"{words}; adjusted p < 0.05 for {sum(p is not None and p < 0.05 for p in p_values)}"
+
+
+def _lift(entry: Entry) -> str:
+    """Lift without a break in it."""
+    return (lift(entry["test"][HEADLINE_METRIC]) or "n/a").replace(" ", "\u00a0")
 
 
 def _gain(entry: Entry) -> float:
