@@ -182,13 +182,14 @@ def test_train_tests_once_and_keeps_the_run(folder: Path, tmp_path: Path) -> Non
 
 def test_compare_writes_tables_and_page_and_prints_where(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = ("--models", "lightgcn,vbpr", "--arms", "random,sgurinit,local", "--seeds", 1)
+    arms = "random,sgurinit,local,hybrid-shuffled,random-scaled"
+    words = ("--models", "lightgcn,vbpr", "--arms", arms, "--seeds", 1)
     words = (*words, "--out", out, *BRIEF, "--jobs", 1, "--mask-valid", "--n-clusters", 4)
     words = (*words, "--local-weight", 0.4, "--set", "train.batch_size=64")
-    words = (*words, "--set", "sgurinit.local_weight=0.3")
+    words = (*words, "--set", "sgurinit.local_weight=0.3", "--set", "hybrid-shuffled.scale=2")
     result = run("compare", folder, *words)
     assert result.exit_code == 0, result.output
-    for name in ("report.html", "results.csv", "curves.csv", "summary.json"):
+    for name in ("report.html", "summary.json", *(path.name for path in out.glob("*.csv"))):
         assert (out / name).is_file()
         assert name in result.stdout
     settings = load_comparison(out).summary["settings"]
@@ -197,6 +198,9 @@ def test_compare_writes_tables_and_page_and_prints_where(folder: Path, tmp_path:
     assert settings["arms"]["sgurinit"]["local_weight"] == 0.3
     assert settings["arms"]["local"]["local_weight"] == 1.0
     assert settings["arms"]["local"]["n_clusters"] == 4
+    assert settings["arms"]["hybrid-shuffled"]["local_weight"] == 0.4
+    assert settings["arms"]["hybrid-shuffled"]["scale"] == 2
+    assert settings["arms"]["random-scaled"]["scale"] == 4
 
 
 def test_report_writes_the_page_again(folder: Path, tmp_path: Path) -> None:
@@ -380,7 +384,7 @@ def test_bad_data_is_one_line_and_leaves_nothing(
         (["inspect"], "DATA"),
         (["inspect", "planted", "--deep"], "--deep"),
         (["inspect", "x" * 300], "cannot be read"),
-        (["initialise"], "No such command 'initialise'"),
+        (["begin"], "No such command 'begin'"),
         (["train", "vbpr", "planted", "--set", "vbpr.reg=Infinity"], "finite"),
     ],
 )
