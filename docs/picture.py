@@ -15,7 +15,7 @@ from pathlib import Path
 OUT = Path(__file__).parent / "images" / "method.svg"
 WIDTH, HEIGHT = 720, 1020
 CELL = 26
-MIX = 0.5
+WEIGHT = 0.5
 
 STYLE = """
   svg { --ink: #1c2430; --soft: #566070; --paper: #ffffff; --panel: #f2f4f7; --line: #b9c1cc;
@@ -134,7 +134,7 @@ def clusters() -> Iterator[str]:
 def mixed() -> Iterator[str]:
     """Both, weighted, into the model's table."""
     both = (mean(ITEMS), mean([CENTROIDS[cluster] for cluster in CLUSTERS]))
-    ann = [MIX * one + (1 - MIX) * two for one, two in zip(*both, strict=True)]
+    ann = [WEIGHT * one + (1 - WEIGHT) * two for one, two in zip(*both, strict=True)]
     yield panel(20, 706, 680, 294)
     yield say(44, 744, "Ann’s start", "title")
     yield say(44, 780, "λ · local + (1 − λ) · global", "math")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import sgurinit
+from sgurinit import core
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,11 +36,52 @@ def run_without_extra(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_public_name_is_there():
+def test_every_public_name_is_there_and_listed():
     for name in sgurinit.__all__:
-        assert getattr(sgurinit, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = sgurinit.nothing
+        assert hasattr(sgurinit, name)
+    assert {*sgurinit.__all__, "__version__"} <= set(dir(sgurinit))
+    assert {*core.__all__} <= set(dir(core))
+    for module in (sgurinit, core):
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            _ = module.nothing
+
+
+def test_the_version_is_that_of_the_distribution():
+    assert sgurinit.__version__ == version("sgurinit")
+
+
+def test_a_fit_loads_numpy_scipy_and_scikit_learn_alone():
+    code = """
+import sys
+import numpy as np
+from sgurinit.core import SGURInit, UserStart
+start = SGURInit(n_clusters=2, joint_dim=2, random_state=0).fit(
+    np.array([[0, 0], [1, 1]]), {"text": np.eye(2)}
+).start_
+assert start.diagnostics
+loaded = {name.partition(".")[0] for name in sys.modules}
+print(*sorted(loaded & {"polars", "safetensors", "torch", "pydantic"}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_reprs_are_a_few_lines_without_matrices():
+    data = sgurinit.load_dataset("planted")
+    start = sgurinit.SGURInit(joint_dim=8, local_norm="sym", random_state=0).fit(data).start_
+    assert repr(data).splitlines() == [
+        "Dataset('planted', 2,000 users, 1,000 items)",
+        f"  interactions: train {len(data.train):,}, valid {len(data.valid):,}, "
+        f"test {len(data.test):,}",
+        "  features: image 64-d, text 32-d",
+    ]
+    assert repr(start).splitlines() == [
+        "UserStart(2,000 users, 1,000 items)",
+        "  tables: image 64-d, text 32-d, joint 8-d",
+        "  parameters: local_norm='sym'",
+    ]
+    for part in (start.joint(8), start.clusters["text"], data.train, data.features["text"]):
+        assert len(repr(part).splitlines()) == 1
 
 
 def test_core_and_data_work_without_the_extra(tmp_path):

@@ -155,8 +155,8 @@ def test_presets_and_parameters_are_the_cores():
         name: param.text for name, param in PARAMS.items()
     }
     assert SGURInit.from_preset("stair", local_weight=0.5).getOrDefault("local_weight") == 0.5
-    with pytest.raises(InputError, match="unknown preset 'paper'"):
-        SGURInit.from_preset("paper")
+    with pytest.raises(InputError, match="unknown preset 'best'"):
+        SGURInit.from_preset("best")
 
 
 def test_executors_need_not_have_the_package():

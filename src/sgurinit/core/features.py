@@ -60,6 +60,11 @@ class ItemFeatures:
             object.__setattr__(self, "present", _checked_present(self.present, len(values)))
         _check_finite(values, self.present)
 
+    def __repr__(self) -> str:
+        absent = self.n_items - self.n_present
+        missing = f", {absent:,} without a row" if absent else ""
+        return f"ItemFeatures({self.n_items:,} x {self.width} {self.values.dtype}{missing})"
+
     @property
     def n_items(self) -> int:
         """Number of items, with and without a row."""

@@ -72,6 +72,9 @@ class Interactions:
         object.__setattr__(self, "items", _frozen(items[first]))
         object.__setattr__(self, "duplicates", int(first.size - np.count_nonzero(first)))
 
+    def __repr__(self) -> str:
+        return f"Interactions({len(self):,})"
+
     def __len__(self) -> int:
         """Return the number of distinct interactions."""
         return int(self.users.size)
@@ -150,6 +153,15 @@ class Dataset:
                 "the training split has no interaction; at least one is needed to learn from"
             )
         self._check_disjoint()
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{split} {len(pairs):,}" for split, pairs in self.splits())
+        features = ", ".join(f"{name} {table.width}-d" for name, table in self.features.items())
+        return (
+            f"Dataset({self.name!r}, {self.n_users:,} users, {self.n_items:,} items)\n"
+            f"  interactions: {splits}\n"
+            f"  features: {features or 'none yet'}"
+        )
 
     def __reduce__(self) -> tuple[type[Dataset], tuple[Any, ...]]:
         """Copy and pickle by making the data set anew, checks included."""
