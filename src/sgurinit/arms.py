@@ -77,7 +77,7 @@ def _size(start: UserStart) -> int:
     return sum(rows.nbytes for rows in start.users.values())
 
 
-_RECENT = _RecentStarts(1 << 28)
+_RECENT = _RecentStarts(1 << 30)
 
 
 class Initializer(BaseModel, ABC):

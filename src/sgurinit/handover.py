@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import parametrize
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from sgurinit.core import UserStart
 from sgurinit.core.features import BoolArray, Float32Array, FloatArray, row_norms
@@ -166,7 +167,7 @@ def hand_over(
     through = [table.space == "projected" for table in tables]
     if not any(through):
         raise InputError(
-            f"projected={projected!r} has no effect: {type(model).__name__} has no user table in "
+            f"projected={projected!r} has no effect: {_called(model)} has no user table in "
             "a projected space"
         )
     _refuse_unseen(tables, start)
@@ -218,7 +219,7 @@ def freeze_(model: Recommender) -> None:
             cast(nn.Parameter, module.original).requires_grad_(False)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise InputError(
-            f"freeze leaves {type(model).__name__} nothing to train: it is all user and item tables"
+            f"freeze leaves {_called(model)} nothing to train: it is all user and item tables"
         )
 
 
@@ -595,6 +596,11 @@ def local_rows(table: DTensor, name: str) -> slice:
     size = -(-table.shape[0] // table.device_mesh.size())
     first = min(table.shape[0], size * table.device_mesh.get_local_rank())
     return slice(first, first + table.to_local().shape[0])
+
+
+def _called(model: nn.Module) -> str:
+    """Name of the model's class, whatever a parametrization has made of it."""
+    return type_before_parametrizations(model).__name__
 
 
 def _weight(table: nn.Parameter | nn.Embedding) -> nn.Parameter:

@@ -314,6 +314,14 @@ def test_bad_interactions_name_the_file_and_the_row(make, message, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_steps_that_no_wanted_table_sees_are_refused(tmp_path):
+    path = write(tmp_path / "log.parquet", pairs())
+    streaming = estimator(preprocess=("center",))
+    with pytest.raises(InputError, match=r"preprocess=\('center',\) has no effect"):
+        streaming.stream(path, FEATURES, tmp_path / "out", tables=["joint"])
+    streaming.stream(path, FEATURES, tmp_path / "out", tables=["joint", "a"])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

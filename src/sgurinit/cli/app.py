@@ -175,6 +175,17 @@ def say(where: Console, line: str) -> None:
     where.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
+def say_ceiling(data: str) -> dict[str, float]:
+    """Say how well generated data can be ranked at best; of other data nothing is known."""
+    if data != "planted":
+        return {}
+    from sgurinit.data import plant  # noqa: PLC0415 - only where it is wanted
+
+    ceiling = plant().ceiling()
+    say(console, f"ceiling: the best ranking there can be has a test Recall@20 of {ceiling:.3f}")
+    return {"ceiling": ceiling}
+
+
 def _fail(message: str) -> NoReturn:
     line = " ".join(message.split())
     say(err, f"error: {line}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sgurinit.cli.app import app, console, emit, if_stopped, say
+from sgurinit.cli.app import app, console, emit, if_stopped, say, say_ceiling
 from sgurinit.cli.options import (
     Arm,
     ArmClusters,
@@ -93,9 +93,10 @@ def train(
             listen=_heard(progress, out if tensorboard else None),
         )
     console.print(run_table(result))
+    ceiling = say_ceiling(data)
     if out is not None:
         say(console, f"run kept in {out}")
-    emit({"out": out, **result})
+    emit({"out": out, **result, **ceiling})
 
 
 @app.command(

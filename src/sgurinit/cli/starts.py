@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from sgurinit.cli.app import app, console, emit, if_stopped, say
+from sgurinit.cli.app import app, console, emit, if_stopped, say, say_ceiling
 from sgurinit.cli.options import (
     Clusters,
     Collaborative,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @app.command(epilog=examples("sgurinit inspect planted", "sgurinit inspect data/tiktok"))
 def inspect(data: Data) -> None:
     """Show what a data set holds."""
-    from sgurinit.data import load_dataset, plant, recognise, summary
+    from sgurinit.data import load_dataset, recognise, summary
     from sgurinit.report.inspection import data_table
     from sgurinit.report.progress import waiting
 
@@ -51,14 +51,7 @@ def inspect(data: Data) -> None:
         found = recognise(data)
         say(console, f"recognised as {found.layout.name} by {found.saw}")
     console.print(data_table(facts))
-    found_facts = facts.to_dict()
-    if data == "planted":
-        ceiling = plant().ceiling()
-        say(
-            console, f"ceiling: the best ranking there can be has a test Recall@20 of {ceiling:.3f}"
-        )
-        found_facts["ceiling"] = ceiling
-    emit(found_facts)
+    emit(facts.to_dict() | say_ceiling(data))
 
 
 @app.command(

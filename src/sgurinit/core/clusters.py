@@ -76,7 +76,7 @@ def cluster_rows(
     if n_clusters > distinct:
         raise InputError(
             f"n_clusters={n_clusters} is more than the {distinct} distinct item rows: "
-            f"choose n_clusters <= {distinct}"
+            f"choose at most {distinct}"
         )
     labels = np.empty(len(order), dtype=np.int32)
     labels[order] = k_means(points, n_clusters, seed, backend)

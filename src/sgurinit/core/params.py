@@ -160,7 +160,7 @@ class Parameters:
         if found.collaborative_rank is not None and found.collaborative == 0:
             raise InputError(
                 f"collaborative_rank={found.collaborative_rank} has no effect with "
-                "collaborative=0: set collaborative above 0, or collaborative_rank to None"
+                "collaborative=0: set `collaborative` above 0, or leave `collaborative_rank` out"
             )
         return found
 

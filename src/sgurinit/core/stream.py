@@ -106,6 +106,11 @@ class Wanted:
             raise InputError("dtype: Parquet has no bfloat16; give layout npy, or dtype float16")
         if not wanted:
             raise InputError("tables is empty, expected at least one")
+        if parameters.preprocess and set(wanted) == {JOINT}:
+            raise InputError(
+                f"preprocess={parameters.preprocess!r} has no effect: of the tables only those of "
+                "modalities see it, and none is wanted; leave `preprocess` out"
+            )
         edges = Edges.find(interactions, columns)
         return cls(edges, checked, ids, parameters, tuple(wanted), layout, dtype)
 

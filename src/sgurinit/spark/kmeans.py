@@ -104,5 +104,5 @@ def _check_distinct(items: DataFrame, n_clusters: int) -> None:
     if distinct < n_clusters:
         raise InputError(
             f"n_clusters={n_clusters} is more than the {distinct} distinct item rows: "
-            f"choose n_clusters <= {distinct}"
+            f"choose at most {distinct}"
         )
