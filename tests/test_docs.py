@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -103,6 +105,23 @@ def test_no_block_is_left_out():
     }
     for page in (ROOT / "docs").glob("*.md"):
         assert len(blocks(f"docs/{page.name}")) == with_code.get(page.name, 0)
+
+
+WITH_EXAMPLES = [
+    path
+    for path in sorted((ROOT / "src" / "sgurinit").rglob("*.py"))
+    if ">>> " in path.read_text(encoding="utf-8") and path.parent.name not in {"spark"}
+]
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.stem)
+def test_examples_of_docstrings_run(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parts = path.relative_to(ROOT / "src").with_suffix("").parts
+    module = import_module(".".join(parts).removesuffix(".__init__"))
+    found = doctest.testmod(module)
+    assert found.attempted
+    assert not found.failed
 
 
 def commands(name: str) -> list[list[str]]:

@@ -111,8 +111,15 @@ def compare(
 
     Examples
     --------
-    >>> found = compare("planted", ["lightgcn"], seeds=2, out="study")  # doctest: +SKIP
-    >>> found.results.filter(metric="recall", k=20, split="test")  # doctest: +SKIP
+    >>> from sgurinit import compare
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.training import TrainSettings
+    >>> few = TrainSettings(max_epochs=2)  # leave it out for the literature's
+    >>> found = compare(planted(200, 100), ["lightgcn"], seeds=2, out="study", settings=few)
+    >>> found.results.filter(metric="recall", k=20, split="test", group="all")["arm"].to_list()
+    ['random', 'sgurinit', 'permuted', 'random', 'sgurinit', 'permuted']
+    >>> sorted(found.summary["results"][1]["test"]["recall@20"])[:4]
+    ['lift', 'mean', 'mean_difference', 'n_users']
     """
     plan = comparison_settings(
         models, arms, seeds, train=settings, overrides=overrides, mask_valid=mask_valid

@@ -22,8 +22,16 @@ class TensorBoardCurves:
 
     Examples
     --------
-    >>> curves = TensorBoardCurves("study/tensorboard")  # doctest: +SKIP
-    >>> compare("planted", ["lightgcn"], out="study", listen=curves)  # doctest: +SKIP
+    >>> from sgurinit import compare
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.training import TrainSettings
+    >>> few = TrainSettings(max_epochs=2)
+    >>> curves = TensorBoardCurves("study/tensorboard")
+    >>> found = compare(
+    ...     planted(200, 100), ["bprmf"], ["random"], 1, out="study", settings=few, listen=curves
+    ... )
+    >>> len(list(curves.folder.rglob("events*"))) > 0
+    True
     """
 
     def __init__(self, folder: str | Path) -> None:

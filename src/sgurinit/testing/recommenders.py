@@ -31,8 +31,9 @@ MODALITIES = {
 class RecommenderTests:
     """Subclass it in a test file, name the model, and pytest runs all of it.
 
-    >>> class TestMyModel(RecommenderTests):
-    ...     kind = MyModel
+    >>> from sgurinit.models import BPRMF
+    >>> class TestBPRMF(RecommenderTests):
+    ...     kind = BPRMF
 
     Attributes
     ----------
