@@ -64,7 +64,7 @@ def test_what_people_begin_with_runs_as_it_stands(name, tmp_path, monkeypatch):
 def test_the_readmes_example_prints_the_number_that_it_shows(capsys):
     (code,) = blocks("README.md")
     exec(code, {})  # noqa: S102 - our own documents
-    (found,) = re.findall(r"training: (0\.\d+)", capsys.readouterr().out)
+    (found,) = re.findall(r"untrained: (0\.\d+)", capsys.readouterr().out)
     (shown,) = re.findall(r"# (0\.\d+); random", code)
     assert float(found) == pytest.approx(float(shown), abs=0.002)
 
