@@ -22,12 +22,12 @@ from sgurinit.arms import (
     arm_names,
     arm_resolver,
 )
-from sgurinit.core import SGURInit
+from sgurinit.core import ItemFeatures, SGURInit
 from sgurinit.core.params import PARAMS
 from sgurinit.data import planted
 from sgurinit.errors import InputError
 from sgurinit.handover import HandoverReport, untouched
-from sgurinit.models import LightGCN
+from sgurinit.models import VBPR, LightGCN
 from sgurinit.resolve import resolve_config, resolve_initializer, resolve_model
 from sgurinit.testing import small_dataset
 from sgurinit.training.run import build_model
@@ -41,7 +41,7 @@ def dataset():
 @pytest.mark.parametrize(("arm", "preset"), [("sgurinit", "published"), ("hybrid", "hybrid")])
 def test_the_arms_fields_have_the_values_of_the_preset(arm, preset):
     arm, estimator = resolve_initializer(arm), SGURInit.from_preset(preset)
-    for name in set(PARAMS) - {"joint_dim", "kmeans"}:
+    for name in set(PARAMS) - {"joint_dim", "kmeans", "content"}:
         assert getattr(arm, name) == getattr(estimator, name), name
 
 
@@ -138,28 +138,75 @@ def test_shuffled_content_is_shuffled_in_raw_and_projected_spaces_too(name, proj
         torch.testing.assert_close(mine.parameter, other.parameter, rtol=1e-3, atol=1e-4)
 
 
-def test_the_collaborative_arm_has_the_columns_of_hybrid_and_nothing_else(dataset):
-    hybrid = HybridInitializer(n_clusters=5).compute_start(dataset, seed=0).joint(64).items
-    alone = CollaborativeInitializer(n_clusters=5).compute_start(dataset, seed=0).joint(64).items
-    np.testing.assert_array_equal(alone[:, :32], hybrid[:, :32])
-    assert not alone[:, 32:].any()
-    full = CollaborativeInitializer(n_clusters=5, collaborative_rank=None)
+@pytest.mark.parametrize("width", [64, 32, 20])
+@pytest.mark.parametrize("fields", [{}, {"collaborative": 0.25}, {"collaborative_rank": 5}])
+def test_the_collaborative_arm_has_the_columns_of_hybrid_and_nothing_else(dataset, width, fields):
+    hybrid = HybridInitializer(n_clusters=5, **fields).compute_start(dataset, seed=0)
+    alone = CollaborativeInitializer(n_clusters=5, **fields).compute_start(dataset, seed=0)
+    count = int(alone.joint(width).items.any(axis=0).sum())
+    assert count == min(
+        round(fields.get("collaborative", 0.5) * width),
+        32,
+        5 if "collaborative_rank" in fields else 32,
+    )
+    np.testing.assert_array_equal(
+        alone.joint(width).items[:, :count], hybrid.joint(width).items[:, :count]
+    )
+    assert hybrid.joint(width).items[:, count:].any(axis=0).all()
+
+
+def test_the_collaborative_arm_can_fill_the_width(dataset):
+    full = CollaborativeInitializer(n_clusters=5, collaborative=1, collaborative_rank=None)
     assert full.compute_start(dataset, seed=0).joint(64).items.any(axis=0).all()
 
 
-def test_random_scaled_is_the_models_own_start_at_the_norm_of_the_started_arms(dataset):
-    plain, scaled, started = (
-        build_model(LightGCN, dataset, LightGCN.Config(width=8), seed=0) for _ in range(3)
-    )
-    (report,) = RandomScaledInitializer().apply(scaled, dataset, seed=0).tables
-    (other,) = SGURInitInitializer(n_clusters=5).apply(started, dataset, seed=0).tables
-    assert report.norm_after == pytest.approx(other.norm_after, rel=1e-5)
-    assert report.norm_before == other.norm_before
-    for name in ("user_embedding", "item_embedding"):
-        torch.testing.assert_close(getattr(scaled, name), 4 * getattr(plain, name))
-    RandomScaledInitializer(scale=2, fill_items=False).apply(scaled, dataset, seed=0)
-    torch.testing.assert_close(scaled.user_embedding, 8 * plain.user_embedding)
-    torch.testing.assert_close(scaled.item_embedding, 4 * plain.item_embedding)
+SETTINGS = [{}, {"scale": "items"}, {"scale": None}, {"scale": 0.5, "fill_items": False}]
+
+
+@pytest.mark.parametrize("fields", SETTINGS)
+@pytest.mark.parametrize("name", ["lightgcn", "vbpr", "mmgcn", "mentor"])
+def test_random_scaled_is_the_models_own_start_at_the_norms_of_the_started_arm(name, fields):
+    data, kind = small_dataset(), resolve_model(name)
+    plain, scaled, started = (build_model(kind, data, kind.Config(), seed=0) for _ in range(3))
+    reports = RandomScaledInitializer(n_clusters=3, **fields).apply(scaled, data, seed=0).tables
+    SGURInitInitializer(n_clusters=3, **fields).apply(started, data, seed=0)
+    tables = (plain.user_tables(), scaled.user_tables(), started.user_tables())
+    for own, mine, other, report in zip(*tables, reports, strict=True):
+        for side in ("parameter", "items"):
+            before, after, like = (getattr(table, side) for table in (own, mine, other))
+            if before is None:
+                continue
+            assert norm(after) == pytest.approx(norm(like), rel=1e-4)
+            ratio = after.detach() / before.detach()
+            torch.testing.assert_close(ratio, ratio[0, 0].expand_as(ratio), rtol=1e-3, atol=1e-4)
+        assert report.norm_after == pytest.approx(norm(mine.parameter), rel=1e-5)
+        assert report.norm_before == pytest.approx(norm(own.parameter), rel=1e-5)
+
+
+def test_random_scaled_leaves_tables_that_users_enter_through_a_projection():
+    data = small_dataset()
+    models = [build_model(VBPR, data, VBPR.Config(), seed=0) for _ in range(2)]
+    RandomScaledInitializer(n_clusters=3, projected="through").apply(models[0], data, seed=0)
+    for one, two in zip(models[0].user_content, models[1].user_content, strict=True):
+        assert torch.equal(one, two)
+    assert norm(models[0].user_embedding) == pytest.approx(4 * norm(models[1].user_embedding))
+
+
+def norm(table: torch.Tensor) -> float:
+    return float(table.detach().norm(dim=1).mean())
+
+
+def test_settings_of_an_arm_of_ones_own_are_part_of_what_is_computed_once(dataset):
+    class NoisyInitializer(SGURInitInitializer):
+        sigma: float = 0.0
+
+        def _features(self, dataset, seed):
+            features = super()._features(dataset, seed)
+            return {name: ItemFeatures(t.values + self.sigma) for name, t in features.items()}
+
+    one, two = (NoisyInitializer(sigma=sigma).compute_start(dataset, 0) for sigma in (0.0, 5.0))
+    assert one is not two
+    assert NoisyInitializer(sigma=5.0, scale=2).compute_start(dataset, 0) is two
 
 
 def test_a_start_is_computed_once_for_several_models(dataset, monkeypatch):

@@ -317,6 +317,47 @@ def test_users_pass_through_the_models_own_projection_in_every_step(name, keep):
     torch.testing.assert_close(copied.scorer()(users), twin.scorer()(users))
 
 
+@pytest.mark.parametrize("name", ["mmgcn", "dragon"])
+def test_carried_users_pass_through_a_projection_at_the_norm_of_the_items(name):
+    # Far shorter than the items they would all become the projection's bias.
+    data = planted(300, 150, seed=1)
+    kind = resolve_model(name)
+    model = build_model(kind, data, kind.Config(), seed=0)
+    start = SGURInit.from_preset("hybrid", random_state=0).fit(data).start_
+    reports = hand_over(model, start, projected="through")
+    tables = model.user_tables()
+    for table, report in zip(tables, reports, strict=True):
+        if table.space != "projected":
+            continue
+        features = table.features
+        assert report.norm_start == pytest.approx(float(features.norm(dim=1).mean()), rel=1e-3)
+        bias = table.project(torch.zeros(1, features.shape[1]))
+        cosine = torch.nn.functional.cosine_similarity(table.parameter, bias).mean()
+        of_items = torch.nn.functional.cosine_similarity(table.project(features), bias).mean()
+        assert abs(float(cosine)) < abs(float(of_items)) + 0.2
+
+
+@pytest.mark.parametrize("again", ["once", "through", "added"])
+def test_a_second_hand_over_behind_a_projection_is_refused(dataset, start, again):
+    model = build_model(VBPR, dataset, VBPR.Config(width=8), seed=0)
+    hand_over(model, start, projected="added")
+    with pytest.raises(InputError, match=r"'user_content\.0' was handed over already.*build the"):
+        hand_over(model, start, projected=again)
+
+
+@pytest.mark.parametrize("projected", ["once", "through"])
+def test_what_is_refused_changes_nothing(dataset, projected, tmp_path):
+    start = SGURInit(n_clusters=5, joint_dim=64, random_state=0).fit(dataset).start_
+    start.save(tmp_path / "start.safetensors")
+    loaded = type(start).load(tmp_path / "start.safetensors")
+    model = build_model(VBPR, dataset, VBPR.Config(), seed=0)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    with pytest.raises(InputError, match="has no interactions"):
+        hand_over(model, loaded, projected=projected)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name]), name
+
+
 def test_weights_trained_through_a_projection_say_what_they_need(dataset, tmp_path):
     start = SGURInit(n_clusters=4, random_state=0).fit(dataset).start_
     model = build_model(VBPR, dataset, VBPR.Config(width=8), seed=0)

@@ -16,6 +16,8 @@ Other readings of the method are ``sgurinit`` with settings, see `sgurinit.core.
 
 from __future__ import annotations
 
+import copy
+import inspect
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -35,9 +37,12 @@ from sgurinit.handover import (
     TIMES,
     HandoverReport,
     Projected,
+    bring_to_,
     freeze_,
     hand_over,
-    scale_,
+    refuse_freezing,
+    refuse_through,
+    refuse_unseen,
     untouched,
 )
 from sgurinit.seeds import derive, generator
@@ -54,6 +59,7 @@ METHOD = "sgurinit"
 CONTROL = "permuted"
 
 _SCALE = "Mean row norm of a started table: so many times its own, 'table', 'items', or none."
+_HANDOVER = {"scale", "fill_items", "projected", "freeze"}
 _FILL_ITEMS = "Whether item tables in a free space start from the same items."
 
 
@@ -135,10 +141,22 @@ class Initializer(BaseModel, ABC):
         InputError
             A setting has no effect on this model, or nothing would be left to train.
         """
+        self.check(model)
         report = self.fill(model, dataset, seed)
         if self.freeze:
             freeze_(model)
         return replace(report, initializer=self.name, frozen=self.freeze)
+
+    def check(self, model: Recommender) -> None:
+        """Refuse settings that have no effect on `model`, or leave it nothing to train.
+
+        Raises
+        ------
+        InputError
+            Naming the setting.
+        """
+        if self.freeze:
+            refuse_freezing(model)
 
     @abstractmethod
     def fill(self, model: Recommender, dataset: Dataset, seed: int) -> HandoverReport:
@@ -155,10 +173,8 @@ class RandomInitializer(Initializer):
         return HandoverReport(self.name, untouched(model.user_tables()))
 
 
-class SGURInitInitializer(Initializer):
-    """The method as its authors draw it: content alone, items started from their features too."""
-
-    name = METHOD
+class MethodInitializer(Initializer):
+    """Settings of the method and of its hand-over, which the arm and its controls share."""
 
     n_clusters: int = Field(
         default=default("n_clusters"), ge=1, description=PARAMS["n_clusters"].text
@@ -216,6 +232,18 @@ class SGURInitInitializer(Initializer):
             )
         return rank
 
+    @override
+    def check(self, model: Recommender) -> None:
+        super().check(model)
+        refuse_through(model, self.projected)
+        refuse_unseen(model.user_tables(), self.preprocess, self.collaborative)
+
+
+class SGURInitInitializer(MethodInitializer):
+    """The method as its authors draw it: content alone, items started from their features too."""
+
+    name = METHOD
+
     def compute_start(self, dataset: Dataset, seed: int) -> UserStart:
         """Compute the start that is handed over.
 
@@ -230,18 +258,16 @@ class SGURInitInitializer(Initializer):
         -------
         UserStart
         """
-        key = (type(self), self._method(), dataset.fingerprint, seed)
+        own = self.model_dump_json(exclude=_HANDOVER)
+        key = (type(self), own, dataset.fingerprint, seed)
         start = _RECENT.get(key)
         if start is None:
-            estimator = SGURInit(**dict(self._method()), random_state=derive(seed, "clusters"))
+            method = {name: getattr(self, name) for name in PARAMS if hasattr(self, name)}
+            estimator = SGURInit(**method, random_state=derive(seed, "clusters"))
             features = self._features(dataset, seed)
             start = estimator.fit(self._interactions(dataset, seed), features).start_
             _RECENT.put(key, start)
         return start
-
-    def _method(self) -> tuple[tuple[str, Any], ...]:
-        """Parameters of the method: what the start depends on, beside data and seed."""
-        return tuple((name, getattr(self, name)) for name in PARAMS if hasattr(self, name))
 
     def _interactions(self, dataset: Dataset, seed: int) -> sp.csr_array:  # noqa: ARG002
         """Interactions that the start is fitted on; a control may shuffle them."""
@@ -323,22 +349,27 @@ class PermutedInitializer(SGURInitInitializer):
         return report
 
 
-class RandomScaledInitializer(Initializer):
-    """Control: the model's own random start at the norm that the started arms have."""
+class RandomScaledInitializer(MethodInitializer):
+    """Control: the model's own random start at the norm that the started arm has.
+
+    ``sgurinit`` with the same settings is handed over to a copy of the model, and every table that
+    it filled is brought to the mean row norm that it has there. Tables that users enter through a
+    projection stay as they are.
+    """
 
     name = "random-scaled"
     controls = METHOD
 
-    scale: float = Field(default=TIMES, gt=0, description="So many times the tables' own norm.")
-    fill_items: bool = Field(
-        default=True, description="Whether item tables in a free space are scaled too."
-    )
-
     @override
     def fill(self, model: Recommender, dataset: Dataset, seed: int) -> HandoverReport:
-        tables = model.user_tables()
-        before = untouched(tables)
-        scale_(tables, self.scale, fill_items=self.fill_items)
+        tables, before = model.user_tables(), untouched(model.user_tables())
+        twin = copy.deepcopy(model)
+        report = SGURInitInitializer(**self.model_dump()).fill(twin, dataset, seed)
+        for table, started, found in zip(tables, twin.user_tables(), report.tables, strict=True):
+            if found.projected in {None, "once"}:
+                bring_to_(table.parameter, started.parameter)
+            if found.items_filled and table.items is not None and started.items is not None:
+                bring_to_(table.items, started.items)
         after = untouched(tables)
         reports = (
             replace(new, norm_before=old.norm_before)
@@ -373,17 +404,16 @@ class HybridInitializer(SGURInitInitializer):
 
 
 class CollaborativeInitializer(HybridInitializer):
-    """Control: the collaborative columns of ``hybrid`` alone.
+    """Control: the collaborative columns of ``hybrid`` alone, as many as that has.
 
-    By default at the rank that ``hybrid`` gives them; with ``collaborative_rank=None`` at the full
-    width of the table.
+    With ``collaborative=1`` and ``collaborative_rank=None`` they fill the width of the table.
     """
 
     name = "collaborative"
     controls = "hybrid"
-    fixed = frozenset({"collaborative"})
+    fixed = frozenset({"content"})
 
-    collaborative: float = Field(default=1.0, ge=1, le=1, description="Fixed.")
+    content: Literal[False] = Field(default=False, description="Fixed.")
 
 
 class HybridShuffledInitializer(HybridInitializer):
@@ -421,7 +451,8 @@ class HybridShuffledInitializer(HybridInitializer):
 
 
 arm_resolver: ClassResolver[Initializer] = ClassResolver.from_subclasses(
-    Initializer  # type: ignore[type-abstract]
+    Initializer,  # type: ignore[type-abstract]
+    exclude_predicate=inspect.isabstract,
 )
 
 

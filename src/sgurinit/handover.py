@@ -164,22 +164,25 @@ def hand_over(
     tables = model.user_tables() if tables is None else tables
     if projected == "once":
         return fill(tables, start, scale, fill_items=fill_items, width=model.config.width)
-    through = [table.space == "projected" for table in tables]
-    if not any(through):
-        raise InputError(
-            f"projected={projected!r} has no effect: {_called(model)} has no user table in "
-            "a projected space"
-        )
     _refuse_unseen(tables, start)
-    reports = []
-    for table, passes in zip(tables, through, strict=True):
-        if passes:
-            reports.append(
-                _pass_through(model, table, start, model.config.width, keep=projected == "added")
-            )
-        else:
-            reports.append(_fill(table, start, scale, fill_items, model.config.width))
-    return tuple(reports)
+    refuse_through(model, projected)
+    width, keep = model.config.width, projected == "added"
+    plans = [
+        _plan_through(model, table, start, width, keep=keep)
+        if table.space == "projected"
+        else _plan(table, start, scale, fill_items, width)
+        for table in tables
+    ]
+    return tuple(land() for land in plans)
+
+
+def refuse_through(model: Recommender, projected: Projected) -> None:
+    """Refuse a way of filling projected tables for a model that has none."""
+    if projected != "once" and all(t.space != "projected" for t in model.user_tables()):
+        raise InputError(
+            f"projected={projected!r} has no effect: {_called(model)} has no user table in a "
+            "projected space"
+        )
 
 
 def freeze_(model: Recommender) -> None:
@@ -207,6 +210,7 @@ def freeze_(model: Recommender) -> None:
     >>> sorted({name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad})
     ['content_biases', 'item_bias', 'projections']
     """
+    refuse_freezing(model)
     for table in model.user_tables():
         if table.parameter.is_leaf:
             table.parameter.requires_grad_(False)
@@ -217,7 +221,13 @@ def freeze_(model: Recommender) -> None:
             isinstance(step, _ThroughProjection) for step in module
         ):
             cast(nn.Parameter, module.original).requires_grad_(False)
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+
+
+def refuse_freezing(model: Recommender) -> None:
+    """Refuse to freeze a model that is nothing but user and item tables."""
+    tables = model.user_tables()
+    frozen = {id(p) for table in tables for p in (table.parameter, table.items)}
+    if all(id(p) in frozen for p in model.parameters()):
         raise InputError(
             f"freeze leaves {_called(model)} nothing to train: it is all user and item tables"
         )
@@ -243,13 +253,10 @@ def untouched(tables: Sequence[UserTable]) -> tuple[TableReport, ...]:
     return tuple(reports)
 
 
-def scale_(tables: Sequence[UserTable], times: float, *, fill_items: bool) -> None:
-    """Multiply tables at their random start, and the item tables of free spaces, in place."""
-    with torch.no_grad():
-        for table in tables:
-            table.parameter.mul_(times)
-            if fill_items and table.items is not None:
-                table.items.mul_(times)
+@torch.no_grad()
+def bring_to_(table: Tensor, like: Tensor) -> None:
+    """Bring a table to the mean row norm of another, in place."""
+    table.mul_(_mean_norm(like) / _mean_norm(table))
 
 
 def initialize_(
@@ -360,13 +367,17 @@ def fill(
         See `hand_over`.
     """
     _refuse_unseen(tables, start)
-    return tuple(_fill(table, start, scale, fill_items, width) for table in tables)
+    plans = [_plan(table, start, scale, fill_items, width) for table in tables]
+    return tuple(land() for land in plans)
 
 
 def _refuse_unseen(tables: Sequence[UserTable], start: UserStart) -> None:
+    refuse_unseen(tables, start.config["preprocess"], start.config["collaborative"])
+
+
+def refuse_unseen(tables: Sequence[UserTable], steps: Sequence[str], collaborative: float) -> None:
     """Refuse preprocessing steps that would change no table."""
-    steps = start.config["preprocess"]
-    seen = not start.config["collaborative"] and any(table.space == "raw" for table in tables)
+    seen = not collaborative and any(table.space == "raw" for table in tables)
     if steps and not seen:
         raise InputError(
             f"preprocess={tuple(steps)!r} has no effect here: only tables in a raw space see it, "
@@ -375,39 +386,47 @@ def _refuse_unseen(tables: Sequence[UserTable], start: UserStart) -> None:
         )
 
 
-def _fill(
+def _plan(
     table: UserTable, start: UserStart, scale: Scale, fill_items: bool, width: int | None
-) -> TableReport:
+) -> Callable[[], TableReport]:
+    """Compute the rows of a table and return what lands them: nothing is changed before."""
     _check(table, start)
     times = _times(scale)
     before = _mean_norm(table.parameter)
     users, norm_items = _users_in(table, start, width)
-    filled = fill_items and table.items is not None
+    item_rows: FloatArray | None = None
     if table.items is not None:
-        if filled:
-            rows = start.joint(table.items.shape[1]).items
-            norm = times * _mean_norm(table.items)
-            _land(table.items, _completed(rows, table.items, norm), table.name)
         norm_items = _mean_norm(table.items)
+        if fill_items:
+            rows = start.joint(table.items.shape[1]).items
+            item_rows = _completed(rows, table.items, times * norm_items)
+            _check_shape(table.items, item_rows, table.name)
+            norm_items = float(row_norms(item_rows).mean())
     norm_users = None if scale is None else norm_items if scale == "items" else times * before
     free = table.space == "free"
-    _land(
-        table.parameter,
-        _completed(users, table.parameter, norm_users) if free else _scaled(users, norm_users),
-        table.name,
+    user_rows = (
+        _completed(users, table.parameter, norm_users) if free else _scaled(users, norm_users)
     )
-    return TableReport(
-        table=table.name,
-        space=table.space,
-        modality=table.modality,
-        norm_before=before,
-        norm_after=_mean_norm(table.parameter),
-        norm_start=float(row_norms(users).mean()),
-        norm_items=norm_items,
-        items_filled=filled,
-        columns_filled=int(users.any(axis=0).sum()),
-        projected="once" if table.space == "projected" else None,
-    )
+    _check_shape(table.parameter, user_rows, table.name)
+
+    def land() -> TableReport:
+        if item_rows is not None and table.items is not None:
+            _land(table.items, item_rows, table.name)
+        _land(table.parameter, user_rows, table.name)
+        return TableReport(
+            table=table.name,
+            space=table.space,
+            modality=table.modality,
+            norm_before=before,
+            norm_after=_mean_norm(table.parameter),
+            norm_start=float(row_norms(users).mean()),
+            norm_items=norm_items,
+            items_filled=item_rows is not None,
+            columns_filled=int(users.any(axis=0).sum()),
+            projected="once" if table.space == "projected" else None,
+        )
+
+    return land
 
 
 def _times(scale: Scale) -> float:
@@ -520,10 +539,10 @@ class _ThroughProjection(nn.Module):
         return table + projected if self.keep else projected
 
 
-def _pass_through(
+def _plan_through(
     model: nn.Module, table: UserTable, start: UserStart, width: int, *, keep: bool
-) -> TableReport:
-    """Put a parametrization in place of a table, or beside it."""
+) -> Callable[[], TableReport]:
+    """Compute the users of a projection and return what puts them behind it."""
     _check(table, start)
     if table.project is None:
         raise InputError(
@@ -532,31 +551,36 @@ def _pass_through(
         )
     present = _present(table, start)
     rows = _item_rows(table, start, projected=False)
-    users = (
-        start.carry_to(np.where(present[:, None], rows, 0), width=width)
-        if start.config["collaborative"]
-        else start.on(rows, present=present)
-    )
+    if start.config["collaborative"]:
+        # Carried users match scores, at a norm of their own: they get that of the items, with
+        # which they pass through the projection. Much shorter ones would all become its bias.
+        carried = start.carry_to(np.where(present[:, None], rows, 0), width=width)
+        users = match_scale(carried, float(row_norms(rows[present]).mean()))
+    else:
+        users = start.on(rows, present=present)
     path, _, name = table.name.rpartition(".")
     owner = model.get_submodule(path)
     before = _mean_norm(table.parameter)
-    held = torch.from_numpy(users).to(table.parameter)
-    step = _ThroughProjection(held, table.project, keep=keep)
-    if not keep:  # Nothing of the table is used, so it neither trains nor is saved.
-        table.parameter.requires_grad_(False)
-        table.parameter.data = table.parameter.data.new_zeros(())
-    parametrize.register_parametrization(owner, name, step, unsafe=True)
-    return TableReport(
-        table=table.name,
-        space=table.space,
-        modality=table.modality,
-        norm_before=before,
-        norm_after=_mean_norm(getattr(owner, name)),
-        norm_start=float(row_norms(users).mean()),
-        norm_items=_mean_norm(cast(Tensor, table.item_vectors())),
-        columns_filled=int(users.any(axis=0).sum()),
-        projected="added" if keep else "through",
-    )
+    step = _ThroughProjection(torch.from_numpy(users).to(table.parameter), table.project, keep=keep)
+
+    def land() -> TableReport:
+        if not keep:  # Nothing of the table is used, so it neither trains nor is saved.
+            table.parameter.requires_grad_(False)
+            table.parameter.data = table.parameter.data.new_zeros(())
+        parametrize.register_parametrization(owner, name, step, unsafe=True)
+        return TableReport(
+            table=table.name,
+            space=table.space,
+            modality=table.modality,
+            norm_before=before,
+            norm_after=_mean_norm(getattr(owner, name)),
+            norm_start=float(row_norms(users).mean()),
+            norm_items=_mean_norm(cast(Tensor, table.item_vectors())),
+            columns_filled=int(users.any(axis=0).sum()),
+            projected="added" if keep else "through",
+        )
+
+    return land
 
 
 def _check(table: UserTable, start: UserStart) -> None:
@@ -564,6 +588,11 @@ def _check(table: UserTable, start: UserStart) -> None:
         raise InputError(
             f"table {table.name!r} is on the meta device, which holds no values: materialise the "
             "model (to_empty, then its own reset) and hand the start over after"
+        )
+    if not table.parameter.is_leaf:
+        raise InputError(
+            f"table {table.name!r} was handed over already: its users pass through the model's "
+            "projection; build the model anew"
         )
     rows = table.parameter.shape[0]
     if rows != start.n_users:
@@ -573,13 +602,16 @@ def _check(table: UserTable, start: UserStart) -> None:
         )
 
 
-@torch.no_grad()
-def _land(parameter: nn.Parameter, values: FloatArray, name: str) -> None:
+def _check_shape(parameter: nn.Parameter, values: FloatArray, name: str) -> None:
     if tuple(parameter.shape) != values.shape:
         raise InputError(
             f"table {name!r} has shape {tuple(parameter.shape)}, the start's vectors have "
             f"{values.shape}; they must be equal"
         )
+
+
+@torch.no_grad()
+def _land(parameter: nn.Parameter, values: FloatArray, name: str) -> None:
     local: Tensor = parameter
     rows = slice(None)
     if isinstance(parameter, DTensor):

@@ -195,8 +195,8 @@ def test_a_rank_limits_the_collaborative_columns_and_content_takes_the_rest(gapp
     more, _ = joint_items(gappy.matrix, gappy.features, 8, collaborative=0.5, collaborative_rank=9)
     half, _ = joint_items(gappy.matrix, gappy.features, 8, collaborative=0.5)
     np.testing.assert_array_equal(more, half)
-    # Without content the columns beyond the rank stay empty.
-    alone, _ = joint_items(gappy.matrix, gappy.features, 8, collaborative=1, collaborative_rank=3)
+    # Without content the other columns stay empty.
+    alone, _ = joint_items(gappy.matrix, gappy.features, 8, collaborative=3 / 8, content=False)
     np.testing.assert_array_equal(alone[:, :3], three[:, :3])
     assert not alone[:, 3:].any()
 

@@ -87,6 +87,7 @@ class TestParameters:
             ("preprocess", "center"),
             ("preprocess", ("center", "scale")),
             ("preprocess", None),
+            ("content", 1),
             ("joint_dim", 0),
             ("joint_dim", 4.0),
             ("random_state", -1),
@@ -118,6 +119,8 @@ class TestParameters:
     def test_a_limit_on_columns_that_there_are_none_of_is_refused(self, small):
         with pytest.raises(InputError, match="collaborative_rank=4 has no effect with"):
             fit(small, collaborative_rank=4)
+        with pytest.raises(InputError, match="content=False with collaborative=0 leaves"):
+            fit(small, content=False)
 
     def test_preset_takes_overrides(self):
         estimator = SGURInit.from_preset(local_weight=0.5, random_state=3)
@@ -136,6 +139,7 @@ class TestParameters:
             "preprocess": ["unit"],
             "collaborative": 0.0,
             "collaborative_rank": None,
+            "content": True,
             "joint_dim": None,
             "kmeans": "lloyd",
             "seed": 7,

@@ -526,3 +526,24 @@ def test_a_checkout_of_another_owner_has_no_revision(
         assert environment_module.source_revision() is None
     finally:
         environment_module.source_revision.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("models", "fields", "message"),
+    [
+        (["vbpr", "lightgcn"], {"projected": "through"}, "lightgcn from sgurinit: projected='thr"),
+        (["vbpr", "bprmf"], {"freeze": True}, "bprmf from sgurinit: freeze leaves BPRMF nothing"),
+        (
+            ["mmgcn", "vbpr"],
+            {"preprocess": ["center"]},
+            r"vbpr from sgurinit: preprocess=\('center'",
+        ),
+    ],
+)
+def test_what_a_model_cannot_take_is_refused_before_the_first_run(
+    small: Dataset, tmp_path: Path, models: list[str], fields: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        compare(small, models, ["random", "sgurinit"], 1, out=tmp_path / "c",
+                overrides={"sgurinit": fields})  # fmt: skip
+    assert not (tmp_path / "c" / "runs").exists()

@@ -121,10 +121,10 @@ def test_a_half_or_control_keeps_what_it_fixes_and_what_is_set_for_itself() -> N
     weights = {arm: own["local_weight"] for arm, own in found.items() if "local_weight" in own}
     assert weights == {
         "sgurinit": 0.7, "local": 1.0, "global": 0.0, "permuted": 0.7,
-        "hybrid": 0.6, "collaborative": 0.6, "hybrid-shuffled": 0.8,
+        "random-scaled": 0.7, "hybrid": 0.6, "collaborative": 0.6, "hybrid-shuffled": 0.8,
     }  # fmt: skip
     shares = {arm: found[arm]["collaborative"] for arm in ("hybrid", *OF_HYBRID)}
-    assert shares == {"hybrid": 0.25, "collaborative": 1.0, "hybrid-shuffled": 0.25}
+    assert shares == dict.fromkeys(("hybrid", *OF_HYBRID), 0.25)
     scales = {arm: found[arm]["scale"] for arm in ("sgurinit", *OF_METHOD)}
     assert scales == dict.fromkeys(scales, 2.0) | {"permuted": "items"}
 
@@ -163,7 +163,7 @@ def test_names_of_several_words_are_known_however_they_are_joined(name: str) -> 
     [
         ("local", "local_weight", 0.5),
         ("global", "local_weight", 1),
-        ("collaborative", "collaborative", 0.5),
+        ("collaborative", "content", True),
     ],
 )
 def test_what_makes_an_arm_what_it_is_cannot_be_set(arm: str, field: str, value: float) -> None:
@@ -187,12 +187,37 @@ def test_a_plan_whose_arms_cannot_be_run_is_refused() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("arms", "overrides", "message"),
+    [
+        (
+            {"random": {"kind": "sgurinit"}},
+            {},
+            r"arms\.random is of kind sgurinit: ",
+        ),
+        ({"permuted": {"kind": "hybrid"}}, {}, r"arms\.permuted is of kind hybrid"),
+        (["sgurinit"], {"sgurinit": {"collaborative": 0.5}}, "sgurinit is content alone"),
+        (
+            ["sgurinit"],
+            {"sgurinit": {}, "SGURInit": {"scale": 2}},
+            "sgurinit is set twice, once as",
+        ),
+    ],
+)
+def test_names_mean_what_they_say(arms, overrides, message) -> None:
+    with pytest.raises(InputError, match=message):
+        comparison_settings(["bprmf"], arms, 1, overrides=overrides)
+    mine = {"mine": {"kind": "sgurinit", "collaborative": 0.5}}
+    assert comparison_settings(["bprmf"], mine, 1).arms["mine"]["collaborative"] == 0.5
+
+
 def test_shared_fields_go_to_the_arms_that_leave_them_free() -> None:
     arms = ["random", "sgurinit", "permuted", "local", "hybrid-shuffled", "random-scaled"]
     found = shared_fields(arms, {"local_weight": 0.6, "n_clusters": 4})
     whole = {"local_weight": 0.6, "n_clusters": 4}
     assert found == {
-        "sgurinit": whole, "permuted": whole, "local": {"n_clusters": 4}, "hybrid-shuffled": whole,
+        "sgurinit": whole, "permuted": whole, "local": {"n_clusters": 4},
+        "hybrid-shuffled": whole, "random-scaled": whole,
     }  # fmt: skip
     assert shared_fields(arms, {}) == {}
     with pytest.raises(InputError, match="local_weight is set, but none of the arms random, local"):

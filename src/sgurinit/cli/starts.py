@@ -19,6 +19,7 @@ from sgurinit.cli.options import (
     Clusters,
     Collaborative,
     CollaborativeRank,
+    Content,
     Data,
     JointDim,
     KMeans,
@@ -93,6 +94,7 @@ def init(
     joint_dim: JointDim = None,
     collaborative: Collaborative = None,
     collaborative_rank: CollaborativeRank = None,
+    content: Content = None,
     preset: Preset = None,
     seed: Seed = 0,
 ) -> None:
@@ -110,6 +112,7 @@ def init(
         joint_dim=joint_dim,
         collaborative=collaborative,
         collaborative_rank=collaborative_rank,
+        content=content,
     )
     if spark is not None:
         from sgurinit.cli.spark import init_on_spark
@@ -178,6 +181,7 @@ def stream(
     joint_dim: JointDim = None,
     collaborative: Collaborative = None,
     collaborative_rank: CollaborativeRank = None,
+    content: Content = None,
     preset: Preset = None,
     tables: Annotated[
         str,
@@ -215,6 +219,7 @@ def stream(
             joint_dim=joint_dim,
             collaborative=collaborative,
             collaborative_rank=collaborative_rank,
+            content=content,
             kmeans=kmeans,
         ),
         n_jobs=jobs or available_cores(),

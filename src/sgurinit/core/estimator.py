@@ -57,6 +57,9 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         Not part of SG-URInit.
     collaborative_rank : int >= 1 or None, default None
         Upper limit on the number of collaborative columns; content takes the columns it saves.
+    content : bool, default True
+        Whether the joint space has content. Without it collaborative columns stand alone, and the
+        others stay empty.
     kmeans : {"lloyd", "minibatch", "faiss"}, default "lloyd"
         K-means backend. The last two are for very many items or clusters; faiss needs the extra
         sgurinit[faiss].
@@ -118,6 +121,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         joint_dim: int | None = default("joint_dim"),
         collaborative: float = default("collaborative"),
         collaborative_rank: int | None = default("collaborative_rank"),
+        content: bool = default("content"),
         kmeans: str = default("kmeans"),
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
@@ -129,6 +133,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         self.joint_dim = joint_dim
         self.collaborative = collaborative
         self.collaborative_rank = collaborative_rank
+        self.content = content
         self.kmeans = kmeans
         self.random_state = random_state
         self.n_jobs = n_jobs

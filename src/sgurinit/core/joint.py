@@ -79,7 +79,7 @@ def joint_items(
 
     The first ``parameters.n_collaborative(dim)`` columns are `collaborative_items`, the others
     `content_items`, each block scaled to a mean row norm of one over the items that have a row in
-    it. With ``collaborative=1`` there is no content: columns beyond the rank are zero.
+    it. Without ``parameters.content`` the others stay zero.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def joint_items(
     items = np.zeros((len(degrees), dim), dtype=np.float32)
     items[:, :n_collaborative] = _unit_mean(rows, used)
     present: BoolArray = np.logical_or.reduce([used, *(t.mask() for t in features.values())])
-    if parameters.collaborative < 1 and n_collaborative < dim:
+    if parameters.content and n_collaborative < dim:
         content, featured = content_items(features, dim - n_collaborative, n_jobs)
         items[:, n_collaborative:] = _unit_mean(content, featured)
     return items, present

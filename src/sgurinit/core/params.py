@@ -76,6 +76,12 @@ PARAMS: Mapping[str, Param] = {
         "int >= 1 or None",
         "Upper limit on the number of collaborative columns; content takes the columns it saves.",
     ),
+    "content": Param(
+        True,
+        "bool",
+        "Whether the joint space has content. Without it collaborative columns stand alone, and "
+        "the others stay empty.",
+    ),
     "kmeans": Param(
         "lloyd",
         '{"lloyd", "minibatch", "faiss"}',
@@ -116,6 +122,7 @@ class Parameters:
     joint_dim : int or None
     collaborative : float
     collaborative_rank : int or None
+    content : bool
     kmeans : str
     seed : int
         Seed of K-means.
@@ -128,6 +135,7 @@ class Parameters:
     joint_dim: int | None
     collaborative: float
     collaborative_rank: int | None
+    content: bool
     kmeans: str
     seed: int
 
@@ -154,6 +162,7 @@ class Parameters:
             joint_dim=None if joint_dim is None else _positive_int("joint_dim", joint_dim),
             collaborative=_share("collaborative", params["collaborative"]),
             collaborative_rank=None if rank is None else _positive_int("collaborative_rank", rank),
+            content=_flag("content", params["content"]),
             kmeans=_one_of("kmeans", params["kmeans"], KMEANS),
             seed=_seed(params["random_state"]),
         )
@@ -161,6 +170,11 @@ class Parameters:
             raise InputError(
                 f"collaborative_rank={found.collaborative_rank} has no effect with "
                 "collaborative=0: set `collaborative` above 0, or leave `collaborative_rank` out"
+            )
+        if not found.content and found.collaborative == 0:
+            raise InputError(
+                "content=False with collaborative=0 leaves the joint space without columns: set "
+                "`collaborative` above 0, or leave `content` out"
             )
         return found
 
@@ -198,6 +212,12 @@ def _share(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise InputError(f"{name} must be a number in [0, 1], got {value!r}")
     return float(value)
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def _one_of(name: str, value: object, known: Collection[str]) -> str:

@@ -124,7 +124,10 @@ class Source:
                 n_jobs=self.n_jobs,
             )
             table = ItemFeatures(items, present)
-            space = self.space_on(table)
+            try:
+                space = self.space_on(table)
+            except InputError as error:
+                raise InputError(f"joint space of width {dim}: {error}") from None
             self.joints[dim] = table, space, self.users(space)
         return self.joints[dim]
 

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 from filelock import FileLock, Timeout
 
-from sgurinit.arms import Initializer
+from sgurinit.arms import Initializer, MethodInitializer
 from sgurinit.data import Dataset
 from sgurinit.errors import InputError
 from sgurinit.experiments.environment import environment
@@ -31,8 +31,9 @@ from sgurinit.experiments.sweeps import without_cells
 from sgurinit.experiments.tables import curves_table, results_table, summarise
 from sgurinit.experiments.untrained import untrained_scores, untrained_table
 from sgurinit.files import claim, read_json, read_table, write_json, write_table
-from sgurinit.resolve import build, resolve_dataset
+from sgurinit.resolve import build, resolve_config, resolve_dataset, resolve_model
 from sgurinit.training import TrainSettings
+from sgurinit.training.run import build_model
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ def run_plan(
         _refuse(folder / "config.json", "a single run")
         kept = plan.model_dump(mode="json")
         _claim(folder / "settings.json", {**kept, "data": {"fingerprint": facts["fingerprint"]}})
+        _check_arms(plan, dataset)
         runs = list(plan.runs())
         if plan.search is not None:
             # Here, so that a comparison without a search does not load the searcher.
@@ -195,6 +197,27 @@ def run_plan(
         write_table(folder / "gaps.csv", gaps_table(runs, folder / "runs"))
         write_json(folder / "summary.json", summary)
     return Comparison(folder, results, curves, summary)
+
+
+def _check_arms(plan: ComparisonSettings, dataset: Dataset) -> None:
+    """Refuse settings that a model cannot take before the first run, not halfway."""
+    arms = {arm: plan.run(next(iter(plan.models)), arm, 0).make_initializer() for arm in plan.arms}
+    special = {arm: made for arm, made in arms.items() if _depends_on_model(made)}
+    for name in plan.models if special else ():
+        kind = resolve_model(name)
+        model = build_model(kind, dataset, resolve_config(kind, plan.models[name]), seed=0)
+        for arm, initializer in special.items():
+            try:
+                initializer.check(model)
+            except InputError as error:
+                raise InputError(f"{name} from {arm}: {error}") from None
+
+
+def _depends_on_model(arm: Initializer) -> bool:
+    """Whether an arm has settings that some models cannot take."""
+    return arm.freeze or (
+        isinstance(arm, MethodInitializer) and (arm.projected != "once" or bool(arm.preprocess))
+    )
 
 
 def _arms(runs: Sequence[RunSettings]) -> dict[str, Initializer]:

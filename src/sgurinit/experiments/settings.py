@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sgurinit.arms import Initializer
+from sgurinit.arms import METHOD, Initializer, MethodInitializer, arm_names
 from sgurinit.data import Dataset, summary
 from sgurinit.errors import InputError
 from sgurinit.models import models as models_resolver
@@ -161,7 +161,12 @@ def comparison_settings(
         A name or a field does not exist, is out of range or is given twice.
     """
     labels = [_label(name) for name in arms] if isinstance(arms, Mapping) else []
-    overrides = {_canonical(name, labels): own for name, own in (overrides or {}).items()}
+    given, overrides = overrides or {}, {}
+    for name, own in given.items():
+        canonical = _canonical(name, labels)
+        if canonical in overrides:
+            raise InputError(f"{canonical} is set twice, once as {name!r}; set it in one place")
+        overrides[canonical] = own
     configs = {}
     for name in _unique([model_name(resolve_model(m)) for m in models], "models"):
         config = resolve_config(resolve_model(name), overrides.pop(name, None))
@@ -206,9 +211,23 @@ def _starts(
         used.add(name)
         arm = resolve_initializer(kind, {**inherited, **own, **overrides.get(name, {})})
         starts[name] = {KIND: kind.name, **arm.model_dump(mode="json")}
+        _check_label(name, arm)
     for name in set(overrides) & used:
         del overrides[name]
     return starts
+
+
+def _check_label(name: str, arm: Initializer) -> None:
+    """Refuse a built-in name for something else than it stands for."""
+    if name in arm_names() and name != arm.name:
+        raise InputError(
+            f"arms.{name} is of kind {arm.name}: {name} is an arm of its own; choose another name"
+        )
+    if name == METHOD and isinstance(arm, MethodInitializer) and arm.collaborative:
+        raise InputError(
+            f"{METHOD}.collaborative is {arm.collaborative}: {METHOD} is content alone; "
+            "collaborative columns are the arm hybrid, or an arm with a name of its own"
+        )
 
 
 def _canonical(name: str, labels: Sequence[str]) -> str:

@@ -59,7 +59,7 @@ class StudyFile(_File):
         description=(
             "Fields that differ, by the arm's name; `kind` where it is a name of your own. `sweep`,"
             " values by field, makes an arm of every combination, named"
-            " `ours-local_weight=1-n_clusters=8`."
+            " `mine-local_weight=1-n_clusters=8`."
         ),
     )
     seeds: int = Field(default=5, ge=1, description="Number of seeds: 0, 1, ...")

@@ -32,7 +32,7 @@ class Sweep:
 
 
 def find_sweeps(arms: Sequence[str]) -> list[Sweep]:
-    """Find arms named as a study names those of a sweep, `ours-n_clusters=8-local_weight=0.1`.
+    """Find arms named as a study names those of a sweep, `mine-n_clusters=8-local_weight=0.1`.
 
     Parameters
     ----------

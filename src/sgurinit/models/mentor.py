@@ -191,9 +191,8 @@ class MENTOR(Recommender):
 
     @override
     def user_tables(self) -> list[UserTable]:
-        # The guide's items are free vectors before their map, so no item table shares its space.
-        guide = UserTable("guide.preference", self.guide.preference, "free")
-        return [*self.branches.user_tables("branches"), guide]
+        # Not the guide's users: no items live in their space, so no start has a meaning there.
+        return self.branches.user_tables("branches")
 
 
 def _sum(layers: list[Tensor]) -> Tensor:

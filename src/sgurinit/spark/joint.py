@@ -43,7 +43,7 @@ def joint_items(fit: Fit, features: Mapping[str, DataFrame]) -> tuple[DataFrame,
     scale = 1.0 / Moments(by_users, [], n_collaborative).mean_norm
     blocks: list[Block] = [([], n_collaborative, scale)]
     rest = dim - n_collaborative
-    if rest and fit.parameters.collaborative < 1:
+    if rest and fit.parameters.content:
         content, steps = _content(fit, features, rest)
         blocks.append((steps, rest, 1.0 / Moments(content, steps, rest, filled=False).mean_norm))
     else:  # These items have a row, if of zeros where nobody uses them.

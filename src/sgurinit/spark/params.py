@@ -31,6 +31,7 @@ class HasMethod(Params):
     joint_dim = _method("joint_dim")
     collaborative = _method("collaborative")
     collaborative_rank = _method("collaborative_rank")
+    content = _method("content")
     kmeans = _method("kmeans")
     random_state = _param("random_state", "seed of K-means, or None")
     features = _param("features", "Parquet of items by modality, where fit is given none")

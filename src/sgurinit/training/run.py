@@ -106,8 +106,8 @@ def train(
     seed
         One number for everything random.
     folder
-        Where checkpoints are kept. A run that was killed there goes on where it was, to the same
-        numbers. Without a folder nothing is kept.
+        Where checkpoints are kept. A run that was killed there resumes, to the same numbers; up to
+        rounding where a model does not repeat on several threads. Without a folder nothing is kept.
     on_epoch
         Called with each epoch's row.
     on_stage
