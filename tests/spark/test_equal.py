@@ -53,11 +53,21 @@ def test_every_preset(spark, name):
 
 
 @pytest.mark.parametrize(
-    ("share", "rank"), [(0.0, None), (0.5, None), (0.5, 2), (1.0, None), (1.0, 2)]
+    ("share", "rank", "content"),
+    [
+        (0.0, None, True),
+        (0.5, None, True),
+        (0.5, 2, True),
+        (0.5, 2, False),
+        (1.0, None, True),
+        (1.0, 2, True),
+        (1.0, 2, False),
+    ],
 )
-def test_collaborative_columns(spark, share, rank):
+def test_collaborative_columns(spark, share, rank, content):
     data = generated(seed=8)
-    core = core_of(data, joint_dim=6, collaborative=share, collaborative_rank=rank)
+    options = {"collaborative": share, "collaborative_rank": rank, "content": content}
+    core = core_of(data, joint_dim=6, **options)
     model = fitted(spark, data, core)
     check_equal(model, core)
     model.unpersist()
