@@ -270,7 +270,7 @@ def test_study_does_what_its_file_says_and_prints_where(folder: Path, tmp_path: 
         ("lightgcn", ("--set: 'lightgcn' is not NAME.FIELD=VALUE",)),
         ("=3", ("--set: '=3' is not NAME.FIELD=VALUE",)),
         ("hybrid-shuffled.scale=0", ("hybrid-shuffled.scale is 0", "or: Input should be greater")),
-        ("random-scaled.n_clusters=2", ("random-scaled.n_clusters does not exist", "scale")),
+        ("random.n_clusters=2", ("random.n_clusters does not exist", "freeze")),
         ("local.local_weight=0.5", ("local.local_weight is 0.5: fixed at 1.0",)),
     ],
 )

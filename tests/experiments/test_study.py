@@ -173,9 +173,9 @@ search:
         "permuted": {"local_weight": (0.0, 1.0), "scale": (2.0, 4.0)},
         "local": {"scale": (2.0, 4.0)},
         "global": {},
-        "random-scaled": {"scale": (2.0, 4.0)},
+        "random-scaled": {"local_weight": (0.0, 1.0), "scale": (2.0, 4.0)},
         "own": {},
-        "collaborative": {"n_clusters": (4, 8)},
+        "collaborative": {"collaborative": (0.25, 0.5), "n_clusters": (4, 8)},
         "hybrid-shuffled": {"collaborative": (0.25, 0.5), "n_clusters": (4, 8)},
     }
     alone = text.replace("collaborative: , hybrid-shuffled: ", "")
