@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import ast
+import re
+import shutil
 import subprocess
 import sys
+import tarfile
+import tomllib
+import zipfile
 from importlib.metadata import requires, version
 from pathlib import Path
 
+import polars as pl
 import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+from typer.testing import CliRunner
 
 import sgurinit
 from sgurinit import core
+from sgurinit.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+SOURCE = PROJECT["urls"]["Source"]
 
 # Stands in for an environment without the extra: what only the extra brings cannot be imported.
 WITHOUT_EXTRA = """
@@ -158,5 +172,155 @@ def test_every_dependency_is_pinned_exactly():
         assert name.lower().replace("_", "-") in names | {"sgurinit"}, line
 
 
-def test_the_version_is_in_the_changelog():
-    assert f"## {version('sgurinit')}" in (ROOT / "CHANGELOG.md").read_text()
+def test_ranges_leave_users_their_own_versions():
+    """Exact versions are for the locks; a lowest one is what `make lowest` runs with."""
+    stated = [*PYPROJECT["build-system"]["requires"], *PROJECT["dependencies"]]
+    stated += [line for lines in PROJECT["optional-dependencies"].values() for line in lines]
+    for requirement in map(Requirement, stated):
+        if requirement.name != "sgurinit":
+            operators = {part.operator for part in requirement.specifier}
+            assert ">=" in operators, f"{requirement}: no lowest version"
+            assert operators <= {">=", "<", "!="}, f"{requirement}: too narrow"
+
+
+def test_the_workflows_run_every_python_that_is_stated():
+    stated = [line.rpartition(" :: ")[2] for line in PROJECT["classifiers"]]
+    pythons = [name for name in stated if re.fullmatch(r"3\.\d+", name)]
+    assert PROJECT["requires-python"] == f">={pythons[0]}"
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8"))
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == pythons
+
+
+def test_addresses_are_those_of_the_project():
+    assert SOURCE.startswith("https://")
+    assert not SOURCE.endswith("/")
+    urls = PROJECT["urls"]
+    for name in ("Homepage", "Issues", "Changelog"):
+        assert urls[name].startswith(SOURCE), name
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    links = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/config.yml").read_text(encoding="utf-8"))
+    assert site["repo_url"] == citation["repository-code"] == SOURCE
+    assert site["site_url"] == citation["url"] == urls["Documentation"]
+    found = {link["url"] for link in links["contact_links"]}
+    assert found == {report := f"{SOURCE}/security/advisories/new", urls["Documentation"]}
+    for name in ("SECURITY.md", "CODE_OF_CONDUCT.md"):
+        assert report in (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+    assert citation["authors"] == PROJECT["authors"]
+
+
+KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_the_changelog_has_the_form_that_it_names():
+    """Unreleased first, then versions downwards with their days; six kinds of change; links."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    first, *released = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert first == "[Unreleased]"
+    found = [re.fullmatch(r"\[([\d.]+)\] - \d{4}-\d\d-\d\d", heading) for heading in released]
+    assert all(found), released
+    versions = [Version(match[1]) for match in found if match]
+    assert versions == sorted(versions, reverse=True)
+    assert Version(PROJECT["version"]) >= max(versions, default=Version("0"))
+    assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= KINDS
+    for name in ("Unreleased", *map(str, versions)):
+        assert f"\n[{name}]: {SOURCE}/" in text
+
+
+def test_a_log_becomes_a_data_set_and_starts(tmp_path, monkeypatch):
+    """The first commands of a practitioner: they need the lowest versions to be high enough."""
+    monkeypatch.chdir(tmp_path)
+    pairs = [(user, item) for user in range(4) for item in range(10)]
+    log = pl.DataFrame(pairs, schema=["user", "item"], orient="row").cast(pl.String)
+    log.write_csv("log.csv")
+    log.write_parquet("log.parquet")
+    vectors = [[1.0, 0.5 * item] for item in range(10)]
+    items = pl.DataFrame({"item": list(map(str, range(10))), "text": vectors})
+    items.write_parquet("items.parquet")
+    starts = "stream log.parquet --features text=items.parquet --n-clusters 2 --layout parquet"
+    for words in (
+        "--help",
+        "prepare log.csv --core 1 --out data --quiet",
+        f"{starts} --dtype float16 --out users --quiet",
+    ):
+        result = CliRunner().invoke(app, words.split())
+        assert result.exit_code == 0, result.output
+    (part,) = (tmp_path / "users" / "users").glob("*.parquet")
+    found = pl.read_parquet(part)
+    # Everybody touched every item: all users start alike, at the mean of items and of centroids.
+    assert found["text"].dtype.inner == pl.Float16
+    assert found["text"].to_list() == [[1.0, 2.25]] * 4
+
+
+def tracked() -> set[str]:
+    """Files of the repository, as git has them."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a git repository")
+    command = ["git", "ls-files", "-z"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return {name for name in done.stdout.split("\0") if (ROOT / name).is_file()}
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make dist` builds, from a copy in which a run has left its files."""
+    pytest.importorskip("build")
+    project, out = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("dist")
+    for name in tracked():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, project / name)
+    for name in LEFT_BEHIND:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).touch()
+    command = [sys.executable, project / "tools/make_dist.py", out, "--no-isolation"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
+
+
+LEFT_BEHIND = [
+    "studies/archive/tiktok/runs/a/results.csv",
+    "studies/archive/tiktok/report.html",
+    "studies/new/trials/a.json",
+    "src/sgurinit/__pycache__/arms.cpython-311.pyc",
+    "demo-out/summary.csv",
+    "dist/old.whl",
+    "site/index.html",
+]
+
+
+def test_the_source_distribution_is_the_repository(distributions):
+    (path,) = distributions.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        files = {file.name.partition("/")[2] for file in archive if file.isfile()}
+    made = {name for name in files if name in {"PKG-INFO", "setup.cfg"} or ".egg-info/" in name}
+    assert files - made == tracked()
+
+
+def test_the_wheel_has_the_package_and_its_data_and_nothing_else(distributions):
+    (path,) = distributions.glob("*.whl")
+    assert path.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(path) as archive:
+        files = {name for name in archive.namelist() if ".dist-info/" not in name}
+    package = {name.removeprefix("src/") for name in tracked() if name.startswith("src/")}
+    assert files == package
+    assert {"sgurinit/py.typed", "sgurinit/report/assets/page.css"} < files
+
+
+def test_away_from_the_repository_the_readme_has_no_relative_link(distributions):
+    (path,) = distributions.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        text = archive.read(name).decode()
+    tag = f"v{PROJECT['version']}"
+    shown = re.findall(r'\]\(([^)]+)\)|(?:src|href)="([^"]+)"', text)
+    links = {markdown or html for markdown, html in shown}
+    assert all(link.startswith(("https://", "#")) for link in links)
+    assert f"{SOURCE}/raw/{tag}/docs/images/method.svg" in links
+    assert f"{SOURCE}/blob/{tag}/CONTRIBUTING.md" in links
