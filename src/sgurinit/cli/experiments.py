@@ -233,7 +233,7 @@ def demo(
     compare(
         "xwines",
         models="lightgcn,bprmf",
-        arms="random,sgurinit,permuted,collaborative,hybrid,hybrid-shuffled",
+        arms="random,sgurinit,collaborative,hybrid,hybrid-shuffled",
         seeds=2,
         out=out,
         max_epochs=300,
