@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -66,7 +67,7 @@ def test_each_run_is_a_complete_folder(finished: Comparison, small: Dataset) -> 
         assert config["run"]["model"] in folder.parts
         assert config["data"]["fingerprint"] == small.fingerprint
         environment = json.loads((folder / "environment.json").read_text())
-        assert environment["versions"]["torch"] == torch.__version__
+        assert environment["versions"]["torch"] == version("torch")
         assert environment["threads"] >= 1
         assert "epoch 0: loss" in (folder / "log.txt").read_text()
         kept = {path.name for path in (folder / "checkpoint").iterdir()}
