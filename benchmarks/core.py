@@ -192,7 +192,7 @@ def stream(folder: Path, collaborative: float) -> dict[str, Any]:
     stages: dict[str, float] = {}
     stage, last = "", time.perf_counter()
 
-    def listen(now_at: str, done: int, _total: int) -> None:
+    def progress(now_at: str, done: int, _total: int) -> None:
         """Count what passed since the last call for the stage that it was in."""
         nonlocal stage, last
         ended = now_at if done else stage
@@ -208,7 +208,7 @@ def stream(folder: Path, collaborative: float) -> dict[str, Any]:
     )
     began, worked = time.perf_counter(), time.process_time()
     estimator.stream(
-        str(folder / "log-*.parquet"), features, out, tables=["a", "joint"], listen=listen
+        str(folder / "log-*.parquet"), features, out, tables=["a", "joint"], progress=progress
     )
     seconds, own = time.perf_counter() - began, time.process_time() - worked
     facts = json.loads((out / "start.json").read_text())

@@ -34,8 +34,8 @@ from sgurinit.core import UserStart
 from sgurinit.data import Dataset
 from sgurinit.data.convert import convert
 from sgurinit.integrations import implicit, mmrec, pyg
-from sgurinit.integrations.modules import attach
-from sgurinit.integrations.older import modernised
+from sgurinit.integrations._compat import modernised
+from sgurinit.integrations.torch import attach
 from sgurinit.integrations.vectors import BACKENDS, Vectors
 
 WIDTH = 64

@@ -58,7 +58,10 @@ def measure(path: Path) -> dict[str, Any]:
     marks: list[tuple[str, float]] = []
     began = time.perf_counter()
     card = prepare(
-        path, out, min_value=2, listen=lambda stage, *_: marks.append((stage, time.perf_counter()))
+        path,
+        out,
+        min_value=2,
+        progress=lambda at, *_: marks.append((at, time.perf_counter())),
     )
     ended = time.perf_counter()
     rmtree(out)

@@ -6,7 +6,7 @@
 MODEL is our name of it; the settings are those under which the toolkit's is the same as ours by
 default. CHECKOUT is a clone of https://github.com/enoche/MMRec beside the project. Its imports of
 matplotlib and torch_geometric must be installed; what else it needs of today's libraries it gets
-from `sgurinit.integrations.older`, from outside.
+from `sgurinit.integrations._compat`, from outside.
 
 It normalises a dense item graph by two products with diagonal matrices; `--fast-laplacian` scales
 rows and columns instead. That gives the same numbers many times sooner, so it is for figures of
@@ -39,8 +39,8 @@ from torch import Tensor
 
 from sgurinit import load_dataset
 from sgurinit.data import Dataset
-from sgurinit.integrations.older import modernised
-from sgurinit.models.user_graph import co_interactions
+from sgurinit.integrations._compat import modernised
+from sgurinit.models.blocks.user_graph import co_interactions
 
 # The toolkit's models, each with the settings under which it is the same model as ours by default.
 TOOLKIT: dict[str, tuple[str, dict[str, float]]] = {

@@ -13,9 +13,9 @@ from sgurinit.core import SGURInit
 from sgurinit.data import planted
 from sgurinit.errors import InputError
 from sgurinit.handover import hand_over, initialize_, match_scale
-from sgurinit.integrations.modules import attach
+from sgurinit.integrations.torch import attach
 from sgurinit.models import BPRMF, MMGCN, VBPR, LightGCN, Recommender, UserTable
-from sgurinit.models.saved import load_model, load_weights, save_model
+from sgurinit.models.checkpoint import load_model, load_weights, save_model
 from sgurinit.resolve import resolve_initializer, resolve_model
 from sgurinit.testing import small_dataset
 from sgurinit.training.run import build_model

@@ -127,8 +127,8 @@ def test_torch_is_no_dependency_of_the_bare_package():
 
 
 ROOMS = [
-    "errors", "runtime", "files", "core", "spark", "seeds", "data", "evaluation", "models",
-    "handover", "arms", "resolve", "training", "testing", "experiments", "report",
+    "errors", "progress", "runtime", "files", "core", "spark", "seeds", "data", "evaluation",
+    "models", "handover", "arms", "resolve", "training", "testing", "experiments", "report",
     "integrations", "cli", "__main__",
 ]  # fmt: skip
 
@@ -310,7 +310,7 @@ def test_the_wheel_has_the_package_and_its_data_and_nothing_else(distributions):
         files = {name for name in archive.namelist() if ".dist-info/" not in name}
     package = {name.removeprefix("src/") for name in tracked() if name.startswith("src/")}
     assert files == package
-    assert {"sgurinit/py.typed", "sgurinit/report/assets/page.css"} < files
+    assert {"sgurinit/py.typed", "sgurinit/report/page/assets/page.css"} < files
 
 
 def test_away_from_the_repository_the_readme_has_no_relative_link(distributions):

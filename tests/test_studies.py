@@ -18,8 +18,8 @@ from sgurinit.data import planted
 from sgurinit.evaluation import FullRanking
 from sgurinit.experiments import ComparisonSettings
 from sgurinit.experiments.study import Study
-from sgurinit.report.beside import write_beside
 from sgurinit.report.page import write_report
+from sgurinit.report.page.side_by_side import write_side_by_side
 from sgurinit.resolve import resolve_initializer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,7 +92,7 @@ def test_a_committed_study_can_be_shown_again(tmp_path: Path) -> None:
     one, two = copied("tiktok", tmp_path), copied("projected", tmp_path)
     page = write_report(one).read_text(encoding="utf-8")
     assert "hybrid-permuted" in page
-    both = write_beside(one, two, tmp_path / "both").read_text(encoding="utf-8")
+    both = write_side_by_side(one, two, tmp_path / "both").read_text(encoding="utf-8")
     assert "vbpr" in both
     assert "bprmf" in both
 

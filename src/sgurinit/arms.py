@@ -50,7 +50,7 @@ from sgurinit.seeds import derive, generator
 logger = logging.getLogger("sgurinit")
 
 if TYPE_CHECKING:
-    from sgurinit.core.interactions import IntArray
+    from sgurinit.core.inputs.interactions import IntArray
     from sgurinit.data import Dataset
     from sgurinit.models import Recommender, UserTable
 

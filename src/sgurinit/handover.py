@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from sgurinit.core import UserStart
-from sgurinit.core.features import BoolArray, Float32Array, FloatArray, row_norms
+from sgurinit.core.inputs.features import BoolArray, Float32Array, FloatArray, row_norms
 from sgurinit.errors import InputError
 from sgurinit.models.base import Recommender, Space, UserTable
 
@@ -305,7 +305,7 @@ def initialize_(
     See Also
     --------
     hand_over : All tables of a model of this library.
-    sgurinit.integrations.modules.attach : All tables of any torch module.
+    sgurinit.integrations.torch.attach : All tables of any torch module.
 
     Examples
     --------

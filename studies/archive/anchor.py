@@ -24,7 +24,7 @@ from torch import Tensor
 
 from sgurinit import load_dataset
 from sgurinit.models import Batch, Recommender, models
-from sgurinit.models.losses import l2
+from sgurinit.models.blocks.losses import l2
 from sgurinit.runtime import keep_freed_memory
 from sgurinit.training import TrainSettings, train
 

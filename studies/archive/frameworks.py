@@ -38,8 +38,8 @@ from sklearn.base import clone
 from sgurinit import SGURInit, load_dataset
 from sgurinit.data import Dataset
 from sgurinit.data.convert import convert
-from sgurinit.integrations.modules import attach
-from sgurinit.integrations.older import modernised
+from sgurinit.integrations._compat import modernised
+from sgurinit.integrations.torch import attach
 
 ARMS = ("random", "hybrid")
 WIDTH, K = 64, 20

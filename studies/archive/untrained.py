@@ -21,9 +21,9 @@ import scipy.sparse as sp
 import torch
 
 from sgurinit import SGURInit, load_dataset
-from sgurinit.core.features import ItemFeatures
-from sgurinit.core.preprocess import preprocess_rows
+from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.core.start import JointStart
+from sgurinit.core.steps.preprocess import preprocess_rows
 from sgurinit.data import Dataset
 from sgurinit.evaluation import FullRanking
 

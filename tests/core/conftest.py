@@ -11,10 +11,10 @@ import pytest
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
-import sgurinit.core.clusters
-import sgurinit.core.gap
-import sgurinit.core.joint
-import sgurinit.core.space
+import sgurinit.core.semantic_gap
+import sgurinit.core.steps.clusters
+import sgurinit.core.steps.joint
+import sgurinit.core.steps.space
 from sgurinit.core import ItemFeatures
 from sgurinit.data import load_dataset, planted
 
@@ -226,8 +226,8 @@ def quick(monkeypatch):
 
 def _remember(monkeypatch):
     clustered, joined = _CLUSTERED, _JOINED
-    cluster_rows = sgurinit.core.clusters.cluster_rows
-    content_items = sgurinit.core.joint.content_items
+    cluster_rows = sgurinit.core.steps.clusters.cluster_rows
+    content_items = sgurinit.core.steps.joint.content_items
 
     def remembered_clusters(rows, n_clusters, seed, backend):
         key = (rows.shape, str(rows.dtype), hash(rows.tobytes()), n_clusters, seed, backend)
@@ -241,10 +241,10 @@ def _remember(monkeypatch):
             joined[key] = content_items(features, dim, n_jobs)
         return joined[key]
 
-    monkeypatch.setattr(sgurinit.core.space, "cluster_rows", remembered_clusters)
-    monkeypatch.setattr(sgurinit.core.joint, "content_items", remembered_content)
-    monkeypatch.setattr(sgurinit.core.gap, "SAMPLE", 50)
-    monkeypatch.setattr(sgurinit.core.gap, "_separability", lambda *_: None)
+    monkeypatch.setattr(sgurinit.core.steps.space, "cluster_rows", remembered_clusters)
+    monkeypatch.setattr(sgurinit.core.steps.joint, "content_items", remembered_content)
+    monkeypatch.setattr(sgurinit.core.semantic_gap, "SAMPLE", 50)
+    monkeypatch.setattr(sgurinit.core.semantic_gap, "_separability", lambda *_: None)
 
 
 _CLUSTERED: dict = {}

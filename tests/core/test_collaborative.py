@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from sgurinit.core import ItemFeatures, SGURInit, UserStart, collaborative
-from sgurinit.core import joint as joint_module
-from sgurinit.core.aggregate import item_degrees
-from sgurinit.core.joint import content_items
+from sgurinit.core import ItemFeatures, SGURInit, UserStart
 from sgurinit.core.params import Parameters
+from sgurinit.core.steps import collaborative
+from sgurinit.core.steps import joint as joint_module
+from sgurinit.core.steps.aggregate import item_degrees
+from sgurinit.core.steps.joint import content_items
 
 
 def parts_of(matrix: sp.csr_array, n_parts: int = 1) -> list:
@@ -80,7 +81,7 @@ def test_few_users_of_many_items_equal_the_reference(sparse, monkeypatch):
 def test_numbers_do_not_depend_on_the_threads_and_passes_are_told(sparse, monkeypatch):
     monkeypatch.setattr(collaborative, "_SMALL", 0)
     told: list[int] = []
-    one = collaborative_items(sparse, 5, 6, listen=told.append)
+    one = collaborative_items(sparse, 5, 6, on_pass=told.append)
     np.testing.assert_array_equal(collaborative_items(sparse, 5, 6, n_jobs=3), one)
     assert told == list(range(1, len(told) + 1))
     assert len(told) > 1

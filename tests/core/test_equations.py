@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sgurinit.core import SGURInit
-from sgurinit.core.joint import content_items
 from sgurinit.core.params import PRESETS
+from sgurinit.core.steps.joint import content_items
 
 WEIGHTS = (0.0, 0.1, 0.5, 1.0)
 PREPARATIONS = ((), ("center",), ("center", "unit"), ("whiten",), ("unit", "center", "whiten"))

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from sgurinit.core import ItemFeatures, SGURInit
-from sgurinit.core.features import BFLOAT16
+from sgurinit.core.inputs.features import BFLOAT16
 from sgurinit.core.params import PARAMS, PRESETS
 from sgurinit.errors import InputError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from sgurinit.core.gap import gap, pair_cosines, semantic_gap
+from sgurinit.core.semantic_gap import gap, pair_cosines, semantic_gap
 
 
 def case() -> tuple[sp.csr_array, np.ndarray, np.ndarray]:

@@ -11,8 +11,8 @@ import pytest
 import scipy.sparse as sp
 
 from sgurinit.core import ItemFeatures, SGURInit
-from sgurinit.core.features import as_features
-from sgurinit.core.interactions import parse_interactions
+from sgurinit.core.inputs.features import as_features
+from sgurinit.core.inputs.interactions import parse_interactions
 from sgurinit.data import planted
 from sgurinit.errors import InputError
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sgurinit.core import SGURInit, gap
-from sgurinit.core.aggregate import (
+from sgurinit.core import SGURInit
+from sgurinit.core import semantic_gap as gap
+from sgurinit.core.steps.aggregate import (
     ItemSide,
     histogram,
     item_degrees,
@@ -18,7 +19,7 @@ from sgurinit.core.aggregate import (
     popular_centroid,
     user_rows,
 )
-from sgurinit.core.clusters import cluster_rows
+from sgurinit.core.steps.clusters import cluster_rows
 
 quick = settings(max_examples=25, deadline=None)
 norms = st.sampled_from(["sym", "mean"])

@@ -10,12 +10,14 @@ import scipy.sparse as sp
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from sgurinit.core import SGURInit, features, kmeans, pca
-from sgurinit.core.clusters import cluster_rows
+from sgurinit.core import SGURInit
 from sgurinit.core.diagnostics import Diagnostics
-from sgurinit.core.gap import semantic_gap
-from sgurinit.core.pca import principal_rows
-from sgurinit.core.preprocess import preprocess_rows
+from sgurinit.core.inputs import features
+from sgurinit.core.semantic_gap import semantic_gap
+from sgurinit.core.steps import kmeans, pca
+from sgurinit.core.steps.clusters import cluster_rows
+from sgurinit.core.steps.pca import principal_rows
+from sgurinit.core.steps.preprocess import preprocess_rows
 from sgurinit.errors import InputError
 
 

@@ -16,10 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sgurinit.core import ItemFeatures, SGURInit, aggregate, buckets, collaborative, edges
-from sgurinit.core.buckets import Buckets
-from sgurinit.core.features import as_floats
-from sgurinit.core.stream import STORAGE
+from sgurinit.core import ItemFeatures, SGURInit
+from sgurinit.core.inputs.features import as_floats
+from sgurinit.core.steps import aggregate, collaborative
+from sgurinit.core.stream import buckets, edges
+from sgurinit.core.stream.buckets import Buckets
+from sgurinit.core.stream.run import STORAGE
 from sgurinit.errors import InputError
 
 N_ITEMS = 40
@@ -159,10 +161,14 @@ def test_interrupted_anywhere_it_goes_on_to_the_same(stage, layout, tmp_path, mo
 
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        estimator().stream(path, FEATURES, out, listen=stop, layout=layout)
+        estimator().stream(path, FEATURES, out, progress=stop, layout=layout)
     assert not out.exists()
     estimator().stream(
-        path, FEATURES, out, layout=layout, listen=lambda at, done, total: seen.append((at, total))
+        path,
+        FEATURES,
+        out,
+        layout=layout,
+        progress=lambda at, _, total: seen.append((at, total)),
     )
     start = estimator().fit(pairs(), FEATURES).start_
     if layout == "npy":
@@ -184,17 +190,17 @@ def test_the_spectrum_is_the_same_from_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(buckets, "BUCKET", 100)
     told: list[tuple[str, int, int]] = []
 
-    def listen(*news):
+    def progress(*news):
         told.append(news)
         if news[0] == "users of joint":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        estimator(collaborative=1.0).stream(path, FEATURES, tmp_path / "o", listen=listen)
+        estimator(collaborative=1.0).stream(path, FEATURES, tmp_path / "o", progress=progress)
     assert max(done for stage, done, _ in told if stage == "joint space") > 1
     told.clear()
     out = estimator(collaborative=1.0, n_jobs=2).stream(
-        path, FEATURES, tmp_path / "o", listen=lambda *news: told.append(news)
+        path, FEATURES, tmp_path / "o", progress=lambda *news: told.append(news)
     )
     assert [done for stage, done, _ in told if stage == "joint space"] == [0]
     same(out, start)
@@ -205,14 +211,15 @@ def test_killed_it_goes_on_to_the_same(tmp_path):
     np.save(tmp_path / "a.npy", FEATURES["a"])
     program = (
         "import sys, time, numpy as np\n"
-        "from sgurinit.core import SGURInit, buckets\n"
+        "from sgurinit.core import SGURInit\n"
+        "from sgurinit.core.stream import buckets\n"
         "buckets.BUCKET = 100\n"
-        "def listen(*news):\n"
+        "def progress(*news):\n"
         "    print(*news, flush=True)\n"
         "    time.sleep(0.002)\n"
         "log, features, out = sys.argv[1:]\n"
         "SGURInit(n_clusters=3, joint_dim=4).stream("
-        "log, {'a': np.load(features)}, out, listen=listen)\n"
+        "log, {'a': np.load(features)}, out, progress=progress)\n"
     )
     words = [sys.executable, "-c", program, path, tmp_path / "a.npy", tmp_path / "out"]
     for stage in ("grouping", "users of a"):
@@ -253,9 +260,9 @@ def test_other_data_or_parameters_begin_anew(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        estimator().stream(path, FEATURES, tmp_path / "out", listen=stop)
+        estimator().stream(path, FEATURES, tmp_path / "out", progress=stop)
     with pytest.raises(KeyboardInterrupt):
-        estimator(local_weight=0.25).stream(path, FEATURES, tmp_path / "out", listen=stop)
+        estimator(local_weight=0.25).stream(path, FEATURES, tmp_path / "out", progress=stop)
     write(path, pairs(1000, seed=1))
     out = estimator(local_weight=0.25).stream(path, FEATURES, tmp_path / "out")
     same(out, estimator(local_weight=0.25).fit(pairs(1000, seed=1), FEATURES).start_)

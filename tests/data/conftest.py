@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from sgurinit.core.features import ItemFeatures
+from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.data import Dataset, Interactions
 
 N_USERS, N_ITEMS = 4, 5

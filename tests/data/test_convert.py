@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sgurinit.cli import app
-from sgurinit.core.features import BFLOAT16, ItemFeatures
+from sgurinit.core.inputs.features import BFLOAT16, ItemFeatures
 from sgurinit.data import load_dataset, recognise, write_native
 from sgurinit.data.convert import convert, writable
 from sgurinit.data.layouts.contents import Contents

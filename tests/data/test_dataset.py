@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgurinit.core.features import ItemFeatures
+from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.data import Dataset, Interactions
 from sgurinit.errors import InputError
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from sgurinit.cli import app
 from sgurinit.data import load_dataset, write_native
 from sgurinit.data.encode import blocks, encode, image_files, texts
-from sgurinit.data.encode.devices import enough_memory
+from sgurinit.data.encode._device import enough_memory
 from sgurinit.data.encode.images import ImageEncoder, decode
 from sgurinit.data.encode.text import TextEncoder
 from sgurinit.errors import InputError

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sgurinit.core.features import ItemFeatures
+from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.data import Dataset, Interactions, load_dataset, write_native
 from sgurinit.errors import InputError
 

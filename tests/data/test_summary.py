@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from sgurinit.core.features import ItemFeatures
+from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.data import Interactions, load_dataset, summary
 
 

@@ -96,7 +96,7 @@ def test_a_model_that_is_not_there_is_one_line(timm, folder, tmp_path):
 
 
 def test_a_torchvision_that_does_not_fit_is_said():
-    from sgurinit.data.encode.devices import fitting_torchvision  # noqa: PLC0415
+    from sgurinit.data.encode._device import fitting_torchvision  # noqa: PLC0415
 
     for error in (RuntimeError("operator torchvision::nms\n does not exist"),
                   ModuleNotFoundError("Could not import module 'PreTrainedModel'")):  # fmt: skip

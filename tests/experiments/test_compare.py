@@ -19,7 +19,7 @@ from filelock import FileLock
 from scipy import stats
 
 from sgurinit.core import SGURInit
-from sgurinit.core.gap import gap
+from sgurinit.core.semantic_gap import gap
 from sgurinit.data import Dataset, planted
 from sgurinit.errors import InputError
 from sgurinit.evaluation import CUTOFFS, METRICS, FullRanking
@@ -33,7 +33,7 @@ from sgurinit.experiments import (
 from sgurinit.experiments import environment as environment_module
 from sgurinit.experiments.run import METRIC_NAMES
 from sgurinit.models import Recommender, models
-from sgurinit.models.saved import load_model
+from sgurinit.models.checkpoint import load_model
 from sgurinit.report.page import write_report
 from sgurinit.runtime import available_cores
 from sgurinit.training import TrainSettings
@@ -350,7 +350,7 @@ def test_starting_twice_trains_nothing_and_changes_nothing(
         2,
         out=finished.folder,
         settings=brief,
-        listen=events.append,
+        on_event=events.append,
     )
     assert [event.kind for event in events if event.run] == ["kept"] * 12
     assert numbers(finished.folder) == before
@@ -378,7 +378,9 @@ def test_a_comparison_can_grow_but_not_shrink(
     tmp_path: Path, small: Dataset, brief: TrainSettings
 ) -> None:
     def grow(names: list[str], arms: list[str], seeds: int, news: list[RunEvent]) -> Comparison:
-        return compare(small, names, arms, seeds, out=tmp_path, settings=brief, listen=news.append)
+        return compare(
+            small, names, arms, seeds, out=tmp_path, settings=brief, on_event=news.append
+        )
 
     first = grow(["bprmf"], ["random"], 1, [])
     news: list[RunEvent] = []
@@ -436,11 +438,13 @@ def test_ctrl_c_comes_out_as_itself_and_the_run_resumes_to_the_same_numbers(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_and_test(small, "vbpr", "sgurinit", seed=1, out=tmp_path, settings=brief, listen=stop)
+        train_and_test(
+            small, "vbpr", "sgurinit", seed=1, out=tmp_path, settings=brief, on_event=stop
+        )
     assert not (tmp_path / "result.json").exists()
     events: list[RunEvent] = []
     found = train_and_test(
-        small, "vbpr", "sgurinit", seed=1, out=tmp_path, settings=brief, listen=events.append
+        small, "vbpr", "sgurinit", seed=1, out=tmp_path, settings=brief, on_event=events.append
     )
     assert 0 not in [event.values["epoch"] for event in events if event.kind == "epoch"]
     whole = finished.folder / "runs/vbpr/sgurinit/seed-1"
@@ -463,7 +467,7 @@ def test_worker_processes_find_what_one_process_finds(
         out=tmp_path / "2",
         settings=brief,
         jobs=available_cores(),  # one thread each, like this process
-        listen=events.append,
+        on_event=events.append,
     )
     assert numbers(many.folder) == numbers(one.folder)
     kinds = [event.kind for event in events if event.run]

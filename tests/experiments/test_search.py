@@ -13,7 +13,7 @@ from sgurinit.data import Dataset
 from sgurinit.errors import InputError
 from sgurinit.experiments import RunEvent, comparison_settings
 from sgurinit.experiments import run as run_module
-from sgurinit.experiments.compare import run_plan
+from sgurinit.experiments.comparison import run_plan
 from sgurinit.experiments.search import Proposals
 from sgurinit.training import TrainSettings
 
@@ -84,7 +84,7 @@ def searched(
     )
     out = tmp_path_factory.mktemp("search")
     events: list[RunEvent] = []
-    found = run_plan(plan, small, None, out=out, jobs=1, listen=events.append)
+    found = run_plan(plan, small, None, out=out, jobs=1, on_event=events.append)
     return plan, found, events
 
 
@@ -135,9 +135,9 @@ def test_a_search_resumes(searched: tuple, small: Dataset, tmp_path: Path) -> No
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_plan(plan, small, None, out=tmp_path, jobs=1, listen=stop)
+        run_plan(plan, small, None, out=tmp_path, jobs=1, on_event=stop)
     events: list[RunEvent] = []
-    again = run_plan(plan, small, None, out=tmp_path, jobs=1, listen=events.append)
+    again = run_plan(plan, small, None, out=tmp_path, jobs=1, on_event=events.append)
     kept = {event.run for event in events if event.kind == "kept"}
     assert "lightgcn/random/trial-1" in kept
     assert "lightgcn/sgurinit/trial-1" not in kept
@@ -160,9 +160,9 @@ def test_a_trial_killed_before_its_result_is_written_can_be_resumed(
 
     monkeypatch.setattr(run_module, "write_json", killed)
     with pytest.raises(KeyboardInterrupt):
-        run_plan(plan, small, None, out=tmp_path, jobs=1, listen=lambda _: None)
+        run_plan(plan, small, None, out=tmp_path, jobs=1, on_event=lambda _: None)
     monkeypatch.setattr(run_module, "write_json", plain)
-    again = run_plan(plan, small, None, out=tmp_path, jobs=1, listen=lambda _: None)
+    again = run_plan(plan, small, None, out=tmp_path, jobs=1, on_event=lambda _: None)
     assert again.results.equals(found.results)
 
 
@@ -173,7 +173,7 @@ def test_a_trial_that_cannot_be_done_counts_as_the_worst_and_says_why(
         ["bprmf"], ["sgurinit"], 1, train=brief,
         search={"trials": 2, "spaces": {"bprmf": {}, "sgurinit": {"n_clusters": [500, 8]}}},
     )  # fmt: skip
-    found = run_plan(plan, small, None, out=tmp_path, jobs=1, listen=lambda _: None)
+    found = run_plan(plan, small, None, out=tmp_path, jobs=1, on_event=lambda _: None)
     trials = pl.read_csv(tmp_path / "trials.csv")
     (why,) = trials["failed"].drop_nulls().to_list()
     assert "n_clusters=500 is more than the 80 distinct item rows" in why
@@ -187,7 +187,7 @@ def test_a_trial_that_diverges_counts_as_the_worst(
         ["lightgcn"], ["random"], 1, train=brief,
         search={"trials": 2, "spaces": {"lightgcn": {"learning_rate": [1e30, 1e-3]}}},
     )  # fmt: skip
-    found = run_plan(plan, small, None, out=tmp_path, jobs=1, listen=lambda _: None)
+    found = run_plan(plan, small, None, out=tmp_path, jobs=1, on_event=lambda _: None)
     trials = pl.read_csv(tmp_path / "trials.csv")
     assert sorted(trials["recall@20"] == 0) == [False, True]
     assert found.summary["chosen"]["lightgcn"]["random"]["config"]["learning_rate"] == 1e-3

@@ -15,7 +15,7 @@ from sgurinit.arms import (
     SGURInitInitializer,
 )
 from sgurinit.data import Dataset, item_titles, write_native
-from sgurinit.experiments.starts import write_starts
+from sgurinit.experiments.start_tables import write_starts
 
 ARMS = {
     "random": RandomInitializer(),

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from sgurinit.experiments.sweeps import find_sweeps, without_cells
-from sgurinit.report.figures import sweep
+from sgurinit.report.page.figures import sweep
 
 ARMS = [
     "random",

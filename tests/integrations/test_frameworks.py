@@ -12,9 +12,9 @@ import torch
 from sgurinit.core import SGURInit
 from sgurinit.data.layouts.recbole import write_user_vectors
 from sgurinit.errors import InputError
-from sgurinit.integrations.ids import by_id
-from sgurinit.integrations.modules import attach
-from sgurinit.integrations.older import modernised
+from sgurinit.integrations._alignment import by_id
+from sgurinit.integrations._compat import modernised
+from sgurinit.integrations.torch import attach
 
 WIDTH = 8
 ABSENT = "is not installed; `make frameworks` has it"

@@ -16,8 +16,8 @@ from torch.nn import functional
 from sgurinit.core import SGURInit, UserStart
 from sgurinit.data import load_dataset, planted
 from sgurinit.errors import InputError
+from sgurinit.integrations._compat import modernised
 from sgurinit.integrations.mmrec import attach, find_tables, start_for, started
-from sgurinit.integrations.older import modernised
 
 WIDTH = 16
 

@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 from sgurinit.core import ItemFeatures
-from sgurinit.models.cache import cached_graph
+from sgurinit.models.blocks.cache import cached_graph
 from sgurinit.runtime import cache_folder
 
 VALUES = np.random.default_rng(0).normal(size=(6, 3))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sgurinit.models import contrast
-from sgurinit.models.contrast import log_sums
+from sgurinit.models.blocks import contrast
+from sgurinit.models.blocks.contrast import log_sums
 
 
 @pytest.mark.parametrize("cached", [1, 20, 2**19])

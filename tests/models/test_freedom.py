@@ -9,8 +9,8 @@ from reference import array, built, dense_adjacency, dense_knn, layer_mean, line
 
 from sgurinit.errors import InputError
 from sgurinit.models import FREEDOM
+from sgurinit.models.blocks.item_graph import shares
 from sgurinit.models.freedom import sample_edges
-from sgurinit.models.item_graph import shares
 from sgurinit.testing import RecommenderTests
 
 

@@ -8,8 +8,8 @@ import scipy.sparse as sp
 import torch
 
 from sgurinit.core import ItemFeatures
-from sgurinit.models import graphs
-from sgurinit.models.graphs import (
+from sgurinit.models.blocks import graphs
+from sgurinit.models.blocks.graphs import (
     LearntGraph,
     SparseGraph,
     bipartite,

@@ -7,8 +7,8 @@ import torch
 from pydantic import ValidationError
 
 from sgurinit.models import MENTOR, MGCN, SMORE, LGMRec
-from sgurinit.models.contrast import log_sums
-from sgurinit.models.losses import COLDEST, bpr, info_nce
+from sgurinit.models.blocks.contrast import log_sums
+from sgurinit.models.blocks.losses import COLDEST, bpr, info_nce
 
 
 def test_counted_contrast_equals_the_repeated_rows():

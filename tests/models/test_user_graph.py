@@ -7,8 +7,8 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from sgurinit.models import user_graph
-from sgurinit.models.user_graph import NeighbourMean, co_interactions
+from sgurinit.models.blocks import user_graph
+from sgurinit.models.blocks.user_graph import NeighbourMean, co_interactions
 
 
 def counted(interactions, k):

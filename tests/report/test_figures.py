@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sgurinit.arms import BASELINE, arm_names
-from sgurinit.report.figures import arm_colours
+from sgurinit.report.page.figures import arm_colours
 
 
 def test_every_arm_has_a_colour_of_its_own_but_the_two_random_ones_that_share_theirs() -> None:

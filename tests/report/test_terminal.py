@@ -14,11 +14,11 @@ from sgurinit.core import SGURInit
 from sgurinit.data import planted, summary
 from sgurinit.data.prepare import Card, Step
 from sgurinit.experiments import Comparison, RunEvent
-from sgurinit.report import wording
-from sgurinit.report.card import card_table
-from sgurinit.report.inspection import data_table, start_table
-from sgurinit.report.progress import RunProgress, StageProgress, _short
-from sgurinit.report.table import comparison_table, run_table
+from sgurinit.report import formatting
+from sgurinit.report.terminal.card import card_table
+from sgurinit.report.terminal.inspection import data_table, start_table
+from sgurinit.report.terminal.progress import RunProgress, StageProgress, _short
+from sgurinit.report.terminal.table import comparison_table, run_table
 
 
 def printed(table: object, width: int = 80) -> list[str]:
@@ -136,13 +136,13 @@ def test_the_headline_says_what_came_out_whichever_way() -> None:
         entry("a", "sgurinit", 0.09, -0.1, 0.0001),
         entry("a", "permuted", 0.1, None, None),
     ]
-    text = wording.headline(entries, 1).replace("\u00a0", " ")
+    text = formatting.headline(entries, 1).replace("\u00a0", " ")
     assert (
         "0 of 1 models reach a higher test Recall@20 (mean of 1 seed): a −10.0 % (p < 0.001)."
         in text
     )
     assert text.endswith("not the meaning: a n/a.")
-    assert "Highest test Recall@20: a from global, 0.2000." in wording.headline(
+    assert "Highest test Recall@20: a from global, 0.2000." in formatting.headline(
         [entry("a", "global", 0.2, None, None)], 3
     )
 
@@ -157,7 +157,7 @@ def test_the_headline_says_what_came_out_whichever_way() -> None:
     ],
 )
 def test_epochs_say_how_often_the_goal_was_missed(values: list | None, expected: str) -> None:
-    assert wording.epochs(values) == expected
+    assert formatting.epochs(values) == expected
 
 
 def test_progress_tells_of_every_run_once() -> None:
@@ -209,6 +209,6 @@ def test_the_headline_of_many_models_says_how_they_spread() -> None:
     entries = [entry(f"m{n}", "random", 0.1, 0.0, None) for n in range(5)]
     entries += [entry(f"m{n}", "sgurinit", 0.1, lift, 0.5) for n, lift in enumerate(lifts)]
     entries[-1]["test"]["recall@20"]["p_holm"] = 0.01
-    text = wording.headline(entries, 3).replace("\u00a0", " ")
+    text = formatting.headline(entries, 3).replace("\u00a0", " ")
     assert "4 of 5 models" in text
     assert "median +3.0 %, from −10.0 % (m0) to +30.0 % (m4); adjusted p < 0.05 for 1." in text

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyspark
 import pytest
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parents[1] / "helpers"
 SPARK = Path(pyspark.__file__).parent
 ENVIRONMENT = {
     **os.environ,

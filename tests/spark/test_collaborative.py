@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from spark_cases import generated
 
-from sgurinit.core.collaborative import collaborative_items
+from sgurinit.core.steps.collaborative import collaborative_items
 
 
 def test_a_sample_is_carried_to_all_items(spark, monkeypatch):

@@ -108,8 +108,8 @@ def prepare(
     from sgurinit.data.layouts.vectors import assigned
     from sgurinit.data.prepare import find_source
     from sgurinit.data.prepare import prepare as make
-    from sgurinit.report.card import card_table
-    from sgurinit.report.progress import StageProgress
+    from sgurinit.report.terminal.card import card_table
+    from sgurinit.report.terminal.progress import StageProgress
 
     found = find_source(
         source,
@@ -130,7 +130,7 @@ def prepare(
             time_unit=time_unit,
             name=name,
             features=assigned(features or []),
-            listen=progress,
+            progress=progress,
         )
     console.print(card_table(card))
     say(console, f"saved to {out}")
@@ -214,7 +214,7 @@ def encode(
     """Make features of the items from text, from images or from finished vectors."""
     from sgurinit.data.encode import encode as make
     from sgurinit.data.encode import image_files, join_vectors, texts
-    from sgurinit.report.progress import StageProgress, waiting
+    from sgurinit.report.terminal.progress import StageProgress, waiting
 
     if sum((bool(text), images is not None, vectors is not None)) != 1:
         raise InputError("give one of --text, --images and --vectors")
@@ -237,7 +237,7 @@ def encode(
                 encoder, usual = TextEncoder(**options), "text"
         if_stopped("what was encoded is kept; run the same command again to resume")
         with StageProgress(console) as progress:
-            done = make(data, name or usual, values, encoder, replace=replace, listen=progress)
+            done = make(data, name or usual, values, encoder, replace=replace, progress=progress)
     say(console, f"{done.modality}: {done.items:,} items, {done.width} numbers each")
     for reason, count in done.missing.items():
         say(console, f"without {done.modality}: {count:,} items, {reason}")
@@ -278,7 +278,7 @@ def convert(
     ] = None,
 ) -> None:
     """Write a data set or a start in the layout of another framework."""
-    from sgurinit.report.progress import waiting
+    from sgurinit.report.terminal.progress import waiting
 
     lost: list[str]
     if Path(source).suffix == ".safetensors":

@@ -46,7 +46,7 @@ def get(
 
     from sgurinit.data.catalog import CATALOG
     from sgurinit.data.download import download
-    from sgurinit.report.progress import StageProgress
+    from sgurinit.report.terminal.progress import StageProgress
 
     published = CATALOG.get(name)
     if published is None:

@@ -33,12 +33,12 @@ from sgurinit.cli.options import (
     names,
 )
 from sgurinit.errors import InputError
-from sgurinit.report.progress import waiting
+from sgurinit.report.terminal.progress import waiting
 from sgurinit.runtime import available_cores
 
 if TYPE_CHECKING:
     from sgurinit.experiments import Comparison
-    from sgurinit.experiments.run import Listener
+    from sgurinit.experiments.run import EventCallback
 
 _RESUME = "what is finished is kept in {}; run the same command again to resume"
 _FOLDER = "Folder of the comparison. Run the same command again to resume."
@@ -76,8 +76,8 @@ def train(
         raise InputError("--tensorboard needs --out, the folder that the curves are kept in")
     with waiting(console, "starting"):
         from sgurinit import experiments
-        from sgurinit.report.progress import RunProgress
-        from sgurinit.report.table import run_table
+        from sgurinit.report.terminal.progress import RunProgress
+        from sgurinit.report.terminal.table import run_table
 
     loop = given(max_epochs=max_epochs, patience=patience)
     settings, overrides = experiments.read_assignments(sets or [], loop)
@@ -90,7 +90,7 @@ def train(
             out=out,
             settings=settings,
             overrides=overrides,
-            listen=_heard(progress, out if tensorboard else None),
+            on_event=_heard(progress, out if tensorboard else None),
         )
     console.print(run_table(result))
     ceiling = say_ceiling(data)
@@ -130,7 +130,7 @@ def compare(
     if_stopped(_RESUME.format(out))
     with waiting(console, "starting"):
         from sgurinit import experiments
-        from sgurinit.report.progress import RunProgress
+        from sgurinit.report.terminal.progress import RunProgress
 
     loop = given(max_epochs=max_epochs, patience=patience)
     settings, overrides = experiments.read_assignments(sets or [], loop)
@@ -149,7 +149,7 @@ def compare(
             overrides=overrides,
             mask_valid=mask_valid,
             jobs=jobs or min(available_cores(), total),
-            listen=_heard(progress, out if tensorboard else None),
+            on_event=_heard(progress, out if tensorboard else None),
         )
     _show(found)
 
@@ -175,7 +175,7 @@ def study(
     """Search settings on validation data, then compare starts, as described in a file."""
     with waiting(console, "starting"):
         from sgurinit import experiments
-        from sgurinit.report.progress import RunProgress
+        from sgurinit.report.terminal.progress import RunProgress
 
         described = experiments.Study.read(file)
     out = out or file.with_suffix("")
@@ -185,7 +185,7 @@ def study(
         found = described.run(
             out,
             jobs=jobs or min(available_cores(), total),
-            listen=_heard(progress, out if tensorboard else None),
+            on_event=_heard(progress, out if tensorboard else None),
         )
     _show(found)
 
@@ -209,13 +209,13 @@ def report(
     """Print a finished comparison and write its page again, or put two side by side."""
     with waiting(console, "starting"):
         from sgurinit import experiments
-        from sgurinit.report.beside import write_beside
+        from sgurinit.report.page.side_by_side import write_side_by_side
 
     if other is None:
         _show(experiments.load_comparison(folder))
         return
     with waiting(console, "writing the page"):
-        page = write_beside(folder, other, out)
+        page = write_side_by_side(folder, other, out)
     table = page.with_name("beside.csv")
     say(console, f"page:  {page}\ntable: {table}")
     emit({"page": page, "table": table})
@@ -247,7 +247,7 @@ def _show(found: Comparison) -> None:
     """Write the page and print the table."""
     with waiting(console, "writing the page"):
         from sgurinit.report.page import write_report
-        from sgurinit.report.table import comparison_table
+        from sgurinit.report.terminal.table import comparison_table
 
         page = write_report(found.folder)
     console.print(comparison_table(found.summary))
@@ -256,7 +256,7 @@ def _show(found: Comparison) -> None:
     emit({"folder": found.folder, "page": page, **found.summary})
 
 
-def _heard(progress: Listener, curves: Path | None) -> Listener:
+def _heard(progress: EventCallback, curves: Path | None) -> EventCallback:
     """Show progress and, where a folder is given, write curves into it."""
     if curves is None:
         return progress

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 def inspect(data: Data) -> None:
     """Show what a data set holds."""
     from sgurinit.data import load_dataset, recognise, summary
-    from sgurinit.report.inspection import data_table
-    from sgurinit.report.progress import waiting
+    from sgurinit.report.terminal.inspection import data_table
+    from sgurinit.report.terminal.progress import waiting
 
     with waiting(console, "reading"):
         facts = summary(load_dataset(data))
@@ -101,8 +101,8 @@ def init(
     """Compute a start for every user and save it. Needs neither training nor torch."""
     from sgurinit.core.start_io import check_target
     from sgurinit.data import load_dataset
-    from sgurinit.report.inspection import start_table
-    from sgurinit.report.progress import StageProgress
+    from sgurinit.report.terminal.inspection import start_table
+    from sgurinit.report.terminal.progress import StageProgress
 
     parameters = given(
         n_clusters=n_clusters,
@@ -126,7 +126,7 @@ def init(
     with StageProgress(console) as progress:
         progress("reading", 0, 0)
         dataset = load_dataset(data)
-        start = estimator.fit(dataset, listen=progress).start_
+        start = estimator.fit(dataset, progress=progress).start_
         progress("diagnostics", 0, 0)
         diagnostics = start.diagnostics
         progress("writing", 0, 0)
@@ -205,7 +205,7 @@ def stream(
     """Compute starts from logs of any size, without holding them in memory."""
     from sgurinit.data.layouts.vectors import named_features
     from sgurinit.files import read_json
-    from sgurinit.report.progress import StageProgress
+    from sgurinit.report.terminal.progress import StageProgress
 
     if_stopped(f"what is done is kept beside {out}; run the same command again to resume")
     estimator = _estimator(
@@ -236,7 +236,7 @@ def stream(
             tables=names(tables) or None,
             layout=layout,
             dtype=dtype,
-            listen=progress,
+            progress=progress,
         )
     facts = read_json(out / "start.json")
     say(console, f"{facts['n_users']:,} users of {', '.join(facts['tables'])} in {out / 'users'}")

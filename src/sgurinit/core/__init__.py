@@ -10,16 +10,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sgurinit.core.clusters import Clusters
     from sgurinit.core.estimator import SGURInit
-    from sgurinit.core.features import ItemFeatures
+    from sgurinit.core.inputs.features import ItemFeatures
     from sgurinit.core.start import JointStart, UserStart
+    from sgurinit.core.steps.clusters import Clusters
 
 __all__ = ["Clusters", "ItemFeatures", "JointStart", "SGURInit", "UserStart"]
 
 _MODULES = {
-    "Clusters": "clusters",
-    "ItemFeatures": "features",
+    "Clusters": "steps.clusters",
+    "ItemFeatures": "inputs.features",
     "JointStart": "start",
     "SGURInit": "estimator",
     "UserStart": "start",

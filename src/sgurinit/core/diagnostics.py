@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from sgurinit.core.aggregate import user_degrees
-from sgurinit.core.features import (
+from sgurinit.core.inputs.features import (
     Float32Array,
     FloatArray,
     ItemFeatures,
     row_blocks,
     row_norms,
 )
-from sgurinit.core.gap import Gap, semantic_gap
-from sgurinit.core.interactions import Interactions
-from sgurinit.core.space import Space
+from sgurinit.core.inputs.interactions import Interactions
+from sgurinit.core.semantic_gap import Gap, semantic_gap
+from sgurinit.core.steps.aggregate import user_degrees
+from sgurinit.core.steps.space import Space
 
 
 @dataclass(frozen=True)

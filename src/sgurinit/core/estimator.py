@@ -14,19 +14,19 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sgurinit.core.features import (
+from sgurinit.core.inputs.features import (
     BoolArray,
     Float32Array,
     FloatArray,
     ItemFeatures,
     as_features,
 )
-from sgurinit.core.interactions import is_dataset, parse_interactions
-from sgurinit.core.listen import Listener, ignore
+from sgurinit.core.inputs.interactions import is_dataset, parse_interactions
 from sgurinit.core.params import Parameters, default, preset
 from sgurinit.core.start import Source, UserStart
 from sgurinit.core.update import updated
 from sgurinit.errors import InputError
+from sgurinit.progress import ProgressCallback, no_progress
 
 
 class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -92,7 +92,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         An independent re-implementation: ``local_norm="sym"``, ``local_weight=0.1``.
     ``hybrid``
         This library's own: half of the joint space's columns, at most 32, are collaborative, see
-        `sgurinit.core.collaborative.collaborative_items`.
+        `sgurinit.core.steps.collaborative.collaborative_items`.
 
     Users without a training interaction, or without any on an item with a row in the modality,
     start from the mean of the centroids weighted by the interactions on each cluster's items.
@@ -171,7 +171,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         features: Mapping[str, Any] | None = None,
         *,
         item_ids: Any = None,
-        listen: Listener = ignore,
+        progress: ProgressCallback = no_progress,
     ) -> Self:
         """Compute the start of every user.
 
@@ -185,7 +185,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             Item features by modality; a Dataset brings its own.
         item_ids : array-like of shape (n_items,), optional
             External id of each feature row; needed for a DataFrame.
-        listen : callable, optional
+        progress : callable, optional
             Called with a stage, how much of it is done and how much there is, 0 where nobody knows.
 
         Returns
@@ -210,13 +210,13 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         if parsed.matrix.nnz == 0:
             raise InputError("there are no training interactions: at least one is needed")
         source = Source(parsed, tables, parameters, dataset=dataset, n_jobs=self.n_jobs)
-        source = replace(source, spaces=source.fitted_spaces(listen))
+        source = replace(source, spaces=source.fitted_spaces(progress))
         users = {}
         for name, space in source.spaces.items():
-            listen(f"users of {name}", 0, 0)
+            progress(f"users of {name}", 0, 0)
             users[name] = source.users(space)
         if parameters.joint_dim is not None:
-            listen("joint space", 0, 0)
+            progress("joint space", 0, 0)
         return self._keep(source, users)
 
     def partial_fit(
@@ -312,7 +312,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         layout: str = "npy",
         dtype: str = "float32",
         columns: tuple[str, str] = ("user", "item"),
-        listen: Listener = ignore,
+        progress: ProgressCallback = no_progress,
     ) -> Path:
         """Compute the start of every user from files of any size, into a folder.
 
@@ -342,7 +342,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             What numbers are stored as; bfloat16 in ``npy`` alone, see `as_floats`.
         columns : (str, str), default ("user", "item")
             Columns of the Parquet files with the users and with the items.
-        listen : callable, optional
+        progress : callable, optional
             Called with a stage, how much of it is done and how much there is, 0 where nobody knows.
 
         Returns
@@ -356,7 +356,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             On a bad parameter, file or feature, and where `out` exists already.
         """
         # Here, so that the core loads neither polars nor safetensors.
-        from sgurinit.core.stream import Wanted, run_stream, unfinished  # noqa: PLC0415
+        from sgurinit.core.stream.run import Wanted, run_stream, unfinished  # noqa: PLC0415
         from sgurinit.files import read_json  # noqa: PLC0415
 
         parameters = Parameters.check(self.get_params(deep=False))
@@ -373,7 +373,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             dtype=dtype,
             columns=columns,
         )
-        run_stream(wanted, Path(out), n_jobs=self.n_jobs, listen=listen)
+        run_stream(wanted, Path(out), n_jobs=self.n_jobs, progress=progress)
         return Path(out)
 
     def on(

@@ -10,17 +10,17 @@ from typing import Any, Self
 
 import numpy as np
 
-from sgurinit.core.aggregate import item_degrees
-from sgurinit.core.clusters import Clusters, cluster_rows
 from sgurinit.core.diagnostics import Diagnostics, diagnose
-from sgurinit.core.features import BoolArray, Float32Array, FloatArray, ItemFeatures
-from sgurinit.core.fingerprint import fingerprint
-from sgurinit.core.interactions import IdArray, Interactions
-from sgurinit.core.joint import joint_items
-from sgurinit.core.listen import Listener, ignore
+from sgurinit.core.inputs.features import BoolArray, Float32Array, FloatArray, ItemFeatures
+from sgurinit.core.inputs.fingerprint import fingerprint
+from sgurinit.core.inputs.interactions import IdArray, Interactions
 from sgurinit.core.params import PARAMS, Parameters
-from sgurinit.core.space import Space
+from sgurinit.core.steps.aggregate import item_degrees
+from sgurinit.core.steps.clusters import Clusters, cluster_rows
+from sgurinit.core.steps.joint import joint_items
+from sgurinit.core.steps.space import Space
 from sgurinit.errors import InputError
+from sgurinit.progress import ProgressCallback, no_progress
 
 # What `carry_to` adds to the items' mean square along any direction, as a share of it.
 RIDGE = 0.1
@@ -89,7 +89,7 @@ class Source:
         degrees = item_degrees(self.interactions.matrix)
         return Space.fit(degrees, table, self.parameters, preprocess=False)
 
-    def fitted_spaces(self, listen: Listener = ignore) -> dict[str, Space]:
+    def fitted_spaces(self, progress: ProgressCallback = no_progress) -> dict[str, Space]:
         """Fit the space of every modality anew.
 
         Raises
@@ -100,7 +100,7 @@ class Source:
         spaces: dict[str, Space] = {}
         degrees = item_degrees(self.interactions.matrix)
         for name, table in self.features.items():
-            listen(f"items of {name}", 0, 0)
+            progress(f"items of {name}", 0, 0)
             try:
                 spaces[name] = Space.fit(degrees, table, self.parameters, preprocess=True)
             except InputError as error:

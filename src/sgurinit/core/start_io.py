@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from sgurinit.core.clusters import Clusters
 from sgurinit.core.diagnostics import Diagnostics
-from sgurinit.core.interactions import IdArray
+from sgurinit.core.inputs.interactions import IdArray
+from sgurinit.core.steps.clusters import Clusters
 from sgurinit.errors import InputError
 
 if TYPE_CHECKING:

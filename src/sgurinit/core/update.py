@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from sgurinit.core.aggregate import item_degrees, user_degrees
-from sgurinit.core.features import BoolArray, Float32Array, ItemFeatures, as_features
-from sgurinit.core.interactions import (
+from sgurinit.core.inputs.features import BoolArray, Float32Array, ItemFeatures, as_features
+from sgurinit.core.inputs.interactions import (
     IdArray,
     IntArray,
     Interactions,
     checked_item_ids,
     parse_interactions,
 )
-from sgurinit.core.space import Space
 from sgurinit.core.start import Source
+from sgurinit.core.steps.aggregate import item_degrees, user_degrees
+from sgurinit.core.steps.space import Space
 from sgurinit.errors import InputError
 
 Rows = Mapping[str, Float32Array]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sgurinit.data.cold import hold_out_items
+from sgurinit.data._planted import PlantedData, plant, planted
+from sgurinit.data._titles import item_titles
 from sgurinit.data.dataset import SPLITS, Dataset, Interactions
-from sgurinit.data.describe import DatasetSummary, ModalitySummary, summary
+from sgurinit.data.hold_out import hold_out_items
 from sgurinit.data.layouts.native import write_native
 from sgurinit.data.layouts.registry import Recognised, read, recognise
-from sgurinit.data.planted import PlantedData, plant, planted
 from sgurinit.data.shipped import xwines
-from sgurinit.data.titles import item_titles
+from sgurinit.data.summary import DatasetSummary, ModalitySummary, summary
 
 __all__ = [
     "SPLITS",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from sgurinit.data._planted import planted
 from sgurinit.data.layouts.base import WritableLayout
 from sgurinit.data.layouts.contents import Contents
 from sgurinit.data.layouts.registry import LAYOUTS, recognise
-from sgurinit.data.planted import planted
 from sgurinit.data.shipped import folder_of
 from sgurinit.errors import InputError
 from sgurinit.files import new_folder

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from sgurinit.core.features import ItemFeatures, as_features
+from sgurinit.core.inputs.features import ItemFeatures, as_features
 from sgurinit.errors import InputError
 
 SPLITS = ("train", "valid", "test")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ import requests
 from sgurinit.data.catalog import File, Published
 from sgurinit.errors import InputError
 from sgurinit.files import new_folder, read_json, write_json
+from sgurinit.progress import ProgressCallback, no_progress
 from sgurinit.runtime import cache_folder
-
-Listen = Callable[[str, int, int], None]
 
 _TRIES = 3  # per address
 _PAUSE = 1.0  # seconds before the second, twice as long before the third
@@ -28,7 +26,7 @@ _RECORDS = "checksums.json"
 
 
 def download(
-    published: Published, folder: str | Path | None = None, listen: Listen | None = None
+    published: Published, folder: str | Path | None = None, progress: ProgressCallback = no_progress
 ) -> Path:
     """Get a data set; what is there already and whole is not fetched again.
 
@@ -41,7 +39,7 @@ def download(
         Such as ``CATALOG["ml-100k"]``.
     folder : str or Path, optional
         Where the files go; ``datasets/<name>`` in the cache folder without it.
-    listen : callable, optional
+    progress : callable, optional
         Called with ``(file, bytes done, bytes in all)``; 0 in all is not known.
 
     Returns
@@ -61,7 +59,7 @@ def download(
         place.mkdir(parents=True, exist_ok=True)
         for file in published.files:
             known = file.checksum or records.get(file.name)
-            _fetch(file, place, known, listen or (lambda *_: None))
+            _fetch(file, place, known, progress)
             if known is None:
                 records[file.name] = f"sha256:{pooch.file_hash(str(place / file.name))}"
                 write_json(place / _RECORDS, records)
@@ -72,14 +70,14 @@ def download(
     return place / published.folder
 
 
-def _fetch(file: File, place: Path, known: str | None, listen: Listen) -> None:
+def _fetch(file: File, place: Path, known: str | None, progress: ProgressCallback) -> None:
     """Try every address, each a few times, going on where the one before was cut."""
     faults = []
     told = (
         "" if file.checksum else f" (recorded in {_RECORDS}; remove it to take what is there now)"
     )
     for url in file.urls:
-        resuming = _Resuming(place / f".{file.name}.partial", file.name, listen)
+        resuming = _Resuming(place / f".{file.name}.partial", file.name, progress)
         for attempt in range(_TRIES):
             if attempt:
                 time.sleep(_PAUSE * attempt)
@@ -108,8 +106,8 @@ def _fetch(file: File, place: Path, known: str | None, listen: Listen) -> None:
 class _Resuming:
     """Downloads into a file of its own that outlives it, and asks for what is missing there."""
 
-    def __init__(self, partial: Path, name: str, listen: Listen) -> None:
-        self.partial, self.name, self.listen = partial, name, listen
+    def __init__(self, partial: Path, name: str, progress: ProgressCallback) -> None:
+        self.partial, self.name, self.progress = partial, name, progress
         self.notes = partial.with_suffix(".json")
 
     def kept(self) -> int:
@@ -135,7 +133,7 @@ class _Resuming:
                 for chunk in answer.iter_content(_CHUNK):
                     file.write(chunk)
                     done += len(chunk)
-                    self.listen(self.name, done, max(total, done) if total else 0)
+                    self.progress(self.name, done, max(total, done) if total else 0)
         os.replace(self.partial, output_file)  # noqa: PTH105 - into the place that pooch checks
         self.notes.unlink()
 

@@ -1,7 +1,7 @@
 """Comparisons of models, arms and seeds: runs on disk, and one set of tables."""
 
-from sgurinit.experiments.assignments import read_assignments
-from sgurinit.experiments.compare import (
+from sgurinit.cli._set_option import read_assignments
+from sgurinit.experiments.comparison import (
     Comparison,
     compare,
     load_comparison,

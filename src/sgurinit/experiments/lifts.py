@@ -9,6 +9,7 @@ import polars as pl
 
 from sgurinit.arms import BASELINE
 
+HEADLINE_METRIC = "recall@20"
 Entry = Mapping[str, Any]
 
 _COMPARED = ("mean", "sd", "lift", "mean_difference", "p_value", "p_holm", "n_users")

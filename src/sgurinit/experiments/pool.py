@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from sgurinit.data import Dataset
 from sgurinit.errors import InputError
-from sgurinit.experiments.run import Listener, RunEvent, execute, is_finished
+from sgurinit.experiments.run import EventCallback, RunEvent, execute, is_finished
 from sgurinit.experiments.settings import RunSettings
 from sgurinit.runtime import available_cores, children_ignore_interrupts, keep_freed_memory
 
@@ -29,13 +29,13 @@ def execute_all(
     facts: Mapping[str, Any],
     *,
     jobs: int,
-    listen: Listener,
+    on_event: EventCallback,
 ) -> None:
     """Bring every run under `folder` to its end.
 
     Parameters
     ----------
-    dataset, runs, facts, listen
+    dataset, runs, facts, on_event
         See `execute`.
     folder
         Each run has the folder of its label in it.
@@ -54,14 +54,14 @@ def execute_all(
     finished = [run for run in runs if is_finished(folder / run.label)]
     pending = [run for run in runs if run not in finished]
     for run in runs if jobs == 1 else finished:
-        execute(dataset, run, folder / run.label, facts, listen)
+        execute(dataset, run, folder / run.label, facts, on_event)
     if jobs == 1 or not pending:
         return
     # Read-only mappings do not travel between processes, their content does.
     parts = {f.name: getattr(dataset, f.name) for f in fields(dataset)}
     parts["features"] = dict(dataset.features)
     work = (parts, folder, dict(facts), max(1, available_cores() // jobs))
-    _Workers(min(jobs, len(pending)), work).run(pending, listen)
+    _Workers(min(jobs, len(pending)), work).run(pending, on_event)
 
 
 class _Workers:
@@ -81,19 +81,19 @@ class _Workers:
                 theirs.close()
                 self.links[ours] = process
 
-    def run(self, pending: Sequence[RunSettings], listen: Listener) -> None:
+    def run(self, pending: Sequence[RunSettings], on_event: EventCallback) -> None:
         left = list(reversed(pending))
         try:
             while self.links:
                 for link in wait(list(self.links)):
                     assert isinstance(link, Connection)  # noqa: S101 - nothing else was put in
-                    self._hear(link, left, listen)
+                    self._hear(link, left, on_event)
         finally:
             for process in self.links.values():
                 process.kill()
                 process.join()
 
-    def _hear(self, link: Connection, left: list[RunSettings], listen: Listener) -> None:
+    def _hear(self, link: Connection, left: list[RunSettings], on_event: EventCallback) -> None:
         try:
             message = link.recv()
         except EOFError:
@@ -102,7 +102,7 @@ class _Workers:
                 "start again with fewer jobs to go on"
             ) from None
         if isinstance(message, RunEvent):
-            listen(message)
+            on_event(message)
         elif isinstance(message, InputError):
             raise message
         elif left:

@@ -19,7 +19,7 @@ from sgurinit.data import Dataset
 from sgurinit.errors import InputError
 from sgurinit.evaluation import CUTOFFS, METRICS, FullRanking, group_rankings
 from sgurinit.experiments.environment import environment
-from sgurinit.experiments.gaps import GAP, SEED, measure_gap
+from sgurinit.experiments.semantic_gap import GAP, SEED, measure_gap
 from sgurinit.experiments.settings import RunSettings
 from sgurinit.files import claim, read_json, write_json, write_table
 from sgurinit.models import Recommender
@@ -53,10 +53,10 @@ class RunEvent:
     step: str = ""
 
 
-Listener = Callable[[RunEvent], None]
+EventCallback = Callable[[RunEvent], None]
 
 
-def ignore(event: RunEvent) -> None:
+def no_event(event: RunEvent) -> None:
     """Take no notice of `event`."""
 
 
@@ -70,7 +70,7 @@ def execute(
     run: RunSettings,
     folder: Path,
     facts: Mapping[str, Any],
-    listen: Listener = ignore,
+    on_event: EventCallback = no_event,
 ) -> dict[str, Any]:
     """Train and test one run in `folder`, or return what a finished run there found.
 
@@ -86,7 +86,7 @@ def execute(
         Made if absent.
     facts
         The data, see `data_facts`; kept with the run.
-    listen
+    on_event
         Called with news.
 
     Returns
@@ -104,16 +104,16 @@ def execute(
     kept = {"run": run.model_dump(mode="json"), "data": {"fingerprint": facts["fingerprint"]}}
     claim(folder / "config.json", kept)
     if is_finished(folder):
-        listen(RunEvent(run.label, "kept"))
+        on_event(RunEvent(run.label, "kept"))
         return read_json(folder / RESULT)
     write_json(folder / "environment.json", environment())
-    listen(RunEvent(run.label, "start"))
-    listen(RunEvent(run.label, "step", step="start of the users"))
+    on_event(RunEvent(run.label, "start"))
+    on_event(RunEvent(run.label, "step", step="start of the users"))
     with _log_file(folder / "log.txt"):
         result = (
-            _test(dataset, run, folder, listen)
+            _test(dataset, run, folder, on_event)
             if run.trial is None
-            else _try(dataset, run, folder, listen)
+            else _try(dataset, run, folder, on_event)
         )
         write_json(folder / RESULT, result)
     # The optimiser's state was for going on; a finished run never does.
@@ -121,7 +121,7 @@ def execute(
     if run.trial is not None:
         (folder / CHECKPOINT / BEST).unlink(missing_ok=True)
     facts_of_run = {name: result[name] for name in ("best_epoch", "epochs", "seconds")}
-    listen(RunEvent(run.label, "done", {**result.get("test", result["valid"]), **facts_of_run}))
+    on_event(RunEvent(run.label, "done", {**result.get("test", result["valid"]), **facts_of_run}))
     return result
 
 
@@ -129,7 +129,7 @@ def _train(
     dataset: Dataset,
     run: RunSettings,
     folder: Path,
-    listen: Listener,
+    on_event: EventCallback,
     on_stage: Callable[[Stage, Recommender], None] | None = None,
 ) -> Trained:
     logger.info("%s on %s begins or goes on", run.label, dataset.name)
@@ -143,7 +143,7 @@ def _train(
             row[run.train.monitor],
             row["seconds"],
         )
-        listen(RunEvent(run.label, "epoch", row))
+        on_event(RunEvent(run.label, "epoch", row))
 
     return train(
         dataset,
@@ -158,10 +158,12 @@ def _train(
     )
 
 
-def _try(dataset: Dataset, run: RunSettings, folder: Path, listen: Listener) -> dict[str, Any]:
+def _try(
+    dataset: Dataset, run: RunSettings, folder: Path, on_event: EventCallback
+) -> dict[str, Any]:
     """Train and keep no more than the validation score."""
     try:
-        trained = _train(dataset, run, folder, listen)
+        trained = _train(dataset, run, folder, on_event)
     except InputError as error:
         logger.info("failed: %s", error)
         return {
@@ -171,15 +173,17 @@ def _try(dataset: Dataset, run: RunSettings, folder: Path, listen: Listener) -> 
     return _found(trained)
 
 
-def _test(dataset: Dataset, run: RunSettings, folder: Path, listen: Listener) -> dict[str, Any]:
+def _test(
+    dataset: Dataset, run: RunSettings, folder: Path, on_event: EventCallback
+) -> dict[str, Any]:
     """Train, test, and write the tables of the run."""
     gaps: dict[str, Any] = {}
 
     def measure(stage: Stage, model: Recommender) -> None:
         gaps[stage] = measure_gap(model, dataset)
 
-    trained = _train(dataset, run, folder, listen, measure if run.seed == SEED else None)
-    listen(RunEvent(run.label, "step", step="test"))
+    trained = _train(dataset, run, folder, on_event, measure if run.seed == SEED else None)
+    on_event(RunEvent(run.label, "step", step="test"))
     if gaps:
         write_json(folder / GAP, gaps)
     write_table(folder / "epochs.csv", pl.DataFrame(trained.history))

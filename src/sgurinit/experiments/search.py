@@ -14,7 +14,7 @@ import polars as pl
 
 from sgurinit.data import Dataset
 from sgurinit.experiments.pool import execute_all
-from sgurinit.experiments.run import RESULT, Listener
+from sgurinit.experiments.run import RESULT, EventCallback
 from sgurinit.experiments.settings import ComparisonSettings, RunSettings
 from sgurinit.files import read_json, write_table
 from sgurinit.seeds import derive
@@ -112,7 +112,7 @@ def search(
     facts: Mapping[str, Any],
     *,
     jobs: int,
-    listen: Listener,
+    on_event: EventCallback,
 ) -> dict[tuple[str, str], RunSettings]:
     """Try settings for every model and arm and keep the best on validation data.
 
@@ -124,7 +124,7 @@ def search(
     ----------
     plan
         A plan with a search.
-    dataset, facts, jobs, listen
+    dataset, facts, jobs, on_event
         See `execute_all`.
     folder
         Trials are run in ``trials`` in it, ``trials.csv`` lists them: model, arm, trial, the
@@ -153,7 +153,7 @@ def search(
     for _ in range(plan.search.trials):
         asked = {pair: run for pair in pairs if (run := proposals[pair].ask()) is not None}
         execute_all(
-            dataset, list(asked.values()), folder / "trials", facts, jobs=jobs, listen=listen
+            dataset, list(asked.values()), folder / "trials", facts, jobs=jobs, on_event=on_event
         )
         for pair, run in asked.items():
             result = read_json(folder / "trials" / run.label / RESULT)

@@ -15,8 +15,8 @@ from typing_extensions import override
 from sgurinit.data import Dataset, hold_out_items, load_dataset
 from sgurinit.data.shipped import SHIPPED
 from sgurinit.errors import InputError
-from sgurinit.experiments.compare import Comparison, run_plan, usable
-from sgurinit.experiments.run import Listener, ignore
+from sgurinit.experiments.comparison import Comparison, run_plan, usable
+from sgurinit.experiments.run import EventCallback, no_event
 from sgurinit.experiments.settings import ComparisonSettings, comparison_settings
 from sgurinit.resolve import build
 from sgurinit.training import TrainSettings
@@ -121,7 +121,7 @@ class Study:
             raise InputError(f"{file}: {error}") from None
 
     def run(
-        self, out: str | Path | None = None, *, jobs: int = 1, listen: Listener = ignore
+        self, out: str | Path | None = None, *, jobs: int = 1, on_event: EventCallback = no_event
     ) -> Comparison:
         """Do what the file describes; whatever is finished is kept and never done again.
 
@@ -129,7 +129,7 @@ class Study:
         ----------
         out
             Folder of the study; the file's name without its ending where None.
-        jobs, listen
+        jobs, on_event
             See `compare`.
 
         Raises
@@ -147,7 +147,7 @@ class Study:
             out=folder,
             file=self.file,
             jobs=jobs,
-            listen=listen,
+            on_event=on_event,
         )
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-Entry = Mapping[str, Any]
+from sgurinit.experiments.lifts import Entry
 
 _FIELD = re.compile(r"-([a-z_]+)=")
 

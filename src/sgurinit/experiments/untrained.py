@@ -16,7 +16,7 @@ from torch import Tensor
 from sgurinit.arms import Initializer, SGURInitInitializer
 from sgurinit.data import Dataset, plant
 from sgurinit.evaluation import FullRanking
-from sgurinit.experiments.starts import SEED, WIDTH
+from sgurinit.experiments.start_tables import SEED, WIDTH
 
 POPULARITY = "popularity"
 CEILING = "ceiling"

@@ -11,11 +11,11 @@ import scipy.sparse as sp
 import torch
 
 from sgurinit.core import ItemFeatures, SGURInit, UserStart
-from sgurinit.core.features import Float32Array
+from sgurinit.core.inputs.features import Float32Array
 from sgurinit.errors import InputError
 from sgurinit.handover import TIMES, Scale
-from sgurinit.integrations.arrays import projected, started
-from sgurinit.integrations.ids import start_on
+from sgurinit.integrations._alignment import start_on
+from sgurinit.integrations._numpy_tables import projected, started
 
 MODALITIES = ("item_feature", "item_image", "item_text")
 

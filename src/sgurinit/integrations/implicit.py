@@ -10,7 +10,7 @@ import numpy as np
 from sgurinit.core import UserStart
 from sgurinit.errors import InputError
 from sgurinit.handover import TIMES, Scale
-from sgurinit.integrations.arrays import started
+from sgurinit.integrations._numpy_tables import started
 
 
 def set_factors(

@@ -7,9 +7,9 @@ from typing import Any
 
 from sgurinit.core import SGURInit
 from sgurinit.handover import TIMES, Scale
-from sgurinit.integrations.arrays import started
-from sgurinit.integrations.ids import by_id, start_on
-from sgurinit.integrations.modules import attach
+from sgurinit.integrations._alignment import by_id, start_on
+from sgurinit.integrations._numpy_tables import started
+from sgurinit.integrations.torch import attach
 
 
 def start_training(

@@ -23,7 +23,7 @@ from sgurinit.core import SGURInit, UserStart
 from sgurinit.data import load_dataset
 from sgurinit.errors import InputError
 from sgurinit.handover import TIMES, Scale, TableReport, fill
-from sgurinit.integrations.watch import Beside, Watcher
+from sgurinit.integrations._mmrec_trace import Beside, Watcher
 from sgurinit.models.base import UserTable
 
 _NARROW = 8  # a table of fewer columns holds weights of a user, not a vector

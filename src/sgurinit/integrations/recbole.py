@@ -9,7 +9,7 @@ import torch
 
 from sgurinit.core import SGURInit, UserStart
 from sgurinit.errors import InputError
-from sgurinit.integrations.ids import by_id, start_on
+from sgurinit.integrations._alignment import by_id, start_on
 
 
 def start_for(

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from sgurinit.core import UserStart
 from sgurinit.handover import TIMES, Scale
-from sgurinit.integrations.follow import Followed
+from sgurinit.integrations._callback import Followed
 
 
 class StartCallback(Followed, TrainerCallback):
@@ -25,7 +25,7 @@ class StartCallback(Followed, TrainerCallback):
     start : UserStart
         The start. A loaded one does not know the interactions, so the semantic gap is left out.
     tables, scale, fill_items
-        See `sgurinit.integrations.modules.attach`.
+        See `sgurinit.integrations.torch.attach`.
 
     Attributes
     ----------

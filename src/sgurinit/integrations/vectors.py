@@ -18,11 +18,11 @@ import scipy.sparse as sp
 from safetensors.numpy import load_file, save_file
 
 from sgurinit.core import ItemFeatures, UserStart
-from sgurinit.core.aggregate import ItemSide, user_rows
-from sgurinit.core.features import Float32Array
+from sgurinit.core.inputs.features import Float32Array
+from sgurinit.core.steps.aggregate import ItemSide, user_rows
 from sgurinit.errors import InputError
 from sgurinit.files import new_folder, write_json, write_table
-from sgurinit.integrations.needs import need
+from sgurinit.integrations._require import need
 
 FORMAT = "sgurinit.vectors/1"
 

@@ -163,3 +163,13 @@ class Recommender(nn.Module, ABC):
 def embedding(rows: int, width: int) -> nn.Parameter:
     """Free table of vectors, Xavier uniform, as the papers of this field start them."""
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, width)))
+
+
+def joint_tables(n_users: int, n_items: int, width: int) -> tuple[nn.Parameter, nn.Parameter]:
+    """Tables of users and of items, Xavier normal, at the scale of one table of them all.
+
+    Xavier's scale falls with the number of rows, so two tables drawn apart would start larger.
+    """
+    joint = nn.init.xavier_normal_(torch.empty(n_users + n_items, width))
+    users, items = joint.split([n_users, n_items])
+    return nn.Parameter(users.clone()), nn.Parameter(items.clone())

@@ -18,8 +18,8 @@ from sgurinit.models.base import (
     UserTable,
     embedding,
 )
-from sgurinit.models.features import Features
-from sgurinit.models.graphs import bipartite, propagate_mean
+from sgurinit.models.blocks.features import Features
+from sgurinit.models.blocks.graphs import bipartite, propagate_mean
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset

@@ -16,7 +16,7 @@ from sgurinit.models.base import (
     UserTable,
     embedding,
 )
-from sgurinit.models.losses import bpr, l2
+from sgurinit.models.blocks.losses import bpr, l2
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset

@@ -11,9 +11,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from sgurinit.models.base import SearchSpace
-from sgurinit.models.graphs import SparseGraph
-from sgurinit.models.item_graph import frozen_item_graph
-from sgurinit.models.neighbourly import NeighbourlyConfig, NeighbourlyRecommender
+from sgurinit.models.blocks.graphs import SparseGraph
+from sgurinit.models.blocks.item_graph import frozen_item_graph
+from sgurinit.models.blocks.user_neighbors import NeighbourlyConfig, NeighbourlyRecommender
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset

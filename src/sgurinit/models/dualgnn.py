@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from sgurinit.models.base import SearchSpace
-from sgurinit.models.neighbourly import NeighbourlyConfig, NeighbourlyRecommender
+from sgurinit.models.blocks.user_neighbors import NeighbourlyConfig, NeighbourlyRecommender
 
 
 class DualGNNConfig(NeighbourlyConfig):

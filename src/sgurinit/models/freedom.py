@@ -20,15 +20,15 @@ from sgurinit.models.base import (
     UserTable,
     embedding,
 )
-from sgurinit.models.features import Features
-from sgurinit.models.graphs import (
+from sgurinit.models.blocks.features import Features
+from sgurinit.models.blocks.graphs import (
     SparseGraph,
     bipartite,
     normalised,
     propagate_mean,
 )
-from sgurinit.models.item_graph import frozen_item_graph
-from sgurinit.models.losses import bpr
+from sgurinit.models.blocks.item_graph import frozen_item_graph
+from sgurinit.models.blocks.losses import bpr
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset

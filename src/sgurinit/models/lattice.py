@@ -20,8 +20,8 @@ from sgurinit.models.base import (
     UserTable,
     embedding,
 )
-from sgurinit.models.features import Features
-from sgurinit.models.graphs import (
+from sgurinit.models.blocks.features import Features
+from sgurinit.models.blocks.graphs import (
     LearntGraph,
     Sparse,
     SparseGraph,
@@ -29,7 +29,7 @@ from sgurinit.models.graphs import (
     nearest,
     propagate_mean,
 )
-from sgurinit.models.losses import bpr, l2
+from sgurinit.models.blocks.losses import bpr, l2
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset

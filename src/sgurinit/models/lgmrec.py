@@ -20,10 +20,10 @@ from sgurinit.models.base import (
     UserTable,
     embedding,
 )
-from sgurinit.models.contrast import log_sums
-from sgurinit.models.features import Features, is_narrow
-from sgurinit.models.graphs import SparseGraph, bipartite, propagate_mean
-from sgurinit.models.losses import COLDEST, bpr
+from sgurinit.models.blocks.contrast import log_sums
+from sgurinit.models.blocks.features import Features, is_narrow
+from sgurinit.models.blocks.graphs import SparseGraph, bipartite, propagate_mean
+from sgurinit.models.blocks.losses import COLDEST, bpr
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset

@@ -17,8 +17,8 @@ from sgurinit.models.base import (
     UserTable,
     embedding,
 )
-from sgurinit.models.graphs import bipartite, propagate_mean
-from sgurinit.models.losses import bpr, l2
+from sgurinit.models.blocks.graphs import bipartite, propagate_mean
+from sgurinit.models.blocks.losses import bpr, l2
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset

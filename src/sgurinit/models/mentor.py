@@ -15,11 +15,11 @@ from torch.nn import functional
 from typing_extensions import override
 
 from sgurinit.models.base import Batch, Recommender, RecommenderConfig, SearchSpace, UserTable
-from sgurinit.models.branches import Branch, Branches, modality_weights
-from sgurinit.models.features import Features
-from sgurinit.models.graphs import SparseGraph, bipartite
-from sgurinit.models.item_graph import frozen_item_graph
-from sgurinit.models.losses import COLDEST, bpr, info_nce
+from sgurinit.models.blocks.branches import Branch, Branches, modality_weights
+from sgurinit.models.blocks.features import Features
+from sgurinit.models.blocks.graphs import SparseGraph, bipartite
+from sgurinit.models.blocks.item_graph import frozen_item_graph
+from sgurinit.models.blocks.losses import COLDEST, bpr, info_nce
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset

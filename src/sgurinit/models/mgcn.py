@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from sgurinit.models.base import SearchSpace
-from sgurinit.models.graphs import SparseGraph, knn_graph
-from sgurinit.models.two_views import TwoViewConfig, TwoViewRecommender
+from sgurinit.models.blocks.graphs import SparseGraph, knn_graph
+from sgurinit.models.blocks.two_views import TwoViewConfig, TwoViewRecommender
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset

@@ -19,11 +19,11 @@ from sgurinit.models.base import (
     RecommenderConfig,
     SearchSpace,
     UserTable,
+    joint_tables,
 )
-from sgurinit.models.features import Features
-from sgurinit.models.graphs import Sparse, SparseGraph
-from sgurinit.models.joint import joint_tables
-from sgurinit.models.losses import bpr, l2
+from sgurinit.models.blocks.features import Features
+from sgurinit.models.blocks.graphs import Sparse, SparseGraph
+from sgurinit.models.blocks.losses import bpr, l2
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset

@@ -18,8 +18,8 @@ from sgurinit.models.base import (
     UserTable,
     embedding,
 )
-from sgurinit.models.features import Features, is_narrow
-from sgurinit.models.graphs import SparseGraph, normalised
+from sgurinit.models.blocks.features import Features, is_narrow
+from sgurinit.models.blocks.graphs import SparseGraph, normalised
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset

@@ -13,8 +13,8 @@ from torch.nn import functional
 from typing_extensions import override
 
 from sgurinit.models.base import SearchSpace
-from sgurinit.models.graphs import Sparse, SparseGraph, knn_graph
-from sgurinit.models.two_views import TwoViewConfig, TwoViewRecommender
+from sgurinit.models.blocks.graphs import Sparse, SparseGraph, knn_graph
+from sgurinit.models.blocks.two_views import TwoViewConfig, TwoViewRecommender
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset

@@ -18,8 +18,8 @@ from sgurinit.models.base import (
     UserTable,
     embedding,
 )
-from sgurinit.models.features import Features
-from sgurinit.models.losses import bpr, l2
+from sgurinit.models.blocks.features import Features
+from sgurinit.models.blocks.losses import bpr, l2
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset

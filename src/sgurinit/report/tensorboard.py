@@ -28,7 +28,7 @@ class TensorBoardCurves:
     >>> few = TrainSettings(max_epochs=2)
     >>> curves = TensorBoardCurves("study/tensorboard")
     >>> found = compare(
-    ...     planted(200, 100), ["bprmf"], ["random"], 1, out="study", settings=few, listen=curves
+    ...     planted(200, 100), ["bprmf"], ["random"], 1, out="study", settings=few, on_event=curves
     ... )
     >>> len(list(curves.folder.rglob("events*"))) > 0
     True

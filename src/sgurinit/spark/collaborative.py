@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from sgurinit.core.aggregate import item_degrees
-from sgurinit.core.collaborative import REGULARISER, collaborative_items
+from sgurinit.core.steps.aggregate import item_degrees
+from sgurinit.core.steps.collaborative import REGULARISER, collaborative_items
 from sgurinit.spark import batches
 from sgurinit.spark.frames import hash_quantile, id_text
 from sgurinit.spark.moments import totals
@@ -22,7 +22,7 @@ SAMPLE = 1 << 25
 
 
 def collaborative_rows(pairs: DataFrame, degrees: DataFrame, dim: int) -> DataFrame:
-    """Describe every item by who uses it, see `sgurinit.core.collaborative.collaborative_items`.
+    """Describe every item by who uses it, see `collaborative_items`.
 
     That takes hundreds of passes over the interactions, so the driver takes them, over hashes of
     the ids. Beyond `SAMPLE` interactions it sees those of a sample of users by hash, none of them

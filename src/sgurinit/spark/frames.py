@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - as everybody calls it
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, NumericType, StringType
 
-from sgurinit.core.features import RESERVED_NAMES
+from sgurinit.core.inputs.features import RESERVED_NAMES
 from sgurinit.errors import InputError
 from sgurinit.spark import batches
 

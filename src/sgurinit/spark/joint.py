@@ -24,7 +24,7 @@ Block = tuple[Steps, int, float]
 def joint_items(fit: Fit, features: Mapping[str, DataFrame]) -> tuple[DataFrame, Steps]:
     """All items in one frame, and the steps that take it to the joint space.
 
-    See `sgurinit.core.joint.joint_items`.
+    See `sgurinit.core.steps.joint.joint_items`.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def joint_items(fit: Fit, features: Mapping[str, DataFrame]) -> tuple[DataFrame,
 
 
 def _content(fit: Fit, features: Mapping[str, DataFrame], dim: int) -> tuple[DataFrame, Steps]:
-    """Content alone, see `sgurinit.core.joint.content_items`."""
+    """Content alone, see `sgurinit.core.steps.joint.content_items`."""
     blocks = [_block(frame, dim) for frame in features.values()]
     joined = fit.stages.keep(_side_by_side(list(features.values()), blocks), "joined")
     total = sum(r for _, r, _ in blocks)

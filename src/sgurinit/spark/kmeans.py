@@ -11,7 +11,7 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from sgurinit.core.features import Float64Array
+from sgurinit.core.inputs.features import Float64Array
 from sgurinit.errors import InputError
 from sgurinit.spark.frames import hash_quantile
 

@@ -12,7 +12,7 @@ from pyspark.ml import Model
 from pyspark.ml.util import MLReadable, MLReader, MLWritable, MLWriter
 from pyspark.sql import DataFrame
 
-from sgurinit.core.features import Float64Array
+from sgurinit.core.inputs.features import Float64Array
 from sgurinit.core.params import Parameters
 from sgurinit.spark import batches
 from sgurinit.spark.frames import checked_interactions, id_text

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from pyspark.sql import DataFrame
 
-from sgurinit.core.features import Float64Array
-from sgurinit.core.pca import Axes, principal_axes
+from sgurinit.core.inputs.features import Float64Array
+from sgurinit.core.steps.pca import Axes, principal_axes
 from sgurinit.spark import batches
 
 

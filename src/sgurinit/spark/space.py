@@ -10,7 +10,7 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from sgurinit.core.features import Float64Array
+from sgurinit.core.inputs.features import Float64Array
 from sgurinit.core.params import Parameters
 from sgurinit.errors import InputError
 from sgurinit.spark import batches

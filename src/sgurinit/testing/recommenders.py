@@ -14,7 +14,7 @@ from sgurinit.data import Dataset, planted
 from sgurinit.errors import InputError
 from sgurinit.evaluation import FullRanking
 from sgurinit.models import Batch, Recommender, RecommenderConfig
-from sgurinit.models.saved import load_model, load_weights, save_model
+from sgurinit.models.checkpoint import load_model, load_weights, save_model
 from sgurinit.resolve import resolve_initializer
 from sgurinit.testing.datasets import small_dataset
 from sgurinit.training import TrainSettings, train

@@ -10,7 +10,7 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
-from sgurinit.models.saved import save_model
+from sgurinit.models.checkpoint import save_model
 from sgurinit.training.loop import EpochRow, RecommenderModule
 
 

@@ -23,7 +23,7 @@ from sgurinit.evaluation import FullRanking
 from sgurinit.files import claim
 from sgurinit.handover import HandoverReport
 from sgurinit.models import Recommender, RecommenderConfig
-from sgurinit.models.saved import load_weights
+from sgurinit.models.checkpoint import load_weights
 from sgurinit.resolve import (
     resolve_config,
     resolve_dataset,

@@ -16,13 +16,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sgurinit.data.dataset import MODALITY_NAME
-from sgurinit.data.encode.blocks import Encoder, Listen, encode_blocks
+from sgurinit.data.encode.blocks import Encoder, encode_blocks
 from sgurinit.data.encode.vectors import read_vectors
 from sgurinit.data.layouts.native import add_modality, modalities
 from sgurinit.data.layouts.registry import recognise
 from sgurinit.data.layouts.tables import read_ids
 from sgurinit.errors import InputError
 from sgurinit.files import write_json, write_table
+from sgurinit.progress import ProgressCallback, no_progress
 
 __all__ = ["Encoded", "Encoder", "encode", "image_files", "join_vectors", "texts"]
 
@@ -126,7 +127,7 @@ def encode(
     encoder: Encoder[Any],
     *,
     replace: bool = False,
-    listen: Listen | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> Encoded:
     """Add features to a data set of the native layout.
 
@@ -146,7 +147,7 @@ def encode(
         Such as ``sgurinit.data.encode.text.TextEncoder()``.
     replace : bool, default False
         Whether features of that name may be there already.
-    listen : callable, optional
+    progress : callable, optional
         Called with ``(stage, done, total)``.
 
     Returns
@@ -164,7 +165,7 @@ def encode(
     if len(values) != len(items):
         raise InputError(f"{len(values)} values but {len(items)} items; one per item is expected")
     partial = folder / "features" / f".{modality}"
-    vectors, state = encode_blocks(values, encoder, partial, listen or (lambda *_: None))
+    vectors, state = encode_blocks(values, encoder, partial, progress)
     reasons = {n: "there is none" for n, value in enumerate(values) if value is None}
     reasons |= {int(n): why for n, why in state.failed.items()}
     if len(reasons) == len(items):

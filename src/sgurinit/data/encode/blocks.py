@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from sgurinit.errors import InputError
 from sgurinit.files import read_json, write_json
+from sgurinit.progress import ProgressCallback
 
 BLOCK = 1024
 """Values that are encoded, and kept, at a time."""
 
-Listen = Callable[[str, int, int], None]
 Value_contra = TypeVar("Value_contra", contravariant=True)
 Block = tuple[NDArray[Any], dict[int, str]]
 
@@ -50,7 +50,7 @@ class State:
 
 
 def encode_blocks(
-    values: Sequence[Any], encoder: Encoder[Any], partial: Path, listen: Listen
+    values: Sequence[Any], encoder: Encoder[Any], partial: Path, progress: ProgressCallback
 ) -> tuple[Path, State]:
     """Encode what is not None.
 
@@ -65,7 +65,7 @@ def encode_blocks(
         Of such values.
     partial : Path
         Name of the two files, without a suffix.
-    listen : callable
+    progress : callable
         Called with ``(stage, done, total)``.
 
     Returns
@@ -86,7 +86,7 @@ def encode_blocks(
         file.truncate(4 * state.width * (state.done - len(state.failed)))
         file.seek(0, os.SEEK_END)
         for first in range(state.done, len(there), BLOCK):
-            listen("encoding", first, len(there))
+            progress("encoding", first, len(there))
             places = there[first : first + BLOCK]
             rows, failed = _finite(*encoder([values[n] for n in places]))
             if len(rows) and state.width not in (0, rows.shape[1]):
@@ -101,7 +101,7 @@ def encode_blocks(
                 failed=state.failed | {str(places[at]): why for at, why in failed.items()},
             )
             write_json(notes, asdict(state))
-    listen("encoding", len(there), len(there))
+    progress("encoding", len(there), len(there))
     return vectors, state
 
 

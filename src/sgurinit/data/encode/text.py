@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sgurinit.data.encode._device import enough_memory, fitting_torchvision, pick_device
 from sgurinit.data.encode.blocks import Block
-from sgurinit.data.encode.devices import enough_memory, fitting_torchvision, pick_device
 from sgurinit.errors import InputError
 
 with fitting_torchvision():

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from sgurinit.data.encode.devices import enough_memory, fitting_torchvision, pick_device
+from sgurinit.data.encode._device import enough_memory, fitting_torchvision, pick_device
 from sgurinit.data.encode.images import ImageEncoder
 from sgurinit.errors import InputError
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgurinit.core.features import FLOATS, ItemFeatures, as_floats, is_float, widened
+from sgurinit.core.inputs.features import FLOATS, ItemFeatures, as_floats, is_float, widened
 from sgurinit.errors import InputError
 
 _BLOCK_BYTES = 1 << 24

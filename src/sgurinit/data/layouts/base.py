@@ -9,8 +9,8 @@ from typing import ClassVar
 from typing_extensions import override
 
 from sgurinit.data.dataset import Dataset
+from sgurinit.data.layouts.capabilities import Holds
 from sgurinit.data.layouts.contents import Contents
-from sgurinit.data.layouts.holds import Holds
 
 
 class Layout(ABC):

@@ -14,12 +14,12 @@ import numpy as np
 import polars as pl
 from typing_extensions import override
 
-from sgurinit.core.features import widened
+from sgurinit.core.inputs.features import widened
 from sgurinit.data.dataset import SPLITS
 from sgurinit.data.layouts.arrays import read_array
 from sgurinit.data.layouts.base import TableLayout
+from sgurinit.data.layouts.capabilities import Holds
 from sgurinit.data.layouts.contents import Contents
-from sgurinit.data.layouts.holds import Holds
 from sgurinit.data.layouts.tables import interactions, known_ids, placed, read_text
 from sgurinit.errors import InputError
 from sgurinit.files import write_text

@@ -16,8 +16,8 @@ import polars as pl
 from typing_extensions import override
 
 from sgurinit.data.layouts.base import TableLayout
+from sgurinit.data.layouts.capabilities import Holds
 from sgurinit.data.layouts.contents import Contents
-from sgurinit.data.layouts.holds import Holds
 from sgurinit.data.layouts.tables import (
     interactions,
     known_ids,

@@ -27,8 +27,8 @@ from sgurinit.data.layouts.arrays import (
     write_whole_rows,
 )
 from sgurinit.data.layouts.base import WritableLayout
+from sgurinit.data.layouts.capabilities import Holds
 from sgurinit.data.layouts.contents import Contents, as_series
-from sgurinit.data.layouts.holds import Holds
 from sgurinit.data.layouts.tables import interactions, positions, read_tsv, require
 from sgurinit.errors import InputError
 

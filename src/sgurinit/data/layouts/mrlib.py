@@ -22,8 +22,8 @@ from sgurinit.data.layouts.arrays import (
     write_whole_rows,
 )
 from sgurinit.data.layouts.base import TableLayout
+from sgurinit.data.layouts.capabilities import Holds
 from sgurinit.data.layouts.contents import Contents
-from sgurinit.data.layouts.holds import Holds
 from sgurinit.data.layouts.tables import interactions, positions, read_text, require
 
 _FILE = "inter.csv"

@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import override
 
-from sgurinit.core.features import ItemFeatures, widened
+from sgurinit.core.inputs.features import ItemFeatures, widened
 from sgurinit.data.dataset import MODALITY_NAME, SPLITS, Dataset, Interactions
 from sgurinit.data.layouts.arrays import read_features
 from sgurinit.data.layouts.base import WritableLayout
+from sgurinit.data.layouts.capabilities import Holds
 from sgurinit.data.layouts.contents import Contents, as_array
-from sgurinit.data.layouts.holds import Holds
 from sgurinit.data.layouts.tables import interactions, read_ids, read_parquet
 from sgurinit.errors import InputError
 from sgurinit.files import new_folder, write_text

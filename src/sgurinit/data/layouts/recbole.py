@@ -19,8 +19,8 @@ from typing_extensions import override
 from sgurinit.core.start import UserStart
 from sgurinit.data.dataset import SPLITS
 from sgurinit.data.layouts.base import TableLayout
+from sgurinit.data.layouts.capabilities import Holds
 from sgurinit.data.layouts.contents import Contents
-from sgurinit.data.layouts.holds import Holds
 from sgurinit.data.layouts.tables import (
     interactions,
     known_ids,

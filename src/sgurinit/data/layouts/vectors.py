@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sgurinit.core.features import ItemFeatures
+from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.data.dataset import MODALITY_NAME
 from sgurinit.data.layouts.arrays import read_array, read_features
 from sgurinit.data.layouts.tables import placed, read_ids, read_parquet

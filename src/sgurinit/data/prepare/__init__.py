@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sgurinit.core.features import ItemFeatures
+from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.data.dataset import SPLITS
 from sgurinit.data.layouts.native import write_parts
 from sgurinit.data.layouts.tables import placed
@@ -24,10 +24,9 @@ from sgurinit.data.prepare.sources import NAMES, Source, find_source, first_line
 from sgurinit.data.prepare.splits import KINDS, Ratios, check_leakage, split
 from sgurinit.errors import InputError
 from sgurinit.files import new_folder, refuse_occupied, write_json
+from sgurinit.progress import ProgressCallback, no_progress
 
 __all__ = ["KINDS", "NAMES", "Card", "Source", "Step", "find_source", "prepare"]
-
-Listen = Callable[[str, int, int], None]
 
 
 def prepare(
@@ -42,7 +41,7 @@ def prepare(
     time_unit: str | None = None,
     name: str | None = None,
     features: Mapping[str, str | Path] | None = None,
-    listen: Listen | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> Card:
     """Make a data set of the native layout from a raw log.
 
@@ -79,7 +78,7 @@ def prepare(
         Parquet file with the items' vectors, by modality: a column of ids, named as the log's or
         as `NAMES` has it, and one of lists of numbers. Without any the data set has no features
         yet.
-    listen : callable, optional
+    progress : callable, optional
         Called with ``(stage, done, total)``; a total of 0 is not known.
 
     Returns
@@ -96,7 +95,7 @@ def prepare(
     refuse_occupied(out)
     least = (core, core) if isinstance(core, int) else core
     _check_options(least, ratios, kind)
-    tell = listen or (lambda _stage, _done, _total: None)
+    tell = progress
     if not isinstance(source, Source):
         source = find_source(Path(source))
     vectors = {modality: _vectors(source, modality, f) for modality, f in (features or {}).items()}

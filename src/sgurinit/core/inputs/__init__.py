@@ -1,0 +1,1 @@
+"""What a fit takes: interactions, item features, and the fingerprint of both."""

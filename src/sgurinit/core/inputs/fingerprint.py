@@ -1,0 +1,46 @@
+"""A fingerprint of the data that a start was made from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from sgurinit.core.inputs.features import ItemFeatures
+from sgurinit.core.inputs.interactions import Interactions
+
+_BLOCK_ROWS = 4096
+
+
+def fingerprint(interactions: Interactions, features: Mapping[str, ItemFeatures]) -> str:
+    """Hash interactions, ids and features.
+
+    Parameters
+    ----------
+    interactions : Interactions
+        Training interactions.
+    features : mapping of str to ItemFeatures
+        Features; rows of items without one do not count.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal; the same for any memory layout of the same values and types.
+    """
+    digest = hashlib.sha256()
+    matrix = interactions.matrix
+    digest.update(f"interactions {matrix.shape}".encode())
+    digest.update(matrix.indptr.astype("<i8").tobytes())
+    digest.update(matrix.indices.astype("<i8").tobytes())
+    for name, ids in (("users", interactions.user_ids), ("items", interactions.item_ids)):
+        if ids is not None:
+            digest.update(f"{name} {ids.tolist()}".encode())
+    for name in sorted(features):
+        table = features[name]
+        digest.update(f"features {name} {table.values.shape} {table.values.dtype.name}".encode())
+        digest.update(np.packbits(table.mask()).tobytes())
+        rows = table.rows()
+        for first in range(0, len(rows), _BLOCK_ROWS):
+            digest.update(np.ascontiguousarray(rows[first : first + _BLOCK_ROWS]).tobytes())
+    return digest.hexdigest()

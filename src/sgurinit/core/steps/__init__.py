@@ -1,0 +1,1 @@
+"""The steps of the method on arrays, one module each."""

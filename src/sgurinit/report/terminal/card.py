@@ -1,0 +1,32 @@
+"""The card of a prepared data set for the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+
+from sgurinit.data.prepare import Card
+from sgurinit.report.terminal.inspection import cells, pairs, table
+
+
+def card_table(card: Card) -> RenderableType:
+    """Counts before and after each step, and of each split."""
+    counts = table("", "interactions", "users", "items")
+    for step in (*card.steps, *card.splits.values()):
+        figures = (step.interactions, step.users, step.items)
+        counts.add_row(*cells(step.name, *(f"{figure:,}" for figure in figures)))
+        if step is card.steps[-1]:
+            counts.add_section()
+    test = card.splits["test"].interactions
+    rows = {
+        "recognised": card.recognised,
+        "split": f"{card.options['split']}, {':'.join(map(str, card.options['ratios']))}, "
+        f"seed {card.options['seed']}",
+        "leaks": "none found",
+        "untrained in test": f"{card.test_pairs_on_untrained_items:,} of {test:,} interactions by "
+        f"item, {card.test_pairs_of_untrained_users:,} by user",
+    }
+    if card.items_described is not None:
+        rows["items described"] = f"{card.items_described:,} of {card.steps[-1].items:,}"
+    if card.left_out:
+        rows["columns left out"] = ", ".join(card.left_out)
+    return Group(pairs(rows), counts)

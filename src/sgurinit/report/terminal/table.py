@@ -1,0 +1,85 @@
+"""The comparison as a table for the terminal, in 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from sgurinit.arms import BASELINE
+from sgurinit.evaluation import CUTOFFS, METRICS
+from sgurinit.experiments.sweeps import without_cells
+from sgurinit.report import formatting
+
+
+def comparison_table(summary: Mapping[str, Any]) -> Table:
+    """Test metrics per model and arm, lift and p-value of Recall@20 against random.
+
+    Below them what scores without training: popularity, each start by itself.
+
+    The cells of a sweep over two fields are left to the page.
+
+    Parameters
+    ----------
+    summary
+        Content of ``summary.json``.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.add_column("model", overflow="fold")
+    table.add_column("arm", overflow="fold")
+    for name in ("R@10", "Recall@20", "N@10", "N@20", "lift", "p", "ep."):
+        table.add_column(name, justify="right", no_wrap=True)
+    shown = None
+    for entry in without_cells(summary["results"]):
+        test, is_new = entry["test"], entry["model"] != shown
+        if is_new and shown is not None:
+            table.add_section()
+        shown = entry["model"]
+        baseline = entry["arm"] == BASELINE
+        recall = test["recall@20"]
+        cells = [
+            entry["model"] if is_new else "",
+            entry["arm"],
+            formatting.score(test["recall@10"], spread=False),
+            formatting.score(recall).replace(" ± ", "±"),
+            formatting.score(test["ndcg@10"], spread=False),
+            formatting.score(test["ndcg@20"], spread=False),
+            "" if baseline else formatting.lift(recall).replace(" %", "%"),
+            "" if baseline else formatting.p_value(recall),
+            f"{1 + sum(entry['best_epochs']) / len(entry['best_epochs']):.0f}",
+        ]
+        table.add_row(*(Text(cell) for cell in cells))
+    if summary.get("untrained"):
+        table.add_section()
+    for entry in summary.get("untrained", []):
+        test = entry["test"]
+        scores = [
+            formatting.score(test[name])
+            for name in ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+        ]
+        cells = [*formatting.untrained(entry["name"]), *scores, "", "", "0"]
+        table.add_row(*(Text(cell, style="dim") for cell in cells))
+    return table
+
+
+def run_table(result: Mapping[str, Any]) -> Table:
+    """Validation and test metrics of one run.
+
+    Parameters
+    ----------
+    result
+        Content of ``result.json``.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.add_column("metric")
+    for k in CUTOFFS:
+        table.add_column(f"valid @{k}" if k == CUTOFFS[0] else f"@{k}", justify="right")
+    for k in CUTOFFS:
+        table.add_column(f"test @{k}" if k == CUTOFFS[0] else f"@{k}", justify="right")
+    for metric in METRICS:
+        cells = [f"{result[s][f'{metric}@{k}']:.4f}" for s in ("valid", "test") for k in CUTOFFS]
+        table.add_row(metric, *cells)
+    return table

@@ -1,0 +1,133 @@
+"""Data for both sides, and the comparison of what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import sgurinit
+from sgurinit import ItemFeatures
+
+
+@dataclass(frozen=True)
+class Data:
+    """Interactions and items with external ids, for both sides.
+
+    `pairs` are positions; a user without any is known to Spark by a weight of zero.
+    """
+
+    n_users: int
+    pairs: np.ndarray
+    features: Mapping[str, ItemFeatures]
+
+    @property
+    def n_items(self) -> int:
+        return next(iter(self.features.values())).n_items
+
+    @property
+    def matrix(self) -> Any:
+        import scipy.sparse as sp
+
+        ones = np.ones(len(self.pairs))
+        return sp.coo_array((ones, self.pairs.T), shape=(self.n_users, self.n_items)).tocsr()
+
+    def frames(self, spark: Any, partitions: int = 2) -> tuple[Any, dict[str, Any]]:
+        """Users are strings, items are longs."""
+        users = [f"u{user}" for user in self.pairs[:, 0]]
+        table = pd.DataFrame({"user": users, "item": self.pairs[:, 1] + 1000, "weight": 1.0})
+        missing = np.setdiff1d(np.arange(self.n_users), self.pairs[:, 0])
+        idle = pd.DataFrame({"user": [f"u{user}" for user in missing], "item": 1000, "weight": 0.0})
+        table = pd.concat([table, idle], ignore_index=True)
+        interactions = spark.createDataFrame(table).repartition(partitions)
+        items = {}
+        for name, features in self.features.items():
+            at = np.flatnonzero(features.mask())
+            rows = pd.DataFrame({"item": at + 1000, "vector": list(features.values[at])})
+            kind = "double" if features.values.dtype == np.float64 else "float"
+            frame = spark.createDataFrame(rows, f"item long, vector array<{kind}>")
+            items[name] = frame.repartition(partitions)
+        return interactions, items
+
+
+def generated(
+    seed: int = 0, n_users: int = 40, n_items: int = 30, n_pairs: int = 150, idle: int = 3
+) -> Data:
+    """Two modalities, one with rows missing and rows of zeros; duplicates; users without items."""
+    rng = np.random.default_rng(seed)
+    pairs = np.stack(
+        [rng.integers(n_users - idle, size=n_pairs), rng.integers(n_items, size=n_pairs)], axis=1
+    )
+    a = (rng.normal(size=(n_items, 6)) + 3).astype(np.float32)
+    b = rng.normal(size=(n_items, 4))
+    b[1:3] = 0
+    present = rng.random(n_items) < 0.6
+    present[:6] = True
+    features = {"a": ItemFeatures(a), "b": ItemFeatures(b, present)}
+    return Data(n_users, pairs, features)
+
+
+def core_of(data: Data, **parameters: Any) -> sgurinit.SGURInit:
+    parameters = {"n_clusters": 4, "random_state": 0} | parameters
+    return sgurinit.SGURInit(**parameters).fit(data.matrix, data.features)
+
+
+def spaces_of(core: sgurinit.SGURInit) -> dict[str, Any]:
+    source = core.start_.source
+    assert source is not None
+    spaces = dict(source.spaces)
+    if source.parameters.joint_dim is not None:
+        spaces["joint"] = source.joint_space(source.parameters.joint_dim)[1]
+    return spaces
+
+
+def by_user(frame: Any, names: Any) -> dict[str, np.ndarray]:
+    """Users' rows in the order of their positions."""
+    table = frame.toPandas()
+    table.index = table["user"].str[1:].astype(int)
+    assert table.index.is_unique
+    table = table.sort_index()
+    return {name: np.stack(table[name].to_list()) for name in names}
+
+
+def check_equal(model: Any, core: sgurinit.SGURInit, users: Any = None) -> None:
+    """Spark's rows are the core's, given the same centroids: within 1e-5, clusters are nearest."""
+    from sgurinit.core.steps.aggregate import ItemSide, item_weights, popular_centroid, user_rows
+
+    spaces = spaces_of(core)
+    found = by_user(model.users if users is None else users, spaces)
+    for name, space in spaces.items():
+        matrix, parameters = core.start_.source.interactions.matrix, space.parameters
+        at = np.flatnonzero(space.present)
+        items = model.items[name].toPandas()
+        items.index = items["item"] - 1000
+        items = items.loc[at]
+        rows = np.asarray(space.items.rows, dtype=np.float64)
+        close(np.stack(items["vector"].to_list()), rows)
+        # Where two centroids are equally near, either is right.
+        centroids, labels = model.clusters[name].centroids, items["cluster"].to_numpy()
+        distances = np.square(rows[:, None] - centroids[None]).sum(-1)
+        chosen = distances[np.arange(len(rows)), labels]
+        np.testing.assert_allclose(
+            chosen, distances.min(1), rtol=1e-5, atol=1e-6 * np.square(rows).sum(1).max()
+        )
+        degrees = np.bincount(matrix.indices, minlength=matrix.shape[1])[at].astype(float)
+        side = ItemSide(
+            rows, labels, centroids, item_weights(degrees, parameters.local_norm),
+            popular_centroid(degrees, labels, centroids),
+        )  # fmt: skip
+        expected = user_rows(
+            space.featured(matrix), side,
+            local_weight=parameters.local_weight, local_norm=parameters.local_norm,
+        )  # fmt: skip
+        close(found[name], expected)
+
+
+def close(found: np.ndarray, expected: np.ndarray) -> None:
+    """Within 1e-5 of the table's size."""
+    assert found.shape == expected.shape
+    size = np.abs(expected).max(initial=1e-30)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * size)

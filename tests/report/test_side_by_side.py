@@ -1,0 +1,93 @@
+"""Two comparisons side by side: the table's numbers, what differs, and what is refused."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from scipy.stats import ttest_rel
+
+from sgurinit.data import Dataset
+from sgurinit.errors import InputError
+from sgurinit.experiments import Comparison, compare
+from sgurinit.report.page.side_by_side import write_side_by_side
+from sgurinit.training import TrainSettings
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory, data: Dataset) -> Comparison:
+    """The same data and one of the models with other settings, and one arm of its own."""
+    return compare(
+        data,
+        ["lightgcn"],
+        ["random", "local"],
+        2,
+        out=tmp_path_factory.mktemp("other") / "out",
+        settings=TrainSettings(max_epochs=2, patience=2),
+        overrides={"lightgcn": {"n_layers": 1}},
+    )
+
+
+@pytest.fixture(scope="module")
+def written(
+    comparison: Comparison, other: Comparison, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    out = tmp_path_factory.mktemp("beside") / "page"
+    return write_side_by_side(comparison.folder, other.folder, out)
+
+
+def test_the_table_has_both_means_and_their_paired_test(
+    written: Path, comparison: Comparison, other: Comparison
+) -> None:
+    table = pl.read_csv(written.with_name("beside.csv"))
+    assert table.height == 2 * (2 * 3 + 1)
+    (row,) = table.filter(model="lightgcn", arm="random", metric="recall@20").to_dicts()
+    scores = []
+    for found, name in ((comparison, "first"), (other, "second")):
+        own = found.results.filter(
+            model="lightgcn", arm="random", metric="recall", k=20, group="all", split="test"
+        )["value"]
+        assert row[f"{name}_mean"] == pytest.approx(own.mean())
+        assert row[f"{name}_sd"] == pytest.approx(own.std())
+        runs = found.folder / "runs" / "lightgcn" / "random"
+        seeds = [pl.read_parquet(runs / f"seed-{seed}" / "users.parquet") for seed in range(2)]
+        scores.append(sum(part["recall@20"].to_numpy() for part in seeds) / 2)
+    assert row["change"] == pytest.approx(row["second_mean"] / row["first_mean"] - 1)
+    assert row["p_value"] == pytest.approx(ttest_rel(scores[1], scores[0]).pvalue)
+    assert row["p_holm"] == pytest.approx(row["p_value"])  # the only pair there is
+    alone = table.filter(pl.col("arm") == "local")
+    assert alone["first_mean"].null_count() == alone["p_value"].null_count() == 2
+
+
+def test_the_page_names_what_differs_and_escapes(written: Path) -> None:
+    text = written.read_text(encoding="utf-8")
+    differing = text[text.index('id="differing"') :]
+    assert "settings.models.lightgcn.n_layers" in differing
+    assert "settings.train.max_epochs" in differing
+    assert "settings.seeds" not in differing
+    assert "alert(1)</script>" not in text
+    assert re.findall(r'(?:src|href)="(?!#)', text) == []
+
+
+def test_runs_of_other_users_are_not_tested_against_each_other(
+    comparison: Comparison, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(comparison.folder, copy)
+    for file in copy.glob("runs/*/*/*/users.parquet"):
+        users = pl.read_parquet(file).with_columns(pl.col("user_id") + "x")
+        users.write_parquet(file)
+    write_side_by_side(comparison.folder, copy, tmp_path / "out")
+    table = pl.read_csv(tmp_path / "out" / "beside.csv")
+    assert table["p_value"].null_count() == table.height
+    assert table["change"].to_list() == [0.0] * table.height
+
+
+def test_a_folder_beside_itself_is_refused(comparison: Comparison, tmp_path: Path) -> None:
+    for second, out in ((comparison.folder, tmp_path), (tmp_path, comparison.folder)):
+        with pytest.raises(InputError):
+            write_side_by_side(comparison.folder, second, out)
+    assert list(tmp_path.iterdir()) == []
