@@ -26,6 +26,7 @@ from typer.testing import CliRunner, Result
 import sgurinit
 from sgurinit.arms import arm_names
 from sgurinit.cli import app
+from sgurinit.cli._set_option import read_assignments
 from sgurinit.cli.options import ARMS, MODELS
 from sgurinit.core import SGURInit, UserStart, params
 from sgurinit.core.params import PARAMS, PRESETS
@@ -35,7 +36,7 @@ from sgurinit.data.encode import join_vectors, texts
 from sgurinit.data.layouts.vectors import assigned
 from sgurinit.data.prepare import find_source, prepare
 from sgurinit.errors import InputError
-from sgurinit.experiments import compare, load_comparison, read_assignments, shared_fields
+from sgurinit.experiments import compare, load_comparison, shared_fields
 from sgurinit.models import models
 from sgurinit.runtime import available_cores
 from sgurinit.training import TrainSettings

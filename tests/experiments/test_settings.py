@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from sgurinit.cli._set_option import read_assignments
 from sgurinit.errors import InputError
 from sgurinit.experiments import (
     ComparisonSettings,
     comparison_settings,
-    read_assignments,
     shared_fields,
 )
 from sgurinit.experiments.reproduce import command

@@ -76,11 +76,12 @@ def train(
         raise InputError("--tensorboard needs --out, the folder that the curves are kept in")
     with waiting(console, "starting"):
         from sgurinit import experiments
+        from sgurinit.cli._set_option import read_assignments
         from sgurinit.report.terminal.progress import RunProgress
         from sgurinit.report.terminal.table import run_table
 
     loop = given(max_epochs=max_epochs, patience=patience)
-    settings, overrides = experiments.read_assignments(sets or [], loop)
+    settings, overrides = read_assignments(sets or [], loop)
     with RunProgress(console, 1, settings.max_epochs) as progress:
         result = experiments.train_and_test(
             data,
@@ -130,10 +131,11 @@ def compare(
     if_stopped(_RESUME.format(out))
     with waiting(console, "starting"):
         from sgurinit import experiments
+        from sgurinit.cli._set_option import read_assignments
         from sgurinit.report.terminal.progress import RunProgress
 
     loop = given(max_epochs=max_epochs, patience=patience)
-    settings, overrides = experiments.read_assignments(sets or [], loop)
+    settings, overrides = read_assignments(sets or [], loop)
     options = given(n_clusters=n_clusters, local_weight=local_weight, local_norm=local_norm)
     for arm, fields in experiments.shared_fields(names(arms), options).items():
         overrides[arm] = fields | overrides.get(arm, {})

@@ -1,6 +1,5 @@
 """Comparisons of models, arms and seeds: runs on disk, and one set of tables."""
 
-from sgurinit.cli._set_option import read_assignments
 from sgurinit.experiments.comparison import (
     Comparison,
     compare,
@@ -28,7 +27,6 @@ __all__ = [
     "data_facts",
     "execute",
     "load_comparison",
-    "read_assignments",
     "shared_fields",
     "train_and_test",
 ]
