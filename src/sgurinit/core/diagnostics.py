@@ -9,13 +9,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from sgurinit.core.inputs.features import (
-    Float32Array,
-    FloatArray,
-    ItemFeatures,
-    row_blocks,
-    row_norms,
-)
+from sgurinit.core.inputs.arrays import Float32Array, FloatArray
+from sgurinit.core.inputs.features import ItemFeatures, row_blocks, row_norms
 from sgurinit.core.inputs.interactions import Interactions
 from sgurinit.core.semantic_gap import Gap, semantic_gap
 from sgurinit.core.steps.aggregate import user_degrees

@@ -14,13 +14,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sgurinit.core.inputs.features import (
-    BoolArray,
-    Float32Array,
-    FloatArray,
-    ItemFeatures,
-    as_features,
-)
+from sgurinit.core.inputs.arrays import BoolArray, Float32Array, FloatArray
+from sgurinit.core.inputs.features import ItemFeatures, as_features
 from sgurinit.core.inputs.interactions import is_dataset, parse_interactions
 from sgurinit.core.params import Parameters, default, preset
 from sgurinit.core.start import Source, UserStart

@@ -11,7 +11,8 @@ from scipy.stats import rankdata
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
-from sgurinit.core.inputs.features import Float64Array, FloatArray, row_norms
+from sgurinit.core.inputs.arrays import Float64Array, FloatArray
+from sgurinit.core.inputs.features import row_norms
 from sgurinit.core.steps.aggregate import user_degrees
 
 # Sampled users, and sampled items that stand for "random items".

@@ -11,9 +11,10 @@ from typing import Any, Self
 import numpy as np
 
 from sgurinit.core.diagnostics import Diagnostics, diagnose
-from sgurinit.core.inputs.features import BoolArray, Float32Array, FloatArray, ItemFeatures
+from sgurinit.core.inputs.arrays import BoolArray, Float32Array, FloatArray, IdArray
+from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.core.inputs.fingerprint import fingerprint
-from sgurinit.core.inputs.interactions import IdArray, Interactions
+from sgurinit.core.inputs.interactions import Interactions
 from sgurinit.core.params import PARAMS, Parameters
 from sgurinit.core.steps.aggregate import item_degrees
 from sgurinit.core.steps.clusters import Clusters, cluster_rows

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from sgurinit.core.diagnostics import Diagnostics
-from sgurinit.core.inputs.interactions import IdArray
+from sgurinit.core.inputs.arrays import IdArray
 from sgurinit.core.steps.clusters import Clusters
 from sgurinit.errors import InputError
 

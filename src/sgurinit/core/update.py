@@ -9,14 +9,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from sgurinit.core.inputs.features import BoolArray, Float32Array, ItemFeatures, as_features
-from sgurinit.core.inputs.interactions import (
-    IdArray,
-    IntArray,
-    Interactions,
-    checked_item_ids,
-    parse_interactions,
-)
+from sgurinit.core.inputs.arrays import BoolArray, Float32Array, IdArray, IntArray
+from sgurinit.core.inputs.features import ItemFeatures, as_features
+from sgurinit.core.inputs.interactions import Interactions, checked_item_ids, parse_interactions
 from sgurinit.core.start import Source
 from sgurinit.core.steps.aggregate import item_degrees, user_degrees
 from sgurinit.core.steps.space import Space

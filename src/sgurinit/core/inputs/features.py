@@ -10,12 +10,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from sgurinit.core.inputs.arrays import BoolArray, Float64Array, FloatArray
 from sgurinit.errors import InputError
-
-FloatArray = NDArray[np.floating[Any]]
-Float32Array = NDArray[np.float32]
-Float64Array = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 BFLOAT16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
 FLOATS = "float16, bfloat16, float32 or float64"

@@ -10,10 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sgurinit.core.inputs.arrays import IdArray, IntArray
 from sgurinit.errors import InputError
-
-IntArray = NDArray[np.int64]
-IdArray = NDArray[Any]
 
 _FORMS = (
     "a SciPy sparse matrix (users x items), an integer edge list of shape (n, 2), a DataFrame with "

@@ -8,9 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sgurinit.core._parallel import mapping
-from sgurinit.core.inputs.features import Float32Array, Float64Array, FloatArray
-from sgurinit.core.inputs.interactions import IntArray
-from sgurinit.core.steps.kmeans import LabelArray
+from sgurinit.core.inputs.arrays import Float32Array, Float64Array, FloatArray, IntArray, LabelArray
 
 # Weights of a user that are added up in float32.
 RUN = 32

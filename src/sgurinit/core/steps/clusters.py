@@ -6,15 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sgurinit.core.inputs.features import (
-    Float32Array,
-    Float64Array,
-    FloatArray,
-    row_blocks,
-    row_slices,
-)
-from sgurinit.core.inputs.interactions import IntArray
-from sgurinit.core.steps.kmeans import LabelArray, cluster_means, k_means
+from sgurinit.core.inputs.arrays import Float32Array, Float64Array, FloatArray, IntArray, LabelArray
+from sgurinit.core.inputs.features import row_blocks, row_slices
+from sgurinit.core.steps.kmeans import cluster_means, k_means
 from sgurinit.errors import InputError
 
 # Columns that are brought into order at a time.

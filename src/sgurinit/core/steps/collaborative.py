@@ -13,7 +13,7 @@ from joblib import effective_n_jobs
 from scipy.sparse.linalg import LinearOperator, eigsh
 from threadpoolctl import threadpool_limits
 
-from sgurinit.core.inputs.features import Float32Array, Float64Array
+from sgurinit.core.inputs.arrays import Float32Array, Float64Array
 
 # What is added to every degree: one interaction more, as in Laplace's rule.
 REGULARISER = 1.0

@@ -7,14 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from sgurinit.core.inputs.features import (
-    BoolArray,
-    Float32Array,
-    Float64Array,
-    ItemFeatures,
-    row_blocks,
-    row_norms,
-)
+from sgurinit.core.inputs.arrays import BoolArray, Float32Array, Float64Array
+from sgurinit.core.inputs.features import ItemFeatures, row_blocks, row_norms
 from sgurinit.core.params import Parameters
 from sgurinit.core.steps.collaborative import Parts, collaborative_items
 from sgurinit.core.steps.pca import principal_rows

@@ -6,15 +6,13 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
-from sgurinit.core.inputs.features import Float32Array, Float64Array, FloatArray, row_slices
+from sgurinit.core.inputs.arrays import Float32Array, Float64Array, FloatArray, LabelArray
+from sgurinit.core.inputs.features import row_slices
 from sgurinit.errors import InputError
-
-LabelArray = NDArray[np.int32]
 
 N_INIT = 10
 

@@ -11,7 +11,8 @@ from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from sgurinit.core._parallel import mapping
-from sgurinit.core.inputs.features import Float64Array, FloatArray, row_blocks
+from sgurinit.core.inputs.arrays import Float64Array, FloatArray
+from sgurinit.core.inputs.features import row_blocks
 
 Step = Callable[[Float64Array], Float64Array]
 

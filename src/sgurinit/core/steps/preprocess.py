@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from sgurinit.core.inputs.features import Float64Array, FloatArray
+from sgurinit.core.inputs.arrays import Float64Array, FloatArray
 from sgurinit.core.steps.pca import principal_rows
 
 

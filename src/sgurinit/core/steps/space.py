@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
-from sgurinit.core.inputs.features import BoolArray, Float32Array, Float64Array, ItemFeatures
+from sgurinit.core.inputs.arrays import BoolArray, Float32Array, Float64Array
+from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.core.params import Parameters
 from sgurinit.core.steps.aggregate import (
     ItemSide,

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from sgurinit.core.inputs.features import Float64Array
-from sgurinit.core.inputs.interactions import IntArray
+from sgurinit.core.inputs.arrays import Float64Array, IntArray
 from sgurinit.files import write_arrays
 
 # Interactions per range, duplicates included; one user's are never divided.

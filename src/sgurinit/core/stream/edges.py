@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sgurinit.core.inputs.interactions import IdArray, IntArray
+from sgurinit.core.inputs.arrays import IdArray, IntArray
 from sgurinit.errors import InputError
 
 # Interactions at a time.

@@ -17,15 +17,9 @@ import polars as pl
 from joblib import effective_n_jobs
 from safetensors.numpy import save_file
 
-from sgurinit.core.inputs.features import (
-    BFLOAT16,
-    Float32Array,
-    Float64Array,
-    ItemFeatures,
-    as_features,
-    as_floats,
-)
-from sgurinit.core.inputs.interactions import IdArray, IntArray, checked_item_ids
+from sgurinit.core.inputs.arrays import Float32Array, Float64Array, IdArray, IntArray
+from sgurinit.core.inputs.features import BFLOAT16, ItemFeatures, as_features, as_floats
+from sgurinit.core.inputs.interactions import checked_item_ids
 from sgurinit.core.params import Parameters
 from sgurinit.core.steps.aggregate import Aggregator, column_blocks, user_blocks
 from sgurinit.core.steps.joint import joint_items
