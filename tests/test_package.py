@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shutil
 import subprocess
@@ -124,36 +123,6 @@ def test_torch_is_no_dependency_of_the_bare_package():
     plain = [line for line in requires("sgurinit") or [] if "extra ==" not in line]
     assert plain
     assert not any(line.startswith(("torch", "lightning")) for line in plain)
-
-
-ROOMS = [
-    "errors", "progress", "runtime", "files", "core", "spark", "seeds", "data", "evaluation",
-    "models", "handover", "arms", "resolve", "training", "testing", "experiments", "report",
-    "integrations", "cli", "__main__",
-]  # fmt: skip
-
-
-def imported_rooms(file: Path) -> set[str]:
-    """Rooms that a module imports, wherever in it and however spelled."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    parts = [name.split(".") for name in names]
-    return {part[1] for part in parts if part[0] == "sgurinit" and len(part) > 1} & set(ROOMS)
-
-
-def test_rooms_import_only_what_lies_before_them():
-    source = ROOT / "src" / "sgurinit"
-    on_disk = {path.stem for path in source.iterdir() if path.suffix == ".py" or path.is_dir()}
-    assert on_disk - {"__init__", "__pycache__", "py"} == set(ROOMS)
-    for position, room in enumerate(ROOMS):
-        files = [source / f"{room}.py"] if (source / f"{room}.py").is_file() else []
-        for file in files or sorted((source / room).rglob("*.py")):
-            later = imported_rooms(file) & set(ROOMS[position + 1 :])
-            assert not later, f"{file} imports {later}"
 
 
 def test_every_dependency_is_pinned_exactly():
