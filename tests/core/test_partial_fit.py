@@ -100,9 +100,9 @@ def test_it_equals_a_fit_on_all_of_it(
     together = sp.coo_array((np.ones(len(edges)), tuple(edges.T)), shape=dense.shape)
     expected = SGURInit(**options).fit(sp.csr_array(together), features)
     if found.start_.diagnostics.duplicate_interactions:  # a sparse matrix has summed them up
-        repeated = len(edges) - int(expected.start_.source.interactions.matrix.nnz)
+        repeated = len(edges) - int(expected.start_.fit.interactions.matrix.nnz)
         assert found.start_.diagnostics.duplicate_interactions == repeated
-        object.__setattr__(expected.start_.source.interactions, "duplicates", repeated)
+        object.__setattr__(expected.start_.fit.interactions, "duplicates", repeated)
     same(found, expected)
 
 

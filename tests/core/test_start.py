@@ -10,7 +10,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from sgurinit.core import ItemFeatures, SGURInit, UserStart, start_io
+from sgurinit.core import FittedStart, ItemFeatures, JointStart, SGURInit, UserStart, _start_file
 from sgurinit.errors import InputError
 
 
@@ -33,6 +33,23 @@ def start():
 @pytest.fixture
 def joint_start():
     return frame_start(joint_dim=4)
+
+
+ITEMS = np.random.default_rng(1).normal(size=(20, 3))
+CALLS = [
+    ("joint", (4,), {}),
+    ("joint", (5,), {}),
+    ("carry_to", (ITEMS,), {}),
+    ("carry_to", (ITEMS,), {"width": 7}),
+    ("on", (ITEMS,), {}),
+    ("features", ("text",), {}),
+]
+
+
+def contents(path):
+    """Metadata and tensors of a safetensors file."""
+    with safe_open(path, framework="numpy") as file:
+        return file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
 
 KEYS = {
@@ -91,13 +108,47 @@ class TestSafetensors:
         np.testing.assert_array_equal(again.clusters.labels, expected.clusters.labels)
         np.testing.assert_array_equal(again.clusters.centroids, expected.clusters.centroids)
 
-    def test_a_loaded_start_can_be_saved_again(self, joint_start, tmp_path):
+    @pytest.mark.parametrize("joint_dim", [None, 4])
+    def test_saving_a_loaded_start_writes_the_same_contents(self, joint_dim, tmp_path):
         one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
-        joint_start.save(one)
-        UserStart.load(one).save(two)
-        first, second = UserStart.load(one), UserStart.load(two)
-        assert first.diagnostics == second.diagnostics
-        np.testing.assert_array_equal(first.joint(4).users, second.joint(4).users)
+        fitted = frame_start(joint_dim)
+        fitted.save(one)
+        loaded = UserStart.load(one)
+        loaded.save(two)
+        first, second = contents(one), contents(two)
+        assert first[0] == second[0]
+        assert first[1].keys() == second[1].keys()
+        for key, tensor in first[1].items():
+            np.testing.assert_array_equal(second[1][key], tensor)
+        fitted.save(tmp_path / "one.parquet")
+        loaded.save(tmp_path / "two.parquet")
+        assert pl.read_parquet(tmp_path / "one.parquet").equals(
+            pl.read_parquet(tmp_path / "two.parquet")
+        )
+
+    def test_a_loaded_start_is_a_user_start_with_the_same_repr(self, joint_start, tmp_path):
+        joint_start.save(tmp_path / "s.safetensors")
+        loaded = UserStart.load(tmp_path / "s.safetensors")
+        assert isinstance(joint_start, UserStart)
+        assert type(loaded) is type(type(joint_start).load(tmp_path / "s.safetensors"))
+        assert not isinstance(loaded, FittedStart)
+        assert repr(loaded) == repr(joint_start)
+
+    @pytest.mark.parametrize("call", CALLS, ids=lambda call: call[0])
+    def test_a_loaded_start_does_the_same_or_says_what_to_do(self, call, joint_start, tmp_path):
+        name, arguments, options = call
+        joint_start.save(tmp_path / "s.safetensors")
+        loaded = UserStart.load(tmp_path / "s.safetensors")
+        expected = getattr(joint_start, name)(*arguments, **options)
+        try:
+            found = getattr(loaded, name)(*arguments, **options)
+        except InputError as error:
+            assert "fit SGURInit" in str(error)
+            assert "loaded start has no" in str(error)
+        else:
+            if isinstance(expected, JointStart):
+                found, expected = found.users, expected.users
+            np.testing.assert_array_equal(found, expected)
 
     def test_absent_items_survive(self, gappy, tmp_path):
         start = (
@@ -176,7 +227,7 @@ class TestBadFiles:
         path = tmp_path / "cut.safetensors"
         start.save(path)
         path.write_bytes(path.read_bytes()[:keep])
-        with pytest.raises(InputError, match=r"cut\.safetensors: is no readable"):
+        with pytest.raises(InputError, match=r"cut\.safetensors: cannot be read as a"):
             UserStart.load(path)
 
     def test_foreign_bytes(self, tmp_path):
@@ -188,7 +239,7 @@ class TestBadFiles:
     def test_foreign_tensors(self, tmp_path):
         path = tmp_path / "weights.safetensors"
         save_file({"users/image": np.ones((2, 2))}, path)
-        with pytest.raises(InputError, match=r"weights\.safetensors: is no saved start"):
+        with pytest.raises(InputError, match=r"weights\.safetensors: not a saved start"):
             UserStart.load(path)
 
     @pytest.mark.parametrize("change", ["key", "metadata", "diagnostics", "rows", "labels"])
@@ -229,7 +280,7 @@ class TestBadFiles:
             target.write_bytes(b"half")
             raise error
 
-        monkeypatch.setattr(start_io, "save_file", half_written)
+        monkeypatch.setattr(_start_file, "save_file", half_written)
         expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else InputError
         with pytest.raises(expected):
             joint_start.save(path)
@@ -237,7 +288,7 @@ class TestBadFiles:
         assert [file.name for file in tmp_path.iterdir()] == ["s.safetensors"]
 
     def test_ids_beyond_the_header_are_an_error(self, start, tmp_path, monkeypatch):
-        monkeypatch.setattr(start_io, "_HEADER_BYTES", 100)
+        monkeypatch.setattr(_start_file, "_HEADER_BYTES", 100)
         with pytest.raises(InputError, match=r"\.parquet"):
             start.save(tmp_path / "s.safetensors")
         assert not list(tmp_path.iterdir())

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sgurinit.core.estimator import SGURInit
+    from sgurinit.core.fit import FittedStart
     from sgurinit.core.inputs.features import ItemFeatures
     from sgurinit.core.start import JointStart, UserStart
     from sgurinit.core.steps.clusters import Clusters
 
-__all__ = ["Clusters", "ItemFeatures", "JointStart", "SGURInit", "UserStart"]
+__all__ = ["Clusters", "FittedStart", "ItemFeatures", "JointStart", "SGURInit", "UserStart"]
 
 _MODULES = {
     "Clusters": "steps.clusters",
+    "FittedStart": "fit",
     "ItemFeatures": "inputs.features",
     "JointStart": "start",
     "SGURInit": "estimator",

@@ -14,7 +14,7 @@ from sgurinit.core.inputs.features import ItemFeatures, row_blocks, row_norms
 from sgurinit.core.inputs.interactions import Interactions
 from sgurinit.core.semantic_gap import Gap, semantic_gap
 from sgurinit.core.steps.aggregate import user_degrees
-from sgurinit.core.steps.space import Space
+from sgurinit.core.steps.space import FittedSpace, Space
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class Diagnostics:
 
 def diagnose(
     interactions: Interactions,
-    spaces: Mapping[str, tuple[ItemFeatures, Space, Float32Array]],
-    joint: tuple[ItemFeatures, Space, Float32Array] | None,
+    spaces: Mapping[str, FittedSpace],
+    joint: FittedSpace | None,
 ) -> Diagnostics:
     """Collect the facts about a fit.
 
@@ -108,10 +108,10 @@ def diagnose(
     ----------
     interactions : Interactions
         Training interactions.
-    spaces : mapping of str to (ItemFeatures, Space, ndarray)
-        Per modality: items as given, fitted space, users' rows.
-    joint : (ItemFeatures, Space, ndarray) or None
-        The same for the joint space.
+    spaces : mapping of str to FittedSpace
+        Space of each modality.
+    joint : FittedSpace or None
+        Joint space, where one was asked for at fit.
 
     Returns
     -------

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,12 +11,12 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from sgurinit.core.fit import Fit, FittedStart
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, FloatArray
 from sgurinit.core.inputs.features import ItemFeatures, as_features
 from sgurinit.core.inputs.interactions import is_dataset, parse_interactions
 from sgurinit.core.params import Parameters, default, preset
-from sgurinit.core.start import Source, UserStart
-from sgurinit.core.update import updated
+from sgurinit.core.partial_fit import add_interactions
 from sgurinit.errors import InputError
 from sgurinit.progress import ProgressCallback, no_progress
 
@@ -204,15 +201,15 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         parsed = parse_interactions(interactions, n_items, item_ids)
         if parsed.matrix.nnz == 0:
             raise InputError("there are no training interactions: at least one is needed")
-        source = Source(parsed, tables, parameters, dataset=dataset, n_jobs=self.n_jobs)
-        source = replace(source, spaces=source.fitted_spaces(progress))
+        fit = Fit(parsed, tables, parameters, dataset=dataset, n_jobs=self.n_jobs)
+        fit = replace(fit, spaces=fit.fit_spaces(progress))
         users = {}
-        for name, space in source.spaces.items():
+        for name, space in fit.spaces.items():
             progress(f"users of {name}", 0, 0)
-            users[name] = source.users(space)
+            users[name] = fit.compute_users(space)
         if parameters.joint_dim is not None:
             progress("joint space", 0, 0)
-        return self._keep(source, users)
+        return self._keep(fit, users)
 
     def partial_fit(
         self, interactions: Any, features: Mapping[str, Any] | None = None, *, item_ids: Any = None
@@ -247,19 +244,18 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         """
         if not hasattr(self, "start_"):
             return self.fit(interactions, features, item_ids=item_ids)
-        known = self._source.parameters
+        known = self.start_.fit.parameters
         now = Parameters.check(self.get_params(deep=False) | {"random_state": known.seed})
         if now != known:
             raise InputError("parameters were changed since the fit: fit on all of the data again")
         return self._keep(
-            *updated(self._source, self.start_.users, interactions, features, item_ids)
+            *add_interactions(self.start_.fit, self.start_.users, interactions, features, item_ids)
         )
 
-    def _keep(self, source: Source, users: Mapping[str, Float32Array]) -> Self:
-        if source.parameters.joint_dim is not None:
-            source.joint_space(source.parameters.joint_dim)
-        self._source = source
-        self.start_ = _start(source, users)
+    def _keep(self, fit: Fit, users: Mapping[str, Float32Array]) -> Self:
+        if fit.parameters.joint_dim is not None:
+            fit.fit_joint_space(fit.parameters.joint_dim)
+        self.start_ = FittedStart(fit, users)
         self.n_users_in_, self.n_items_in_ = self.start_.n_users, self.start_.n_items
         return self
 
@@ -289,11 +285,11 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             When the interactions are unusable.
         """
         check_is_fitted(self, "start_")
-        source = self._source
+        fit = self.start_.fit
         matrix = parse_interactions(interactions, self.n_items_in_, self.start_.item_ids).matrix
-        spaces = dict(source.spaces)
-        if source.parameters.joint_dim is not None:
-            spaces["joint"] = source.joint_space(source.parameters.joint_dim)[1]
+        spaces = dict(fit.spaces)
+        if fit.parameters.joint_dim is not None:
+            spaces["joint"] = fit.fit_joint_space(fit.parameters.joint_dim).space
         return {name: space.users(matrix, self.n_jobs) for name, space in spaces.items()}
 
     def stream(
@@ -402,25 +398,6 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         check_is_fitted(self, "start_")
         if interactions is None:
             return self.start_.on(items, present=present)
-        space = self._source.space_on(ItemFeatures(items, present))
+        space = self.start_.fit.fit_space(ItemFeatures(items, present))
         matrix = parse_interactions(interactions, self.n_items_in_, self.start_.item_ids).matrix
         return space.users(matrix, self.n_jobs)
-
-
-def _start(source: Source, users: Mapping[str, Float32Array]) -> UserStart:
-    parsed = source.interactions
-    return UserStart(
-        users=dict(users),
-        clusters={name: space.clusters() for name, space in source.spaces.items()},
-        config=source.parameters.to_config(),
-        user_ids=parsed.user_ids,
-        item_ids=parsed.item_ids,
-        versions=dict(_versions()),
-        source=source,
-    )
-
-
-@cache
-def _versions() -> dict[str, str]:
-    packages = ("sgurinit", "numpy", "scipy", "scikit-learn")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}

@@ -1,45 +1,53 @@
-"""The start of every user: what a fit gives and what a file holds."""
+"""`UserStart`: a start for every user, as plain data that can be saved and loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from sgurinit.core.diagnostics import Diagnostics, diagnose
+from sgurinit.core.diagnostics import Diagnostics
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, FloatArray, IdArray
-from sgurinit.core.inputs.features import ItemFeatures
-from sgurinit.core.inputs.fingerprint import fingerprint
-from sgurinit.core.inputs.interactions import Interactions
-from sgurinit.core.params import PARAMS, Parameters
-from sgurinit.core.steps.aggregate import item_degrees
+from sgurinit.core.params import PARAMS
 from sgurinit.core.steps.clusters import Clusters, cluster_rows
-from sgurinit.core.steps.joint import joint_items
-from sgurinit.core.steps.space import Space
 from sgurinit.errors import InputError
-from sgurinit.progress import ProgressCallback, no_progress
 
-# What `carry_to` adds to the items' mean square along any direction, as a share of it.
-RIDGE = 0.1
-TINY = 1e-12  # for a table of zeros
+SUFFIXES = (".safetensors", ".parquet")
+"""Suffixes of the files that a start can be saved to."""
+
+# Ridge penalty of `carry_to`, as a share of the items' mean square along a direction.
+_RIDGE = 0.1
+_SMALLEST_RIDGE = 1e-12  # for a table of zeros
 
 
 @dataclass(frozen=True, eq=False)
 class JointStart:
-    """Users and items in one joint space.
+    """Users and items in the joint space of all modalities.
 
     Parameters
     ----------
     users : ndarray of float32, shape (n_users, dim)
-        Start of every user.
+        Row of every user.
     items : ndarray of float32, shape (n_items, dim)
-        Items; zero for an item without a row in any modality.
+        Row of every item; zero for an item that has a row in no modality and, with collaborative
+        columns, no interaction.
     clusters : Clusters
         Clusters of these items.
+
+    See Also
+    --------
+    UserStart.joint : Returns one.
+
+    Examples
+    --------
+    >>> from sgurinit import SGURInit
+    >>> from sgurinit.data import planted
+    >>> SGURInit(random_state=0).fit(planted(200, 100)).start_.joint(16)
+    JointStart(users (200, 16), items (100, 16))
     """
 
     users: Float32Array
@@ -50,113 +58,46 @@ class JointStart:
         return f"JointStart(users {self.users.shape}, items {self.items.shape})"
 
 
-@dataclass(frozen=True, eq=False)
-class Source:
-    """What a start was made from; a loaded start has none.
-
-    Parameters
-    ----------
-    interactions : Interactions
-        Training interactions.
-    features : mapping of str to ItemFeatures
-        Features as given.
-    parameters : Parameters
-        Parameters of the fit.
-    spaces : mapping of str to Space
-        Fitted space of each modality.
-    dataset : Dataset or None
-        The data set that interactions and features are of, where one was given.
-    n_jobs : int or None
-        Threads for the users' sums.
-    joints : dict
-        Joint spaces computed so far, by width.
-    """
-
-    interactions: Interactions
-    features: Mapping[str, ItemFeatures]
-    parameters: Parameters
-    spaces: Mapping[str, Space] = field(default_factory=dict)
-    dataset: Any = None
-    n_jobs: int | None = None
-    joints: dict[int, tuple[ItemFeatures, Space, Float32Array]] = field(default_factory=dict)
-
-    def space_on(self, table: ItemFeatures) -> Space:
-        """Fit a space on other items, with the same interactions and parameters."""
-        n_items = int(self.interactions.matrix.shape[1])
-        if table.n_items != n_items:
-            raise InputError(
-                f"the item table has {table.n_items} rows, expected {n_items}: one per item"
-            )
-        degrees = item_degrees(self.interactions.matrix)
-        return Space.fit(degrees, table, self.parameters, preprocess=False)
-
-    def fitted_spaces(self, progress: ProgressCallback = no_progress) -> dict[str, Space]:
-        """Fit the space of every modality anew.
-
-        Raises
-        ------
-        InputError
-            Naming the modality that cannot be used.
-        """
-        spaces: dict[str, Space] = {}
-        degrees = item_degrees(self.interactions.matrix)
-        for name, table in self.features.items():
-            progress(f"items of {name}", 0, 0)
-            try:
-                spaces[name] = Space.fit(degrees, table, self.parameters, preprocess=True)
-            except InputError as error:
-                raise InputError(f"modality {name!r}: {error}") from error
-        return spaces
-
-    def users(self, space: Space) -> Float32Array:
-        """Users' rows in a space."""
-        return space.users(self.interactions.matrix, self.n_jobs)
-
-    def joint_space(self, dim: int) -> tuple[ItemFeatures, Space, Float32Array]:
-        """Items of the joint space, the space fitted on them, the users in it; computed once."""
-        if dim not in self.joints:
-            matrix = self.interactions.matrix
-            items, present = joint_items(
-                [lambda: matrix],
-                item_degrees(matrix),
-                self.features,
-                dim,
-                self.parameters,
-                n_jobs=self.n_jobs,
-            )
-            table = ItemFeatures(items, present)
-            try:
-                space = self.space_on(table)
-            except InputError as error:
-                raise InputError(f"joint space of width {dim}: {error}") from None
-            self.joints[dim] = table, space, self.users(space)
-        return self.joints[dim]
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class UserStart:
-    """A start for every user, per modality.
+    """A start for every user, per modality: plain data, saved by `save` and read by `load`.
+
+    The ``start_`` of a fitted `SGURInit` is one that also holds the interactions and the features.
+    It can therefore compute users on other items (`on`) and joint spaces of any width (`joint`). A
+    loaded start raises an error there.
 
     Parameters
     ----------
     users : mapping of str to ndarray of float32, shape (n_users, d_m)
-        Users' rows ``U^m``.
+        Users' rows by modality.
     clusters : mapping of str to Clusters
-        Clusters of the items.
+        Clusters of the items by modality.
     config : dict
         Parameters of the fit, with the seed of K-means.
     user_ids, item_ids : ndarray or None
         External ids of users and items, where known.
     versions : mapping of str to str
-        Versions of the libraries that computed it.
-    source : Source, optional
-        What it was made from; None after loading.
-    stored_joint : (ndarray, ndarray), optional
-        Users and items of the joint space of a loaded start.
-    stored_fingerprint : str, optional
-        Fingerprint of a loaded start.
-    stored_diagnostics : Diagnostics, optional
-        Diagnostics of a loaded start.
+        Versions of Python and of the libraries that computed the start.
+    fingerprint : str
+        SHA-256 (hex) of the data that the start was computed from.
+    diagnostics : Diagnostics
+        Sizes, norms, how often each policy applied, and the semantic gap.
+    joint_tables : (ndarray, ndarray) or None, default None
+        Users and items of the joint space of width ``config["joint_dim"]``, where that is set.
+
+    See Also
+    --------
+    SGURInit.fit : Computes a start.
+    initialize_ : Fills a model's user table from a start.
+
+    Examples
+    --------
+    >>> from sgurinit import SGURInit
+    >>> from sgurinit.data import planted
+    >>> SGURInit(joint_dim=16, random_state=0).fit(planted(200, 100)).start_
+    UserStart(200 users, 100 items)
+      tables: image 64-d, text 32-d, joint 16-d
+      parameters: defaults
     """
 
     users: Mapping[str, Float32Array]
@@ -165,10 +106,9 @@ class UserStart:
     user_ids: IdArray | None
     item_ids: IdArray | None
     versions: Mapping[str, str]
-    source: Source | None = field(default=None, repr=False)
-    stored_joint: tuple[Float32Array, Float32Array] | None = field(default=None, repr=False)
-    stored_fingerprint: str | None = field(default=None, repr=False)
-    stored_diagnostics: Diagnostics | None = field(default=None, repr=False)
+    fingerprint: str
+    diagnostics: Diagnostics
+    joint_tables: tuple[Float32Array, Float32Array] | None = field(default=None)
 
     def __repr__(self) -> str:
         tables = {name: rows.shape[1] for name, rows in self.users.items()}
@@ -181,8 +121,7 @@ class UserStart:
             if name in plain and name != "joint_dim" and value != plain[name]
         ]
         return (
-            f"UserStart({self.n_users:,} users, {self.n_items:,} items"
-            f"{'' if self.source is not None else ', loaded'})\n"
+            f"UserStart({self.n_users:,} users, {self.n_items:,} items)\n"
             f"  tables: {', '.join(f'{name} {width}-d' for name, width in tables.items())}\n"
             f"  parameters: {', '.join(changed) or 'defaults'}"
         )
@@ -197,35 +136,15 @@ class UserStart:
         """Number of items."""
         return len(next(iter(self.clusters.values())).labels)
 
-    @cached_property
-    def diagnostics(self) -> Diagnostics:
-        """Sizes, norms, policies that applied, semantic gap; computed when first asked for."""
-        if self.stored_diagnostics is not None:
-            return self.stored_diagnostics
-        assert self.source is not None  # noqa: S101 - a start is fitted or loaded
-        source = self.source
-        width = source.parameters.joint_dim
-        return diagnose(
-            source.interactions,
-            {
-                name: (source.features[name], source.spaces[name], users)
-                for name, users in self.users.items()
-            },
-            None if width is None else source.joint_space(width),
-        )
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) of the data that the start was made from."""
-        if self.source is None:
-            return self.stored_fingerprint or ""
-        own = getattr(self.source.dataset, "fingerprint", None)
-        return own or fingerprint(self.source.interactions, self.source.features)
-
-    def on(self, items: FloatArray, *, present: BoolArray | None = None) -> Float32Array:
+    def on(
+        self,
+        items: FloatArray,  # noqa: ARG002 - see FittedStart
+        *,
+        present: BoolArray | None = None,  # noqa: ARG002
+    ) -> Float32Array:
         """Compute the users in the space of any item table, such as a model's projected items.
 
-        Interactions and parameters are those of the fit; preprocessing steps do not apply.
+        Interactions and parameters are those of the fit. Preprocessing steps do not apply.
 
         Parameters
         ----------
@@ -241,81 +160,120 @@ class UserStart:
         Raises
         ------
         InputError
-            When the items do not fit, or the start was loaded and has no interactions.
+            The items do not fit, or the start was loaded and has no interactions.
 
         See Also
         --------
-        SGURInit.on : The same, also for other users.
+        SGURInit.on : The same for these or other users.
+        carry_to : Needs no interactions, and keeps collaborative columns.
+
+        Examples
+        --------
+        >>> from sgurinit import SGURInit
+        >>> from sgurinit.data import planted
+        >>> data = planted(200, 100)
+        >>> start = SGURInit(random_state=0).fit(data).start_
+        >>> start.on(data.features["text"].values[:, :5]).shape
+        (200, 5)
         """
-        if self.source is None:
-            raise InputError(
-                "a loaded start has no interactions, so it cannot be computed on other items: "
-                "fit SGURInit on the data and use its start_"
-            )
-        return self.source.users(self.source.space_on(ItemFeatures(items, present)))
+        raise InputError(
+            "a loaded start has no interactions, so users cannot be computed on other items: fit "
+            "SGURInit on the data and use its start_"
+        )
 
     def joint(self, dim: int) -> JointStart:
-        """Start users and items in one joint space of the given width.
+        """Return users and items in one joint space of the given width.
 
         Parameters
         ----------
-        dim : int, >= 1
-            Width; a loaded start has the one it was saved with only. Columns beyond the directions
-            that the features span are zero.
+        dim : int >= 1
+            Width. A loaded start only has the width that it was saved with. Columns beyond the
+            directions that the features span are zero.
 
         Returns
         -------
         JointStart
-            ``users`` are those of ``on(items)`` at the items that have a row. Computed once per
-            width.
+            Its users are those of ``on(items)`` for the items that have a row. A fitted start
+            computes each width once.
 
         Raises
         ------
         InputError
-            When all items have the same features, or a loaded start lacks the width.
+            All items have the same features, or a loaded start lacks the width.
+
+        See Also
+        --------
+        SGURInit : Its parameter ``joint_dim`` has a joint space computed at fit and saved.
+        on : Users in the space of any item table.
+
+        Examples
+        --------
+        >>> from sgurinit import SGURInit
+        >>> from sgurinit.data import planted
+        >>> joint = SGURInit(random_state=0).fit(planted(200, 100)).start_.joint(16)
+        >>> scores = joint.users @ joint.items.T
+        >>> scores.shape
+        (200, 100)
         """
-        if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or dim < 1:
-            raise InputError(f"dim must be an integer >= 1, got {dim!r}")
-        if self.source is None:
-            return self._loaded_joint(int(dim))
-        table, space, users = self.source.joint_space(int(dim))
-        return JointStart(users, np.asarray(table.values), space.clusters())
+        dim = check_dim(dim)
+        if self.joint_tables is None or self.config["joint_dim"] != dim:
+            raise InputError(
+                f"the loaded start has no joint space of width {dim} (saved: "
+                f"{self.config['joint_dim']}): fit SGURInit with joint_dim={dim} and save again"
+            )
+        users, items = self.joint_tables
+        return JointStart(users, items, self._joint_clusters)
 
     def features(self, modality: str) -> FloatArray:
-        """Features of all items in a modality, as given; zeros for an item without a row.
+        """Return the features of all items in a modality as they were passed to the fit.
+
+        Parameters
+        ----------
+        modality : str
+            Name of the modality.
+
+        Returns
+        -------
+        ndarray of shape (n_items, d)
+            Zeros for an item without a row.
 
         Raises
         ------
         InputError
-            When there is no such modality, or the start was loaded and has no features.
+            The start has no such modality, or it was loaded and has no features.
+
+        See Also
+        --------
+        carry_to : Users in the space of these features.
+
+        Examples
+        --------
+        >>> from sgurinit import SGURInit
+        >>> from sgurinit.data import planted
+        >>> SGURInit(random_state=0).fit(planted(200, 100)).start_.features("text").shape
+        (100, 32)
         """
-        if modality not in self.users:
-            raise InputError(
-                f"the start has no modality {modality!r}; it has {', '.join(self.users)}"
-            )
-        if self.source is None:
-            raise InputError(
-                "a loaded start has no features, so it cannot be carried into their space: fit "
-                "SGURInit on the data and use its start_, or pass item_vectors"
-            )
-        table = self.source.features[modality]
-        return np.where(table.mask()[:, None], table.values, 0)
+        self._check_modality(modality)
+        raise InputError(
+            "a loaded start has no features, so it cannot be carried into their space: fit "
+            "SGURInit on the data and use its start_, or pass item_vectors"
+        )
 
     def carry_to(self, items: FloatArray, *, width: int | None = None) -> Float32Array:
         """Carry the users of the joint space into the space of any item table.
 
-        A user becomes the vector whose scores over the given items come closest to those of the
-        joint space: with joint users S and items F, and the given items P, ridge regression,
-        ``U = S F^T P (P^T P + a I)^-1``. This takes collaborative columns, which `on` does not
-        know, into a space in which items have content alone.
+        A user becomes the vector whose scores over the given items come closest to their scores in
+        the joint space. With joint users S, joint items F and the given items P this is ridge
+        regression, ``U = S F^T P (P^T P + a I)^-1``. It takes collaborative columns, which `on`
+        does not use, into a space in which items have content only.
 
         Parameters
         ----------
         items : ndarray of shape (n_items, d)
             Item rows in that space; zeros for an item without a row.
-        width : int, >= 1, optional
-            Width of the joint space, where the fit set no ``joint_dim``; that of `items` by
-            default.
+        width : int >= 1, optional
+            Width of the joint space. It is only used where the fit set no ``joint_dim``. The
+            default is the width of `items`.
 
         Returns
         -------
@@ -324,7 +282,20 @@ class UserStart:
         Raises
         ------
         InputError
-            When the items do not fit, or a loaded start was saved without a joint space.
+            The items do not fit, or a loaded start was saved without a joint space.
+
+        See Also
+        --------
+        on : Users from the interactions and the given items.
+
+        Examples
+        --------
+        >>> from sgurinit import SGURInit
+        >>> from sgurinit.data import planted
+        >>> data = planted(200, 100)
+        >>> start = SGURInit.from_preset("hybrid", random_state=0).fit(data).start_
+        >>> start.carry_to(data.features["text"].values, width=16).shape
+        (200, 32)
         """
         rows = np.asarray(items, dtype=np.float64)
         if rows.ndim != 2 or len(rows) != self.n_items or not np.isfinite(rows).all():
@@ -334,32 +305,54 @@ class UserStart:
             )
         joint = self.joint(self.config["joint_dim"] or width or rows.shape[1])
         gram = rows.T @ rows
-        ridge = RIDGE * np.trace(gram) / len(gram)
-        wanted = joint.items.astype(np.float64).T @ rows
-        carry = np.linalg.solve(gram + max(ridge, TINY) * np.eye(len(gram)), wanted.T).T
+        ridge = max(_RIDGE * np.trace(gram) / len(gram), _SMALLEST_RIDGE)
+        products = joint.items.astype(np.float64).T @ rows
+        carry = np.linalg.solve(gram + ridge * np.eye(len(gram)), products.T).T
         users: Float32Array = (joint.users @ carry).astype(np.float32)
         return users
 
     def save(self, path: str | Path) -> None:
-        """Write the start to a ``.safetensors`` file, or its users to a ``.parquet`` table.
+        """Write the start to a ``.safetensors`` file, or only its users to a ``.parquet`` table.
 
         Parameters
         ----------
         path : path
-            The suffix chooses the format. Nothing half-written is ever left at `path`.
+            File to write; the suffix chooses the format. It is written atomically.
 
         Raises
         ------
         InputError
-            On another suffix, or when the file cannot be written.
-        """
-        # Here, so that neither file format is loaded by a fit that writes nothing.
-        from sgurinit.core.start_io import save_start  # noqa: PLC0415
+            The suffix is another one, or the file cannot be written.
 
-        save_start(self, Path(path))
+        See Also
+        --------
+        load : Reads the ``.safetensors`` file.
+
+        Examples
+        --------
+        >>> from sgurinit import SGURInit, UserStart
+        >>> from sgurinit.data import planted
+        >>> start = SGURInit(random_state=0).fit(planted(200, 100)).start_
+        >>> start.save("start.safetensors")
+        >>> UserStart.load("start.safetensors").n_users
+        200
+        """
+        # Imported here, so that a fit loads neither safetensors nor polars.
+        from sgurinit.core._start_file import (  # noqa: PLC0415
+            write_start_file,
+            write_users_table,
+        )
+
+        path = Path(path)
+        check_start_path(path)
+        if path.suffix == ".parquet":
+            joint = {} if self.joint_tables is None else {"joint": self.joint_tables[0]}
+            write_users_table(path, {**self.users, **joint}, self.user_ids)
+        else:
+            write_start_file(path, {part.name: getattr(self, part.name) for part in fields(self)})
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path) -> UserStart:
         """Read a start from a ``.safetensors`` file.
 
         Parameters
@@ -370,32 +363,33 @@ class UserStart:
         Returns
         -------
         UserStart
-            Without interactions: `on` and other widths of `joint` need a new fit.
+            Without interactions and features: `on`, `features` and other widths of `joint` need a
+            new fit.
 
         Raises
         ------
         InputError
-            Naming the file, when it is missing, truncated or none of ours.
+            The file is missing, truncated or not written by `save`; the message names it.
+
+        See Also
+        --------
+        save : Writes the file; its example loads it again.
         """
-        from sgurinit.core.start_io import read_start  # noqa: PLC0415
+        from sgurinit.core._start_file import read_start_file  # noqa: PLC0415
 
-        return cls(**read_start(Path(path)))
+        return UserStart(**read_start_file(Path(path)))
 
-    def _loaded_joint(self, dim: int) -> JointStart:
-        if self.stored_joint is None or self.stored_joint[0].shape[1] != dim:
-            stored = self.config["joint_dim"]
+    def _check_modality(self, modality: str) -> None:
+        if modality not in self.users:
             raise InputError(
-                f"the loaded start has no joint space of width {dim} (saved: {stored}): fit "
-                f"SGURInit with joint_dim={dim} and save again"
+                f"the start has no modality {modality!r}; it has {', '.join(self.users)}"
             )
-        users, items = self.stored_joint
-        return JointStart(users, items, self._stored_clusters)
 
     @cached_property
-    def _stored_clusters(self) -> Clusters:
-        """Clusters of the stored joint items: the same rows and seed give the same clusters."""
-        assert self.stored_joint is not None  # noqa: S101
-        items = self.stored_joint[1]
+    def _joint_clusters(self) -> Clusters:
+        """Clusters of the joint items, which the same rows and seed give again."""
+        assert self.joint_tables is not None  # noqa: S101 - checked by the caller
+        items = self.joint_tables[1]
         present = np.logical_or.reduce([part.labels >= 0 for part in self.clusters.values()])
         present |= items.any(axis=1)
         found, centroids = cluster_rows(
@@ -407,3 +401,28 @@ class UserStart:
         labels = np.full(len(items), -1, dtype=np.int32)
         labels[present] = found
         return Clusters(centroids.astype(np.float32), labels)
+
+
+def check_start_path(path: Path) -> None:
+    """Refuse a path that no start can be saved to, before the work of computing one.
+
+    Raises
+    ------
+    InputError
+        The suffix is not one of `SUFFIXES`, the folder does not exist, or `path` is a folder.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: unknown suffix {path.suffix!r}, use {' or '.join(SUFFIXES)}")
+    try:
+        fits = path.parent.is_dir() and not path.is_dir()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error})") from error
+    if not fits:
+        raise InputError(f"{path}: expected a file to write in a folder that exists")
+
+
+def check_dim(dim: object) -> int:
+    """Return the width of a joint space as an int; anything but a whole number >= 1 is an error."""
+    if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or dim < 1:
+        raise InputError(f"dim must be an integer >= 1, got {dim!r}")
+    return int(dim)

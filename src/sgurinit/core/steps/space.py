@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -115,3 +116,21 @@ class Space:
         labels = np.full(len(self.present), -1, dtype=np.int32)
         labels[self.present] = self.items.labels
         return Clusters(self.items.centroids.astype(np.float32), labels)
+
+
+class FittedSpace(NamedTuple):
+    """A space with the items that it was fitted on and the users in it.
+
+    Attributes
+    ----------
+    table : ItemFeatures
+        Items as given.
+    space : Space
+        The fitted space.
+    users : ndarray of float32, shape (n_users, d)
+        Users' rows.
+    """
+
+    table: ItemFeatures
+    space: Space
+    users: Float32Array

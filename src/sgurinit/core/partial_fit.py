@@ -1,4 +1,4 @@
-"""More interactions for a fit: what they change, and nothing else, is computed again."""
+"""Adding interactions, users and items to a fit, computing only what they change."""
 
 from __future__ import annotations
 
@@ -9,73 +9,71 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from sgurinit.core.fit import Fit
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, IdArray, IntArray
 from sgurinit.core.inputs.features import ItemFeatures, as_features
 from sgurinit.core.inputs.interactions import Interactions, checked_item_ids, parse_interactions
-from sgurinit.core.start import Source
 from sgurinit.core.steps.aggregate import item_degrees, user_degrees
-from sgurinit.core.steps.space import Space
+from sgurinit.core.steps.space import FittedSpace, Space
 from sgurinit.errors import InputError
 
-Rows = Mapping[str, Float32Array]
 
-
-def updated(
-    source: Source,
-    users: Rows,
+def add_interactions(
+    fit: Fit,
+    users: Mapping[str, Float32Array],
     interactions: Any,
     features: Mapping[str, Any] | None,
     item_ids: Any,
-) -> tuple[Source, dict[str, Float32Array]]:
+) -> tuple[Fit, dict[str, Float32Array]]:
     """Add interactions, users and items to a fit.
 
-    New items change the clusters, and with them every user. Without them a user changes only with
-    an interaction of theirs or, under ``local_norm="sym"``, of an item of theirs; users without
-    interactions follow the popularity of the items.
+    New items change the clusters, and with them every user. Otherwise a user's row only changes
+    when they have a new interaction or, under ``local_norm="sym"``, when one of their items has.
+    Rows of users without interactions follow the popularity of the items.
 
     Parameters
     ----------
-    source
+    fit : Fit
         The fit so far.
-    users
+    users : mapping of str to ndarray of float32, shape (n_users, d_m)
         Its users' rows by modality.
     interactions, features, item_ids
         See `SGURInit.partial_fit`.
 
     Returns
     -------
-    Source, dict
-        The fit with them, and its users' rows by modality.
+    Fit, dict of str to ndarray
+        The new fit, and its users' rows by modality.
 
     Raises
     ------
     InputError
-        When what is added does not go with what is there.
+        The interactions or features are unusable or do not match the fit.
     """
-    tables, all_ids = _with_items(source, features, item_ids)
+    tables, all_ids = _append_items(fit, features, item_ids)
     n_items = next(iter(tables.values())).n_items
     more = parse_interactions(interactions, n_items, all_ids)
-    every = _joined(source.interactions, more, all_ids)
-    new = replace(source, interactions=every, features=tables, dataset=None, joints={})
+    every = _join(fit.interactions, more, all_ids)
+    new = replace(fit, interactions=every, features=tables, dataset=None, joints={})
     if features is not None:
-        return _refitted(new)
-    spaces = {name: space.after(every.matrix) for name, space in source.spaces.items()}
+        return _refit(new)
+    spaces = {name: space.after(every.matrix) for name, space in fit.spaces.items()}
     new = replace(new, spaces=spaces)
-    changed = _Changed(source.interactions.matrix, every.matrix)
-    rows = {name: changed.rows(new, space, users[name]) for name, space in spaces.items()}
-    if source.parameters.collaborative == 0:
-        for width, (table, space, own) in source.joints.items():
+    changed = _Changes(fit.interactions.matrix, every.matrix)
+    rows = {name: changed.update_rows(new, space, users[name]) for name, space in spaces.items()}
+    if fit.parameters.collaborative == 0:
+        for width, (table, space, own) in fit.joints.items():
             after = space.after(every.matrix)
-            new.joints[width] = table, after, changed.rows(new, after, own)
+            new.joints[width] = FittedSpace(table, after, changed.update_rows(new, after, own))
     return new, rows
 
 
-def _refitted(source: Source) -> tuple[Source, dict[str, Float32Array]]:
-    new = replace(source, spaces=source.fitted_spaces())
-    return new, {name: new.users(space) for name, space in new.spaces.items()}
+def _refit(fit: Fit) -> tuple[Fit, dict[str, Float32Array]]:
+    new = replace(fit, spaces=fit.fit_spaces())
+    return new, {name: new.compute_users(space) for name, space in new.spaces.items()}
 
 
-class _Changed:
+class _Changes:
     """Which users a change of the interactions reaches."""
 
     def __init__(self, before: sp.csr_array, after: sp.csr_array) -> None:
@@ -86,36 +84,36 @@ class _Changed:
         self.own[before.shape[0] :] = True
         self.items: BoolArray = item_degrees(after) > item_degrees(before)
 
-    def rows(self, source: Source, space: Space, before: Float32Array) -> Float32Array:
+    def update_rows(self, fit: Fit, space: Space, before: Float32Array) -> Float32Array:
         """Users' rows in a space: those before, and new ones where they change."""
         reached = self.own | (user_degrees(space.featured(self.after)) == 0)
         if space.parameters.local_norm == "sym" and space.parameters.local_weight > 0:
             reached |= self.after.astype(np.int32) @ self.items.astype(np.int32) > 0
         rows = np.empty((self.after.shape[0], before.shape[1]), dtype=np.float32)
         rows[: len(before)] = before
-        rows[reached] = space.users(sp.csr_array(self.after[reached]), source.n_jobs)
+        rows[reached] = space.users(sp.csr_array(self.after[reached]), fit.n_jobs)
         return rows
 
 
-def _with_items(
-    source: Source, features: Mapping[str, Any] | None, item_ids: Any
+def _append_items(
+    fit: Fit, features: Mapping[str, Any] | None, item_ids: Any
 ) -> tuple[dict[str, ItemFeatures], IdArray | None]:
     """Features and ids of all items, the new ones last."""
-    known = source.interactions.item_ids
+    known = fit.interactions.item_ids
     if features is None:
         if item_ids is not None:
             raise InputError("item_ids are those of new items: give their features too")
-        return dict(source.features), known
+        return dict(fit.features), known
     added = as_features(features)
     for name in added:
-        if name not in source.features:
+        if name not in fit.features:
             raise InputError(
-                f"the new items have features in {name!r}, the fit has {', '.join(source.features)}"
+                f"the new items have features in {name!r}, the fit has {', '.join(fit.features)}"
             )
     n_new = next(iter(added.values())).n_items
     tables = {
-        name: _longer(name, table, added.get(name), n_new)
-        for name, table in source.features.items()
+        name: _append_rows(name, table, added.get(name), n_new)
+        for name, table in fit.features.items()
     }
     if known is None:
         if item_ids is not None:
@@ -129,7 +127,9 @@ def _with_items(
     return tables, checked_item_ids(np.concatenate([known, ids]), len(known) + n_new)
 
 
-def _longer(name: str, table: ItemFeatures, more: ItemFeatures | None, n_new: int) -> ItemFeatures:
+def _append_rows(
+    name: str, table: ItemFeatures, more: ItemFeatures | None, n_new: int
+) -> ItemFeatures:
     """Features with those of new items behind them, of which None has no row."""
     if more is not None and more.width != table.width:
         raise InputError(
@@ -144,9 +144,9 @@ def _longer(name: str, table: ItemFeatures, more: ItemFeatures | None, n_new: in
     )
 
 
-def _joined(known: Interactions, more: Interactions, item_ids: IdArray | None) -> Interactions:
+def _join(known: Interactions, more: Interactions, item_ids: IdArray | None) -> Interactions:
     """All interactions; users that were not known yet come last."""
-    rows, user_ids = _places(known, more)
+    rows, user_ids = _find_rows(known, more)
     n_users = max(known.matrix.shape[0], int(rows.max(initial=-1)) + 1)
     shape = (n_users, int(more.matrix.shape[1]))
     old = known.matrix
@@ -161,7 +161,7 @@ def _joined(known: Interactions, more: Interactions, item_ids: IdArray | None) -
     return Interactions(total, known.duplicates + more.duplicates + repeated, user_ids, item_ids)
 
 
-def _places(known: Interactions, more: Interactions) -> tuple[IntArray, IdArray | None]:
+def _find_rows(known: Interactions, more: Interactions) -> tuple[IntArray, IdArray | None]:
     """Row of each user of `more` among all users, and the ids of these."""
     n_known, n_more = int(known.matrix.shape[0]), int(more.matrix.shape[0])
     if (known.user_ids is None) != (more.user_ids is None):
