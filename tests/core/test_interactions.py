@@ -9,15 +9,32 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sgurinit.core import ItemFeatures, SGURInit
 from sgurinit.core.inputs.features import as_features
 from sgurinit.core.inputs.interactions import parse_interactions
+from sgurinit.core.inputs.training_data import TrainingData
 from sgurinit.data import planted
 from sgurinit.errors import InputError
 
 DENSE = np.array([[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 1]], dtype=float)
 EDGES = np.argwhere(DENSE)
+
+
+def training_data(
+    *, user_ids=("a", "b", "c", "d"), item_ids=(7, 5, 6, 4), duplicates=0
+) -> types.SimpleNamespace:
+    """The least that counts as a data set."""
+    return types.SimpleNamespace(
+        train=types.SimpleNamespace(duplicates=duplicates),
+        train_matrix=lambda: sp.csr_array(DENSE),
+        features={"text": np.eye(4)},
+        user_ids=np.array(user_ids),
+        item_ids=np.array(item_ids),
+        fingerprint="f00",
+    )
 
 
 def parsed(source, **options):
@@ -39,9 +56,6 @@ class TestForms:
         found = parsed(EDGES[::-1])
         np.testing.assert_array_equal(found.matrix.toarray(), DENSE)
 
-    def test_edge_list_as_plain_pairs(self):
-        np.testing.assert_array_equal(parsed(EDGES.tolist()).matrix.toarray(), DENSE)
-
     def test_weights_are_only_zero_or_not(self):
         np.testing.assert_array_equal(parsed(sp.csr_array(DENSE * 4.5)).matrix.toarray(), DENSE)
 
@@ -62,15 +76,7 @@ class TestForms:
         np.testing.assert_array_equal(found.matrix.toarray(), [[0, 1, 0, 0], [1, 0, 0, 0]])
 
     def test_dataset_brings_everything(self):
-        dataset = types.SimpleNamespace(
-            train_matrix=lambda: sp.csr_array(DENSE),
-            features={"text": np.eye(4)},
-            user_ids=np.array(["a", "b", "c", "d"]),
-            item_ids=np.array([7, 5, 6, 4]),
-            fingerprint="f00",
-            train=types.SimpleNamespace(duplicates=3),
-        )
-        start = SGURInit(n_clusters=2, random_state=0).fit(dataset).start_
+        start = SGURInit(n_clusters=2, random_state=0).fit(training_data(duplicates=3)).start_
         assert start.diagnostics.duplicate_interactions == 3
         assert start.user_ids.tolist() == ["a", "b", "c", "d"]
         assert start.item_ids.tolist() == [7, 5, 6, 4]
@@ -90,16 +96,108 @@ class TestForms:
         np.testing.assert_array_equal(start.item_ids, dataset.item_ids)
 
     def test_dataset_with_items_in_another_order_cannot_be_transformed(self):
-        def dataset(ids):
-            return types.SimpleNamespace(
-                train_matrix=lambda: sp.csr_array(DENSE),
-                features={"text": np.eye(4)},
-                item_ids=np.array(ids),
-            )
-
-        estimator = SGURInit(n_clusters=2, random_state=0).fit(dataset([1, 2, 3, 4]))
+        estimator = SGURInit(n_clusters=2, random_state=0).fit(training_data(item_ids=[1, 2, 3, 4]))
         with pytest.raises(InputError, match="one order"):
-            estimator.transform(dataset([4, 3, 2, 1]))
+            estimator.transform(training_data(item_ids=[4, 3, 2, 1]))
+
+    def test_a_dataset_is_training_data(self):
+        assert isinstance(planted(100, 40), TrainingData)
+        assert isinstance(training_data(), TrainingData)
+        for other in (sp.csr_array(DENSE), EDGES, pd.DataFrame({"user": [1]}), [[0]]):
+            assert not isinstance(other, TrainingData)
+
+    def test_a_dataset_with_too_few_user_ids_is_refused(self):
+        with pytest.raises(InputError, match="user_ids has 3 entries but the matrix has 4 users"):
+            parsed(training_data(user_ids=["a", "b", "c"]))
+
+
+@st.composite
+def lists_of_items(draw):
+    """Items per user, some of them twice, each user's in one of the accepted forms."""
+    users = draw(st.lists(st.lists(st.integers(0, 3), max_size=6), max_size=5))
+    forms = st.sampled_from([list, tuple, lambda items: np.array(items, dtype=np.int64)])
+    return users, [draw(forms)(items) for items in users]
+
+
+class TestListsOfItems:
+    ids = np.array(["tea", "cup", "pot", "jug"])
+
+    @settings(max_examples=50, deadline=None)
+    @given(lists_of_items())
+    def test_they_equal_the_sparse_matrix(self, drawn):
+        users, lists = drawn
+        dense = np.zeros((len(users), 4))
+        for user, items in enumerate(users):
+            np.add.at(dense[user], items, 1)
+        expected = parsed(sp.csr_array(dense))
+        by_position = parsed(lists)
+        by_id = parsed([self.ids[list(items)].tolist() for items in users], item_ids=self.ids)
+        for found in (by_position, by_id):
+            np.testing.assert_array_equal(found.matrix.toarray(), expected.matrix.toarray())
+            assert found.duplicates == sum(map(len, users)) - expected.matrix.nnz
+            assert found.user_ids is None
+
+    @settings(max_examples=20, deadline=None)
+    @given(lists_of_items(), st.sampled_from(["mean", "sym"]))
+    def test_new_users_equal_those_of_the_sparse_matrix(self, drawn, local_norm):
+        users, lists = drawn
+        estimator = SGURInit(n_clusters=2, local_norm=local_norm, joint_dim=2, random_state=0)
+        estimator.fit(sp.csr_array(DENSE), {"text": np.eye(4)}, item_ids=self.ids)
+        dense = np.zeros((len(users), 4))
+        for user, items in enumerate(users):
+            dense[user, list(items)] = 1
+        expected = estimator.transform(sp.csr_array(dense))
+        named = [[self.ids[item] for item in items] for items in lists]
+        for name, rows in estimator.transform(named).items():
+            np.testing.assert_array_equal(rows, expected[name])
+        items = np.arange(12.0).reshape(4, 3)
+        np.testing.assert_array_equal(
+            estimator.on(items, named), estimator.on(items, sp.csr_array(dense))
+        )
+
+    def test_fit_and_partial_fit_take_them(self):
+        features = {"text": np.eye(4)}
+        lists = [np.flatnonzero(row).tolist() for row in DENSE]
+        expected = SGURInit(n_clusters=2, random_state=0).fit(sp.csr_array(DENSE), features)
+        found = SGURInit(n_clusters=2, random_state=0).fit(lists, features)
+        np.testing.assert_array_equal(found.start_.users["text"], expected.start_.users["text"])
+        grown = SGURInit(n_clusters=2, random_state=0).partial_fit(lists[:2], features)
+        grown.partial_fit([[], [], *lists[2:]])
+        np.testing.assert_allclose(
+            grown.start_.users["text"], expected.start_.users["text"], rtol=1e-6
+        )
+
+    def test_a_pair_of_integers_is_a_user_with_two_items(self):
+        np.testing.assert_array_equal(
+            parsed([[0, 1], [2, 3]]).matrix.toarray(), [[1, 1, 0, 0], [0, 0, 1, 1]]
+        )
+
+    def test_sets_and_users_without_items(self):
+        found = parsed([{2, 0}, [], frozenset({np.int32(3)})]).matrix.toarray()
+        np.testing.assert_array_equal(found, [[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]])
+        assert parsed([]).matrix.shape == (0, 4)
+
+    @pytest.mark.parametrize(
+        ("lists", "item_ids", "message"),
+        [
+            ([["tea"], ["cup", "mug"]], ids, "user 1: item 'mug' is not in item_ids"),
+            ([[], [2]], ids, "user 1: item 2 is not in item_ids, which holds strings"),
+            ([["tea"]], None, "user 0: item 'tea' is an id, but items are known by position"),
+            ([[0], [1, 4]], None, "user 1: item 4 is not a position, expected an .* 0 to 3"),
+            ([[-1]], None, "user 0: item -1"),
+            ([[True]], None, "user 0: item True"),
+            ([[True]], [1, 2, 3, 4], "user 0: item True"),
+            ([[1.0]], None, "user 0: item 1.0"),
+            ([[[0]]], None, r"user 0: item \[0\]"),
+            (["tea", "cup"], ids, "user 0: expected a list of items, got 'tea'"),
+            ([0, 1], None, "user 0: expected a list of items, got 0; .* edge list is an ndarray"),
+            ([{"tea": 1}], ids, "user 0: expected a list of items, got dict"),
+            ([np.eye(2)], None, "user 0: expected a list of items, got ndarray"),
+        ],
+    )
+    def test_an_unknown_item_is_named_with_its_user(self, lists, item_ids, message):
+        with pytest.raises(InputError, match=message):
+            parsed(lists, item_ids=item_ids)
 
 
 class TestDataFrames:
@@ -182,13 +280,13 @@ class TestBadInteractions:
     @pytest.mark.parametrize(
         ("edges", "message"),
         [
-            ([[0, 4]], "interaction 0: item position 4.*0 to 3"),
-            ([[0, 1], [0, -1]], "interaction 1: item position -1"),
-            ([[-2, 1]], "user position -2"),
-            ([[0.0, 1.0]], "integer positions"),
-            ([["a", "b"]], "DataFrame"),
-            ([0, 1], "shape"),
-            ([[1, 0, 1]], "scipy.sparse"),
+            (np.array([[0, 4]]), "interaction 0: item position 4.*0 to 3"),
+            (np.array([[0, 1], [0, -1]]), "interaction 1: item position -1"),
+            (np.array([[-2, 1]]), "user position -2"),
+            (np.array([[0.0, 1.0]]), "integer positions"),
+            (np.array([["a", "b"]]), "DataFrame"),
+            (np.array([0, 1]), "shape"),
+            (np.array([[1, 0, 1]]), "scipy.sparse"),
             ("trn.csv", "got str"),
             ({"user": [1]}, "got dict"),
         ],

@@ -67,6 +67,7 @@ def same(found, expected):
     assert one.fingerprint == two.fingerprint
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 10**6),

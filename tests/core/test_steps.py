@@ -42,6 +42,7 @@ class TestClusters:
             plain = KMeans(8, n_init=10, random_state=1).fit(rows).inertia_
         assert inertia(rows, labels) <= 1.01 * plain
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("n", "width"), [(900, 400), (6000, 20), (6000, 400)])
     @pytest.mark.parametrize("backend", ["lloyd", "minibatch", "faiss"])
     def test_many_rows_and_columns_cost_no_inertia(self, backend, n, width, monkeypatch):
@@ -63,6 +64,7 @@ class TestClusters:
         for k in range(12):
             np.testing.assert_allclose(centroids[k], rows[labels == k].mean(axis=0), rtol=1e-10)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("backend", ["lloyd", "minibatch", "faiss"])
     def test_a_thousand_clusters_are_the_same_for_a_seed(self, backend):
         if backend == "faiss":

@@ -68,6 +68,7 @@ def close(found, expected) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     chunk=st.integers(1, 1000),
@@ -206,6 +207,7 @@ def test_the_spectrum_is_the_same_from_disk(tmp_path, monkeypatch):
     same(out, start)
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_to_the_same(tmp_path):
     path = write(tmp_path / "log.parquet", pairs(20000, 5000))
     np.save(tmp_path / "a.npy", FEATURES["a"])
@@ -239,6 +241,7 @@ def test_killed_it_goes_on_to_the_same(tmp_path):
     close(found, start.users["a"])
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_interactions(tmp_path, monkeypatch):
     monkeypatch.setattr(edges, "CHUNK", 20_000)
     monkeypatch.setattr(buckets, "BUCKET", 20_000)

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from sgurinit.core.inputs.arrays import Float32Array, FloatArray
 from sgurinit.core.inputs.features import ItemFeatures, row_blocks, row_norms
-from sgurinit.core.inputs.interactions import Interactions
+from sgurinit.core.inputs.interactions import ParsedInteractions
 from sgurinit.core.semantic_gap import Gap, semantic_gap
 from sgurinit.core.steps.aggregate import user_degrees
 from sgurinit.core.steps.space import FittedSpace, Space
@@ -98,7 +98,7 @@ class Diagnostics:
 
 
 def diagnose(
-    interactions: Interactions,
+    interactions: ParsedInteractions,
     spaces: Mapping[str, FittedSpace],
     joint: FittedSpace | None,
 ) -> Diagnostics:
@@ -106,7 +106,7 @@ def diagnose(
 
     Parameters
     ----------
-    interactions : Interactions
+    interactions : ParsedInteractions
         Training interactions.
     spaces : mapping of str to FittedSpace
         Space of each modality.

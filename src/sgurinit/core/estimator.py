@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from sgurinit.core.fit import Fit, FittedStart
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, FloatArray
 from sgurinit.core.inputs.features import ItemFeatures, as_features
-from sgurinit.core.inputs.interactions import is_dataset, parse_interactions
+from sgurinit.core.inputs.interactions import InteractionsLike, parse_interactions
+from sgurinit.core.inputs.training_data import TrainingData
 from sgurinit.core.params import Parameters, default, preset
 from sgurinit.core.partial_fit import add_interactions
 from sgurinit.errors import InputError
@@ -159,7 +160,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
 
     def fit(
         self,
-        interactions: Any,
+        interactions: InteractionsLike,
         features: Mapping[str, Any] | None = None,
         *,
         item_ids: Any = None,
@@ -191,9 +192,9 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             On a bad parameter, unusable interactions or features; the message names it.
         """
         parameters = Parameters.check(self.get_params(deep=False))
-        dataset = interactions if features is None and is_dataset(interactions) else None
-        if dataset is not None:
-            features = dataset.features
+        dataset = None
+        if features is None and isinstance(interactions, TrainingData):
+            dataset, features = interactions, interactions.features
         if features is None:
             raise InputError("features are missing: pass a mapping from modality to an array")
         tables = as_features(features)
@@ -212,7 +213,11 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         return self._keep(fit, users)
 
     def partial_fit(
-        self, interactions: Any, features: Mapping[str, Any] | None = None, *, item_ids: Any = None
+        self,
+        interactions: InteractionsLike,
+        features: Mapping[str, Any] | None = None,
+        *,
+        item_ids: Any = None,
     ) -> Self:
         """Add interactions to a fit: of known users, of new ones, with new items.
 
@@ -259,7 +264,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         self.n_users_in_, self.n_items_in_ = self.start_.n_users, self.start_.n_items
         return self
 
-    def transform(self, interactions: Any) -> dict[str, Float32Array]:
+    def transform(self, interactions: InteractionsLike) -> dict[str, Float32Array]:
         """Compute the start of unseen users from their interactions with the same items.
 
         Clusters, item degrees and the row of users without interactions are those of the fit, so
@@ -368,7 +373,11 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         return Path(out)
 
     def on(
-        self, items: FloatArray, interactions: Any = None, *, present: BoolArray | None = None
+        self,
+        items: FloatArray,
+        interactions: InteractionsLike | None = None,
+        *,
+        present: BoolArray | None = None,
     ) -> Float32Array:
         """Compute users in the space of any item vectors, such as a trained model's.
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,8 @@ from sgurinit.core.diagnostics import Diagnostics, diagnose
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, FloatArray
 from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.core.inputs.fingerprint import fingerprint
-from sgurinit.core.inputs.interactions import Interactions
+from sgurinit.core.inputs.interactions import ParsedInteractions
+from sgurinit.core.inputs.training_data import TrainingData
 from sgurinit.core.params import Parameters
 from sgurinit.core.start import JointStart, UserStart, check_dim
 from sgurinit.core.steps.aggregate import item_degrees
@@ -31,7 +31,7 @@ class Fit:
 
     Parameters
     ----------
-    interactions : Interactions
+    interactions : ParsedInteractions
         Training interactions.
     features : mapping of str to ItemFeatures
         Features as given.
@@ -39,7 +39,7 @@ class Fit:
         Parameters of the fit.
     spaces : mapping of str to Space
         Fitted space of each modality.
-    dataset : Dataset or None
+    dataset : TrainingData or None
         The data set that interactions and features come from, where one was given.
     n_jobs : int or None
         Threads for the users' sums.
@@ -47,11 +47,11 @@ class Fit:
         Joint spaces computed so far, by width.
     """
 
-    interactions: Interactions
+    interactions: ParsedInteractions
     features: Mapping[str, ItemFeatures]
     parameters: Parameters
     spaces: Mapping[str, Space] = field(default_factory=dict)
-    dataset: Any = None
+    dataset: TrainingData | None = None
     n_jobs: int | None = None
     joints: dict[int, FittedSpace] = field(default_factory=dict)
 
@@ -163,8 +163,9 @@ class FittedStart(UserStart):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the data that the start was computed from."""
-        own = getattr(self.fit.dataset, "fingerprint", None)
-        return own or fingerprint(self.fit.interactions, self.fit.features)
+        if self.fit.dataset is not None:
+            return self.fit.dataset.fingerprint
+        return fingerprint(self.fit.interactions, self.fit.features)
 
     @property
     def joint_tables(self) -> tuple[Float32Array, Float32Array] | None:

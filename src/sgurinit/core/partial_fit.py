@@ -12,7 +12,12 @@ import scipy.sparse as sp
 from sgurinit.core.fit import Fit
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, IdArray, IntArray
 from sgurinit.core.inputs.features import ItemFeatures, as_features
-from sgurinit.core.inputs.interactions import Interactions, checked_item_ids, parse_interactions
+from sgurinit.core.inputs.ids import check_item_ids
+from sgurinit.core.inputs.interactions import (
+    InteractionsLike,
+    ParsedInteractions,
+    parse_interactions,
+)
 from sgurinit.core.steps.aggregate import item_degrees, user_degrees
 from sgurinit.core.steps.space import FittedSpace, Space
 from sgurinit.errors import InputError
@@ -21,7 +26,7 @@ from sgurinit.errors import InputError
 def add_interactions(
     fit: Fit,
     users: Mapping[str, Float32Array],
-    interactions: Any,
+    interactions: InteractionsLike,
     features: Mapping[str, Any] | None,
     item_ids: Any,
 ) -> tuple[Fit, dict[str, Float32Array]]:
@@ -121,10 +126,10 @@ def _append_items(
         return tables, None
     if item_ids is None:
         raise InputError("the fit knows items by id: pass item_ids of the new items")
-    ids = checked_item_ids(item_ids, n_new)
+    ids = check_item_ids(item_ids, n_new)
     if ids.dtype.kind != known.dtype.kind:
         raise InputError("item_ids of the new items are of another kind than those of the fit")
-    return tables, checked_item_ids(np.concatenate([known, ids]), len(known) + n_new)
+    return tables, check_item_ids(np.concatenate([known, ids]), len(known) + n_new)
 
 
 def _append_rows(
@@ -144,7 +149,9 @@ def _append_rows(
     )
 
 
-def _join(known: Interactions, more: Interactions, item_ids: IdArray | None) -> Interactions:
+def _join(
+    known: ParsedInteractions, more: ParsedInteractions, item_ids: IdArray | None
+) -> ParsedInteractions:
     """All interactions; users that were not known yet come last."""
     rows, user_ids = _find_rows(known, more)
     n_users = max(known.matrix.shape[0], int(rows.max(initial=-1)) + 1)
@@ -158,10 +165,14 @@ def _join(known: Interactions, more: Interactions, item_ids: IdArray | None) -> 
     total.sort_indices()
     repeated = int(known.matrix.nnz) + int(more.matrix.nnz) - int(total.nnz)
     total.data = np.ones(total.nnz, dtype=np.int8)
-    return Interactions(total, known.duplicates + more.duplicates + repeated, user_ids, item_ids)
+    return ParsedInteractions(
+        total, known.duplicates + more.duplicates + repeated, user_ids, item_ids
+    )
 
 
-def _find_rows(known: Interactions, more: Interactions) -> tuple[IntArray, IdArray | None]:
+def _find_rows(
+    known: ParsedInteractions, more: ParsedInteractions
+) -> tuple[IntArray, IdArray | None]:
     """Row of each user of `more` among all users, and the ids of these."""
     n_known, n_more = int(known.matrix.shape[0]), int(more.matrix.shape[0])
     if (known.user_ids is None) != (more.user_ids is None):

@@ -8,17 +8,17 @@ from collections.abc import Mapping
 import numpy as np
 
 from sgurinit.core.inputs.features import ItemFeatures
-from sgurinit.core.inputs.interactions import Interactions
+from sgurinit.core.inputs.interactions import ParsedInteractions
 
 _BLOCK_ROWS = 4096
 
 
-def fingerprint(interactions: Interactions, features: Mapping[str, ItemFeatures]) -> str:
+def fingerprint(interactions: ParsedInteractions, features: Mapping[str, ItemFeatures]) -> str:
     """Hash interactions, ids and features.
 
     Parameters
     ----------
-    interactions : Interactions
+    interactions : ParsedInteractions
         Training interactions.
     features : mapping of str to ItemFeatures
         Features; rows of items without one do not count.

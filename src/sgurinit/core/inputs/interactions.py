@@ -1,26 +1,51 @@
-"""Interactions in any accepted form, turned into one binary users x items matrix."""
+"""Interactions in any accepted form, parsed into one binary users x items matrix."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sgurinit.core.inputs.arrays import IdArray, IntArray
+from sgurinit.core.inputs.ids import as_ids, check_item_ids, find_positions, name_kind
+from sgurinit.core.inputs.training_data import TrainingData
 from sgurinit.errors import InputError
 
 _FORMS = (
-    "a SciPy sparse matrix (users x items), an integer edge list of shape (n, 2), a DataFrame with "
-    "columns 'user' and 'item', or a Dataset"
+    "a SciPy sparse matrix (users x items), an integer edge list as an ndarray of shape (n, 2), a "
+    "list with a list of items per user, a DataFrame with columns 'user' and 'item', or a Dataset"
 )
 
 
+@runtime_checkable
+class DataFrameLike(Protocol):
+    """A pandas or polars DataFrame."""
+
+    @property
+    def columns(self) -> Any:
+        """Names of the columns."""
+
+    def __getitem__(self, name: Any, /) -> Any:
+        """Return a column."""
+
+
+InteractionsLike: TypeAlias = (
+    TrainingData
+    | DataFrameLike
+    | sp.sparray
+    | sp.spmatrix
+    | NDArray[Any]
+    | Sequence[Iterable[str | int]]
+)
+"""The forms that `parse_interactions` takes."""
+
+
 @dataclass(frozen=True, eq=False)
-class Interactions:
+class ParsedInteractions:
     """Training interactions as the method uses them.
 
     Parameters
@@ -39,21 +64,15 @@ class Interactions:
     item_ids: IdArray | None = None
 
 
-def is_dataset(source: object) -> bool:
-    """Tell whether `source` is a data set: it has a training matrix and features of its own."""
-    return hasattr(source, "train_matrix") and hasattr(source, "features")
-
-
-def parse_interactions(source: Any, n_items: int, item_ids: IdArray | None = None) -> Interactions:
-    """Turn interactions in any accepted form into a binary matrix.
+def parse_interactions(
+    source: InteractionsLike, n_items: int, item_ids: Any = None
+) -> ParsedInteractions:
+    """Parse interactions in any accepted form into a binary matrix.
 
     Parameters
     ----------
-    source : sparse matrix, edge list, DataFrame or Dataset
-        A sparse matrix of shape (n_users, `n_items`) with weights >= 0 (zero is no interaction);
-        integer pairs (user, item) of shape (n, 2); a pandas or polars DataFrame whose columns
-        ``user`` and ``item`` hold external ids; or any object with ``train_matrix()`` and
-        ``features``.
+    source : sparse matrix, edge list, list of items per user, DataFrame or Dataset
+        See `SGURInit.fit`.
     n_items : int
         Number of items, that is of feature rows.
     item_ids : ndarray of shape (n_items,), optional
@@ -61,81 +80,48 @@ def parse_interactions(source: Any, n_items: int, item_ids: IdArray | None = Non
 
     Returns
     -------
-    Interactions
+    ParsedInteractions
 
     Raises
     ------
     InputError
         On a negative, NaN or infinite weight, an id out of range or unknown, or another form.
     """
-    ids = None if item_ids is None else checked_item_ids(item_ids, n_items)
-    if is_dataset(source):
-        parsed = _from_sparse(source.train_matrix(), n_items)
-        return Interactions(
-            parsed.matrix,
-            parsed.duplicates + _known_duplicates(source),
-            _dataset_user_ids(source, int(parsed.matrix.shape[0])),
-            _dataset_item_ids(source, ids, n_items),
-        )
+    ids = None if item_ids is None else check_item_ids(item_ids, n_items)
+    if isinstance(source, TrainingData):
+        return _parse_dataset(source, n_items, ids)
     if sp.issparse(source):
-        parsed = _from_sparse(source, n_items)
-        return Interactions(parsed.matrix, parsed.duplicates, None, ids)
-    if hasattr(source, "columns") and hasattr(source, "__getitem__"):
-        return _from_frame(source, n_items, ids)
-    parsed = _from_edges(source, n_items)
-    return Interactions(parsed.matrix, parsed.duplicates, None, ids)
+        matrix, duplicates = _parse_sparse(source, n_items)
+        return ParsedInteractions(matrix, duplicates, None, ids)
+    if isinstance(source, list | tuple):
+        matrix, duplicates = _parse_lists(source, n_items, ids)
+        return ParsedInteractions(matrix, duplicates, None, ids)
+    if isinstance(source, DataFrameLike) and not isinstance(source, Mapping):
+        return _parse_frame(source, n_items, ids)
+    matrix, duplicates = _parse_edges(source, n_items)
+    return ParsedInteractions(matrix, duplicates, None, ids)
 
 
-def checked_item_ids(item_ids: Any, n_items: int) -> IdArray:
-    """Check external item ids: one per feature row, unique, all integers or all strings."""
-    ids = _as_ids(item_ids, "item_ids")
-    if len(ids) != n_items:
-        raise InputError(f"item_ids has {len(ids)} entries but there are {n_items} feature rows")
-    values, counts = np.unique(ids, return_counts=True)
-    if (counts > 1).any():
+_Parsed = tuple[sp.csr_array, int]  # the binary matrix and the number of duplicates
+
+
+def _parse_dataset(
+    dataset: TrainingData, n_items: int, item_ids: IdArray | None
+) -> ParsedInteractions:
+    matrix, duplicates = _parse_sparse(dataset.train_matrix(), n_items)
+    user_ids, own = as_ids(dataset.user_ids, "user_ids"), check_item_ids(dataset.item_ids, n_items)
+    if len(user_ids) != matrix.shape[0]:
         raise InputError(
-            f"item_ids holds {values[counts > 1][0].item()!r} more than once: ids must be unique"
+            f"user_ids has {len(user_ids)} entries but the matrix has {matrix.shape[0]} users"
         )
-    return ids
-
-
-def _known_duplicates(dataset: Any) -> int:
-    """Duplicates that a data set has already dropped from its training split."""
-    return int(getattr(getattr(dataset, "train", None), "duplicates", 0))
-
-
-def _dataset_user_ids(dataset: Any, n_users: int) -> IdArray | None:
-    own = getattr(dataset, "user_ids", None)
-    if own is None:
-        return None
-    ids = _as_ids(own, "user_ids")
-    if len(ids) != n_users:
-        raise InputError(f"user_ids has {len(ids)} entries but the matrix has {n_users} users")
-    return ids
-
-
-def _dataset_item_ids(dataset: Any, given: IdArray | None, n_items: int) -> IdArray | None:
-    own = getattr(dataset, "item_ids", None)
-    if own is None:
-        return given
-    ids = checked_item_ids(own, n_items)
-    if given is not None and not np.array_equal(ids, given):
+    if item_ids is not None and not np.array_equal(own, item_ids):
         raise InputError(
-            "the data set's item_ids are not the ids of the feature rows: bring both in one order"
+            "the data set's item_ids are not the ids of the feature rows: bring both into one order"
         )
-    return ids
+    return ParsedInteractions(matrix, duplicates + dataset.train.duplicates, user_ids, own)
 
 
-def _binary(users: IntArray, items: IntArray, shape: tuple[int, int]) -> Interactions:
-    """Build the binary matrix from positions that are known to be in range."""
-    matrix = sp.coo_array((np.ones(len(users), dtype=np.int64), (users, items)), shape=shape)
-    unique = matrix.tocsr()
-    unique.sum_duplicates()
-    unique.data = np.ones(unique.nnz, dtype=np.int8)
-    return Interactions(sp.csr_array(unique), len(users) - int(unique.nnz))
-
-
-def _from_sparse(source: Any, n_items: int) -> Interactions:
+def _parse_sparse(source: Any, n_items: int) -> _Parsed:
     if source.ndim != 2 or source.shape[1] != n_items:
         raise InputError(
             f"the interaction matrix has shape {source.shape}, expected (n_users, {n_items}): one "
@@ -159,10 +145,10 @@ def _from_sparse(source: Any, n_items: int) -> Interactions:
     users, items = coo.row[keep].astype(np.int64), coo.col[keep].astype(np.int64)
     _check_range(items, n_items, "item")
     _check_range(users, int(source.shape[0]), "user")
-    return _binary(users, items, (int(source.shape[0]), n_items))
+    return _build_matrix(users, items, (int(source.shape[0]), n_items))
 
 
-def _from_edges(source: Any, n_items: int) -> Interactions:
+def _parse_edges(source: Any, n_items: int) -> _Parsed:
     if isinstance(source, str | bytes | Mapping):
         raise InputError(f"interactions must be {_FORMS}, got {type(source).__name__}")
     edges = np.asarray(source)
@@ -179,10 +165,71 @@ def _from_edges(source: Any, n_items: int) -> Interactions:
     users, items = edges[:, 0].astype(np.int64), edges[:, 1].astype(np.int64)
     _check_range(items, n_items, "item")
     _check_range(users, None, "user")
-    return _binary(users, items, (int(users.max(initial=-1)) + 1, n_items))
+    return _build_matrix(users, items, (int(users.max(initial=-1)) + 1, n_items))
 
 
-def _from_frame(frame: Any, n_items: int, item_ids: IdArray | None) -> Interactions:
+def _parse_lists(
+    source: Sequence[Iterable[str | int]], n_items: int, item_ids: IdArray | None
+) -> _Parsed:
+    look_up = _make_look_up(n_items, item_ids)
+    counts = np.zeros(len(source), dtype=np.int64)
+    found: list[int] = []
+    for user, items in enumerate(source):
+        for item in _check_list(items, user):
+            position = look_up(item)
+            if position is None:
+                raise InputError(_explain_unknown(item, user, n_items, item_ids))
+            found.append(position)
+        counts[user] = len(found)
+    users = np.repeat(np.arange(len(source)), np.diff(counts, prepend=0))
+    return _build_matrix(users, np.array(found, dtype=np.int64), (len(source), n_items))
+
+
+def _check_list(items: Any, user: int) -> Iterable[Any]:
+    """Return the items of one user as Python values."""
+    if isinstance(items, np.ndarray) and items.ndim == 1:
+        values: list[Any] = items.tolist()
+        return values
+    if not isinstance(items, list | tuple | set | frozenset):
+        shown = f"{items!r}" if isinstance(items, str | int) else type(items).__name__
+        raise InputError(
+            f"interactions, user {user}: expected a list of items, got {shown}; a plain list holds "
+            "one list of items per user, and an edge list is an ndarray of shape (n, 2)"
+        )
+    return items
+
+
+def _make_look_up(n_items: int, item_ids: IdArray | None) -> Callable[[Any], int | None]:
+    """Make a function from an item to its position, None for an unknown one."""
+    whole = (int, np.integer)
+    if item_ids is None:
+        return lambda item: (
+            int(item)
+            if isinstance(item, whole) and not isinstance(item, bool) and 0 <= item < n_items
+            else None
+        )
+    positions = {item: position for position, item in enumerate(item_ids.tolist())}
+    kind = str if item_ids.dtype.kind == "U" else whole
+    return lambda item: (
+        positions.get(item) if isinstance(item, kind) and not isinstance(item, bool) else None
+    )
+
+
+def _explain_unknown(item: Any, user: int, n_items: int, item_ids: IdArray | None) -> str:
+    where = f"interactions, user {user}: item {item!r}"
+    if item_ids is not None:
+        return (
+            f"{where} is not in item_ids, which holds {name_kind(item_ids)}; leave it out, or add "
+            "the item to the features"
+        )
+    if isinstance(item, str):
+        return f"{where} is an id, but items are known by position: pass item_ids to `fit`"
+    return f"{where} is not a position, expected an integer from 0 to {n_items - 1}"
+
+
+def _parse_frame(
+    frame: DataFrameLike, n_items: int, item_ids: IdArray | None
+) -> ParsedInteractions:
     for name in ("user", "item"):
         if name not in frame.columns:
             raise InputError(
@@ -192,69 +239,30 @@ def _from_frame(frame: Any, n_items: int, item_ids: IdArray | None) -> Interacti
         raise InputError(
             "a DataFrame holds external ids: pass item_ids, the external id of each feature row"
         )
-    user_ids, users = np.unique(_as_ids(frame["user"], "column 'user'"), return_inverse=True)
-    items = _positions(_as_ids(frame["item"], "column 'item'"), item_ids)
-    parsed = _binary(users.astype(np.int64), items, (len(user_ids), n_items))
-    return Interactions(parsed.matrix, parsed.duplicates, user_ids, item_ids)
-
-
-def _positions(ids: IdArray, known: IdArray) -> IntArray:
-    """Position of each id among the known ones."""
-    if len(ids) and ids.dtype.kind != known.dtype.kind:
+    user_ids, users = np.unique(as_ids(frame["user"], "column 'user'"), return_inverse=True)
+    ids = as_ids(frame["item"], "column 'item'")
+    if len(ids) and ids.dtype.kind != item_ids.dtype.kind:
         raise InputError(
-            f"column 'item' holds {_kind(ids)} but item_ids holds {_kind(known)}: use one kind"
+            f"column 'item' holds {name_kind(ids)} but item_ids holds {name_kind(item_ids)}: use "
+            "one kind"
         )
-    order = np.argsort(known, kind="stable")
-    found = np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)
-    positions: IntArray = order[found].astype(np.int64)
-    unknown = known[positions] != ids
-    if unknown.any():
-        row = int(np.argmax(unknown))
+    items, unknown = find_positions(ids, item_ids, np.argsort(item_ids, kind="stable"))
+    if unknown is not None:
         raise InputError(
-            f"column 'item', row {row}: item id {ids[row].item()!r} is not in item_ids; drop such "
-            "rows, or add the item to the features"
+            f"column 'item', row {unknown}: item id {ids[unknown].item()!r} is not in item_ids; "
+            "drop such rows, or add the item to the features"
         )
-    return positions
+    matrix, duplicates = _build_matrix(users.astype(np.int64), items, (len(user_ids), n_items))
+    return ParsedInteractions(matrix, duplicates, user_ids, item_ids)
 
 
-def _kind(ids: IdArray) -> str:
-    return "strings" if ids.dtype.kind == "U" else "integers"
-
-
-def _as_ids(values: Any, name: str) -> IdArray:
-    """Return ids as an int64 or a string array of shape (n,)."""
-    ids = np.asarray(values)
-    if ids.ndim != 1:
-        raise InputError(f"{name} must be one-dimensional, got shape {ids.shape}")
-    if ids.dtype.kind in "iu":
-        return _as_int64(ids, name)
-    if ids.dtype.kind in "OT":
-        return _from_objects(ids.astype(object), name)
-    if ids.dtype.kind == "U":
-        return ids
-    raise InputError(
-        f"{name} must hold integers or strings, got {ids.dtype}: convert the column, and drop rows "
-        "without an id"
-    )
-
-
-def _as_int64(ids: NDArray[Any], name: str) -> IntArray:
-    if len(ids) and int(ids.max()) > np.iinfo(np.int64).max:
-        raise InputError(f"{name} holds {ids.max()}, beyond 64 bits: convert the ids to strings")
-    return ids.astype(np.int64)
-
-
-def _from_objects(ids: NDArray[np.object_], name: str) -> IdArray:
-    if all(isinstance(value, str) for value in ids):
-        return ids.astype(np.str_)
-    whole = (int, np.integer)
-    if all(isinstance(value, whole) and not isinstance(value, bool) for value in ids):
-        return _as_int64(ids, name)
-    expected = str if isinstance(ids[0], str) else whole
-    row = next(row for row, value in enumerate(ids) if not isinstance(value, expected))
-    raise InputError(
-        f"{name}, row {row}: {ids[row]!r} is no usable id; ids must be all strings or all integers"
-    )
+def _build_matrix(users: IntArray, items: IntArray, shape: tuple[int, int]) -> _Parsed:
+    """Build the binary matrix from positions that are known to be in range."""
+    matrix = sp.coo_array((np.ones(len(users), dtype=np.int64), (users, items)), shape=shape)
+    unique = matrix.tocsr()
+    unique.sum_duplicates()
+    unique.data = np.ones(unique.nnz, dtype=np.int8)
+    return sp.csr_array(unique), len(users) - int(unique.nnz)
 
 
 def _check_range(positions: IntArray, limit: int | None, name: str) -> None:

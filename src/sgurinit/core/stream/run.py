@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from sgurinit.core.inputs.arrays import Float32Array, Float64Array, IdArray, IntArray
 from sgurinit.core.inputs.features import BFLOAT16, ItemFeatures, as_features, as_floats
-from sgurinit.core.inputs.interactions import checked_item_ids
+from sgurinit.core.inputs.ids import check_item_ids
 from sgurinit.core.params import Parameters
 from sgurinit.core.steps.aggregate import Aggregator, column_blocks, user_blocks
 from sgurinit.core.steps.joint import joint_items
@@ -86,7 +86,7 @@ class Wanted:
         """Check everything that can be checked before the work begins."""
         checked = as_features(features)
         n_items = next(iter(checked.values())).n_items
-        ids = None if item_ids is None else checked_item_ids(item_ids, n_items)
+        ids = None if item_ids is None else check_item_ids(item_ids, n_items)
         known = [*checked, *([JOINT] if parameters.joint_dim is not None else [])]
         wanted = known if tables is None else list(tables)
         for name in wanted:

@@ -1,0 +1,107 @@
+"""External ids of users and items: arrays of integers or of strings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgurinit.core.inputs.arrays import IdArray, IntArray
+from sgurinit.errors import InputError
+
+
+def as_ids(values: Any, name: str) -> IdArray:
+    """Return ids as an int64 or a string array of shape (n,).
+
+    Parameters
+    ----------
+    values : array-like of int or str, shape (n,)
+        The ids.
+    name : str
+        What they are, for the error message.
+
+    Raises
+    ------
+    InputError
+        The ids are not one-dimensional, or neither all integers nor all strings.
+    """
+    ids = np.asarray(values)
+    if ids.ndim != 1:
+        raise InputError(f"{name} must be one-dimensional, got shape {ids.shape}")
+    if ids.dtype.kind in "iu":
+        return _as_int64(ids, name)
+    if ids.dtype.kind in "OT":
+        return _from_objects(ids.astype(object), name)
+    if ids.dtype.kind == "U":
+        return ids
+    raise InputError(
+        f"{name} must hold integers or strings, got {ids.dtype}: convert the column, and drop rows "
+        "without an id"
+    )
+
+
+def check_item_ids(item_ids: Any, n_items: int) -> IdArray:
+    """Check external item ids: one per feature row, unique, all integers or all strings.
+
+    Raises
+    ------
+    InputError
+        The ids break one of these rules.
+    """
+    ids = as_ids(item_ids, "item_ids")
+    if len(ids) != n_items:
+        raise InputError(f"item_ids has {len(ids)} entries but there are {n_items} feature rows")
+    values, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise InputError(
+            f"item_ids holds {values[counts > 1][0].item()!r} more than once: ids must be unique"
+        )
+    return ids
+
+
+def name_kind(ids: IdArray) -> str:
+    """Return ``"strings"`` or ``"integers"``, for error messages."""
+    return "strings" if ids.dtype.kind == "U" else "integers"
+
+
+def find_positions(ids: IdArray, known: IdArray, order: IntArray) -> tuple[IntArray, int | None]:
+    """Look up the position of each id among the known ones.
+
+    Parameters
+    ----------
+    ids, known : ndarray
+        Ids of the same kind; `known` is not empty.
+    order : ndarray of int, shape (len(known),)
+        Positions that sort `known`.
+
+    Returns
+    -------
+    positions : ndarray of int64, shape (len(ids),)
+        Position of each id.
+    unknown : int or None
+        Row of the first id that is not among the known ones.
+    """
+    at = np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)
+    positions: IntArray = order[at].astype(np.int64)
+    missing = known[positions] != ids
+    return positions, int(np.argmax(missing)) if missing.any() else None
+
+
+def _as_int64(ids: NDArray[Any], name: str) -> IntArray:
+    if len(ids) and int(ids.max()) > np.iinfo(np.int64).max:
+        raise InputError(f"{name} holds {ids.max()}, beyond 64 bits: convert the ids to strings")
+    return ids.astype(np.int64)
+
+
+def _from_objects(ids: NDArray[np.object_], name: str) -> IdArray:
+    if all(isinstance(value, str) for value in ids):
+        return ids.astype(np.str_)
+    whole = (int, np.integer)
+    if all(isinstance(value, whole) and not isinstance(value, bool) for value in ids):
+        return _as_int64(ids, name)
+    expected = str if isinstance(ids[0], str) else whole
+    row = next(row for row, value in enumerate(ids) if not isinstance(value, expected))
+    raise InputError(
+        f"{name}, row {row}: {ids[row]!r} cannot be an id; ids must be all strings or all integers"
+    )

@@ -1,0 +1,50 @@
+"""What a data set offers to a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from sgurinit.core.inputs.arrays import IdArray
+from sgurinit.core.inputs.features import ItemFeatures
+
+
+class TrainingSplit(Protocol):
+    """Training interactions of a data set."""
+
+    @property
+    def duplicates(self) -> int:
+        """Interactions that were dropped because they came before."""
+
+
+@runtime_checkable
+class TrainingData(Protocol):
+    """A data set that `SGURInit.fit` takes, such as `sgurinit.Dataset`.
+
+    See Also
+    --------
+    sgurinit.Dataset : The data set of this library.
+    """
+
+    @property
+    def train(self) -> TrainingSplit:
+        """Training interactions."""
+
+    @property
+    def features(self) -> Mapping[str, ItemFeatures]:
+        """Item features by modality, one row per item."""
+
+    @property
+    def user_ids(self) -> IdArray:
+        """External id of each user, shape (n_users,)."""
+
+    @property
+    def item_ids(self) -> IdArray:
+        """External id of each item, shape (n_items,)."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the data."""
+
+    def train_matrix(self) -> Any:
+        """Return the training interactions, a SciPy sparse matrix of shape (n_users, n_items)."""
