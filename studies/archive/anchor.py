@@ -23,8 +23,8 @@ from resumable import Row, measure_missing
 from torch import Tensor
 
 from sgurinit import load_dataset
-from sgurinit.models import Batch, Recommender, models
-from sgurinit.models.blocks.losses import l2
+from sgurinit.models import Batch, Recommender, model_resolver
+from sgurinit.models.blocks.losses import l2_penalty
 from sgurinit.runtime import keep_freed_memory
 from sgurinit.training import TrainSettings, train
 
@@ -44,8 +44,8 @@ def anchored(kind: type[Recommender], strength: float, half_life: float) -> type
         start: tuple[Tensor, Tensor] | None = None
         epoch = -1
 
-        def start_epoch(self, seed: int) -> None:
-            super().start_epoch(seed)
+        def begin_epoch(self, seed: int) -> None:
+            super().begin_epoch(seed)
             self.epoch += 1
 
         def loss(self, batch: Batch) -> Tensor:
@@ -54,7 +54,7 @@ def anchored(kind: type[Recommender], strength: float, half_life: float) -> type
             if self.start is None:
                 self.start = users.detach().clone(), items.detach().clone()
             first_users, first_items = self.start
-            way = l2(
+            way = l2_penalty(
                 *(
                     now[rows] - first[rows]
                     for now, first, rows in (
@@ -74,7 +74,7 @@ def measure(data: str, *run: Any) -> list[Row]:
     model, arm, strength, half_life, seed = run
     torch.set_num_threads(1)
     keep_freed_memory()
-    kind = models.lookup(model)
+    kind = model_resolver.lookup(model)
     if (strength, half_life) != FREE:
         kind = anchored(kind, strength, half_life)
     trained = train(load_dataset(data), kind, arm, settings=TrainSettings(patience=50), seed=seed)

@@ -38,7 +38,7 @@ from sklearn.base import clone
 from sgurinit import SGURInit, load_dataset
 from sgurinit.data import Dataset
 from sgurinit.data.convert import convert
-from sgurinit.integrations._compat import modernised
+from sgurinit.integrations._compat import legacy_compat
 from sgurinit.integrations.torch import attach
 
 ARMS = ("random", "hybrid")
@@ -70,12 +70,12 @@ class Job(NamedTuple):
 
 def recbole(job: Job) -> Score:
     """RecBole: full ranking of its `Trainer`, best checkpoint on validation."""
-    with tempfile.TemporaryDirectory() as temporary, modernised():
+    with tempfile.TemporaryDirectory() as temporary, legacy_compat():
         from recbole.config import Config
         from recbole.data import create_dataset, data_preparation
         from recbole.utils import get_model, get_trainer, init_seed
 
-        from sgurinit.integrations.recbole import start_for
+        from sgurinit.integrations.recbole import fit_start
 
         place = Path(temporary)
         convert(job.path, place / "data", "recbole")
@@ -97,7 +97,7 @@ def recbole(job: Job) -> Score:
         model = get_model(job.name)(config, train._dataset)
         if job.arm != "random":
             tables = {m: table.values for m, table in job.data.features.items()}
-            attach(model, start_for(train, tables, job.data.item_ids, estimator=HYBRID))
+            attach(model, fit_start(train, tables, job.data.item_ids, estimator=HYBRID))
         trainer = get_trainer(config["MODEL_TYPE"], job.name)(config, model)
         trainer.fit(train, valid, show_progress=False)
         found = trainer.evaluate(test, load_best_model=True, show_progress=False)
@@ -111,7 +111,7 @@ def cornac(job: Job) -> Score:
     from cornac.data import FeatureModality, ImageModality
     from cornac.eval_methods import BaseMethod
 
-    from sgurinit.integrations.cornac import init_params, start_for
+    from sgurinit.integrations.cornac import init_params, fit_start
 
     def triples(part: Any) -> list[tuple[Any, Any, float]]:
         return [(u, i, 1.0) for u, i in zip(part.users.tolist(), part.items.tolist(), strict=True)]
@@ -134,7 +134,7 @@ def cornac(job: Job) -> Score:
     }[job.name]()
     epochs = model.max_iter if job.name == "BPR" else model.n_epochs
     if job.arm != "random":
-        start = start_for(method.train_set, estimator=HYBRID)
+        start = fit_start(method.train_set, estimator=HYBRID)
         model = model.clone({"init_params": init_params(model, method.train_set, start=start)})
     result, _ = method.evaluate(
         model, [metrics.Recall(k=K), metrics.NDCG(k=K)], user_based=True, show_validation=False
@@ -182,7 +182,7 @@ def lenskit(job: Job) -> Score:
     from lenskit.pipeline import topn_pipeline
     from lenskit.training import TrainingOptions
 
-    from sgurinit.integrations.lenskit import start_training
+    from sgurinit.integrations.lenskit import attach_to_scorer
 
     def frame(part: Any) -> Any:
         return pd.DataFrame({"user_id": part.users, "item_id": part.items})
@@ -193,7 +193,7 @@ def lenskit(job: Job) -> Score:
     }[job.name]()
     if job.arm != "random":
         tables = {m: table.values for m, table in job.data.features.items()}
-        start_training(scorer, tables, range(job.data.n_items), estimator=HYBRID)
+        attach_to_scorer(scorer, tables, range(job.data.n_items), estimator=HYBRID)
     pipe = topn_pipeline(scorer)
     pipe.train(from_interactions_df(frame(job.data.train)), TrainingOptions(rng=job.seed))
     truth = ItemListCollection.from_df(frame(job.data.test), ["user_id"])
@@ -261,7 +261,7 @@ def pyg(job: Job) -> Score:
 def checkout(job: Job) -> Score:
     """MMRec and MRLib: their `Trainer`, test scores of the best epoch on validation."""
     sys.path.insert(0, str(Path(job.folder) / "src"))
-    with tempfile.TemporaryDirectory() as temporary, modernised():
+    with tempfile.TemporaryDirectory() as temporary, legacy_compat():
         from common.trainer import Trainer
         from utils.configurator import Config
         from utils.dataloader import EvalDataLoader, TrainDataLoader
@@ -300,7 +300,7 @@ def checkout(job: Job) -> Score:
         train.pretrain_setup()
         model = get_model(job.name)(config, train)
         if job.arm != "random":
-            mmrec.attach(model, mmrec.start_for(config, estimator=HYBRID), train)
+            mmrec.attach(model, mmrec.fit_start(config, estimator=HYBRID), train)
         trainer = Trainer(config, model)
         _, _, found = trainer.fit(train, valid_data=valid, test_data=test, saved=False)
     return Score(found[f"recall@{K}"], found[f"ndcg@{K}"], len(trainer.train_loss_dict))

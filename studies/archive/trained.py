@@ -23,7 +23,7 @@ from untrained import Pair, variants
 from sgurinit import load_dataset
 from sgurinit.arms import Initializer
 from sgurinit.data import Dataset
-from sgurinit.handover import TIMES, HandoverReport, match_scale
+from sgurinit.handover import DEFAULT_SCALE, HandoverReport, match_scale
 from sgurinit.models import Recommender
 from sgurinit.runtime import keep_freed_memory
 from sgurinit.training import TrainSettings, train
@@ -69,7 +69,7 @@ class Variant(Initializer):
         with torch.no_grad():
             for side, rows in sides:
                 norm = float(side.norm(dim=1).mean())
-                side.copy_(torch.from_numpy(match_scale(rows, TIMES * norm)))
+                side.copy_(torch.from_numpy(match_scale(rows, DEFAULT_SCALE * norm)))
         return HandoverReport(self.name, ())
 
 

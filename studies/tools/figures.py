@@ -1,0 +1,122 @@
+"""Draw the figures of the study from its tables.
+
+    pip install matplotlib
+    python studies/tools/figures.py
+
+Writes into `docs/images`.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import polars as pl
+
+from sgurinit.models import model_resolver
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDIES = ROOT / "studies" / "archive"
+IMAGES = ROOT / "docs" / "images"
+METRIC = "recall", 20
+COLUMNS = 2  # panels next to each other
+CURVES = [STUDIES / name / "curves.csv" for name in ("tiktok", "projected")]
+ARMS = {"random": "#767676", "hybrid": "#0072b2", "hybrid-permuted": "#d55e00"}
+
+
+def knobs() -> None:
+    """Draw validation scores by number of clusters and local_weight, as gains over random."""
+    table = pl.read_csv(STUDIES / "knobs" / "results.csv").filter(
+        pl.col("metric") == METRIC[0], pl.col("k") == METRIC[1]
+    )
+    names = table["model"].unique(maintain_order=True).to_list()
+    figure, panels = plt.subplots(
+        1, len(names), figsize=(4.6 * len(names), 4), layout="constrained"
+    )
+    gains = {name: gain(table.filter(pl.col("model") == name)) for name in names}
+    top = max(float(g["gain"].max()) for g in gains.values())
+    for panel, name in zip(panels, names, strict=True):
+        grid = gains[name].pivot(
+            "local_weight", index="n_clusters", values="gain", sort_columns=True
+        )
+        cells = grid.sort("n_clusters").drop("n_clusters").to_numpy()
+        shown = panel.imshow(cells, cmap="viridis", vmin=0, vmax=top, origin="lower")
+        panel.set_xticks(range(cells.shape[1]), grid.columns[1:])
+        panel.set_yticks(range(cells.shape[0]), grid["n_clusters"].sort().to_list())
+        panel.set(xlabel="local_weight (w)", ylabel="clusters K")
+        panel.set_title(model_resolver.lookup(name).__name__)
+        for (row, column), value in zip(
+            [(r, c) for r in range(cells.shape[0]) for c in range(cells.shape[1])],
+            cells.ravel(),
+            strict=True,
+        ):
+            dark = value < 0.6 * top
+            panel.text(
+                column, row, f"{value:+.0f}", ha="center", va="center", fontsize=9,
+                color="white" if dark else "black",
+            )  # fmt: skip
+    figure.colorbar(shown, ax=panels, label="Recall@20 on validation, % above random")
+    save(figure, "knobs")
+
+
+def gain(table: pl.DataFrame) -> pl.DataFrame:
+    """Return percent above random by K and local_weight. At a weight of 1, K has no effect."""
+    base = table.filter(pl.col("arm") == "random")["value"].mean()
+    swept = table.filter(pl.col("arm").str.contains("n_clusters=")).with_columns(
+        n_clusters=pl.col("arm").str.extract(r"n_clusters=(\d+)").cast(pl.Int64),
+        local_weight=pl.col("arm").str.extract(r"local_weight=([\d.]+)").cast(pl.Float64),
+    )
+    local = (
+        table.filter(pl.col("arm") == "hybrid-local")
+        .select("value")
+        .with_columns(local_weight=pl.lit(1.0))
+    )
+    alone = swept.select("n_clusters").unique().join(local, how="cross")
+    columns = ["n_clusters", "local_weight", "value"]
+    whole = pl.concat([swept.select(columns), alone.select(columns)])
+    return whole.with_columns(gain=100 * (pl.col("value") / base - 1))
+
+
+def curves() -> None:
+    """Draw the validation score after every epoch for each seed, and mark the best."""
+    panels = [
+        (model, part.filter(pl.col("model") == model))
+        for part in (pl.read_csv(path) for path in CURVES)
+        for model in part["model"].unique(maintain_order=True)
+    ]
+    rows = math.ceil(len(panels) / COLUMNS)
+    figure, axes = plt.subplots(
+        rows, COLUMNS, figsize=(3.6 * COLUMNS, 3.0 * rows), layout="constrained", squeeze=False
+    )
+    for panel in axes.flat[len(panels) :]:
+        panel.remove()
+    for panel, (model, part) in zip(axes.flat, panels, strict=False):
+        for arm, color in ARMS.items():
+            for (seed,), run in part.filter(pl.col("arm") == arm).group_by(
+                "seed", maintain_order=True
+            ):
+                best = run.row(run["recall@20"].arg_max() or 0, named=True)
+                label = arm if seed == 0 else None
+                panel.plot(run["epoch"] + 1, run["recall@20"], color=color, lw=0.9, label=label)
+                panel.plot(best["epoch"] + 1, best["recall@20"], "o", color=color, ms=4)
+        panel.set(title=model_resolver.lookup(model).__name__, xlabel="epoch", ylim=(0, None))
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.legend(frameon=False, loc="lower right")
+    for panel in axes[:, 0]:
+        panel.set_ylabel("Recall@20 on validation")
+    save(figure, "curves")
+
+
+def save(figure: plt.Figure, name: str) -> None:
+    """Write a figure that is the same file every time."""
+    IMAGES.mkdir(exist_ok=True)
+    mpl.rcParams["svg.hashsalt"] = name
+    figure.savefig(IMAGES / f"{name}.svg", metadata={"Date": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    knobs()
+    curves()

@@ -1,0 +1,448 @@
+"""Write the tables of the studies into the documents, between the marks that ask for them.
+
+    python studies/tools/tables.py
+
+A mark is a comment, `<!-- studies/archive/tiktok: lifts-r -->`, closed by `<!-- end -->`. The text
+between the two is replaced by the table of that kind. It is made from the study's `summary.json`
+or, if only validation data were read, from its `results.csv`. Several studies with one protocol can
+have a common name, see `COMBINED`; Holm's adjustment then covers all of their models.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import polars as pl
+
+from sgurinit.experiments.tables import adjust
+from sgurinit.models import model_resolver
+
+ROOT = Path(__file__).resolve().parents[2]
+MARK = re.compile(
+    r"(<!-- studies/((?:[\w-]+/)*)([\w-]+): ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL
+)
+# Studies that are read together, by a common name.
+COMBINED: dict[str, tuple[str, ...]] = {
+    "eight-models": (
+        "tiktok", "projected", "contrast", "neighbours_parts", "raw_parts", "neighbours", "raw",
+    ),
+    "weights": ("local_weight", "local_weight_ml100k"),
+    "untrained-then-trained": ("trained", "untrained"),
+}  # fmt: skip
+# The arm whose gains the tables by group show, and the one that it is tested against.
+LEAD, RIVAL = "hybrid", "stair-users"
+METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+SHORT = {"recall": "R", "ndcg": "N"}
+DATA = {"tiktok": "TikTok", "ml-100k": "ML-100K"}
+Entry = Mapping[str, Any]
+
+
+def short(metric: str) -> str:
+    """``R@20`` for ``recall@20``."""
+    name, _, k = metric.partition("@")
+    return f"{SHORT[name]}@{k}"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table, with numbers flush right."""
+    words = {"arm", "model", "vectors", "penalty", "settings", "filled", "how"}
+    rule = ["---" if at == 0 or name in words else "---:" for at, name in enumerate(head)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
+
+
+def percent(value: float | None) -> str:
+    """Return a relative gain, with a typographic minus."""
+    return "" if value is None else f"{100 * value:+.1f} %".replace("-", "−")
+
+
+def stars(metric: Entry) -> str:
+    """Return one star each for a Holm-adjusted p below 0.05, 0.01 and 0.001."""
+    p = metric.get("p_holm")
+    return "" if p is None else "*" * sum(p < level for level in (0.05, 0.01, 0.001))
+
+
+def title(model: str) -> str:
+    """Return the name of the model's class."""
+    return model_resolver.lookup(model).__name__
+
+
+def by_model(results: Sequence[Entry]) -> dict[str, dict[str, Entry]]:
+    """Group entries by model and arm, in the order of the first model. Later entries win."""
+    found: dict[str, dict[str, Entry]] = {}
+    for entry in results:
+        found.setdefault(entry["model"], {})[entry["arm"]] = entry
+    order = list(dict.fromkeys(arm for arms in found.values() for arm in arms))
+    return {
+        model: {arm: arms[arm] for arm in order if arm in arms} for model, arms in found.items()
+    }
+
+
+def arms_but_random(found: Mapping[str, Mapping[str, Entry]]) -> list[str]:
+    """Return all arms but random, in the order of the study."""
+    return [
+        arm for arm in dict.fromkeys(a for arms in found.values() for a in arms) if arm != "random"
+    ]
+
+
+def scores(results: Sequence[Entry]) -> str:
+    """Tabulate the mean and spread of every model and arm."""
+    rows = []
+    for model, arms in by_model(results).items():
+        for at, (arm, entry) in enumerate(arms.items()):
+            cells = [
+                f"{test['mean']:.4f} ± {test['sd']:.4f}"
+                for test in (entry["test"][metric] for metric in METRICS)
+            ]
+            rows.append([title(model) if at == 0 else "", arm, *cells])
+    return markdown(["model", "arm", *map(short, METRICS)], rows)
+
+
+def lifts(results: Sequence[Entry], metric: str) -> str:
+    """Tabulate gains over random, the gain of `LEAD` over `RIVAL`, mean and median."""
+    found = by_model(results)
+    arms = arms_but_random(found)
+    rows, gains = [], []
+    for model, entries in found.items():
+        tests = [entries[arm]["test"][metric] if arm in entries else {} for arm in arms]
+        tests.append(entries[LEAD]["against"][RIVAL][metric])
+        base = f"{entries['random']['test'][metric]['mean']:.4f}"
+        cells = (percent(test.get("lift")) + stars(test) for test in tests)
+        rows.append([title(model), base, *cells])
+        gains.append([test.get("lift") for test in tests])
+    for name, middle in (("mean", fmean), ("median", median)):
+        over = (None if None in own else middle(own) for own in zip(*gains, strict=True))
+        rows.append([f"**{name}**", "", *map(percent, over)])
+    return markdown([short(metric), "random", *arms, f"{LEAD} over {RIVAL}"], rows)
+
+
+def convergence(results: Sequence[Entry]) -> str:
+    """Tabulate epochs and seconds until random's best validation score, relative to random."""
+    found = by_model(results)
+    arms = arms_but_random(found)
+    rows = []
+    for model, entries in found.items():
+        own = entries["random"]
+        epochs, seconds = own["epochs_to_random_best"], own["seconds_to_random_best"]
+        base = f"{fmean(epochs):.0f} epochs, {fmean(seconds):.0f} s"
+        cells = []
+        for arm in arms:
+            if arm not in entries:
+                cells.append("")
+                continue
+            entry = entries[arm]
+            times = [
+                None if mine is None else mine / random
+                for mine, random in zip(entry["seconds_to_random_best"], seconds, strict=True)
+            ]
+            cells.append(reached(entry["ratio_to_random_epochs"], times))
+        rows.append([title(model), base, *cells])
+    return markdown(["share of epochs, seconds", "random", *arms], rows)
+
+
+def reached(epochs: Sequence[float | None], seconds: Sequence[float | None]) -> str:
+    """Return means over the seeds that reached it, and how many did not."""
+    means = [
+        fmean(there)
+        for values in (epochs, seconds)
+        if (there := [value for value in values if value is not None])
+    ]
+    missed = epochs.count(None)
+    if not means:
+        return "never"
+    middle = ", ".join(f"{mean:.2f}" for mean in means)
+    return f"{middle} ({missed} of {len(epochs)} never)" if missed else middle
+
+
+def groups(results: Sequence[Entry], metric: str = "recall@20") -> str:
+    """Tabulate the gain of `LEAD` over random by model and group of users or items."""
+    found = by_model(results)
+    names = list(next(iter(found.values()))["random"]["groups"])
+    rows = []
+    for model, entries in found.items():
+        cells = []
+        for name in names:
+            base = entries["random"]["groups"][name][metric]["mean"]
+            own = entries[LEAD]["groups"][name][metric]
+            cells.append(percent(own["lift"]) + stars(own) if base else f"0 → {own['mean']:.4f}")
+        rows.append([title(model), *cells])
+    return markdown([short(metric), *names], rows)
+
+
+def label(arm: str) -> str:
+    """Return the name of an arm; of a swept arm, the swept values."""
+    return arm.partition("-")[2] if "=" in arm else arm
+
+
+def arms(results: Sequence[Entry]) -> str:
+    """Tabulate gains over random by arm, models next to each other."""
+    found = by_model(results)
+    metrics = ("recall@20", "ndcg@20")
+    head = [f"{title(model)} {short(metric)}" for model in found for metric in metrics]
+    rows = []
+    for arm in next(iter(found.values())):
+        tests = [entries[arm]["test"][metric] for entries in found.values() for metric in metrics]
+        if arm == "random":
+            rows.append([arm, *(f"{test['mean']:.4f}" for test in tests)])
+        else:
+            rows.append([label(arm), *(percent(test["lift"]) + stars(test) for test in tests)])
+    return markdown(["arm", *head], rows)
+
+
+def cold(results: Sequence[Entry], metric: str = "recall@20") -> str:
+    """Tabulate the scores of items held out of training, and of the others."""
+    names = ("cold items", "cold among cold", "tail items", "head items")
+    rows = []
+    for model, entries in by_model(results).items():
+        for at, (arm, entry) in enumerate(entries.items()):
+            cells = [
+                f"{found['mean']:.4f}"
+                + (
+                    ""
+                    if arm == "random" or not found["lift"]
+                    else f" ({percent(found['lift'])}{stars(found)})"
+                )
+                for found in (entry["test"][metric], *(entry["groups"][n][metric] for n in names))
+            ]
+            rows.append([title(model) if at == 0 else "", arm, *cells])
+    return markdown(["model", "arm", f"all items, {short(metric)}", *names], rows)
+
+
+def frameworks(results: Sequence[Entry]) -> str:
+    """Tabulate the scores of other frameworks with both arms, and the gain."""
+    arms: dict[tuple[str, str], dict[str, Entry]] = {}
+    for entry in results:
+        arms.setdefault((entry["framework"], entry["model"]), {})[entry["arm"]] = entry
+    rows = []
+    for (framework, model), entries in arms.items():
+        if len(entries) < 2:
+            continue  # not finished
+        base, own = entries["random"], entries[LEAD]
+        cells = []
+        for metric in ("recall@20", "ndcg@20"):
+            of = [entry["test"][metric] for entry in (base, own)]
+            spread = own["seeds"] > 1
+            cells += [
+                f"{test['mean']:.4f}" + (f" ± {test['sd']:.4f}" if spread else "") for test in of
+            ]
+            cells.append(percent(of[1]["mean"] / of[0]["mean"] - 1))
+        epochs = f"{base['epochs']:.0f}, {own['epochs']:.0f}"
+        rows.append([framework, model, *cells, epochs, str(own["seeds"])])
+    head = ["framework", "model", "R@20 random", LEAD, "", "N@20 random", LEAD, ""]
+    return markdown([*head, "epochs", "seeds"], rows)
+
+
+def validation(studies: Sequence[Path]) -> str:
+    """Tabulate validation scores by arm, models and studies next to each other."""
+    columns: dict[str, dict[str, float]] = {}
+    for study in studies:
+        found = read(study).filter(pl.col("metric") == "recall", pl.col("k") == 20)
+        means = found.group_by("model", "arm", maintain_order=True).agg(pl.col("value").mean())
+        for model, arm, value in means.iter_rows():
+            data = "ml-100k" if study.name.endswith("ml100k") else "tiktok"
+            name = f"{DATA[data]} {title(model)}"
+            columns.setdefault(name, {})[arm] = value
+    arms = next(iter(columns.values()))
+    rows = [[arm, *(f"{column[arm]:.4f}" for column in columns.values())] for arm in arms]
+    return markdown(["arm", *columns], rows)
+
+
+def untrained(studies: Sequence[Path], split: str = "valid") -> str:
+    """Tabulate scores of untrained vectors by variant, data sets next to each other."""
+    (study,) = studies
+    found = read(study).filter(pl.col("split") == split, pl.col("group") == "all")
+    names = found["data"].unique(maintain_order=True)
+    metrics = ("recall@20", "ndcg@20")
+    cells = {
+        (row["variant"], row["data"], metric): f"{row[metric]:.4f}"
+        for row in found.iter_rows(named=True)
+        for metric in metrics
+    }
+    rows = [
+        [variant, *(cells.get((variant, data, m), "") for data in names for m in metrics)]
+        for variant in found["variant"].unique(maintain_order=True)
+    ]
+    head = [f"{DATA[data]} {short(metric)}" for data in names for metric in metrics]
+    return markdown(["vectors", *head], rows)
+
+
+def trained(studies: Sequence[Path]) -> str:
+    """Tabulate validation scores of the same vectors after training."""
+    trainings, names = (read(study) for study in studies)
+    measured = ["recall@20", "ndcg@20"]
+    means = trainings.group_by("data", "model", "variant").agg(pl.col(measured).mean())
+    columns = means.select("data", "model").unique().sort("data", "model", descending=[True, False])
+    rows = []
+    for variant in names["variant"].unique(maintain_order=True):
+        found = means.filter(variant=variant)
+        if len(found):
+            own = columns.join(found, ["data", "model"], "left", maintain_order="left")
+            pairs = own.select(measured).iter_rows()
+            rows.append([variant, *("" if a is None else f"{a:.4f} / {b:.4f}" for a, b in pairs)])
+    heads = [f"{DATA[data]} {title(model)}" for data, model in columns.iter_rows()]
+    return markdown(["R@20 / N@20", *heads], rows)
+
+
+def anchor(studies: Sequence[Path]) -> str:
+    """Tabulate validation scores with a penalty on the distance from the start."""
+    (study,) = studies
+    measured = ["recall@20", "ndcg@20"]
+    key = ["arm", "strength", "half_life"]
+    means = read(study).group_by("model", *key).agg(pl.col(measured).mean())
+    means = means.sort(pl.col("arm") != "random", *key)
+    names = means["model"].unique().sort()
+    rows = []
+    for arm, strength, half_life in means.select(key).unique(maintain_order=True).iter_rows():
+        held = "kept" if half_life == float("inf") else f"half after {half_life:.0f} epochs"
+        row = [arm, f"{strength:g}, {held}" if strength else "none"]
+        for name in names:
+            own = means.filter(model=name, arm=arm, strength=strength, half_life=half_life)
+            row += [f"{own[column].item():.4f}" for column in measured]
+        rows.append(row)
+    heads = [f"{title(name)} {head}" for name in names for head in ("R@20", "N@20")]
+    return markdown(["arm", "penalty", *heads], rows)
+
+
+def which_tables(studies: Sequence[Path]) -> str:
+    """Tabulate validation scores by the tables that were filled and the learning rate."""
+    (study,) = studies
+    run = ["way", "learning_rate", "seed"]
+    best = read(study).sort("recall@20", descending=True).unique(run, keep="first")
+    names = ("recall@20", "ndcg@20")
+    rates = best["learning_rate"].unique().sort()
+    rows = []
+    order = best.group_by("way").agg(pl.col("recall@20").mean()).sort("recall@20")
+    for way in order["way"].reverse():
+        row = [way]
+        for rate in rates:
+            own = best.filter(way=way, learning_rate=rate)
+            seeds = ", ".join(f"{value:.4f}" for value in own.sort("seed")["recall@20"])
+            row += [f"{own['recall@20'].mean():.4f} ({seeds})", f"{own['ndcg@20'].mean():.4f}"]
+        rows.append(row)
+    heads = [f"{short(name)} at {rate:g}" for rate in rates for name in names]
+    return markdown(["filled", *heads], rows)
+
+
+def fold_in(studies: Sequence[Path]) -> str:
+    """Tabulate the ways to serve a user who came after training."""
+    (study,) = studies
+    found = read(study)
+    names = found["model"].unique().sort(descending=True)
+    rows = []
+    for way in found["way"].unique().sort():
+        row = [way]
+        for name in names:
+            own = found.filter(way=way, model=name)
+            row += [
+                f"{own[metric].mean():.4f} ± {own[metric].std():.4f}"
+                for metric in ("recall@20", "ndcg@20")
+            ]
+        rows.append(row)
+    heads = [f"{title(name)} {head}" for name in names for head in ("R@20", "N@20")]
+    return markdown(["how", *heads], rows)
+
+
+def new_items(studies: Sequence[Path]) -> str:
+    """Tabulate validation scores by where items without interactions are placed."""
+    (study,) = studies
+    measured = ["all", "cold", "among", "norm", "score"]
+    means = read(study).group_by("model", "arm", "way").agg(pl.col(measured).mean())
+    places = {"trained": "as trained", "unit": "one norm"}
+    rows = []
+    for model in means["model"].unique().sort(descending=True):
+        for arm in sorted(means["arm"].unique(), key=lambda name: name != "random"):
+            own = {row["way"]: row for row in means.filter(model=model, arm=arm).to_dicts()}
+            order = [*places, *sorted(own.keys() - places.keys(), key=lambda way: (len(way), way))]
+            for at, way in enumerate(order):
+                row = own[way]
+                known = places.get(way, way.replace("similar-", "mean of similar, "))
+                rows.append(
+                    [f"{title(model)}, {arm}" if at == 0 else "", known]
+                    + [f"{row[name]:.4f}" for name in ("all", "cold", "among")]
+                    + [f"{row[name]:.2f}" for name in ("norm", "score")]
+                )
+    head = ["all items, R@20", "cold items", "cold among cold", "norm", "score"]
+    return markdown(["model", "how", *head], rows)
+
+
+def chosen(studies: Sequence[Path]) -> str:
+    """Tabulate the settings that each arm of each model chose on validation."""
+    found: dict[str, dict[str, Entry]] = {}
+    spaces: dict[str, list[str]] = {}
+    for study in studies:
+        summary = json.loads((study / "summary.json").read_text("utf-8"))
+        for model, own in summary["chosen"].items():
+            found[model] = found.get(model, {}) | own
+        spaces |= summary["settings"]["search"]["spaces"]
+    arms = ["random", *arms_but_random(found)]
+    rows = []
+    for model, entries in found.items():
+        of = [entries[arm]["config"] if arm in entries else {} for arm in arms]
+        cells = [", ".join(f"{own[name]:g}" for name in spaces[model] if own) for own in of]
+        rows.append([title(model), ", ".join(f"`{name}`" for name in spaces[model]), *cells])
+    return markdown(["model", "settings", *arms], rows)
+
+
+def read(study: Path) -> pl.DataFrame:
+    """Read the tidy results of a study."""
+    return pl.read_csv(study / "results.csv")
+
+
+TABLES: dict[str, Callable[[Sequence[Entry]], str]] = {
+    "scores": scores,
+    "lifts-r": lambda results: lifts(results, "recall@20"),
+    "lifts-n": lambda results: lifts(results, "ndcg@20"),
+    "convergence": convergence,
+    "groups": groups,
+    "arms": arms,
+    "cold": cold,
+    "frameworks": frameworks,
+}
+TIDY: dict[str, Callable[[Sequence[Path]], str]] = {
+    "validation": validation,
+    "untrained": untrained,
+    "trained": trained,
+    "anchor": anchor,
+    "chosen": chosen,
+    "which-tables": which_tables,
+    "fold-in": fold_in,
+    "new-items": new_items,
+    "untrained-test": lambda studies: untrained(studies, "test"),
+}
+
+
+def entries(studies: Sequence[Path]) -> list[Entry]:
+    """Read the results of one study, or of several together."""
+    found: list[Entry] = []
+    for study in studies:
+        summary = json.loads((study / "summary.json").read_text("utf-8"))
+        found += summary["results"]
+    adjust(found)
+    return found
+
+
+def documents() -> list[Path]:
+    """Find the pages that ask for a table."""
+    pages = sorted((ROOT / "docs").rglob("*.md"))
+    return [page for page in pages if MARK.search(page.read_text(encoding="utf-8"))]
+
+
+def filled(text: str) -> str:
+    """Return a document with its tables filled from the studies."""
+
+    def table(match: re.Match[str]) -> str:
+        opening, folder, name, kind, closing = match.groups()
+        studies = [ROOT / "studies" / folder / part for part in COMBINED.get(name, (name,))]
+        made = TIDY[kind](studies) if kind in TIDY else TABLES[kind](entries(studies))
+        return f"{opening}\n{made}\n{closing}"
+
+    return MARK.sub(table, text)
+
+
+if __name__ == "__main__":
+    for document in documents():
+        document.write_text(filled(document.read_text(encoding="utf-8")), encoding="utf-8")
