@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Both make their own virtual environment.
+# `make demo`, `make check` while working, `make test` before a commit. All make their own environments.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -6,28 +6,35 @@ FRAMEWORKS := .venv-frameworks
 LOWEST := .venv-lowest
 # Which torch `make lowest` takes. The lowest is torch==2.8.0, gigabytes of CUDA where no index has it for the CPU.
 TORCH ?= --constraint constraints.txt torch
+# What `make check` runs: on a few processes, with one thread each.
+FAST := not (slow or spark or frameworks or browser or notebook)
+PARALLEL := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test spark frameworks lowest lint docs dist clean
+.PHONY: demo check test spark frameworks lowest lint docs dist smoke clean
 
 demo: $(INSTALLED)  ## the main job on real data: random start against SG-URInit
 	$(BIN)/sgurinit demo --out demo-out
 
-test: $(INSTALLED) lint docs  ## style, types, documents, tests
-	$(BIN)/pytest --ignore tests/spark
+check: lint  ## style, types and the fast tests, in about a minute
+	$(PARALLEL) -q --ignore tests/spark -m "$(FAST)"
+
+test: lint docs  ## style, types, documents and all tests except those of the two targets below
+	$(PARALLEL) -q --ignore tests/spark -m "$(FAST)"
+	$(BIN)/pytest --ignore tests/spark -m "not ($(FAST))"
 
 spark: $(INSTALLED)  ## the tests on Spark, a cluster of two workers among them; minutes, and Java 17
 	$(BIN)/pytest tests/spark
 
-frameworks: $(INSTALLED) $(FRAMEWORKS)/.installed  ## the tests against other people's frameworks, in a venv of their own
+frameworks: $(INSTALLED) $(FRAMEWORKS)/.installed  ## the tests against other frameworks, in their own environment
 	$(FRAMEWORKS)/bin/python -m pytest tests/integrations
 	SGURINIT_FRAMEWORKS=$(abspath $(FRAMEWORKS))/bin/python $(BIN)/pytest tests/data/test_frameworks.py
-	PYTHONPATH=$(FRAMEWORKS)/images $(BIN)/pytest tests/data/test_timm.py
+	PYTHONPATH=$(FRAMEWORKS)/images $(BIN)/pytest tests/data/test_timm_encoder.py
 
-lowest: $(LOWEST)/.installed  ## tests with the lowest versions that pyproject.toml allows, in a venv of their own
+lowest: $(LOWEST)/.installed  ## tests with the lowest versions that pyproject.toml allows, in their own environment
 	$(LOWEST)/bin/python -m pytest -q tests/core tests/data/test_shipped.py tests/data/test_prepare.py \
-		tests/data/test_convert.py tests/data/test_vectors.py tests/models/test_zoo.py tests/models/test_bprmf.py \
+		tests/data/test_convert.py tests/data/test_item_vectors.py tests/models/test_zoo.py tests/models/test_bprmf.py \
 		tests/training tests/test_handover.py tests/test_arms.py tests/test_cli.py tests/test_package.py
 
 lint: $(INSTALLED)
@@ -43,13 +50,16 @@ dist: $(INSTALLED)  ## the source distribution and the wheel, in dist/, checked 
 	$(BIN)/python tools/make_dist.py dist
 	$(BIN)/twine check --strict dist/*
 
+smoke: dist  ## both distributions installed in empty environments, lowest and newest versions, and used
+	$(BIN)/python tools/smoke.py dist
+
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# What RecBole brings asks for older pandas than ours. timm stands apart, for the torchvision that it
-# needs may be built for another torch than the one here, and then breaks all that find it.
+# RecBole's dependencies ask for an older pandas than the other tests use. timm has its own folder, because
+# the torchvision that it needs may be built for another torch, and then every program that finds it fails.
 $(FRAMEWORKS)/.installed: pyproject.toml constraints.txt frameworks.txt
 	$(PYTHON) -m venv $(FRAMEWORKS)
 	$(FRAMEWORKS)/bin/python -m pip install --quiet --constraint frameworks.txt \
@@ -58,7 +68,7 @@ $(FRAMEWORKS)/.installed: pyproject.toml constraints.txt frameworks.txt
 		--target $(FRAMEWORKS)/images timm torchvision
 	touch $@
 
-# Before the others, and alone: what torch brings would come as new as there is.
+# torch comes first and alone, by pip, whose configuration says where a torch without CUDA is.
 $(LOWEST)/.installed: pyproject.toml constraints.txt | $(INSTALLED)
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --no-deps $(TORCH)

@@ -1,4 +1,4 @@
-"""Fixtures that every test folder shares."""
+"""Fixtures and markers that every test folder shares."""
 
 from __future__ import annotations
 
@@ -11,8 +11,32 @@ import torch
 
 pytest.register_assert_rewrite("sgurinit.testing")
 
-# The tests' tables are small: what threads would gain goes into starting them, tenfold.
+# The tests' tables are small: starting threads would take longer than they save.
 torch.set_num_threads(1)
+
+FRAMEWORKS = {
+    "data/test_frameworks.py",
+    "data/test_timm_encoder.py",
+    "integrations/test_frameworks.py",
+    "integrations/test_transformers.py",
+}
+# Of `sgurinit.testing`, which has no markers of this project.
+SLOW_FOR_EVERY_RECOMMENDER = {"test_planted_tastes_are_recovered_far_above_popularity"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Set the markers that follow from a test's file or fixtures."""
+    here = Path(__file__).parent
+    for item in items:
+        path = item.path.relative_to(here).as_posix()
+        if path.startswith("spark/"):
+            item.add_marker("spark")
+        if path in FRAMEWORKS:
+            item.add_marker("frameworks")
+        if "data_root" in getattr(item, "fixturenames", ()):
+            item.add_marker("data")
+        if getattr(item, "originalname", "") in SLOW_FOR_EVERY_RECOMMENDER:
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +51,7 @@ def tiktok_path(data_root: Path) -> Path:
     """TikTok in the HKUDS layout; tests that need it are skipped where it is absent."""
     path = data_root / "tiktok"
     if not path.is_dir():
-        pytest.skip(f"real data absent: {path}; SGURINIT_DATA may name the folder that holds it")
+        pytest.skip(f"no real data in {path}; set SGURINIT_DATA to the folder that holds them")
     return path
 
 
