@@ -36,6 +36,7 @@ def datasets(draw) -> Dataset:
     return Dataset("any", "memory", train, valid, test, features, user_ids, item_ids)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(datasets())
 def test_writing_and_reading_changes_nothing(tmp_path_factory, dataset):

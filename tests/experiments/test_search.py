@@ -88,6 +88,7 @@ def searched(
     return plan, found, events
 
 
+@pytest.mark.slow
 def test_every_arm_has_the_same_number_of_trials_and_the_best_is_run(searched: tuple) -> None:
     plan, found, events = searched
     assert plan.count() == 2 * 3 + 2 * 2 == sum(event.kind == "done" for event in events)
@@ -127,6 +128,7 @@ def test_trials_never_touch_test_data_and_leave_little(searched: tuple) -> None:
         assert "test" not in (folder / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_search_resumes(searched: tuple, small: Dataset, tmp_path: Path) -> None:
     plan, found, _ = searched
 
@@ -147,6 +149,7 @@ def test_a_search_resumes(searched: tuple, small: Dataset, tmp_path: Path) -> No
     assert first.drop(drop).equals(second.drop(drop))
 
 
+@pytest.mark.slow
 def test_a_trial_killed_before_its_result_is_written_can_be_resumed(
     searched: tuple, small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory, small: Dataset) -> dict[str
     return {file.stem: pl.read_csv(file) for file in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_meaning_shows_and_its_control_has_less(tables: dict[str, pl.DataFrame]) -> None:
     alignment = dict(tables["gap"].filter(measure="alignment").select("arm", "value").iter_rows())
     assert list(alignment) == list(ARMS)

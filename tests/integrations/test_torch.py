@@ -133,6 +133,7 @@ def test_an_optimiser_made_before_goes_on_from_the_start(model, start):
     assert 0 < moved.max() <= 1.01e-3
 
 
+@pytest.mark.slow
 def test_a_compiled_module_sees_the_start(model, start):
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     users, items = torch.arange(60), torch.arange(60)
@@ -220,7 +221,7 @@ from sgurinit.integrations.torch import attach
 
 torch.set_num_threads(1)
 rank = int(os.environ["RANK"])
-distributed.init_process_group("gloo")
+distributed.init_process_group("gloo", os.environ["STORE"], rank=rank, world_size=2)
 data = planted(90, 60, seed=1)
 start = SGURInit(n_clusters=4, random_state=rank).fit(data).start_  # differs by process
 
@@ -263,13 +264,14 @@ distributed.destroy_process_group()
 """
 
 
-def test_two_processes_end_with_one_start_whole_or_spread():
+@pytest.mark.slow
+def test_two_processes_end_with_one_start_whole_or_spread(tmp_path):
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(TWO_PROCESSES)],
             env={
-                **os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1",
-                "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(29500 + os.getpid() % 5000),
+                **os.environ, "RANK": str(rank), "OMP_NUM_THREADS": "1",
+                "STORE": (tmp_path / "store").as_uri(),
             },
             stderr=subprocess.PIPE, text=True,
         )

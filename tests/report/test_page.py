@@ -263,6 +263,7 @@ def test_models_gaps_show_the_numbers_of_their_table(page: Page, comparison: Com
         assert [float(exact or "nan") for _, exact in cells] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_page_of_fifteen_models_and_five_seeds_is_below_5_mb(
     comparison: Comparison, tmp_path: Path
 ) -> None:
