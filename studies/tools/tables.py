@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from sgurinit.experiments.tables import adjust
+from sgurinit.experiments.summary import set_adjusted_p_values
 from sgurinit.models import model_resolver
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -421,7 +421,7 @@ def entries(studies: Sequence[Path]) -> list[Entry]:
     for study in studies:
         summary = json.loads((study / "summary.json").read_text("utf-8"))
         found += summary["results"]
-    adjust(found)
+    set_adjusted_p_values(found)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Comparisons of models, arms and seeds: runs on disk, and one set of tables."""
+"""Comparisons of models, arms and seeds: runs in folders, tables and significance tests."""
 
 from sgurinit.experiments.comparison import (
     Comparison,
@@ -6,14 +6,9 @@ from sgurinit.experiments.comparison import (
     load_comparison,
     train_and_test,
 )
-from sgurinit.experiments.run import RunEvent, execute
-from sgurinit.experiments.settings import (
-    ComparisonSettings,
-    RunSettings,
-    comparison_settings,
-    data_facts,
-    shared_fields,
-)
+from sgurinit.experiments.events import RunEvent
+from sgurinit.experiments.plan import comparison_settings, shared_fields
+from sgurinit.experiments.settings import ComparisonSettings, RunSettings
 from sgurinit.experiments.study import Study
 
 __all__ = [
@@ -24,8 +19,6 @@ __all__ = [
     "Study",
     "compare",
     "comparison_settings",
-    "data_facts",
-    "execute",
     "load_comparison",
     "shared_fields",
     "train_and_test",

@@ -1,36 +1,33 @@
-"""Models x arms x seeds, run to the end, and the tables of what came out."""
+"""Comparisons of models, arms and seeds: run them, test them and write their tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
-from filelock import FileLock, Timeout
 
 from sgurinit.arms import Initializer, MethodInitializer
 from sgurinit.data import Dataset
 from sgurinit.errors import InputError
-from sgurinit.experiments.environment import environment
-from sgurinit.experiments.lifts import epochs_table, lifts_table
-from sgurinit.experiments.pool import execute_all
-from sgurinit.experiments.run import EventCallback, RunEvent, execute, no_event
+from sgurinit.experiments.events import EventCallback, RunEvent, no_event
+from sgurinit.experiments.folder import ComparisonFolder
+from sgurinit.experiments.folder_lock import claim_settings, lock_folder, refuse_folder_with
+from sgurinit.experiments.plan import comparison_settings
+from sgurinit.experiments.pool import execute_runs
+from sgurinit.experiments.provenance import describe_data, describe_environment
+from sgurinit.experiments.run import execute_run
 from sgurinit.experiments.semantic_gap import gaps_table
-from sgurinit.experiments.settings import (
-    ComparisonSettings,
-    RunSettings,
-    comparison_settings,
-    data_facts,
-)
-from sgurinit.experiments.start_tables import write_starts
-from sgurinit.experiments.sweeps import without_cells
-from sgurinit.experiments.tables import curves_table, results_table, summarise
-from sgurinit.experiments.untrained import untrained_scores, untrained_table
-from sgurinit.files import claim, read_json, read_table, write_json, write_table
+from sgurinit.experiments.settings import ComparisonSettings, RunSettings
+from sgurinit.experiments.start_tables import write_start_tables
+from sgurinit.experiments.summary import summarize_runs
+from sgurinit.experiments.sweeps import drop_sweep_cells
+from sgurinit.experiments.tables import curves_table, epochs_table, lifts_table, results_table
+from sgurinit.experiments.untrained import score_untrained, untrained_table
+from sgurinit.files import write_json, write_table
 from sgurinit.resolve import build, resolve_config, resolve_dataset, resolve_model
 from sgurinit.training import TrainSettings
 from sgurinit.training.run import build_model
@@ -42,15 +39,35 @@ class Comparison:
 
     Attributes
     ----------
-    folder
-        Where its runs and tables are.
-    results
-        Tidy test and validation metrics, see `results_table`.
-    curves
-        Validation by epoch, see `curves_table`.
-    summary
-        Settings, data, versions; under ``"results"`` an entry per model and arm, see `summarise`;
-        under ``"untrained"`` scores without training, see `untrained_scores`.
+    folder : Path
+        Folder of the runs and tables.
+    results : DataFrame
+        Test and validation metrics, one value per row: model, arm, seed, split, group, metric, k
+        and value.
+    curves : DataFrame
+        Learning curves, one epoch per row: model, arm, seed, epoch, train_loss and the validation
+        metrics.
+    summary : mapping
+        Settings, data and versions. ``"results"`` has an entry per model and arm with means, lifts
+        over the random arm and p-values. ``"untrained"`` has scores without training.
+
+    See Also
+    --------
+    compare : Run a comparison.
+    load_comparison : Read a finished comparison.
+    sgurinit.report.page.write_report : Write the HTML report.
+
+    Examples
+    --------
+    >>> from sgurinit import compare
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.training import TrainSettings
+    >>> short = TrainSettings(max_epochs=2)
+    >>> found = compare(planted(200, 100), ["bprmf"], ["random"], 1, out="study", settings=short)
+    >>> found.curves["epoch"].to_list()
+    [0, 1]
+    >>> [(entry["model"], entry["arm"]) for entry in found.summary["results"]]
+    [('bprmf', 'random')]
     """
 
     folder: Path
@@ -72,51 +89,62 @@ def compare(
     jobs: int = 1,
     on_event: EventCallback = no_event,
 ) -> Comparison:
-    """Train every model with every start and every seed, and test each once.
+    """Train every model from every arm with every seed, and test each run once.
 
-    Whatever is finished in `out` is kept and never run again; what was interrupted goes on. Models,
-    arms and seeds may be added to a comparison that is there.
+    Finished runs in `out` are kept and interrupted runs resume. Models, arms and seeds can be
+    added to an existing comparison.
 
     Parameters
     ----------
-    dataset
-        A data set, its path or its name.
-    models, arms
-        Names as the resolver knows them. Lifts are against the arm ``"random"``.
-    seeds
-        Number of seeds, at least 1: 0, 1, ...
-    out
-        Folder of the comparison, made if absent.
-    settings
-        Settings of the training loop; the literature's where None.
-    overrides
+    dataset : Dataset, str or Path
+        A data set, its folder or its name.
+    models : sequence of str
+        Names of models.
+    arms : sequence of str, default ("random", "sgurinit", "permuted")
+        Names of arms. Lifts are relative to ``"random"``.
+    seeds : int, default 3
+        Number of seeds, at least 1. They are 0, 1, ...
+    out : str or Path
+        Folder of the comparison, created if missing.
+    settings : TrainSettings or None, default None
+        Settings of the training loop. None: those common in the literature.
+    overrides : mapping of str to mapping or None, default None
         Fields that differ from the defaults, by the name of a model or an arm:
-        ``{"lightgcn": {"n_layers": 2}, "sgurinit": {"n_clusters": 4}}``.
-    mask_valid
-        Leave validation items out of the test ranking.
-    jobs
-        Runs at a time. With more than one each runs in a process of its own, so a script has to
-        call this under ``if __name__ == "__main__":``. Numbers can differ in their last digits
-        between different numbers of threads.
-    on_event
-        Called with news of the runs.
+        ``{"lightgcn": {"n_layers": 2}, "sgurinit": {"n_clusters": 4}}``. Fields of ``"sgurinit"``
+        and ``"hybrid"`` also apply to the arms that control them.
+    mask_valid : bool, default False
+        Exclude validation items from the test ranking.
+    jobs : int, default 1
+        Runs at a time. With more than one, each runs in a worker process, so a script must call
+        `compare` under ``if __name__ == "__main__":``. The last digits of the results can depend
+        on the number of threads per run.
+    on_event : callable, default no_event
+        Called with a `RunEvent` whenever a run begins, ends an epoch or is finished.
 
     Returns
     -------
     Comparison
+        The tables, which are also saved in `out`.
 
     Raises
     ------
     InputError
-        A name, a field or the data cannot be used, or `out` holds another comparison or is in use.
+        A name, a field or the data cannot be used, `out` contains another comparison, or another
+        process is using it.
+
+    See Also
+    --------
+    train_and_test : Do a single run.
+    Study : A comparison that is described by a file, with an optional search.
+    sgurinit.report.page.write_report : Write the HTML report of a comparison.
 
     Examples
     --------
     >>> from sgurinit import compare
     >>> from sgurinit.data import planted
     >>> from sgurinit.training import TrainSettings
-    >>> few = TrainSettings(max_epochs=2)  # leave it out for the literature's
-    >>> found = compare(planted(200, 100), ["lightgcn"], seeds=2, out="study", settings=few)
+    >>> short = TrainSettings(max_epochs=2)  # leave it out to train until early stopping
+    >>> found = compare(planted(200, 100), ["lightgcn"], seeds=2, out="study", settings=short)
     >>> found.results.filter(metric="recall", k=20, split="test", group="all")["arm"].to_list()
     ['random', 'sgurinit', 'permuted', 'random', 'sgurinit', 'permuted']
     >>> sorted(found.summary["results"][1]["test"]["recall@20"])[:4]
@@ -126,7 +154,9 @@ def compare(
         models, arms, seeds, train=settings, overrides=overrides, mask_valid=mask_valid
     )
     source = None if isinstance(dataset, Dataset) else dataset
-    return run_plan(plan, usable(dataset), source, out=out, jobs=jobs, on_event=on_event)
+    return run_plan(
+        plan, resolve_split_data(dataset), source, out=out, jobs=jobs, on_event=on_event
+    )
 
 
 def run_plan(
@@ -139,53 +169,62 @@ def run_plan(
     jobs: int,
     on_event: EventCallback,
 ) -> Comparison:
-    """Bring a plan to its end: search, where it has one, then every run, then the tables.
+    """Execute a plan: the search, if it has one, then every run, then the tables.
 
     Parameters
     ----------
-    plan
-        What to compare.
-    dataset, source
-        The data, and the path or name that they were loaded by.
-    file
-        The file that describes the plan, where there is one.
-    out, jobs, on_event
-        See `compare`.
+    plan : ComparisonSettings
+        Settings of the comparison.
+    dataset : Dataset
+        The data.
+    source : str, Path or None
+        Path or name that the data were loaded from.
+    out : str or Path
+        Folder of the comparison, created if missing.
+    file : str, Path or None, default None
+        The study's file, if the plan was read from one.
+    jobs : int
+        Runs at a time, see `compare`.
+    on_event : callable
+        Called with each `RunEvent`.
 
     Raises
     ------
     InputError
-        `out` holds another comparison or is in use, or a run cannot be done.
+        `out` contains another comparison, another process is using it, or a run fails.
     """
-    facts = data_facts(dataset, source)
+    data_facts = describe_data(dataset, source)
     folder = Path(out)
-    with locked(folder):
-        _refuse(folder / "config.json", "a single run")
-        kept = plan.model_dump(mode="json")
-        _claim(folder / "settings.json", {**kept, "data": {"fingerprint": facts["fingerprint"]}})
+    with lock_folder(folder):
+        refuse_folder_with(folder / "config.json", "a single run")
+        settings = plan.model_dump(mode="json")
+        fingerprint = {"fingerprint": data_facts["fingerprint"]}
+        claim_settings(folder / "settings.json", {**settings, "data": fingerprint})
         _check_arms(plan, dataset)
         runs = list(plan.runs())
         if plan.search is not None:
-            # Here, so that a comparison without a search does not load the searcher.
-            from sgurinit.experiments.search import search  # noqa: PLC0415
+            # Imported here because only a search needs Optuna.
+            from sgurinit.experiments.search import search_settings  # noqa: PLC0415
 
-            chosen = search(plan, dataset, folder, facts, jobs=jobs, on_event=on_event)
+            chosen = search_settings(
+                plan, dataset, folder, data_facts, jobs=jobs, on_event=on_event
+            )
             runs = [chosen[run.model, run.arm].for_seed(run.seed) for run in runs]
-        execute_all(dataset, runs, folder / "runs", facts, jobs=jobs, on_event=on_event)
+        execute_runs(dataset, runs, folder / "runs", data_facts, jobs=jobs, on_event=on_event)
         on_event(RunEvent("", "step", step="tables"))
         results = results_table(runs, folder / "runs")
         curves = curves_table(runs, folder / "runs")
-        entries = summarise(runs, folder / "runs")
-        arms = _arms(runs)
-        write_starts(arms, dataset, source, folder / "starts", on_event)
+        entries = summarize_runs(runs, folder / "runs")
+        arms = _described_arms(runs)
+        write_start_tables(arms, dataset, source, folder / "starts", on_event)
         on_event(RunEvent("", "step", step="scores without training"))
-        untrained = untrained_scores(arms, dataset, source, mask_valid=plan.mask_valid)
+        untrained = score_untrained(arms, dataset, source, mask_valid=plan.mask_valid)
         summary = {
-            "settings": kept,
+            "settings": settings,
             "file": None if file is None else str(file),
-            "chosen": _chosen(runs) if plan.search is not None else None,
-            "data": facts,
-            "environment": environment(),
+            "chosen": _chosen_settings(runs) if plan.search is not None else None,
+            "data": data_facts,
+            "environment": describe_environment(),
             "results": entries,
             "untrained": untrained,
         }
@@ -200,7 +239,7 @@ def run_plan(
 
 
 def _check_arms(plan: ComparisonSettings, dataset: Dataset) -> None:
-    """Refuse settings that a model cannot take before the first run, not halfway."""
+    """Check before the first run that every model can use the settings of every arm."""
     arms = {arm: plan.run(next(iter(plan.models)), arm, 0).make_initializer() for arm in plan.arms}
     special = {arm: made for arm, made in arms.items() if _depends_on_model(made)}
     for name in plan.models if special else ():
@@ -214,21 +253,24 @@ def _check_arms(plan: ComparisonSettings, dataset: Dataset) -> None:
 
 
 def _depends_on_model(arm: Initializer) -> bool:
-    """Whether an arm has settings that some models cannot take."""
+    """Whether an arm has settings that some models cannot use."""
     return arm.freeze or (
         isinstance(arm, MethodInitializer) and (arm.projected != "once" or bool(arm.preprocess))
     )
 
 
-def _arms(runs: Sequence[RunSettings]) -> dict[str, Initializer]:
-    """Arms to describe, as the first model has them; the cells of a sweep are too many."""
+def _described_arms(runs: Sequence[RunSettings]) -> dict[str, Initializer]:
+    """Arms whose starts are described, with the settings of the first model.
+
+    Cells of a sweep over two fields are left out, because there are too many.
+    """
     own = [run for run in runs if (run.model, run.seed) == (runs[0].model, 0)]
-    listed = {entry["arm"] for entry in without_cells([{"arm": run.arm} for run in own])}
+    listed = {entry["arm"] for entry in drop_sweep_cells([{"arm": run.arm} for run in own])}
     return {run.arm: run.make_initializer() for run in own if run.arm in listed}
 
 
-def _chosen(runs: Sequence[RunSettings]) -> dict[str, dict[str, Any]]:
-    """Settings that the search chose, by model and arm."""
+def _chosen_settings(runs: Sequence[RunSettings]) -> dict[str, dict[str, Any]]:
+    """Settings that the search has chosen, by model and arm."""
     found: dict[str, dict[str, Any]] = {}
     for run in runs:
         own = {"config": run.config, "initializer": run.initializer}
@@ -247,113 +289,116 @@ def train_and_test(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     on_event: EventCallback = no_event,
 ) -> dict[str, Any]:
-    """Do one run of a comparison by itself.
+    """Do a single run of a comparison: train one model from one arm and test it once.
 
     Parameters
     ----------
-    dataset, model, arm, settings, overrides, on_event
-        See `compare`.
-    seed
-        Seed of everything random.
-    out
-        Folder of the run; nothing is kept where None.
+    dataset : Dataset, str or Path
+        A data set, its folder or its name.
+    model : str
+        Name of the model.
+    arm : str, default "sgurinit"
+        Name of the arm.
+    seed : int, default 0
+        Seed of everything random, at least 0.
+    out : str, Path or None, default None
+        Folder of the run, created if missing. An interrupted run in it resumes. None: nothing is
+        saved.
+    settings : TrainSettings or None, default None
+        Settings of the training loop. None: those common in the literature.
+    overrides : mapping of str to mapping or None, default None
+        Fields that differ from the defaults, by the name of the model or the arm.
+    on_event : callable, default no_event
+        Called with a `RunEvent` whenever the run begins, ends an epoch or is finished.
 
     Returns
     -------
     dict
-        See `execute`.
+        ``valid`` and ``test``, the mean of each metric over the users, ``best_epoch`` (from 0),
+        ``epochs``, ``seconds`` and ``stopped_early``.
 
     Raises
     ------
     InputError
-        As `compare`.
+        A name, a field or the data cannot be used, `out` contains another run or a comparison, or
+        another process is using it.
+
+    See Also
+    --------
+    compare : Compare several models, arms and seeds.
+    sgurinit.train : Train a model and keep it in memory.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.experiments import train_and_test
+    >>> from sgurinit.training import TrainSettings
+    >>> short = TrainSettings(max_epochs=2)
+    >>> result = train_and_test(planted(200, 100), "bprmf", "random", settings=short)
+    >>> result["epochs"], 0 <= result["test"]["recall@20"] <= 1
+    (2, True)
     """
     plan = comparison_settings([model], [arm], 1, train=settings, overrides=overrides)
     run = build(RunSettings, {**dict(next(plan.runs())), "seed": seed}, prefix="run")
-    data = usable(dataset)
-    facts = data_facts(data, None)
+    data = resolve_split_data(dataset)
+    data_facts = describe_data(data, None)
     if out is not None:
-        with locked(Path(out)):
-            _refuse(Path(out) / "settings.json", "a comparison")
-            return execute(data, run, Path(out), facts, on_event)
+        with lock_folder(Path(out)):
+            refuse_folder_with(Path(out) / "settings.json", "a comparison")
+            return execute_run(data, run, Path(out), data_facts, on_event)
     with TemporaryDirectory(prefix="sgurinit-") as folder:
-        return execute(data, run, Path(folder), facts, on_event)
+        return execute_run(data, run, Path(folder), data_facts, on_event)
 
 
 def load_comparison(folder: str | Path) -> Comparison:
-    """Read back the tables that `compare` left in `folder`.
+    """Read a finished comparison.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder of the comparison.
+
+    Returns
+    -------
+    Comparison
 
     Raises
     ------
     InputError
-        There is no finished comparison.
+        The folder does not contain a finished comparison.
+
+    See Also
+    --------
+    compare : Run a comparison.
+
+    Examples
+    --------
+    >>> from sgurinit import compare
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.experiments import load_comparison
+    >>> from sgurinit.training import TrainSettings
+    >>> short = TrainSettings(max_epochs=2)
+    >>> found = compare(planted(200, 100), ["bprmf"], ["random"], 1, out="study", settings=short)
+    >>> load_comparison("study").results.equals(found.results)
+    True
     """
-    place = Path(folder)
-    summary = read_json(place / "summary.json")
-    results, curves = (read_table(place / name) for name in ("results.csv", "curves.csv"))
-    return Comparison(place, results, curves, summary)
+    found = ComparisonFolder.read(folder)
+    return Comparison(found.path, found.results(), found.curves(), found.summary)
 
 
-def usable(dataset: Dataset | str | Path) -> Dataset:
-    """Resolve the data and see to it that there is something to stop and to test on."""
+def resolve_split_data(dataset: Dataset | str | Path) -> Dataset:
+    """Resolve the data and check that there is data to train, to stop and to test on.
+
+    Raises
+    ------
+    InputError
+        The data cannot be loaded, or a split is empty.
+    """
     data = resolve_dataset(dataset)
     for split, pairs in data.splits():
         if not len(pairs):
             raise InputError(
                 f"data set {data.name!r}: the {split} split is empty, expected at least one "
-                "interaction; split the data anew"
+                "interaction; split the data again"
             )
     return data
-
-
-def _claim(path: Path, wanted: Mapping[str, Any]) -> None:
-    """As `claim`, but models, arms and, without a search, seeds may have been added since.
-
-    Runs that are there stay as they are. A search has its trials on the seed after the last, so
-    with one the seeds are settled.
-    """
-    if path.is_file():
-        found = read_json(path)
-        same = {**wanted, "models": _known(wanted, found, "models")}
-        same["arms"] = _known(wanted, found, "arms")
-        if wanted["search"] is not None:
-            spaces = _known(wanted["search"], found.get("search") or {}, "spaces")
-            same["search"] = {**wanted["search"], "spaces": spaces}
-        elif wanted["seeds"] > found.get("seeds", 0) > 0:
-            same["seeds"] = found["seeds"]
-        claim(path, same)
-    write_json(path, wanted)
-
-
-def _known(wanted: Mapping[str, Any], found: Mapping[str, Any], field: str) -> dict[str, Any]:
-    """Those entries of `field` that `found` has too."""
-    return {name: own for name, own in wanted[field].items() if name in found.get(field, {})}
-
-
-def _refuse(path: Path, what: str) -> None:
-    if path.exists():
-        raise InputError(f"{path.parent}: holds {what}; choose another folder")
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Have `folder`, made if absent, for this process alone.
-
-    Raises
-    ------
-    InputError
-        Another process has it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: expected a folder that can be made ({error})") from None
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
-    except PermissionError as error:
-        raise InputError(f"{folder}: expected a folder that can be written to ({error})") from None
-    except Timeout:
-        raise InputError(
-            f"{folder}: another process is at work in it; wait for it or choose another folder"
-        ) from None

@@ -1,4 +1,4 @@
-"""A finished comparison as the page reads it: part by part, for its tables can be large."""
+"""The reader of a finished comparison's folder."""
 
 from __future__ import annotations
 
@@ -9,69 +9,87 @@ from typing import Any
 
 import polars as pl
 
-from sgurinit.experiments import ComparisonSettings
-from sgurinit.experiments.lifts import HEADLINE_METRIC, Entry
+from sgurinit.experiments.settings import ComparisonSettings
+from sgurinit.experiments.summary import HEADLINE_METRIC, SummaryEntry
 from sgurinit.files import read_json, read_table
 from sgurinit.resolve import build
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A finished comparison in its folder.
+class ComparisonFolder:
+    """The folder of a finished comparison. Tables can be large, so each is read when needed.
 
     Attributes
     ----------
-    folder
-        Where `compare` left its tables.
-    summary
+    path : Path
+        The folder.
+    summary : mapping
         Content of ``summary.json``.
-    settings
-        What was compared, as given.
+    settings : ComparisonSettings
+        Settings of the comparison.
     """
 
-    folder: Path
+    path: Path
     summary: Mapping[str, Any]
     settings: ComparisonSettings
 
     @classmethod
-    def read(cls, folder: str | Path) -> Finished:
-        """Read the summary.
+    def read(cls, path: str | Path) -> ComparisonFolder:
+        """Read the summary of the comparison in the folder `path`.
 
         Raises
         ------
         InputError
-            There is no finished comparison in the folder.
+            The folder does not contain a finished comparison.
         """
-        place = Path(folder)
-        summary = read_json(place / "summary.json")
-        given = summary.get("settings", {})
-        settings = build(ComparisonSettings, given, prefix=f"{place / 'summary.json'}: settings")
-        return cls(place, summary, settings)
+        folder = Path(path)
+        summary = read_json(folder / "summary.json")
+        content = summary.get("settings", {})
+        settings = build(ComparisonSettings, content, prefix=f"{folder / 'summary.json'}: settings")
+        return cls(folder, summary, settings)
 
     @property
-    def entries(self) -> list[Entry]:
-        """One entry per model and arm, see `summarise`."""
-        entries: list[Entry] = self.summary["results"]
+    def entries(self) -> list[SummaryEntry]:
+        """One entry per model and arm, see `summarize_runs`."""
+        entries: list[SummaryEntry] = self.summary["results"]
         return entries
 
-    def curves(self, model: str) -> pl.DataFrame:
-        """Validation of one model by epoch: arm, seed, epoch and the headline's metric."""
-        columns = ["arm", "seed", "epoch", HEADLINE_METRIC]
-        return read_table(self.folder / "curves.csv", columns, model=model)
+    @property
+    def seconds(self) -> float:
+        """Time of training and validation, summed over all runs."""
+        return float(sum(sum(entry["seconds"]) for entry in self.entries))
 
-    def validation(self, model: str) -> pl.DataFrame:
-        """Validation of one model at the best epoch: arm, seed, value of the headline's metric."""
+    def results(self) -> pl.DataFrame:
+        """Read the test and validation metrics, see `results_table`."""
+        return read_table(self.path / "results.csv")
+
+    def curves(self) -> pl.DataFrame:
+        """Read the learning curves, see `curves_table`."""
+        return read_table(self.path / "curves.csv")
+
+    def headline_curves(self, model: str) -> pl.DataFrame:
+        """Read the validation curves of one model: arm, seed, epoch and the headline metric."""
+        columns = ["arm", "seed", "epoch", HEADLINE_METRIC]
+        return read_table(self.path / "curves.csv", columns, model=model)
+
+    def headline_validation(self, model: str) -> pl.DataFrame:
+        """Read the best validation scores of one model: arm, seed and the headline metric."""
         metric, _, k = HEADLINE_METRIC.partition("@")
-        wanted = {"model": model, "split": "valid", "group": "all", "metric": metric, "k": int(k)}
-        return read_table(self.folder / "results.csv", ["arm", "seed", "value"], **wanted)
+        rows = {"model": model, "split": "valid", "group": "all", "metric": metric, "k": int(k)}
+        return read_table(self.path / "results.csv", ["arm", "seed", "value"], **rows)
 
     def gaps(self) -> pl.DataFrame | None:
-        """Semantic gap by model, arm and stage, see `gaps_table`; None where it is not known."""
-        path = self.folder / "gaps.csv"
+        """Read the semantic gaps of the models, see `gaps_table`; None if there are none."""
+        path = self.path / "gaps.csv"
         found = read_table(path) if path.is_file() else None
         return None if found is None or found.is_empty() else found
 
-    def starts(self, table: str) -> pl.DataFrame | None:
-        """One of the tables of `write_starts`; None where the comparison has none."""
-        path = self.folder / "starts" / f"{table}.csv"
+    def start_table(self, name: str) -> pl.DataFrame | None:
+        """Read one of the tables of `write_start_tables`; None if it is missing."""
+        path = self.path / "starts" / f"{name}.csv"
         return read_table(path) if path.is_file() else None
+
+    def run_folders(self, model: str, arm: str) -> list[Path]:
+        """List the folders of the runs of a model and arm, by seed."""
+        runs = self.path / "runs" / model / arm
+        return [runs / f"seed-{seed}" for seed in range(self.settings.seeds)]

@@ -1,4 +1,4 @@
-"""Runs one after the other here, or side by side in processes of their own."""
+"""Execute runs one after the other in this process, or in parallel in worker processes."""
 
 from __future__ import annotations
 
@@ -17,57 +17,64 @@ from threadpoolctl import threadpool_limits
 
 from sgurinit.data import Dataset
 from sgurinit.errors import InputError
-from sgurinit.experiments.run import EventCallback, RunEvent, execute, is_finished
+from sgurinit.experiments.events import EventCallback, RunEvent
+from sgurinit.experiments.run import execute_run, is_finished
 from sgurinit.experiments.settings import RunSettings
-from sgurinit.runtime import available_cores, children_ignore_interrupts, keep_freed_memory
+from sgurinit.runtime import count_cores, children_ignore_interrupts, keep_freed_memory
 
 
-def execute_all(
+def execute_runs(
     dataset: Dataset,
     runs: Sequence[RunSettings],
     folder: Path,
-    facts: Mapping[str, Any],
+    data_facts: Mapping[str, Any],
     *,
     jobs: int,
     on_event: EventCallback,
 ) -> None:
-    """Bring every run under `folder` to its end.
+    """Execute every run that is not finished.
 
     Parameters
     ----------
-    dataset, runs, facts, on_event
-        See `execute`.
-    folder
-        Each run has the folder of its label in it.
-    jobs
-        Runs at a time. With one they run in this process, on all of its threads; with more each has
-        a process of its own and its share of the cores, at least one, even if it is the only one
-        left: the number of threads decides on the last digits.
+    dataset : Dataset
+        The data.
+    runs : sequence of RunSettings
+        The runs.
+    folder : Path
+        Folder that contains the folders of the runs, each named by its label.
+    data_facts : mapping
+        Description of the data, see `describe_data`.
+    jobs : int
+        Runs at a time. With 1 they run in this process and use all of its threads. With more, each
+        runs in a worker process with an equal share of the cores, even if it is the only run left,
+        because the last digits of the results depend on the number of threads.
+    on_event : callable
+        Called with each `RunEvent`.
 
     Raises
     ------
     InputError
-        `jobs` is below 1, a run cannot be done, or a process was killed.
+        `jobs` is below 1, a run fails, or a worker process died.
     """
     if jobs < 1:
         raise InputError(f"jobs is {jobs}, expected at least 1")
     finished = [run for run in runs if is_finished(folder / run.label)]
     pending = [run for run in runs if run not in finished]
     for run in runs if jobs == 1 else finished:
-        execute(dataset, run, folder / run.label, facts, on_event)
+        execute_run(dataset, run, folder / run.label, data_facts, on_event)
     if jobs == 1 or not pending:
         return
-    # Read-only mappings do not travel between processes, their content does.
+    # A read-only mapping cannot be pickled, but its content can.
     parts = {f.name: getattr(dataset, f.name) for f in fields(dataset)}
     parts["features"] = dict(dataset.features)
-    work = (parts, folder, dict(facts), max(1, available_cores() // jobs))
+    work = (parts, folder, dict(data_facts), max(1, count_cores() // jobs))
     _Workers(min(jobs, len(pending)), work).run(pending, on_event)
 
 
 class _Workers:
-    """Processes that ask for runs until none is left.
+    """Worker processes that request runs until none is left.
 
-    They are killed when this one stops for whatever reason: a run is safe to kill at any moment.
+    They are killed when this process stops for any reason. A run can be killed safely at any time.
     """
 
     def __init__(self, n: int, work: tuple[Any, ...]) -> None:
@@ -86,20 +93,20 @@ class _Workers:
         try:
             while self.links:
                 for link in wait(list(self.links)):
-                    assert isinstance(link, Connection)  # noqa: S101 - nothing else was put in
-                    self._hear(link, left, on_event)
+                    assert isinstance(link, Connection)  # noqa: S101 - only connections were added
+                    self._receive(link, left, on_event)
         finally:
             for process in self.links.values():
                 process.kill()
                 process.join()
 
-    def _hear(self, link: Connection, left: list[RunSettings], on_event: EventCallback) -> None:
+    def _receive(self, link: Connection, left: list[RunSettings], on_event: EventCallback) -> None:
         try:
             message = link.recv()
         except EOFError:
             raise InputError(
-                "a worker process died (the last log.txt says where), perhaps for want of memory; "
-                "start again with fewer jobs to go on"
+                "a worker process died, perhaps because memory ran out (see the latest log.txt); "
+                "run again with fewer jobs to resume"
             ) from None
         if isinstance(message, RunEvent):
             on_event(message)
@@ -113,9 +120,9 @@ class _Workers:
 
 
 def _serve(
-    link: Connection, parts: dict[str, Any], folder: Path, facts: dict[str, Any], threads: int
+    link: Connection, parts: dict[str, Any], folder: Path, data_facts: dict[str, Any], threads: int
 ) -> None:
-    """Do one run after the other as they come over `link`, None being the end."""
+    """Execute the runs that are received from `link`, until None is received."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
     torch.set_num_threads(threads)
@@ -124,14 +131,14 @@ def _serve(
             dataset = Dataset(**parts)
             link.send(None)
             while (run := link.recv()) is not None:
-                execute(dataset, run, folder / run.label, facts, link.send)
+                execute_run(dataset, run, folder / run.label, data_facts, link.send)
                 link.send(None)
         except InputError as error:
             link.send(error)
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is gone, so that nobody else writes to its folders."""
+    """Exit when the parent process is gone, so that no orphan keeps writing to the folders."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""What to type to make a comparison again."""
+"""The shell command that repeats a comparison."""
 
 from __future__ import annotations
 
@@ -15,33 +15,38 @@ from sgurinit.training import TrainSettings
 
 _STUDY = "# save the lines above as study.yaml, then:\nsgurinit study study.yaml"
 
-# Settings of the loop that have an option of their own.
+# Fields of TrainSettings that have their own command-line option.
 _OPTIONS = {"max_epochs": "--max-epochs", "patience": "--patience"}
 
 
-def command(
+def format_command(
     settings: ComparisonSettings, source: str | None, out: str, file: str | None = None
 ) -> str:
-    """Shell command that repeats a comparison; what equals a default is left out.
+    """Format the shell command that repeats a comparison. Default values are left out.
 
-    A plan that was made in Python and has arms with names of their own or a search has no such
-    command: it becomes the content of a study's file, and the command that runs this.
+    ``sgurinit compare`` has no options for arms with custom names or for a search. Such a plan,
+    if made in Python, is returned as the content of a study's file and the command that runs it.
 
     Parameters
     ----------
-    settings
-        What was compared.
-    source
-        Path or name of the data; ``DATA`` stands for data that came from neither.
-    out
+    settings : ComparisonSettings
+        Settings of the comparison.
+    source : str or None
+        Path or name of the data. None, for data built in Python, is shown as ``DATA``.
+    out : str
         Folder of the comparison.
-    file
-        File that describes it, where there is one.
+    file : str or None, default None
+        The study's file, if the comparison was described by one.
+
+    Returns
+    -------
+    str
+        One line, or several for a plan that needs a file.
     """
     if file is not None:
         return shlex.join(["sgurinit", "study", file, "--out", out])
     if settings.search is not None or any(own[KIND] != arm for arm, own in settings.arms.items()):
-        return f"{_study(settings, source)}\n{_STUDY} --out {shlex.quote(out)}"
+        return f"{_study_yaml(settings, source)}\n{_STUDY} --out {shlex.quote(out)}"
     words = ["sgurinit", "compare", source or "DATA"]
     words += ["--models", ",".join(settings.models), "--arms", ",".join(settings.arms)]
     words += ["--seeds", str(settings.seeds), "--out", out]
@@ -59,8 +64,8 @@ def command(
     return shlex.join(words)
 
 
-def _study(settings: ComparisonSettings, source: str | None) -> str:
-    """Describe a plan as a study's file does, every field written out."""
+def _study_yaml(settings: ComparisonSettings, source: str | None) -> str:
+    """Write a plan as the content of a study's file, with every field."""
     plan = settings.model_dump(mode="json")
     content = {"data": {"path": source or "DATA"}, **plan}
     if plan["search"] is None:
@@ -69,9 +74,9 @@ def _study(settings: ComparisonSettings, source: str | None) -> str:
 
 
 def _defaults(name: str, arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What the fields of an arm are where nothing is set for it, its name among them.
+    """Fields of an arm if none of them is set, including its kind.
 
-    What differs from the defaults in the arm that it controls is set for that one and inherited.
+    Fields that are set for the arm that it controls are inherited.
     """
     kind = type(resolve_initializer(name))
     defaults = {KIND: name, **kind().model_dump(mode="json")}
@@ -90,7 +95,7 @@ def _set(name: str, fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
 
 
 def _changed(fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Fields that differ from `defaults`, as the command line takes them."""
+    """Fields that differ from `defaults`, in the form of the command line."""
     for field, value in fields.items():
         if value != defaults.get(field):
             yield field, value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""Settings chosen on validation data, with up to the same number of trials per model and arm."""
+"""Hyper-parameter search on validation data, with the same budget for every model and arm."""
 
 from __future__ import annotations
 
@@ -13,34 +13,38 @@ import optuna
 import polars as pl
 
 from sgurinit.data import Dataset
-from sgurinit.experiments.pool import execute_all
-from sgurinit.experiments.run import RESULT, EventCallback
+from sgurinit.experiments.events import EventCallback
+from sgurinit.experiments.pool import execute_runs
+from sgurinit.experiments.run import RESULT_FILE
 from sgurinit.experiments.settings import ComparisonSettings, RunSettings
 from sgurinit.files import read_json, write_table
-from sgurinit.seeds import derive
+from sgurinit.seeds import derive_seed
 
-Choice = tuple[int, ...]
-REPEATS = 100  # proposals already tried that are answered from memory before one is drawn
+_Choice = tuple[int, ...]
+# If Optuna proposes known settings this many times in a row, the first untried ones are taken.
+_MAX_REPEATS = 100
 
 
 class Proposals:
-    """Settings to try for one model and arm, one after the other, none of them twice.
+    """Propose settings to try for one model and arm, each at most once.
 
-    The first are the settings as given, in the fields whose space holds them; then random ones, and
-    from half of the trials on Optuna's tree-structured Parzen estimator proposes. What it proposes
-    follows from the seed and the values reported alone, so a search that was interrupted proposes
-    the same again.
+    The first proposal has the settings as given, as far as they are in the search space. The first
+    half of the trials is random. The second half is proposed by Optuna's tree-structured Parzen
+    estimator. Proposals only depend on the seed and on the reported scores, so an interrupted
+    search repeats them.
 
     Parameters
     ----------
-    plain
+    plain : RunSettings
         The run with the settings as given.
-    model_space, arm_space
-        Values to choose from, by field of the model's config and of the initializer.
-    seed
+    model_space : mapping of str to sequence
+        Values to choose from, by field of the model's config.
+    arm_space : mapping of str to sequence
+        Values to choose from, by field of the initializer.
+    seed : int
         Seed of the proposals.
-    trials
-        How many are wanted.
+    trials : int
+        Number of trials.
     """
 
     def __init__(
@@ -55,7 +59,7 @@ class Proposals:
         self.fields = [("config", field, list(values)) for field, values in model_space.items()]
         self.fields += [("initializer", field, list(values)) for field, values in arm_space.items()]
         self.size = math.prod(len(values) for *_, values in self.fields)
-        self.values: dict[Choice, float] = {}
+        self.values: dict[_Choice, float] = {}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=trials // 2)
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
@@ -69,10 +73,10 @@ class Proposals:
             if (value := getattr(plain, part)[field]) in values
         }
         self._study.enqueue_trial(given)
-        self._asked: tuple[optuna.trial.Trial, Choice] | None = None
+        self._asked: tuple[optuna.trial.Trial, _Choice] | None = None
 
     def ask(self) -> RunSettings | None:
-        """Propose the next trial; None where everything has been tried."""
+        """Propose the next trial; None if all settings have been tried."""
         if len(self.values) == self.size:
             return None
         trial, choice = self._propose()
@@ -85,57 +89,64 @@ class Proposals:
         return self.plain.model_copy(update={**changed, "trial": len(self.values)})
 
     def tell(self, value: float) -> None:
-        """Report the validation score of the settings last asked for."""
-        assert self._asked is not None  # noqa: S101 - asked before
+        """Report the validation score of the last proposal."""
+        assert self._asked is not None  # noqa: S101 - called after ask
         trial, choice = self._asked
         self.values[choice] = value
         self._study.tell(trial, value)
 
-    def _propose(self) -> tuple[optuna.trial.Trial, Choice]:
-        for _ in range(REPEATS):
+    def _propose(self) -> tuple[optuna.trial.Trial, _Choice]:
+        for _ in range(_MAX_REPEATS):
             trial = self._study.ask(self._distributions)
             choice = tuple(trial.params[name] for name in self._distributions)
             if choice not in self.values:
                 return trial, choice
             self._study.tell(trial, self.values[choice])
-        # Little is left that is new, so the first of it will do.
+        # Few settings are left, so take the first that has not been tried.
         choices = itertools.product(*(range(len(values)) for *_, values in self.fields))
         choice = next(found for found in choices if found not in self.values)
         self._study.enqueue_trial(dict(zip(self._distributions, choice, strict=True)))
         return self._study.ask(self._distributions), choice
 
 
-def search(
+def search_settings(
     plan: ComparisonSettings,
     dataset: Dataset,
     folder: Path,
-    facts: Mapping[str, Any],
+    data_facts: Mapping[str, Any],
     *,
     jobs: int,
     on_event: EventCallback,
 ) -> dict[tuple[str, str], RunSettings]:
-    """Try settings for every model and arm and keep the best on validation data.
+    """Try settings for every model and arm and choose the best on validation data.
 
-    Every model and arm has the same number of trials, fewer only where its space holds fewer
-    settings: an arm with a space of its own can then have more than one without. All trials use the
-    first seed that no run uses. The arms of a model share the seed of the proposals.
+    Every model and arm has the same number of trials, or fewer if its search space is smaller. An
+    arm with a search space of its own can therefore have more trials than one without. All trials
+    use the first seed that no run uses. The arms of a model share the seed of the proposals.
 
     Parameters
     ----------
-    plan
+    plan : ComparisonSettings
         A plan with a search.
-    dataset, facts, jobs, on_event
-        See `execute_all`.
-    folder
-        Trials are run in ``trials`` in it, ``trials.csv`` lists them: model, arm, trial, the
-        searched fields as JSON, best validation score, epochs, seconds, why it failed.
+    dataset : Dataset
+        The data.
+    folder : Path
+        Folder of the comparison. Trials are executed in its folder ``trials`` and listed in
+        ``trials.csv``, with columns model, arm, trial, settings (the searched fields as JSON), the
+        best validation score, epochs, seconds and failed (the reason).
+    data_facts : mapping
+        Description of the data, see `describe_data`.
+    jobs : int
+        Runs at a time, see `execute_runs`.
+    on_event : callable
+        Called with each `RunEvent`.
 
     Returns
     -------
     dict
-        The best trial's run by model and arm, the earliest among equals.
+        Run of the best trial by model and arm. Of several best trials, the earliest.
     """
-    assert plan.search is not None  # noqa: S101 - the caller's plan has one
+    assert plan.search is not None  # noqa: S101 - checked by the caller
     spaces = plan.search.spaces
     pairs = [(model, arm) for model in plan.models for arm in plan.arms]
     proposals = {
@@ -143,7 +154,7 @@ def search(
             plan.run(model, arm, plan.seeds),
             spaces[model],
             spaces[arm],
-            derive(0, "search", model),
+            derive_seed(0, "search", model),
             plan.search.trials,
         )
         for model, arm in pairs
@@ -152,11 +163,16 @@ def search(
     best: dict[tuple[str, str], tuple[float, RunSettings]] = {}
     for _ in range(plan.search.trials):
         asked = {pair: run for pair in pairs if (run := proposals[pair].ask()) is not None}
-        execute_all(
-            dataset, list(asked.values()), folder / "trials", facts, jobs=jobs, on_event=on_event
+        execute_runs(
+            dataset,
+            list(asked.values()),
+            folder / "trials",
+            data_facts,
+            jobs=jobs,
+            on_event=on_event,
         )
         for pair, run in asked.items():
-            result = read_json(folder / "trials" / run.label / RESULT)
+            result = read_json(folder / "trials" / run.label / RESULT_FILE)
             score = result["valid"][plan.train.monitor]
             proposals[pair].tell(score)
             rows.append(_row(run, [*spaces[pair[0]]], [*spaces[pair[1]]], result, score))

@@ -1,4 +1,4 @@
-"""How far users are from items in every model's own vectors, before training and after it."""
+"""The semantic gap between users and items in the vectors of every model."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from typing import Any
 import polars as pl
 import torch
 
-from sgurinit.core.semantic_gap import gap
+from sgurinit.core.semantic_gap import compute_gap
 from sgurinit.data import Dataset
 from sgurinit.experiments.settings import RunSettings
-from sgurinit.experiments.sweeps import without_cells
+from sgurinit.experiments.sweeps import drop_sweep_cells
 from sgurinit.files import read_json
 from sgurinit.models import Recommender
 
-SEED = 0
-GAP = "gap.json"
+SHOWN_SEED = 0  # the seed whose starts and models are described
+GAP_FILE = "gap.json"
 
 
 @torch.no_grad()
 def measure_gap(model: Recommender, dataset: Dataset) -> dict[str, Any]:
-    """Semantic gap between the vectors whose product is a model's score, see `Gap`."""
+    """Measure the semantic gap between the vectors whose product is a model's score, see `Gap`."""
     users, items = model.embed()
-    return asdict(gap(dataset.train_matrix(), items.cpu().numpy(), users.cpu().numpy(), SEED))
+    matrix = dataset.train_matrix()
+    return asdict(compute_gap(matrix, items.cpu().numpy(), users.cpu().numpy(), SHOWN_SEED))
 
 
 def gaps_table(runs: Sequence[RunSettings], folder: Path) -> pl.DataFrame:
-    """Semantic gap of every model and arm with seed 0, as started and as trained.
-
-    The runs measured it. The cells of a sweep are left out.
+    """Collect the semantic gap of every model and arm with seed 0, which the runs have measured.
 
     Parameters
     ----------
-    runs
-        Finished runs.
-    folder
-        Where their folders are.
+    runs : sequence of RunSettings
+        Finished runs. Cells of a sweep over two fields are left out.
+    folder : Path
+        Folder that contains the folders of the runs.
 
     Returns
     -------
     DataFrame
-        model, arm, stage (start, trained), measure, value; see `Gap` for the measures.
+        Columns model, arm, stage, measure and value. The stage is ``"start"`` before training or
+        ``"trained"`` after it. See `Gap` for the measures.
     """
-    shown = {entry["arm"] for entry in without_cells([{"arm": run.arm} for run in runs])}
+    shown = {entry["arm"] for entry in drop_sweep_cells([{"arm": run.arm} for run in runs])}
     rows = [
         (run.model, run.arm, stage, measure, value)
         for run in runs
-        if run.seed == SEED and run.arm in shown
-        for stage, measures in read_json(folder / run.label / GAP).items()
+        if run.seed == SHOWN_SEED and run.arm in shown
+        for stage, measures in read_json(folder / run.label / GAP_FILE).items()
         for measure, value in measures.items()
     ]
     schema = {"model": str, "arm": str, "stage": str, "measure": str, "value": float}

@@ -1,6 +1,6 @@
-"""Test scores that need no training: popularity, the starts themselves, and planted data's ceiling.
+"""Test scores without training: popularity, the starts themselves, and the ceiling of planted data.
 
-They tell how much of a trained score training has brought.
+They show how much of a model's score is due to training.
 """
 
 from __future__ import annotations
@@ -16,44 +16,45 @@ from torch import Tensor
 from sgurinit.arms import Initializer, SGURInitInitializer
 from sgurinit.data import Dataset, plant
 from sgurinit.evaluation import FullRanking
-from sgurinit.experiments.start_tables import SEED, WIDTH
+from sgurinit.experiments.semantic_gap import SHOWN_SEED
+from sgurinit.experiments.start_tables import JOINT_WIDTH
 
 POPULARITY = "popularity"
 CEILING = "ceiling"
-Scorer = Callable[[Tensor], Tensor]
+_Scorer = Callable[[Tensor], Tensor]
 
 
-def untrained_scores(
+def score_untrained(
     arms: Mapping[str, Initializer],
     dataset: Dataset,
     source: str | Path | None,
     *,
     mask_valid: bool,
 ) -> list[dict[str, Any]]:
-    """Score what is there before training on the test split.
+    """Compute test scores that need no training.
 
     Parameters
     ----------
     arms : mapping of str to Initializer
-        Arms by name. Those that compute a start are scored by the dot products of users and items
-        in its joint space of width 64, with seed 0.
+        Arms by name. An arm that computes a start is scored by the dot products of users and items
+        in the start's joint space of 64 columns, with seed 0.
     dataset : Dataset
         The data.
     source : str, Path or None
-        The path or name that they were loaded by; planted data have a known ceiling.
+        Path or name that the data were loaded from. Planted data have a known ceiling.
     mask_valid : bool
-        Leave validation items out of the test ranking.
+        Exclude validation items from the test ranking.
 
     Returns
     -------
     list of dict
-        ``name`` (``"popularity"``, an arm's, or ``"ceiling"``) and ``test``, the mean of each
-        metric over the users, as in a comparison's summary.
+        ``name`` (``"popularity"``, the name of an arm, or ``"ceiling"``) and ``test``, the mean of
+        each metric over the users, in the form of `summarize_runs`.
     """
     ranking = FullRanking(dataset, "test", mask_valid=mask_valid)
-    scorers: dict[str, Scorer] = {POPULARITY: _popularity(dataset)}
+    scorers: dict[str, _Scorer] = {POPULARITY: _popularity_scorer(dataset)}
     scorers |= {
-        name: _start(arm, dataset)
+        name: _start_scorer(arm, dataset)
         for name, arm in arms.items()
         if isinstance(arm, SGURInitInitializer)
     }
@@ -72,7 +73,7 @@ def untrained_scores(
 
 
 def untrained_table(entries: list[dict[str, Any]]) -> pl.DataFrame:
-    """Return the entries of `untrained_scores` as a table: name, metric, k, value."""
+    """Arrange the entries of `score_untrained` as a table: name, metric, k, value."""
     rows = [
         {"name": entry["name"], "metric": metric, "k": int(k), "value": score["mean"]}
         for entry in entries
@@ -82,12 +83,12 @@ def untrained_table(entries: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def _popularity(dataset: Dataset) -> Scorer:
+def _popularity_scorer(dataset: Dataset) -> _Scorer:
     counts = torch.from_numpy(dataset.popularity()).float()
     return lambda users: counts.expand(len(users), -1)
 
 
-def _start(arm: SGURInitInitializer, dataset: Dataset) -> Scorer:
-    joint = arm.compute_start(dataset, SEED).joint(WIDTH)
+def _start_scorer(arm: SGURInitInitializer, dataset: Dataset) -> _Scorer:
+    joint = arm.compute_start(dataset, SHOWN_SEED).joint(JOINT_WIDTH)
     users, items = torch.from_numpy(joint.users), torch.from_numpy(joint.items)
-    return lambda wanted: users[wanted] @ items.T
+    return lambda rows: users[rows] @ items.T

@@ -1,1 +1,1 @@
-"""What came out, for people: `page.write_report` for the browser, `table` for the terminal."""
+"""Reports of results: HTML pages (`page`), terminal output (`terminal`) and TensorBoard curves."""

@@ -1,4 +1,4 @@
-"""Curves for TensorBoard while runs go on."""
+"""Learning curves for TensorBoard, written during training."""
 
 from __future__ import annotations
 
@@ -10,32 +10,39 @@ if TYPE_CHECKING:
 
 
 class TensorBoardCurves:
-    """Writes loss and validation of every epoch, and the scores of a finished run.
+    """An event callback that writes learning curves and test scores for TensorBoard.
 
-    A listener for `compare` and `Study.run`; ``tensorboard --logdir FOLDER`` draws what it writes,
-    a run each for every model, arm and seed. Comes with the extra ``sgurinit[tensorboard]``.
+    Pass it as ``on_event`` to `compare`, `train_and_test` or `Study.run`, and run ``tensorboard
+    --logdir FOLDER`` to see a run for every model, arm and seed. It needs the extra
+    ``sgurinit[tensorboard]``.
 
     Parameters
     ----------
     folder : str or Path
-        Where to write; made if absent. Curves that are there go on.
+        Folder to write to, created if missing. Curves of resumed runs are continued.
+
+    See Also
+    --------
+    sgurinit.experiments.RunEvent : The events that it receives.
+    sgurinit.report.page.write_report : Write the HTML report of a comparison.
 
     Examples
     --------
     >>> from sgurinit import compare
     >>> from sgurinit.data import planted
     >>> from sgurinit.training import TrainSettings
-    >>> few = TrainSettings(max_epochs=2)
+    >>> short = TrainSettings(max_epochs=2)
     >>> curves = TensorBoardCurves("study/tensorboard")
+    >>> data = planted(200, 100)
     >>> found = compare(
-    ...     planted(200, 100), ["bprmf"], ["random"], 1, out="study", settings=few, on_event=curves
+    ...     data, ["bprmf"], ["random"], 1, out="study", settings=short, on_event=curves
     ... )
     >>> len(list(curves.folder.rglob("events*"))) > 0
     True
     """
 
     def __init__(self, folder: str | Path) -> None:
-        # Here, so that a missing package is noticed before a run begins, and by who wants it alone.
+        # Imported here so that only users of this class need TensorBoard, and before a run begins.
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
 
         self._make: Any = SummaryWriter
@@ -43,7 +50,7 @@ class TensorBoardCurves:
         self._writers: dict[str, Any] = {}
 
     def __call__(self, event: RunEvent) -> None:
-        """Write news of a run."""
+        """Write the values of an event."""
         if event.kind == "epoch":
             step = int(event.values["epoch"]) + 1
             self._write(event.run, "valid", event.values, step)

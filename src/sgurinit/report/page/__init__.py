@@ -1,4 +1,4 @@
-"""HTML pages, each one self-contained file: of a comparison, and of two runs side by side."""
+"""HTML pages, each a single self-contained file: one comparison, or two side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page holds in itself: style, script, figures and the library that draws them."""
+"""Style, script, figures and the plotting library, embedded so that the page is one file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-DIGITS = 5  # of a figure's numbers; nobody sees more, the tables on disk have all
+_DIGITS = 5  # decimals of numbers in figures; the CSV files have all of them
 
 
-def head(title: str) -> str:
-    """Begin of a page, up to its body."""
+def page_head(title: str) -> str:
+    """Write the beginning of a page, up to its body."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -25,50 +25,51 @@ def head(title: str) -> str:
     )
 
 
-def tail() -> Iterator[str]:
-    """End of a page: the script, and the library that came with plotly.
+def page_tail() -> Iterator[str]:
+    """Yield the end of a page: plotly's library and the page's script.
 
-    The library is compressed, which leaves 2 of its nearly 5 MB; the browser inflates it. So the
-    page is small, asks nothing of the network, and draws with the version that is installed.
+    The library is compressed from 5 to 2 MB and decompressed by the browser. So the page is small,
+    makes no network requests and draws with the installed version of plotly.
     """
     packed = gzip.compress(get_plotlyjs().encode(), mtime=0)
     yield f'<script type="text/plain" id="plotly">{base64.b64encode(packed).decode()}</script>\n'
     yield f"<script>\n{_asset('page.js')}</script>\n</body>\n</html>\n"
 
 
-def figure(drawn: go.Figure, name: str, caption: str, *, wide: bool = False) -> str:
-    """Embed one figure, to be drawn by the page's script.
+def embed_figure(drawn: go.Figure, name: str, caption: str, *, wide: bool = False) -> str:
+    """Embed a figure, which the page's script draws.
 
     Parameters
     ----------
-    drawn
-        The figure; its layout has a height. Colours may be ``var(--name)`` of the style sheet.
-    name
+    drawn : Figure
+        The figure. Its layout must have a height. Colors can be ``var(--name)``, a variable of the
+        style sheet.
+    name : str
         Identifier, unique on the page.
-    caption
-        What it shows, read out where it cannot be seen.
-    wide
-        Over the page's whole width.
+    caption : str
+        Caption, also read out by screen readers.
+    wide : bool, default False
+        Use the full width of the page.
     """
     content = drawn.to_plotly_json()
     content["layout"].pop("template", None)
-    text = json.dumps(_rounded(content), separators=(",", ":")).replace("<", "\\u003c")
-    said = escape(caption)
+    data = json.dumps(_round(content), separators=(",", ":")).replace("<", "\\u003c")
+    label = escape(caption)
     return (
-        f"<figure{' class=wide' if wide else ''}><figcaption>{said}</figcaption>"
-        f'<div class="plot undrawn" id="{name}" role="img" aria-label="{said}" '
-        f'style="height:{drawn.layout.height}px">drawn when it comes into sight</div>'
-        f'<script type="application/json">{text}</script></figure>\n'
+        f"<figure{' class=wide' if wide else ''}><figcaption>{label}</figcaption>"
+        f'<div class="plot undrawn" id="{name}" role="img" aria-label="{label}" '
+        f'style="height:{drawn.layout.height}px">drawn when scrolled into view</div>'
+        f'<script type="application/json">{data}</script></figure>\n'
     )
 
 
-def _rounded(value: Any) -> Any:
+def _round(value: Any) -> Any:
     if isinstance(value, float):
-        return round(value, DIGITS)
+        return round(value, _DIGITS)
     if isinstance(value, Mapping):
-        return {key: _rounded(inner) for key, inner in value.items()}
+        return {key: _round(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(inner) for inner in value]
+        return [_round(inner) for inner in value]
     return value
 
 

@@ -1,4 +1,4 @@
-"""Tables in HTML: what names a row stays in sight, buttons sort, a box of its own scrolls."""
+"""HTML of sections, notes and sortable tables."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ class Cell:
 
     Attributes
     ----------
-    text
-        What it shows.
-    value
-        The exact number behind it, by which it is sorted; None where there is none.
-    small
-        Shown after the text, smaller.
-    mark
-        A class of the style sheet.
-    key
-        Colour of a mark before the text, in the style sheet's words.
-    kind
-        Numbers go to the right, text to the left and is sorted as such.
-    part
-        Share of the cell that a bar behind the text fills; None for no bar.
+    text : str
+        Text that is shown.
+    value : float or None, default None
+        Exact number, used for sorting and shown on hover. None if it is unknown.
+    small : str, default ""
+        Text shown after it in a smaller font.
+    mark : str, default ""
+        Class of the style sheet.
+    key : str, default ""
+        Color of a dot before the text, as a variable of the style sheet.
+    kind : {"number", "text"}, default "number"
+        Numbers are aligned to the right, text to the left. Text is sorted alphabetically.
+    part : float or None, default None
+        Share of the cell, from 0 to 1, that is filled by a bar behind the text. None: no bar.
     """
 
     text: str
@@ -56,12 +56,12 @@ class Cell:
         return f"<td{attributes}>{text}{small}</td>"
 
 
-def text(words: str, key: str = "") -> Cell:
+def text_cell(text: str, key: str = "") -> Cell:
     """Make a cell of text."""
-    return Cell(words, kind="text", key=key)
+    return Cell(text, kind="text", key=key)
 
 
-def table(
+def sortable_table(
     name: str,
     label: str,
     heads: Sequence[str],
@@ -69,21 +69,21 @@ def table(
     *,
     wrap: bool = False,
 ) -> str:
-    """Write a table whose columns can be sorted.
+    """Write a table that can be sorted by each column.
 
     Parameters
     ----------
-    name
+    name : str
         Identifier, unique on the page.
-    label
-        What the table is, read out to who cannot see it.
-    heads
-        Of the columns. A column of text is so in its first row.
-    rows
-        Each its name and its cells. Of neighbours of the same name only the first one's is seen,
-        until they are sorted apart.
-    wrap
-        Break long text into lines rather than let the table scroll.
+    label : str
+        Description of the table for screen readers.
+    heads : sequence of str
+        Titles of the columns. The first row decides which columns are text.
+    rows : iterable of tuple
+        Name and cells of each row. If neighbors have the same name, only the first name is
+        visible, until the table is sorted.
+    wrap : bool, default False
+        Break long text into lines instead of scrolling the table.
     """
     body, shown, kinds = [], None, [""] * len(heads)
     for title, cells in rows:
@@ -99,44 +99,39 @@ def table(
         f'<th scope="col"{kind} aria-sort="none"><button type="button">{escape(head)}</button></th>'
         for head, kind in zip(heads, kinds, strict=True)
     )
-    return boxed(
+    return scroll_box(
         label,
         f'<table id="{name}" class="sortable{" wrap" * wrap}"><thead><tr>{buttons}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table>",
     )
 
 
-def facts(label: str, rows: Iterable[tuple[str, str]]) -> str:
-    """Write names and what is to be said of each."""
+def fact_table(label: str, rows: Iterable[tuple[str, str]]) -> str:
+    """Write a table of names and values."""
     body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td>{escape(said)}</td></tr>'
-        for name, said in rows
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
+        for name, value in rows
     )
-    return boxed(label, f'<table class="wrap"><tbody>{body}</tbody></table>')
+    return scroll_box(label, f'<table class="wrap"><tbody>{body}</tbody></table>')
 
 
-def boxed(label: str, content: str) -> str:
-    """Give wide content a box that scrolls, with the keyboard too."""
+def scroll_box(label: str, content: str) -> str:
+    """Put wide content into a box that scrolls, also with the keyboard."""
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(label)}">'
         f"{content}</div>\n"
     )
 
 
-def folded(summary: str, content: str, *, is_open: bool = False) -> str:
-    """Fold content away; on paper it is open."""
-    begun = "<details open>" if is_open else "<details>"
-    return f"{begun}<summary>{escape(summary)}</summary>{content}</details>\n"
+def fold(summary: str, content: str, *, is_open: bool = False) -> str:
+    """Put content into a box that can be opened and closed. It is open when printed."""
+    tag = "<details open>" if is_open else "<details>"
+    return f"{tag}<summary>{escape(summary)}</summary>{content}</details>\n"
 
 
-def grid(figures: Iterable[str], *, small: bool = False) -> str:
-    """Put figures side by side, as many as there is room for: two or, small ones, up to four."""
+def figure_grid(figures: Iterable[str], *, small: bool = False) -> str:
+    """Put figures side by side, up to two or, if they are small, up to four."""
     return f'<div class="grid{" small" if small else ""}">{"".join(figures)}</div>\n'
-
-
-def section(name: str, title: str, *parts: str) -> str:
-    """Write a section that the page's head can lead to."""
-    return f'<section id="{name}"><h2>{escape(title)}</h2>\n{"".join(parts)}</section>\n'
 
 
 def heading(title: str) -> str:
@@ -144,6 +139,39 @@ def heading(title: str) -> str:
     return f"<h3>{escape(title)}</h3>\n"
 
 
-def note(words: str) -> str:
-    """Write what there is to know about the figures of a section."""
-    return f'<p class="note">{escape(words)}</p>\n'
+def note(text: str) -> str:
+    """Write an explanation of figures and tables."""
+    return f'<p class="note">{escape(text)}</p>\n'
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a page.
+
+    Attributes
+    ----------
+    name : str
+        Identifier, unique on the page.
+    title : str
+        Title of the section.
+    parts : tuple of str
+        HTML of the content.
+    link : str, default ""
+        Text of the link to the section at the top of the page. Empty: no link.
+    """
+
+    name: str
+    title: str
+    parts: tuple[str, ...]
+    link: str = ""
+
+    def html(self) -> str:
+        """Write the section."""
+        content = "".join(self.parts)
+        return f'<section id="{self.name}"><h2>{escape(self.title)}</h2>\n{content}</section>\n'
+
+
+def navigation(sections: Iterable[Section]) -> str:
+    """Write links to sections."""
+    links = (f'<a href="#{part.name}">{escape(part.link)}</a>' for part in sections if part.link)
+    return f'<nav aria-label="Sections">{" ".join(links)}</nav>\n'

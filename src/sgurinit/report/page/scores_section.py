@@ -1,126 +1,121 @@
-"""Tables of scores as the page shows them."""
+"""The section with the test scores of every model and arm."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
 from sgurinit.arms import BASELINE
-from sgurinit.experiments.lifts import HEADLINE_METRIC, Entry
-from sgurinit.report import formatting
-from sgurinit.report.page.markup import Cell, table, text
+from sgurinit.experiments.folder import ComparisonFolder
+from sgurinit.experiments.settings import ComparisonSettings
+from sgurinit.experiments.summary import HEADLINE_METRIC, SummaryEntry, average_epochs
+from sgurinit.report.formatting import (
+    adjusted_p_value,
+    format_epochs,
+    format_lift,
+    format_metric,
+    format_p_value,
+    format_score,
+    label_untrained,
+)
+from sgurinit.report.page.embed import embed_figure
+from sgurinit.report.page.figures.scores import draw_lifts
+from sgurinit.report.page.figures.style import Colors
+from sgurinit.report.page.markup import Cell, Section, note, sortable_table, text_cell
 
-METRICS = {"recall@10": "Recall@10", "recall@20": "Recall@20"} | {
-    "ndcg@10": "NDCG@10",
-    "ndcg@20": "NDCG@20",
-}
-GROUP_METRICS = {"recall@20": "Recall@20", "ndcg@20": "NDCG@20"}
-_EPOCHS = ("best epoch", "epochs to random’s best")
-Colours = Mapping[str, str]
+_SHOWN_METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 
 
-def test_scores(entries: Sequence[Entry], untrained: Sequence[Entry], colours: Colours) -> str:
-    """Test metrics of every model and arm, what sets it apart from random, and its epochs.
+def make_scores_section(
+    found: ComparisonFolder, entries: Sequence[SummaryEntry], colors: Colors
+) -> Section:
+    """Show the lifts over random as a figure, and all test scores as a table."""
+    parts = [
+        _scores_table(entries, found.summary.get("untrained", []), colors),
+        note(_protocol(found.settings)),
+    ]
+    arms = {entry["arm"] for entry in entries}
+    if BASELINE in arms and len(arms) > 1:
+        caption = (
+            "Lift of test Recall@20 over random. Filled: adjusted p < 0.05. Small dots: single "
+            "seeds."
+        )
+        parts.insert(0, embed_figure(draw_lifts(entries, colors), "lifts", caption, wide=True))
+    return Section("scores", "Test results", tuple(parts), "Scores")
 
-    Then what scores without training.
-    """
+
+def _scores_table(
+    entries: Sequence[SummaryEntry], untrained: Sequence[SummaryEntry], colors: Colors
+) -> str:
+    """Scores of every model and arm, then scores without training."""
     best = {
         (model, metric): max(e["test"][metric]["mean"] for e in entries if e["model"] == model)
         for model in {entry["model"] for entry in entries}
-        for metric in METRICS
+        for metric in _SHOWN_METRICS
     }
     rows = [
         (
             entry["model"],
             [
-                text(entry["arm"], colours[entry["arm"]]),
+                text_cell(entry["arm"], colors[entry["arm"]]),
                 *(
                     score_cell(found, is_best=found["mean"] == best[entry["model"], metric])
-                    for metric in METRICS
+                    for metric in _SHOWN_METRICS
                     for found in [entry["test"][metric]]
                 ),
-                *_against_random(entry),
+                *_comparison_cells(entry),
             ],
         )
         for entry in entries
     ]
     for entry in untrained:
-        model, arm = formatting.untrained(entry["name"])
-        cells = [text(arm, colours.get(arm, "")), *(score_cell(entry["test"][m]) for m in METRICS)]
+        model, arm = label_untrained(entry["name"])
+        scores = (score_cell(entry["test"][metric]) for metric in _SHOWN_METRICS)
+        cells = [text_cell(arm, colors.get(arm, "")), *scores]
         rows.append((model, [*cells, Cell(""), Cell(""), Cell("0", 0.0), Cell("")]))
-    heads = ["model", "arm", *METRICS.values(), "lift", "p", *_EPOCHS]
-    return table("results", "Test results by model and arm", heads, rows)
+    heads = ["model", "arm", *map(format_metric, _SHOWN_METRICS)]
+    heads += ["lift", "p", "best epoch", "epochs to random’s best"]
+    return sortable_table("results", "Test results by model and arm", heads, rows)
 
 
 def score_cell(metric: Mapping[str, Any], *, is_best: bool = False) -> Cell:
-    """Mean and spread; the exact number stays with the cell."""
-    mean, _, spread = formatting.score(metric).partition(" ± ")
+    """Show the mean and the standard deviation. The cell keeps the exact mean."""
+    mean, _, spread = format_score(metric).partition(" ± ")
     small = f"± {spread}" if spread else ""
     return Cell(mean, metric["mean"], small, "best" if is_best else "")
 
 
-def _against_random(entry: Entry) -> Iterator[Cell]:
-    recall = entry["test"][HEADLINE_METRIC]
-    if entry["arm"] == BASELINE:
-        yield from (Cell(""), Cell(""))
-    else:
-        yield Cell(formatting.lift(recall), recall.get("lift"))
-        yield Cell(formatting.p_value(recall), recall.get("p_holm", recall.get("p_value")))
-    for counts in ([epoch + 1 for epoch in entry["best_epochs"]], _needed(entry)):
-        known = [count for count in counts if count is not None]
-        yield Cell(formatting.epochs(counts), fmean(known) if known else None)
-
-
-def _needed(entry: Entry) -> Sequence[int | None]:
-    return entry.get("epochs_to_random_best") or []
-
-
-def group_scores(entries: Sequence[Entry], colours: Colours) -> str:
-    """Test Recall@20 of every model and arm by group of users and items."""
-    names = list(entries[0]["groups"])
-    rows = [
-        (
-            entry["model"],
-            [text(entry["arm"], colours[entry["arm"]])]
-            + [_with_gain(entry, entry["groups"][name][HEADLINE_METRIC]) for name in names],
-        )
-        for entry in entries
-    ]
-    return table("groups", "Test Recall@20 by group", ["model", "arm", *names], rows)
-
-
-def cold_scores(entries: Sequence[Entry], groups: Sequence[str], colours: Colours) -> str:
-    """Recall@20 and NDCG@20 of items without a training interaction, with their spread."""
-    rows = [
-        (
-            entry["model"],
-            [text(entry["arm"], colours[entry["arm"]])]
-            + [
-                cell
-                for group in groups
-                for metric in GROUP_METRICS
-                for found in [entry["groups"][group][metric]]
-                for cell in (score_cell(found), _gain(entry, found))
-            ],
-        )
-        for entry in entries
-    ]
-    heads = [
-        head
-        for group in groups
-        for name in GROUP_METRICS.values()
-        for head in (f"{name}, {group}", "lift")
-    ]
-    return table("cold", "Scores of cold items", ["model", "arm", *heads], rows)
-
-
-def _gain(entry: Entry, metric: Mapping[str, Any]) -> Cell:
+def lift_cell(entry: SummaryEntry, metric: Mapping[str, Any]) -> Cell:
+    """Show the lift over random; empty for random itself."""
     if entry["arm"] == BASELINE:
         return Cell("")
-    return Cell(formatting.lift(metric), metric.get("lift"))
+    return Cell(format_lift(metric), metric.get("lift"))
 
 
-def _with_gain(entry: Entry, metric: Mapping[str, Any]) -> Cell:
-    gain = "" if entry["arm"] == BASELINE else formatting.lift(metric)
-    return Cell(formatting.score(metric, spread=False), metric["mean"], gain)
+def _comparison_cells(entry: SummaryEntry) -> Iterator[Cell]:
+    recall = entry["test"][HEADLINE_METRIC]
+    yield lift_cell(entry, recall)
+    p = None if entry["arm"] == BASELINE else adjusted_p_value(recall)
+    yield Cell(format_p_value(p), p)
+    best_epochs = [epoch + 1 for epoch in entry["best_epochs"]]
+    for counts in (best_epochs, entry.get("epochs_to_random_best") or []):
+        yield Cell(format_epochs(counts), average_epochs(counts)[0])
+
+
+def _protocol(settings: ComparisonSettings) -> str:
+    """Explain how the scores were computed."""
+    seeds = f"{settings.seeds} seeds" if settings.seeds > 1 else "1 seed"
+    validation = (
+        "validation items are excluded, too"
+        if settings.mask_valid
+        else "validation items are included, as is common in the literature"
+    )
+    return (
+        f"Mean ± standard deviation over {seeds}; the best mean of each model is in bold. Lift and "
+        "p refer to Recall@20 and compare with random initialization. p: paired t-test over the "
+        "users, on scores averaged over the seeds, Holm-adjusted for the number of models. All "
+        f"items that a user has no training interaction with are ranked; {validation}. Each run "
+        "was tested once, with the weights of its best validation epoch. Epochs to random’s best: "
+        "epochs until the validation score reached the best one of the random run with the same "
+        "seed."
+    )

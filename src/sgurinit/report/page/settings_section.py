@@ -1,4 +1,4 @@
-"""What a comparison compared, on what data and with what, in words."""
+"""The section on the data, the settings and the machine of a comparison."""
 
 from __future__ import annotations
 
@@ -6,36 +6,39 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sgurinit.experiments import ComparisonSettings
-from sgurinit.experiments.folder import Finished
+from sgurinit.experiments.folder import ComparisonFolder
+from sgurinit.experiments.settings import KIND
 from sgurinit.experiments.sweeps import Sweep, find_sweeps
-from sgurinit.report.page.markup import facts, table, text
+from sgurinit.report.page.figures.style import Colors
+from sgurinit.report.page.markup import (
+    Section,
+    fact_table,
+    fold,
+    note,
+    sortable_table,
+    text_cell,
+)
 
-Fields = Mapping[str, Any]
-
-
-def data_and_settings(found: Finished) -> str:
-    """Facts about data, settings as given, versions and hardware."""
-    return facts("Data and settings", _rows(found))
-
-
-def chosen_settings(found: Finished, colours: Mapping[str, str]) -> str:
-    """What the search chose for every model and arm."""
-    search, chosen = found.settings.search, found.summary["chosen"]
-    assert search is not None  # noqa: S101 - the caller has looked
-    rows = []
-    for model, arms in chosen.items():
-        for arm, own in arms.items():
-            fields = {field: own["config"][field] for field in search.spaces[model]}
-            fields |= {f"{arm}.{name}": own["initializer"][name] for name in search.spaces[arm]}
-            rows.append(
-                (model, [text(arm, colours.get(arm, "")), text(listed(fields) or "nothing")])
-            )
-    return table("chosen", "Settings chosen by the search", ["model", "arm", "chosen"], rows)
+_FieldValues = Mapping[str, Any]
 
 
-def size(data: Fields) -> str:
-    """One line on the data."""
+def make_settings_section(found: ComparisonFolder, colors: Colors) -> Section:
+    """Show data, settings, versions and hardware, and what a search has chosen."""
+    parts = [fact_table("Data and settings", _fact_rows(found))]
+    if found.settings.search is not None:
+        trials = found.settings.search.trials
+        parts += [
+            note(
+                f"The search tried up to {_count(trials, 'setting')} per model and arm (listed in "
+                "trials.csv) and chose those with the best validation score."
+            ),
+            fold("Chosen settings by model and arm", _chosen_table(found, colors)),
+        ]
+    return Section("settings", "Data and settings", tuple(parts), "Settings")
+
+
+def format_size(data: _FieldValues) -> str:
+    """Format the size of the data in one line."""
     modalities = ", ".join(f"{m} ({own['width']}-d)" for m, own in data["modalities"].items())
     return (
         f"{data['n_users']:,} users, {data['n_items']:,} items, {data['n_train']:,} training "
@@ -43,41 +46,46 @@ def size(data: Fields) -> str:
     )
 
 
-def protocol(settings: ComparisonSettings) -> str:
-    """How the scores of the main table came about."""
-    left_out = (
-        "validation items are left out as well"
-        if settings.mask_valid
-        else "validation items stay in, as is usual in the literature"
-    )
-    return (
-        f"Mean ± standard deviation over {count(settings.seeds, 'seed')}; best mean of each model "
-        "in bold. Lift is relative to the random start, p is from a paired t-test over users on "
-        "scores averaged over the seeds, adjusted for being several models (Holm); both are of "
-        f"Recall@20. All items that a user has not trained on are ranked; {left_out}. Test data "
-        "was read once per run, at the best validation epoch. “Epochs to random’s best” counts the "
-        "epochs until validation reached the random arm’s best score of the same seed."
-    )
+def _chosen_table(found: ComparisonFolder, colors: Colors) -> str:
+    search, chosen = found.settings.search, found.summary["chosen"]
+    assert search is not None  # noqa: S101 - checked by the caller
+    rows = []
+    for model, arms in chosen.items():
+        for arm, own in arms.items():
+            fields = {field: own["config"][field] for field in search.spaces[model]}
+            fields |= {f"{arm}.{name}": own["initializer"][name] for name in search.spaces[arm]}
+            cells = [text_cell(arm, colors.get(arm, "")), text_cell(_join(fields) or "nothing")]
+            rows.append((model, cells))
+    heads = ["model", "arm", "chosen settings"]
+    return sortable_table("chosen", "Settings chosen by the search", heads, rows)
 
 
-def count(number: int, noun: str) -> str:
-    """Say how many."""
+def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def listed(fields: Fields, joint: str = " = ") -> str:
-    """Write fields one after the other."""
+def _join(fields: _FieldValues, equals: str = " = ") -> str:
+    """Format fields and their values in one line."""
+    return ", ".join(
+        f"{name}{equals}{value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in fields.items()
+    )
 
-    def word(value: Any) -> str:
-        return value if isinstance(value, str) else json.dumps(value)
 
-    return ", ".join(f"{name}{joint}{word(value)}" for name, value in fields.items())
+def _fact_rows(found: ComparisonFolder) -> Iterator[tuple[str, str]]:
+    yield from _data_rows(found.summary["data"])
+    yield from _settings_rows(found)
+    yield "time", f"{found.seconds:,.0f} s of training and validation over all runs"
+    environment = found.summary["environment"]
+    git = environment["git"]
+    changed = " (changed)" if git and git["dirty"] else ""
+    source = f", source {git['commit'][:12]}{changed}" if git else ""
+    yield "versions", _join(environment["versions"], " ") + source
+    gpu = f", {environment['gpu']}" if environment.get("gpu") else ""
+    yield "machine", f"{environment['cpu']}, {_count(environment['cores'], 'core')}{gpu}"
 
 
-def _rows(found: Finished) -> Iterator[tuple[str, str]]:
-    data, environment = found.summary["data"], found.summary["environment"]
-    settings, search = found.settings, found.settings.search
-    spaces = {} if search is None else search.spaces
+def _data_rows(data: _FieldValues) -> Iterator[tuple[str, str]]:
     yield (
         "data",
         f"{data['name']} ({data['layout']} layout), fingerprint {data['fingerprint'][:16]}",
@@ -87,47 +95,45 @@ def _rows(found: Finished) -> Iterator[tuple[str, str]]:
         f"{data['n_train']:,} train, {data['n_valid']:,} validation, {data['n_test']:,} test, "
         f"density {data['density']:.2e}",
     )
-    for what in ("user", "item"):
-        few = f"{data[f'{what}_degree_median']:g} at the median"
-        most = f"{data[f'{what}_degree_max']:,} at the most"
-        without = f"{data[f'{what}s_without_train']:,} {what}s have none"
-        yield f"per {what}", f"{few}, {most}; {without} in training"
-    yield "training", listed(settings.train.model_dump(mode="json"))
+    for kind in ("user", "item"):
+        yield (
+            f"per {kind}",
+            f"median {data[f'{kind}_degree_median']:g}, maximum {data[f'{kind}_degree_max']:,} "
+            f"training interactions; {data[f'{kind}s_without_train']:,} {kind}s without any",
+        )
+
+
+def _settings_rows(found: ComparisonFolder) -> Iterator[tuple[str, str]]:
+    settings = found.settings
+    spaces = {} if settings.search is None else settings.search.spaces
+    yield "training", _join(settings.train.model_dump(mode="json"))
     for name, fields in settings.models.items():
-        yield f"model {name}", listed(_given(fields, spaces.get(name, {})))
-    swept = {
-        arm: found for found in find_sweeps(list(settings.arms)) for arm in found.arms.values()
+        yield f"model {name}", _join(_mark_searched(fields, spaces.get(name, {})))
+    cells = {
+        arm: sweep for sweep in find_sweeps(list(settings.arms)) for arm in sweep.arms.values()
     }
     for name, fields in settings.arms.items():
-        if name in swept:
+        if name in cells:
             continue
-        own = {field: value for field, value in fields.items() if field != "kind"}
-        kind = "" if fields["kind"] == name else f"{fields['kind']}: "
-        words = listed(_given(own, spaces.get(name, {})))
-        yield f"arm {name}", kind + (words or "the model’s own start")
-    for sweep in dict.fromkeys(swept.values()):
-        yield f"arms {sweep.name}", _cells(settings.arms, sweep)
+        own = {field: value for field, value in fields.items() if field != KIND}
+        kind = "" if fields[KIND] == name else f"{fields[KIND]}: "
+        text = _join(_mark_searched(own, spaces.get(name, {})))
+        yield f"arm {name}", kind + (text or "the model’s own initialization")
+    for sweep in dict.fromkeys(cells.values()):
+        yield f"arms {sweep.name}", _sweep_fields(settings.arms, sweep)
     yield "seeds", ", ".join(str(seed) for seed in range(settings.seeds))
-    seconds = sum(sum(entry["seconds"]) for entry in found.entries)
-    yield "time", f"{seconds:,.0f} s of training and validation, all runs together"
-    git = environment["git"]
-    changed = " (changed)" if git and git["dirty"] else ""
-    source = f", source {git['commit'][:12]}{changed}" if git else ""
-    yield "versions", listed(environment["versions"], " ") + source
-    gpu = f", {environment['gpu']}" if environment.get("gpu") else ""
-    yield "machine", f"{environment['cpu']}, {count(environment['cores'], 'core')}{gpu}"
 
 
-def _cells(arms: Mapping[str, Fields], sweep: Sweep) -> str:
-    """Fields of the arms of a sweep, and the values of those swept."""
+def _sweep_fields(arms: Mapping[str, _FieldValues], sweep: Sweep) -> str:
+    """Format the fields of the arms of a sweep, with all values of the two fields."""
     fields = dict(arms[next(iter(sweep.arms.values()))])
     for at, name in enumerate(sweep.fields):
         fields[name] = "each of " + ", ".join(dict.fromkeys(values[at] for values in sweep.arms))
-    return f"{fields.pop('kind')}: {listed(fields)}"
+    return f"{fields.pop(KIND)}: {_join(fields)}"
 
 
-def _given(fields: Fields, space: Fields) -> dict[str, Any]:
-    """Fields as given; of those that were searched, among what."""
+def _mark_searched(fields: _FieldValues, space: _FieldValues) -> dict[str, Any]:
+    """Replace the value of a searched field by the values that were tried."""
     return {
         name: f"one of {json.dumps(list(space[name]))}" if name in space else value
         for name, value in fields.items()

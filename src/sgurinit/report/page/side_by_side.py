@@ -1,224 +1,224 @@
-"""Two finished comparisons side by side: one page and one table."""
+"""The page and the table of two finished comparisons side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from sgurinit.errors import InputError
-from sgurinit.evaluation import holm, paired_test
-from sgurinit.experiments.folder import Finished
-from sgurinit.experiments.lifts import HEADLINE_METRIC
-from sgurinit.experiments.sweeps import without_cells
+from sgurinit.experiments.folder import ComparisonFolder
+from sgurinit.experiments.side_by_side import (
+    ChangeRow,
+    FolderPair,
+    change_rows,
+    differing_fields,
+)
+from sgurinit.experiments.summary import GROUP_METRICS, HEADLINE_METRIC
+from sgurinit.experiments.sweeps import drop_sweep_cells
 from sgurinit.files import write_parts, write_table
-from sgurinit.report import formatting
-from sgurinit.report.page import figures
-from sgurinit.report.page.embed import figure, head, tail
-from sgurinit.report.page.markup import Cell, grid, note, section, table, text
-from sgurinit.report.page.settings_section import size
+from sgurinit.report.formatting import (
+    format_metric,
+    format_p_value,
+    format_percent,
+)
+from sgurinit.report.headline import format_headline
+from sgurinit.report.page.embed import embed_figure, page_head, page_tail
+from sgurinit.report.page.figures.curves import draw_curves_side_by_side
+from sgurinit.report.page.figures.style import Colors, arm_colors
+from sgurinit.report.page.markup import (
+    Cell,
+    Section,
+    figure_grid,
+    heading,
+    navigation,
+    note,
+    sortable_table,
+    text_cell,
+)
+from sgurinit.report.page.scores_section import score_cell
+from sgurinit.report.page.settings_section import format_size
 
-_METRICS = ("recall@20", "ndcg@20")
 _DASHES = ("solid", "dot")
-_COMPARED = ("data", "settings", "chosen", "environment")
-# What is bound to differ and says nothing of why scores do.
-_IGNORED = ("data.source", "environment.platform")
-Pair = tuple[Finished, Finished]
-Row = dict[str, Any]
+_Names = tuple[str, str]
 
 
 def write_side_by_side(first: str | Path, second: str | Path, out: str | Path) -> Path:
-    """Write a page and a table that put two finished comparisons side by side.
+    """Write an HTML page and a table that put two finished comparisons side by side.
 
     Parameters
     ----------
-    first, second
-        Where `compare` left its tables.
-    out
-        Folder to write to, made if absent: ``report.html`` and ``beside.csv``, a row per model, arm
-        and metric with mean and standard deviation in both, the relative change from the first to
-        the second and, where both tested the same users, p of a paired t-test over them on scores
-        averaged over the seeds, and that adjusted for all rows of a metric (Holm).
+    first : str or Path
+        Folder of the first comparison.
+    second : str or Path
+        Folder of the second comparison.
+    out : str or Path
+        Folder to write ``report.html`` and ``side_by_side.csv`` to, created if missing. The table
+        has a row per model, arm and metric: mean and standard deviation in both, the relative
+        change from the first to the second and, if both tested the same users, ``p_value`` of a
+        paired t-test over the users on scores averaged over the seeds, and ``p_holm``, adjusted
+        for all rows of the metric.
 
     Returns
     -------
     Path
-        The page.
+        The page, a self-contained file.
 
     Raises
     ------
     InputError
-        One of the two is no finished comparison, both are the same folder, or `out` is one of them.
+        A folder does not contain a finished comparison, both are the same, or `out` is one of
+        them.
+
+    See Also
+    --------
+    write_report : Report on one comparison.
+
+    Examples
+    --------
+    >>> from sgurinit import compare
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.report.page import write_side_by_side
+    >>> from sgurinit.training import TrainSettings
+    >>> for epochs in (1, 2):
+    ...     _ = compare(
+    ...         planted(200, 100),
+    ...         ["bprmf"],
+    ...         ["random"],
+    ...         seeds=1,
+    ...         out=f"epochs-{epochs}",
+    ...         settings=TrainSettings(max_epochs=epochs),
+    ...     )
+    >>> write_side_by_side("epochs-1", "epochs-2", out="both").name
+    'report.html'
     """
-    pair = (Finished.read(first), Finished.read(second))
+    pair = (ComparisonFolder.read(first), ComparisonFolder.read(second))
     folder = Path(out)
-    places = [found.folder.resolve() for found in pair]
+    places = [found.path.resolve() for found in pair]
     if places[0] == places[1] or folder.resolve() in places:
         raise InputError(f"{folder}: expected two comparisons and another folder for their page")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: expected a folder that can be made ({error})") from None
-    rows = [row for metric in _METRICS for row in _adjusted(_rows(pair, metric))]
-    write_table(folder / "beside.csv", pl.DataFrame(rows, infer_schema_length=None))
+        raise InputError(f"{folder}: expected a folder that can be created ({error})") from None
+    rows = change_rows(pair)
+    write_table(folder / "side_by_side.csv", pl.DataFrame(rows, infer_schema_length=None))
     path = folder / "report.html"
     write_parts(path, _page(pair, rows))
     return path
 
 
-def _rows(pair: Pair, metric: str) -> list[Row]:
-    """Scores of every model and arm that either has."""
-    entries = [{(e["model"], e["arm"]): e["test"][metric] for e in found.entries} for found in pair]
-    rows = []
-    pairs = list(dict.fromkeys([*entries[0], *entries[1]]))
-    models = list(dict.fromkeys(model for model, _ in pairs))
-    for model, arm in sorted(pairs, key=lambda known: models.index(known[0])):
-        one, two = (own.get((model, arm)) for own in entries)
-        row: Row = {"model": model, "arm": arm, "metric": metric}
-        for name, found in (("first", one), ("second", two)):
-            row[f"{name}_mean"] = found and found["mean"]
-            row[f"{name}_sd"] = found and found["sd"]
-        row["change"] = two["mean"] / one["mean"] - 1 if one and two and one["mean"] else None
-        row["p_value"] = _p_value(pair, model, arm, metric) if one and two else None
-        rows.append(row)
-    return rows
-
-
-def _adjusted(rows: list[Row]) -> list[Row]:
-    known = [row for row in rows if row["p_value"] is not None]
-    adjusted = dict(zip(map(id, known), holm([row["p_value"] for row in known]), strict=True))
-    return [{**row, "p_holm": adjusted.get(id(row))} for row in rows]
-
-
-def _p_value(pair: Pair, model: str, arm: str, metric: str) -> float | None:
-    """Of the difference over users; None where the two did not test the same users."""
-    scores = [_per_user(found, model, arm, metric) for found in pair]
-    one, two = scores
-    if one is None or two is None or not one["user_id"].equals(two["user_id"]):
-        return None
-    p = paired_test(two["score"].to_numpy(), one["score"].to_numpy()).p_value
-    return None if np.isnan(p) else p
-
-
-def _per_user(found: Finished, model: str, arm: str, metric: str) -> pl.DataFrame | None:
-    """Test scores by user, averaged over the seeds; None where the runs are not kept."""
-    runs = found.folder / "runs" / model / arm
-    files = [runs / f"seed-{seed}" / "users.parquet" for seed in range(found.settings.seeds)]
-    if not all(file.is_file() for file in files):
-        return None
-    seeds = [pl.read_parquet(file, columns=["user_id", metric]) for file in files]
-    mean = pl.DataFrame({str(n): part[metric] for n, part in enumerate(seeds)}).mean_horizontal()
-    return seeds[0].select("user_id").with_columns(score=mean)
-
-
-def _page(pair: Pair, rows: list[Row]) -> Iterator[str]:
+def _page(pair: FolderPair, rows: Sequence[ChangeRow]) -> Iterator[str]:
     names = _names(pair)
-    title = f"{names[0]} beside {names[1]}"
-    arms = list(dict.fromkeys(e["arm"] for own in pair for e in without_cells(own.entries)))
-    colours = figures.arm_colours(arms)
-    yield head(title)
+    title = f"{names[0]} and {names[1]} side by side"
+    sections = _sections(pair, names, rows)
+    yield page_head(title)
     yield f"<h1>{escape(title)}</h1>\n"
     for name, found in zip(names, pair, strict=True):
-        said = formatting.headline(found.entries, found.settings.seeds)
-        facts = f"{found.summary['data']['name']}: {size(found.summary['data'])}"
-        yield f'<h3>{escape(name)}</h3>\n<p class="sub">{escape(facts)}</p>\n'
-        yield f'<p class="lead">{escape(said)}</p>\n'
-    for metric in _METRICS:
-        scores = [row for row in rows if row["metric"] == metric and row["arm"] in colours]
-        yield section(
-            metric.partition("@")[0],
-            f"Test {formatting.title(metric)}",
-            _scores(metric, scores, names, colours),
-        )
-    yield note(
-        f"Mean ± standard deviation over the seeds. Change: from {names[0]} to {names[1]}. p: "
-        "paired t-test over users on scores averaged over the seeds, adjusted for being several "
-        "rows (Holm), where both runs tested the same users. Cells of a sweep are in the table on "
-        "disk, beside.csv."
-    )
-    shared = [model for model in pair[0].settings.models if model in pair[1].settings.models]
-    yield section(
-        "convergence",
-        "Convergence",
-        note(
-            f"Validation Recall@20 by epoch, mean over the seeds. Solid: {names[0]}. Dotted: "
-            f"{names[1]}."
-        ),
-        grid(_curves(pair, names, model, colours, at) for at, model in enumerate(shared)),
-    )
-    yield section("differences", "What differs", _differences(pair, names))
-    yield from tail()
+        headline = format_headline(found.entries, found.settings.seeds)
+        size = f"{found.summary['data']['name']}: {format_size(found.summary['data'])}"
+        yield heading(name)
+        yield f'<p class="sub">{escape(size)}</p>\n<p class="lead">{escape(headline)}</p>\n'
+    yield navigation(sections)
+    for section in sections:
+        yield section.html()
+    yield from page_tail()
 
 
-def _names(pair: Pair) -> tuple[str, str]:
-    first, second = (found.folder.resolve() for found in pair)
+def _names(pair: FolderPair) -> _Names:
+    first, second = (found.path.resolve() for found in pair)
     if first.name == second.name:
         return str(first), str(second)
     return first.name, second.name
 
 
-def _scores(
-    metric: str, rows: list[Row], names: tuple[str, str], colours: Mapping[str, str]
-) -> str:
+def _sections(pair: FolderPair, names: _Names, rows: Sequence[ChangeRow]) -> list[Section]:
+    shown = [entry for found in pair for entry in drop_sweep_cells(found.entries)]
+    colors = arm_colors(list(dict.fromkeys(entry["arm"] for entry in shown)))
+    return [
+        _make_scores_section(names, rows, colors),
+        _make_curves_section(pair, names, colors),
+        _make_differences_section(pair, names),
+    ]
+
+
+def _make_scores_section(names: _Names, rows: Sequence[ChangeRow], colors: Colors) -> Section:
+    parts = []
+    for metric in GROUP_METRICS:
+        own = [row for row in rows if row["metric"] == metric and row["arm"] in colors]
+        parts += [heading(format_metric(metric)), _scores_table(metric, own, names, colors)]
+    parts.append(
+        note(
+            f"Mean ± standard deviation over the seeds. Change: from {names[0]} to {names[1]}. p: "
+            "paired t-test over the users, on scores averaged over the seeds, Holm-adjusted for "
+            "the number of rows; empty if the two runs did not test the same users. Cells of "
+            "sweeps are only listed in side_by_side.csv."
+        )
+    )
+    return Section("scores", "Test results", tuple(parts), "Scores")
+
+
+def _scores_table(metric: str, rows: Sequence[ChangeRow], names: _Names, colors: Colors) -> str:
     body = [
         (
             row["model"],
             [
-                text(row["arm"], colours[row["arm"]]),
-                _score(row["first_mean"], row["first_sd"]),
-                _score(row["second_mean"], row["second_sd"]),
-                Cell(formatting.lift({"lift": row["change"]}), row["change"]),
-                Cell(formatting.p_value({"p_holm": row["p_holm"]}), row["p_holm"]),
+                text_cell(row["arm"], colors[row["arm"]]),
+                *(_score_cell(row, which) for which in ("first", "second")),
+                Cell(format_percent(row["change"]), row["change"]),
+                Cell(format_p_value(row["p_holm"]), row["p_holm"]),
             ],
         )
         for row in rows
     ]
     heads = ["model", "arm", *names, "change", "p"]
-    return table(f"beside-{metric[0]}", f"{formatting.title(metric)} of both", heads, body)
+    table = f"scores-{metric.partition('@')[0]}"
+    return sortable_table(table, f"{format_metric(metric)} of both comparisons", heads, body)
 
 
-def _score(mean: float | None, sd: float | None) -> Cell:
-    if mean is None:
-        return Cell("")
-    return Cell(f"{mean:.4f}", mean, "" if sd is None else f"± {sd:.4f}")
+def _score_cell(row: ChangeRow, which: str) -> Cell:
+    mean = row[f"{which}_mean"]
+    return Cell("") if mean is None else score_cell({"mean": mean, "sd": row[f"{which}_sd"]})
 
 
-def _curves(
-    pair: Pair, names: tuple[str, str], model: str, colours: Mapping[str, str], at: int
+def _make_curves_section(pair: FolderPair, names: _Names, colors: Colors) -> Section:
+    shared = [model for model in pair[0].settings.models if model in pair[1].settings.models]
+    parts = (
+        note(
+            f"Validation Recall@20 by epoch, mean over the seeds. Solid: {names[0]}. Dotted: "
+            f"{names[1]}."
+        ),
+        figure_grid(_curves_figure(pair, names, shared, at, colors) for at in range(len(shared))),
+    )
+    return Section("convergence", "Convergence", parts, "Convergence")
+
+
+def _curves_figure(
+    pair: FolderPair, names: _Names, models: Sequence[str], at: int, colors: Colors
 ) -> str:
-    parts = zip(names, _DASHES, (found.curves(model) for found in pair), strict=True)
-    drawn = figures.beside(parts, colours, HEADLINE_METRIC)
-    return figure(drawn, f"convergence-{at}", model)
+    curves = (found.headline_curves(models[at]) for found in pair)
+    parts = zip(names, _DASHES, curves, strict=True)
+    drawn = draw_curves_side_by_side(parts, colors, HEADLINE_METRIC)
+    return embed_figure(drawn, f"convergence-{at}", models[at])
 
 
-def _differences(pair: Pair, names: tuple[str, str]) -> str:
-    """Every setting, fact of the data and version that the two do not share."""
-    kept = [{part: found.summary.get(part) for part in _COMPARED} for found in pair]
+def _make_differences_section(pair: FolderPair, names: _Names) -> Section:
     rows = [
-        (field, [text(_said(one)), text(_said(two))])
-        for field, one, two in _differing(kept[0], kept[1])
-        if field not in _IGNORED
+        (field, [text_cell(_format(first)), text_cell(_format(second))])
+        for field, first, second in differing_fields(pair)
     ]
-    if not rows:
-        return note("Nothing: data, settings, versions and machine are the same.")
-    return table("differing", "What differs between the two", ["field", *names], rows)
+    part = (
+        sortable_table("differing", "Differences of the two", ["field", *names], rows)
+        if rows
+        else note("None: data, settings, versions and machine are the same.")
+    )
+    return Section("differences", "Differences", (part,), "Differences")
 
 
-def _differing(one: Any, two: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Fields, by their path, in which two nested objects differ; what only one has as a whole."""
-    if isinstance(one, Mapping) and isinstance(two, Mapping):
-        for key in dict.fromkeys([*one, *two]):
-            path = f"{prefix}.{key}" if prefix else str(key)
-            yield from _differing(one.get(key), two.get(key), path)
-    elif one != two:
-        yield prefix, one, two
-
-
-def _said(value: Any) -> str:
+def _format(value: Any) -> str:
     if value is None:
         return "none"
-    return "there" if isinstance(value, Mapping) else str(value)
+    return "present" if isinstance(value, dict) else str(value)

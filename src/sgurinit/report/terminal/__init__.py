@@ -1,1 +1,1 @@
-"""Tables, cards and progress in a terminal."""
+"""Tables and progress bars in the terminal."""

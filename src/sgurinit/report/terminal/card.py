@@ -1,24 +1,24 @@
-"""The card of a prepared data set for the terminal."""
+"""The card of a prepared data set in the terminal."""
 
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
 
 from sgurinit.data.prepare import Card
-from sgurinit.report.terminal.inspection import cells, pairs, table
+from sgurinit.report.terminal._layout import number_table, pair_table, plain_cells
 
 
 def card_table(card: Card) -> RenderableType:
-    """Counts before and after each step, and of each split."""
-    counts = table("", "interactions", "users", "items")
+    """Show the counts after each step and of each split."""
+    counts = number_table("", "interactions", "users", "items")
     for step in (*card.steps, *card.splits.values()):
-        figures = (step.interactions, step.users, step.items)
-        counts.add_row(*cells(step.name, *(f"{figure:,}" for figure in figures)))
+        numbers = (step.interactions, step.users, step.items)
+        counts.add_row(*plain_cells(step.name, *(f"{number:,}" for number in numbers)))
         if step is card.steps[-1]:
             counts.add_section()
     test = card.splits["test"].interactions
     rows = {
-        "recognised": card.recognised,
+        "recognized": card.recognized_as,
         "split": f"{card.options['split']}, {':'.join(map(str, card.options['ratios']))}, "
         f"seed {card.options['seed']}",
         "leaks": "none found",
@@ -29,4 +29,4 @@ def card_table(card: Card) -> RenderableType:
         rows["items described"] = f"{card.items_described:,} of {card.steps[-1].items:,}"
     if card.left_out:
         rows["columns left out"] = ", ".join(card.left_out)
-    return Group(pairs(rows), counts)
+    return Group(pair_table(rows), counts)

@@ -1,4 +1,4 @@
-"""Progress of runs in the terminal."""
+"""Progress bars in the terminal."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def waiting(console: Console, what: str) -> Iterator[None]:
-    """Show what is being done, and for how long already, where nobody knows how long it takes."""
+def show_waiting(console: Console, what: str) -> Iterator[None]:
+    """Show a task and the elapsed time while a ``with`` block of unknown duration runs."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         progress.add_task(what, total=None)
@@ -38,7 +38,7 @@ def waiting(console: Console, what: str) -> Iterator[None]:
 
 
 class _Rate(ProgressColumn):
-    """How much of a stage is done per second."""
+    """Progress of a stage per second."""
 
     @override
     def render(self, task: Task) -> Text:
@@ -54,13 +54,13 @@ def _short(number: float) -> str:
     return f"{number:.3g}"
 
 
-class _Shown:
-    """Bars that are there for the length of a ``with`` block."""
+class _TransientBars:
+    """Bars that are visible while a ``with`` block runs."""
 
     progress: Progress
 
     def __enter__(self) -> Self:
-        """Show the bar."""
+        """Show the bars."""
         self.progress.start()
         return self
 
@@ -70,17 +70,17 @@ class _Shown:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take the bar away."""
+        """Remove the bars."""
         self.progress.stop()
 
 
-class StageProgress(_Shown):
-    """A bar per stage of a long piece of work; one that took a second or more leaves a line.
+class StageProgress(_TransientBars):
+    """A progress callback that shows a bar per stage, and prints a line after long stages.
 
     Parameters
     ----------
-    console
-        Where to write.
+    console : Console
+        Console to write to.
     """
 
     def __init__(self, console: Console) -> None:
@@ -109,7 +109,7 @@ class StageProgress(_Shown):
         super().__exit__(kind, error, trace)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show how far a stage is; one whose end nobody knows (0) ends as the next begins."""
+        """Update the bar of a stage. One of unknown length (`total` 0) ends when the next begins."""
         if self.stage is None or self.stage[0] != stage:
             self._end()
             self.stage = stage, self.progress.add_task(stage, total=total or None)
@@ -130,20 +130,20 @@ class StageProgress(_Shown):
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-class RunProgress(_Shown):
-    """A line per finished run, and while it lasts a bar with the runs that are under way.
+class RunProgress(_TransientBars):
+    """An event callback that shows a bar per active run, and prints a line per finished run.
 
-    Time left is told from the epochs a run took so far on average, or from the most it may take
-    until one is finished.
+    The remaining time is estimated from the mean number of epochs of the finished runs, or from the
+    largest possible number until a run is finished.
 
     Parameters
     ----------
-    console
-        Where to write.
-    n_runs
-        Runs in all.
-    max_epochs
-        Epochs that a run may take.
+    console : Console
+        Console to write to.
+    n_runs : int
+        Total number of runs.
+    max_epochs : int
+        Largest number of epochs of a run.
     """
 
     def __init__(self, console: Console, n_runs: int, max_epochs: int) -> None:
@@ -154,30 +154,30 @@ class RunProgress(_Shown):
         self.kept = 0
         self.tasks: dict[str, TaskID] = {}
         self.progress = Progress(
-            # A long label is cut, and the bar, before any number is.
+            # In a narrow terminal, labels and bars are cut before numbers.
             TextColumn("{task.description}", table_column=Column(overflow="ellipsis")),
             BarColumn(bar_width=6),
-            TextColumn("{task.fields[news]}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[status]}", table_column=Column(no_wrap=True)),
             TimeElapsedColumn(table_column=Column(no_wrap=True)),
             TimeRemainingColumn(table_column=Column(no_wrap=True)),
             console=console,
             transient=True,
         )
         self.n_runs, self.step = n_runs, ""
-        self.whole = self.progress.add_task("all runs", total=n_runs, news=f"0/{n_runs}")
+        self.whole = self.progress.add_task("all runs", total=n_runs, status=f"0/{n_runs}")
 
     def __call__(self, event: RunEvent) -> None:
-        """Show news of a run, or of a step that all of them take together."""
+        """Show an event of a run, or of a step for all runs."""
         self.step = ""
         getattr(self, f"_{event.kind}")(event)
         done = self.kept + len(self.finished)
         part = sum(min(1.0, epochs / self.expected) for epochs in self.epochs.values())
-        news = self.step or f"{done}/{self.n_runs} runs"
-        self.progress.update(self.whole, completed=done + part, news=news)
+        status = self.step or f"{done}/{self.n_runs} runs"
+        self.progress.update(self.whole, completed=done + part, status=status)
 
     def _step(self, event: RunEvent) -> None:
         if event.run:
-            self.progress.update(self.tasks[event.run], news=event.step)
+            self.progress.update(self.tasks[event.run], status=event.step)
         else:
             self.step = event.step
 
@@ -185,18 +185,18 @@ class RunProgress(_Shown):
         self.kept += 1
         self._print(f"{event.run:<28} finished before")
 
-    def _start(self, event: RunEvent) -> None:
+    def _begin(self, event: RunEvent) -> None:
         self.epochs[event.run] = 0.0
-        self.tasks[event.run] = self.progress.add_task(event.run, total=self.expected, news="")
+        self.tasks[event.run] = self.progress.add_task(event.run, total=self.expected, status="")
 
     def _epoch(self, event: RunEvent) -> None:
         epochs = event.values["epoch"] + 1
         self.epochs[event.run] = epochs
-        news = (
+        status = (
             f"epoch {epochs:.0f}, {1 / max(event.values['seconds'], 1e-9):.1f}/s, "
             f"R@20 {event.values['recall@20']:.4f}"
         )
-        self.progress.update(self.tasks[event.run], completed=epochs, news=news)
+        self.progress.update(self.tasks[event.run], completed=epochs, status=status)
 
     def _done(self, event: RunEvent) -> None:
         values = event.values

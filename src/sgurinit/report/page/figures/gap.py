@@ -1,78 +1,78 @@
-"""Figures of how far users are from items. Colours are names of the style sheet."""
+"""Figures of the semantic gap between users and items."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import plotly.graph_objects as go
 import polars as pl
 
-from sgurinit.report.page.figures import by_model, layout, places
+from sgurinit.report.page.figures.style import Colors, base_layout, row_heights, set_model_rows
+
+_STAGES = (("before training", "circle-open"), ("after training", "circle"))
 
 
-def closing(gaps: pl.DataFrame, colours: Mapping[str, str]) -> go.Figure:
-    """Alignment of every model's users with their items: hollow as started, filled as trained.
+def draw_model_alignments(gaps: pl.DataFrame, colors: Colors) -> go.Figure:
+    """Draw how well users are aligned with their items: hollow before training, filled after it.
 
     Parameters
     ----------
-    gaps
-        model, arm, stage (start, trained), measure, value.
-    colours
-        Of the arms to draw, in the order of the legend.
+    gaps : DataFrame
+        Columns model, arm, stage (start, trained), measure and value.
+    colors : mapping of str to str
+        Color of each arm, in the order of the legend.
     """
-    found = gaps.filter(pl.col("arm").is_in(list(colours)), measure="alignment")
+    found = gaps.filter(pl.col("arm").is_in(list(colors)), measure="alignment")
     models = found["model"].unique(maintain_order=True).to_list()
-    arms = [arm for arm in colours if arm in set(found["arm"])]
+    arms = [arm for arm in colors if arm in set(found["arm"])]
     values = {(m, a, s): v for m, a, s, v in found.drop("measure").iter_rows()}
     drawn = go.Figure()
-    for arm, height in places(models, arms).items():
+    for arm, height in row_heights(models, arms).items():
         own = [model for model in models if (model, arm, "trained") in values]
         ends = [(values[m, arm, "start"], values[m, arm, "trained"], height[m]) for m in own]
         drawn.add_scatter(
             x=[x for start, trained, _ in ends for x in (start, trained, None)],
             y=[y for _, _, place in ends for y in (place, place, None)],
             mode="lines",
-            line={"color": colours[arm], "width": 2},
+            line={"color": colors[arm], "width": 2},
             opacity=0.5,
             legendgroup=arm,
             showlegend=False,
             hoverinfo="skip",
         )
-        for at, (stage, symbol) in enumerate((("started", "circle-open"), ("trained", "circle"))):
+        for at, (stage, symbol) in enumerate(_STAGES):
             drawn.add_scatter(
                 x=[end[at] for end in ends],
                 y=[end[2] for end in ends],
                 mode="markers",
                 marker={
-                    "color": colours[arm],
+                    "color": colors[arm],
                     "size": 10,
                     "symbol": symbol,
-                    "line": {"width": 2, "color": colours[arm]},
+                    "line": {"width": 2, "color": colors[arm]},
                 },
                 name=arm,
                 legendgroup=arm,
-                showlegend=stage == "trained",
+                showlegend=symbol == "circle",
                 text=[f"{model}, {arm}, {stage}" for model in own],
                 hovertemplate="%{text}: %{x:.3f}<extra></extra>",
             )
-    by_model(drawn, models, len(arms), "alignment of users with their own items")
+    set_model_rows(drawn, models, len(arms), "alignment of users with their own items")
     return drawn
 
 
-def projection(points: pl.DataFrame, colour: str) -> go.Figure:
-    """Sampled users and items of one arm in a plane.
+def draw_projection(points: pl.DataFrame, color: str) -> go.Figure:
+    """Draw sampled users and items of one arm in a plane.
 
     Parameters
     ----------
-    points
-        Of one arm: kind, id, x, y.
-    colour
-        Of the users.
+    points : DataFrame
+        Points of one arm: kind, id, x, y.
+    color : str
+        Color of the users.
     """
     drawn = go.Figure()
     looks = {
         "item": {"color": "var(--ink)", "size": 6, "symbol": "diamond-open"},
-        "user": {"color": colour, "size": 5, "opacity": 0.75},
+        "user": {"color": color, "size": 5, "opacity": 0.75},
     }
     for kind, marker in looks.items():
         own = points.filter(kind=kind)
@@ -85,31 +85,31 @@ def projection(points: pl.DataFrame, colour: str) -> go.Figure:
             marker=marker,
             hovertemplate=f"{kind} %{{text}}<extra></extra>",
         )
-    drawn.update_layout(layout(300))
+    drawn.update_layout(base_layout(300))
     drawn.update_layout(hovermode="closest", margin={"l": 12, "r": 12, "b": 12})
-    # Where a point lies says nothing but how near it is to others.
+    # The coordinates mean nothing, only distances do.
     bare = {"showticklabels": False, "ticks": "", "title": None, "showgrid": False}
     drawn.update_xaxes(**bare, linecolor="var(--grid)", mirror=True)
     drawn.update_yaxes(**bare, linecolor="var(--grid)", mirror=True)
     return drawn
 
 
-def cosines(shares: pl.DataFrame, colour: str, highest: float) -> go.Figure:
-    """How the cosines of one arm's users with items spread: their own, and random ones.
+def draw_cosines(shares: pl.DataFrame, color: str, highest: float) -> go.Figure:
+    """Draw histograms of the cosines of one arm's users with their own and with random items.
 
     Parameters
     ----------
-    shares
-        Of one arm: pairs, low, high, share.
-    colour
-        Of users with their own items.
-    highest
-        Largest share in any arm, so that figures of several can be compared.
+    shares : DataFrame
+        Histograms of one arm: pairs (own, random), low, high, share.
+    color : str
+        Color of the users' own items.
+    highest : float
+        Largest share in any arm, so that the figures of all arms have the same scale.
     """
     drawn = go.Figure()
     looks = {
         "random": {"color": "var(--rule)", "width": 2, "dash": "dot"},
-        "own": {"color": colour, "width": 2},
+        "own": {"color": color, "width": 2},
     }
     names = {"own": "with own items", "random": "with random items"}
     for pairs, line in looks.items():
@@ -123,7 +123,7 @@ def cosines(shares: pl.DataFrame, colour: str, highest: float) -> go.Figure:
             fill="tozeroy" if pairs == "own" else None,
             hovertemplate="%{y:.1f} %",
         )
-    drawn.update_layout(layout(250))
+    drawn.update_layout(base_layout(250))
     drawn.update_xaxes(title_text="cosine", range=[-1, 1])
     drawn.update_yaxes(title_text="pairs, %", range=[0, 105 * highest])
     return drawn

@@ -1,4 +1,4 @@
-"""With what a result was made: versions, source revision, hardware."""
+"""Where a result comes from: data, package versions, source revision and hardware."""
 
 from __future__ import annotations
 
@@ -11,26 +11,32 @@ from typing import Any
 
 import torch
 
-from sgurinit.runtime import available_cores
+from sgurinit.data import Dataset, summarize
+from sgurinit.runtime import count_cores
 
 PACKAGES = ("sgurinit", "torch", "lightning", "numpy", "scipy", "scikit-learn", "polars")
 
 
-def environment() -> dict[str, Any]:
-    """Versions, git revision of the source, processor, cores and threads, ready for JSON."""
+def describe_data(dataset: Dataset, source: str | Path | None) -> dict[str, Any]:
+    """Summarize the data for JSON, with `source`, the path or name that they were loaded from."""
+    return {"source": None if source is None else str(source), **summarize(dataset).to_dict()}
+
+
+def describe_environment() -> dict[str, Any]:
+    """Collect versions, git revision, processor, cores and threads for JSON."""
     return {
-        "versions": versions(),
+        "versions": package_versions(),
         "git": source_revision(),
         "platform": platform.platform(),
         "cpu": _processor(),
-        "cores": available_cores(),
+        "cores": count_cores(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 
 
-def versions() -> dict[str, str]:
-    """Version of Python and of each package that numbers can depend on."""
+def package_versions() -> dict[str, str]:
+    """Look up the version of Python and of each package that results can depend on."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -42,13 +48,16 @@ def versions() -> dict[str, str]:
 
 @cache
 def source_revision() -> dict[str, Any] | None:
-    """Commit of the checkout that this package runs from, and whether files differ from it.
+    """Find the commit that this package runs from, and whether its files have been changed.
 
-    None where the package is no checkout, where git is missing or where it refuses (a checkout of
-    another owner).
+    Returns
+    -------
+    dict or None
+        ``commit`` and ``dirty``. None if the package is not in a git checkout, if git is missing,
+        or if git refuses because the checkout belongs to another user.
     """
     package = Path(__file__).parents[1]
-    # Without this an enclosing, unrelated repository would be named.
+    # Otherwise the revision of an enclosing, unrelated repository would be reported.
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None
     commit = _git(package, "rev-parse", "HEAD")
@@ -61,7 +70,7 @@ def source_revision() -> dict[str, Any] | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(  # noqa: S603 - fixed words only
+        done = subprocess.run(  # noqa: S603 - all arguments are fixed
             command, capture_output=True, text=True, timeout=30, check=False
         )
     except (OSError, subprocess.TimeoutExpired):

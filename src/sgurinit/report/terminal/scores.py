@@ -1,4 +1,4 @@
-"""The comparison as a table for the terminal, in 80 columns."""
+"""The scores of comparisons and single runs in the terminal, in 80 columns."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ from rich.text import Text
 
 from sgurinit.arms import BASELINE
 from sgurinit.evaluation import CUTOFFS, METRICS
-from sgurinit.experiments.sweeps import without_cells
-from sgurinit.report import formatting
+from sgurinit.experiments.sweeps import drop_sweep_cells
+from sgurinit.report.formatting import (
+    adjusted_p_value,
+    format_epochs,
+    format_lift,
+    format_p_value,
+    format_score,
+    label_untrained,
+)
 
 
 def comparison_table(summary: Mapping[str, Any]) -> Table:
-    """Test metrics per model and arm, lift and p-value of Recall@20 against random.
+    """Show test metrics by model and arm, with the lift and p-value of Recall@20 over random.
 
-    Below them what scores without training: popularity, each start by itself.
-
-    The cells of a sweep over two fields are left to the page.
+    Scores without training follow: popularity, each start, and the ceiling if it is known. Cells of
+    a sweep over two fields are only shown on the page.
 
     Parameters
     ----------
-    summary
+    summary : mapping
         Content of ``summary.json``.
     """
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
@@ -33,7 +39,7 @@ def comparison_table(summary: Mapping[str, Any]) -> Table:
     for name in ("R@10", "Recall@20", "N@10", "N@20", "lift", "p", "ep."):
         table.add_column(name, justify="right", no_wrap=True)
     shown = None
-    for entry in without_cells(summary["results"]):
+    for entry in drop_sweep_cells(summary["results"]):
         test, is_new = entry["test"], entry["model"] != shown
         if is_new and shown is not None:
             table.add_section()
@@ -43,13 +49,13 @@ def comparison_table(summary: Mapping[str, Any]) -> Table:
         cells = [
             entry["model"] if is_new else "",
             entry["arm"],
-            formatting.score(test["recall@10"], spread=False),
-            formatting.score(recall).replace(" ± ", "±"),
-            formatting.score(test["ndcg@10"], spread=False),
-            formatting.score(test["ndcg@20"], spread=False),
-            "" if baseline else formatting.lift(recall).replace(" %", "%"),
-            "" if baseline else formatting.p_value(recall),
-            f"{1 + sum(entry['best_epochs']) / len(entry['best_epochs']):.0f}",
+            format_score(test["recall@10"], spread=False),
+            format_score(recall).replace(" ± ", "±"),
+            format_score(test["ndcg@10"], spread=False),
+            format_score(test["ndcg@20"], spread=False),
+            "" if baseline else format_lift(recall).replace(" %", "%"),
+            "" if baseline else format_p_value(adjusted_p_value(recall)),
+            format_epochs([epoch + 1 for epoch in entry["best_epochs"]]),
         ]
         table.add_row(*(Text(cell) for cell in cells))
     if summary.get("untrained"):
@@ -57,20 +63,19 @@ def comparison_table(summary: Mapping[str, Any]) -> Table:
     for entry in summary.get("untrained", []):
         test = entry["test"]
         scores = [
-            formatting.score(test[name])
-            for name in ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+            format_score(test[name]) for name in ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
         ]
-        cells = [*formatting.untrained(entry["name"]), *scores, "", "", "0"]
+        cells = [*label_untrained(entry["name"]), *scores, "", "", "0"]
         table.add_row(*(Text(cell, style="dim") for cell in cells))
     return table
 
 
 def run_table(result: Mapping[str, Any]) -> Table:
-    """Validation and test metrics of one run.
+    """Show the validation and test metrics of one run.
 
     Parameters
     ----------
-    result
+    result : mapping
         Content of ``result.json``.
     """
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)

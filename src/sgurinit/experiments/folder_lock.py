@@ -1,0 +1,85 @@
+"""Exclusive use of a comparison's folder, and the checks that it may be written to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from sgurinit.errors import InputError
+from sgurinit.files import claim, read_json, write_json
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Reserve a folder for this process while the ``with`` block runs.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder, created if missing.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be created or written to, or another process uses it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: expected a folder that can be created ({error})") from None
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except PermissionError as error:
+        raise InputError(f"{folder}: expected a folder that can be written to ({error})") from None
+    except Timeout:
+        raise InputError(
+            f"{folder}: another process is using it; wait for it or choose another folder"
+        ) from None
+
+
+def claim_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Save the settings of a comparison, or check that those in the file can be extended to them.
+
+    Models and arms may have been added. Seeds may have been added unless there is a search, whose
+    trials use the first seed after those of the runs. Finished runs are kept.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    settings : mapping
+        Settings of the comparison, with the fingerprint of its data.
+
+    Raises
+    ------
+    InputError
+        The file has other settings; the message names the first difference.
+    """
+    if path.is_file():
+        found = read_json(path)
+        same = {**settings, "models": _entries_in_both(settings, found, "models")}
+        same["arms"] = _entries_in_both(settings, found, "arms")
+        if settings["search"] is not None:
+            spaces = _entries_in_both(settings["search"], found.get("search") or {}, "spaces")
+            same["search"] = {**settings["search"], "spaces": spaces}
+        elif settings["seeds"] > found.get("seeds", 0) > 0:
+            same["seeds"] = found["seeds"]
+        claim(path, same)
+    write_json(path, settings)
+
+
+def _entries_in_both(
+    settings: Mapping[str, Any], found: Mapping[str, Any], field: str
+) -> dict[str, Any]:
+    return {name: own for name, own in settings[field].items() if name in found.get(field, {})}
+
+
+def refuse_folder_with(path: Path, content: str) -> None:
+    """Raise an error if `path` exists, which shows that its folder has other `content`."""
+    if path.exists():
+        raise InputError(f"{path.parent}: contains {content}; choose another folder")

@@ -1,0 +1,69 @@
+"""Test scores of single users, as the runs have saved them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from sgurinit.evaluation import group_users
+from sgurinit.experiments.run import METRIC_NAMES
+
+ALL = "all"  # the group of all users
+
+Scores = Mapping[str, np.ndarray[Any, Any]]
+
+
+def read_scores_by_group(folder: Path) -> Iterator[tuple[str, Scores]]:
+    """Read the test scores of a run.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+
+    Yields
+    ------
+    tuple of str and mapping
+        Name of a group and, by metric, the scores of its users, shape ``(n,)``. The first group is
+        all users. Then there are groups of users by their number of training interactions, and
+        groups of items, see `group_items`.
+    """
+    users = pl.read_parquet(folder / "users.parquet")
+    yield ALL, _metric_columns(users)
+    for name, members in group_users(users["n_train"].to_numpy()).items():
+        yield name, _metric_columns(users.filter(members))
+    for (name,), part in pl.read_parquet(folder / "groups.parquet").group_by(
+        "group", maintain_order=True
+    ):
+        yield str(name), _metric_columns(part)
+
+
+def read_mean_scores(folders: Sequence[Path], metric: str) -> pl.DataFrame | None:
+    """Average the test scores of every user over the seeds.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Folders of the runs, one per seed.
+    metric : str
+        Name of the metric, such as ``"recall@20"``.
+
+    Returns
+    -------
+    DataFrame or None
+        Columns user_id and score. None if the scores of a run are missing.
+    """
+    files = [folder / "users.parquet" for folder in folders]
+    if not all(file.is_file() for file in files):
+        return None
+    seeds = [pl.read_parquet(file, columns=["user_id", metric]) for file in files]
+    mean = pl.DataFrame({str(n): part[metric] for n, part in enumerate(seeds)}).mean_horizontal()
+    return seeds[0].select("user_id").with_columns(score=mean)
+
+
+def _metric_columns(table: pl.DataFrame) -> Scores:
+    return {name: table[name].to_numpy() for name in METRIC_NAMES}

@@ -1,0 +1,88 @@
+"""The headline of a comparison: its main result in one or two sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sgurinit.arms import BASELINE, CONTROL, METHOD
+from sgurinit.experiments.summary import (
+    HEADLINE_METRIC,
+    SummaryEntry,
+    best_entry,
+    count_gains,
+    lift_spread,
+)
+from sgurinit.report.formatting import (
+    adjusted_p_value,
+    format_lift,
+    format_metric,
+    format_p_value,
+    format_percent,
+    format_score,
+)
+
+_OTHER_ARMS = {
+    CONTROL: "Permuted control (same scale, meaning removed)",
+    "hybrid": "Hybrid, with collaborative columns",
+    "hybrid-shuffled": "Hybrid with shuffled content",
+    "collaborative": "Collaborative columns only",
+}
+_MAX_LISTED = 4  # with more models, their spread is reported instead of every lift
+_METRIC = format_metric(HEADLINE_METRIC)
+
+
+def format_headline(entries: Sequence[SummaryEntry], n_seeds: int) -> str:
+    """State the main result, whether it is a gain or a loss.
+
+    Parameters
+    ----------
+    entries : sequence of mapping
+        Entries of the summary.
+    n_seeds : int
+        Number of seeds.
+    """
+    arms = {entry["arm"] for entry in entries}
+    if BASELINE not in arms or len(arms) == 1:
+        best = best_entry(entries)
+        return (
+            f"Highest test {_METRIC}: {format_score(best['test'][HEADLINE_METRIC])}, by "
+            f"{best['model']} with {best['arm']}."
+        )
+    arm = METHOD if METHOD in arms else next(e["arm"] for e in entries if e["arm"] != BASELINE)
+    own = [entry for entry in entries if entry["arm"] == arm]
+    seeds = f"mean over {n_seeds} seeds" if n_seeds > 1 else "1 seed"
+    sentence = (
+        f"With {arm} instead of random initialization, {count_gains(own)} of {len(own)} "
+        f"model{'s reach' if len(own) > 1 else ' reaches'} a higher test {_METRIC} ({seeds}): "
+        f"{_format_lifts(own)}."
+    )
+    for name, label in _OTHER_ARMS.items():
+        own = [entry for entry in entries if entry["arm"] == name]
+        if own and name != arm:
+            sentence += f" {label}: {_format_lifts(own, with_p=False)}."
+    return sentence
+
+
+def _format_lifts(entries: Sequence[SummaryEntry], *, with_p: bool = True) -> str:
+    """List every model's lift or, with many models, the median, both ends and the p-values."""
+    spread = lift_spread(entries)
+    if len(entries) <= _MAX_LISTED or spread is None:
+        return ", ".join(f"{e['model']}\u00a0{_format_lift(e, with_p=with_p)}" for e in entries)
+    low, high = (
+        f"{format_lift(e['test'][HEADLINE_METRIC])} ({e['model']})"
+        for e in (spread.lowest, spread.highest)
+    )
+    text = f"median {format_percent(spread.median)}, from {low} to {high}"
+    if with_p:
+        text += f"; adjusted p < 0.05 for {spread.n_significant}"
+    return text.replace(" %", "\u00a0%")
+
+
+def _format_lift(entry: SummaryEntry, *, with_p: bool) -> str:
+    """Lift and p-value without line breaks."""
+    metric = entry["test"][HEADLINE_METRIC]
+    text = format_lift(metric) or "n/a"
+    p = format_p_value(adjusted_p_value(metric)) if with_p else ""
+    if p:
+        text += f" (p < {p[1:]})" if p.startswith("<") else f" (p = {p})"
+    return text.replace(" ", "\u00a0")
