@@ -1,4 +1,4 @@
-"""Settings as a command line gives them: ``NAME.FIELD=VALUE``."""
+"""The grammar of ``--set NAME.FIELD=VALUE``."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from sgurinit.resolve import build
 from sgurinit.training import TrainSettings
 
 
-def read_assignments(
+def parse_assignments(
     assignments: Iterable[str], loop: Mapping[str, Any]
 ) -> tuple[TrainSettings, dict[str, dict[str, Any]]]:
-    """Split assignments into settings of the loop and fields of models and arms.
+    """Parse assignments to settings of the training loop and fields of models and arms.
 
     Parameters
     ----------
-    assignments
-        ``"vbpr.reg=0.01"`` and the like; the name ``train`` stands for the loop. A value that is no
-        JSON is a string.
-    loop
-        Fields of the loop that were given otherwise; assignments win.
+    assignments : iterable of str
+        Assignments such as ``"vbpr.reg=0.01"``. The name ``train`` is the training loop. A value
+        that is not JSON is a string.
+    loop : mapping
+        Fields of the training loop that other options set. Assignments override them.
 
     Returns
     -------
-    tuple
-        Settings of the loop, and fields by name as `compare` takes them for `overrides`.
+    tuple of TrainSettings and dict
+        Settings of the training loop, and fields by name, as `compare` takes them for `overrides`.
 
     Raises
     ------
     InputError
-        An assignment has another form, or a field of the loop is unknown or out of range.
+        An assignment has another form, or a field of the training loop does not exist or is out of
+        range.
     """
     fields: dict[str, dict[str, Any]] = {}
     for assignment in assignments:

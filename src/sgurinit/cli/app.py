@@ -1,4 +1,4 @@
-"""The application that commands join, what every command can be told, and where things are said."""
+"""The command-line application: common options, output, and one-line errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from sgurinit.errors import InputError
 
-# What comes with an extra; a missing package of any other name is a broken installation.
+# Packages that come with an extra. If any other package is missing, the installation is broken.
 _EXTRA = dict.fromkeys(
     ("class_resolver", "filelock", "lightning", "optuna", "platformdirs", "plotly", "torch"),
     "train",
@@ -38,10 +38,10 @@ _EXTRA = dict.fromkeys(
 _BAD_INPUT, _INTERRUPTED = 2, 130
 _NOTHING_KEPT = "nothing was written"
 
-# How messages of the library name a parameter: first of all, as an argument, or in backticks.
+# The library's messages name a parameter at the beginning, as an argument, or in backticks.
 _PARAMETER = re.compile(r"^(\w+)(?= is | must be | '|: )|(?<![\w.'\"-])(\w+)(?==)|`([^`]+)`")
 
-# What the parser raises for unknown or malformed options; typer gives its subclasses a name only.
+# Raised by the parser for unknown or malformed options. Typer only exports its subclasses.
 _UsageError: Any = typer.BadParameter.__base__
 
 console = Console()
@@ -49,43 +49,56 @@ err = Console(stderr=True)
 
 
 @dataclass
-class _Asked:
-    """How the command that runs is to speak."""
+class _CurrentCommand:
+    """Output options of the command that is running."""
 
     as_json: bool = False
-    on_stop: str = _NOTHING_KEPT
+    stop_message: str = _NOTHING_KEPT
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-_asked = _Asked()
+_current = _CurrentCommand()
 
 
-def _ask(quiet: bool, as_json: bool, options: Mapping[str, str]) -> None:
-    """Begin a command. With JSON, stdout is left to the result: all else goes to stderr."""
-    _asked.as_json, _asked.on_stop, _asked.options = as_json, _NOTHING_KEPT, options
+def _begin_command(quiet: bool, as_json: bool, options: Mapping[str, str]) -> None:
+    """Begin a command. With ``--json``, only the result is written to stdout."""
+    _current.as_json, _current.stop_message, _current.options = as_json, _NOTHING_KEPT, options
     console.quiet, console.stderr = quiet, as_json
 
 
-def emit(result: Mapping[str, Any]) -> None:
-    """Print what a command found for programs, where ``--json`` asks for it."""
-    if _asked.as_json:
+def print_json(result: Mapping[str, Any]) -> None:
+    """Print the result of a command as JSON, if ``--json`` was given."""
+    if _current.as_json:
         sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
-def if_stopped(kept: str) -> None:
-    """Tell what Ctrl-C is to say from now on: what is kept, and how to go on."""
-    _asked.on_stop = kept
+def set_stop_message(message: str) -> None:
+    """Set what Ctrl-C prints from now on: what is kept, and how to resume."""
+    _current.stop_message = message
+
+
+# The commands in the order of the help, by the title of their panel.
+_PANELS = {
+    "Compute starts": ("inspect", "init", "stream"),
+    "Train and compare": ("demo", "train", "compare", "study", "report"),
+    "Get and convert data": ("datasets", "prepare", "encode", "convert"),
+}
+_ORDER = tuple(name for names in _PANELS.values() for name in names)
 
 
 class _Commands(TyperGroup):
-    """Turns what a user can mend into one line and an exit code."""
+    """Orders the commands, and prints errors that the user can fix in one line."""
+
+    @override
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
 
     @override
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         try:
             code = super().main(*args, **{**extra, "standalone_mode": False})
         except _UsageError as error:
-            say(err, f"error: {' '.join(error.format_message().split())}")
+            print_line(err, f"error: {' '.join(error.format_message().split())}")
             code = _BAD_INPUT
         sys.exit(code or 0)
 
@@ -94,7 +107,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            _fail(_spoken(str(error)))
+            _fail(_name_options(str(error)))
         except ModuleNotFoundError as error:
             extra = _EXTRA.get((error.name or "").partition(".")[0])
             if extra is None:
@@ -103,92 +116,98 @@ class _Commands(TyperGroup):
                 f"this command needs {error.name}, which is not installed: "
                 f"pip install 'sgurinit[{extra}]'"
             )
-        except BrokenPipeError:  # whoever reads the output has seen enough
+        except BrokenPipeError:  # the reader of the output has closed it
             raise
         except OSError as error:  # a full disk, no permission, a name too long
             reason = error.strerror or str(error)
             _fail(f"{error.filename}: {reason}" if error.filename else reason)
         except KeyboardInterrupt:
-            say(err, f"\nstopped; {_asked.on_stop}")
+            print_line(err, f"\nstopped; {_current.stop_message}")
             raise typer.Exit(_INTERRUPTED) from None
 
 
-_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only print errors.")]
 _Json = Annotated[
-    bool, typer.Option("--json", help="Print the result as JSON; all else goes to stderr.")
+    bool, typer.Option("--json", help="Print the result as JSON; other output goes to stderr.")
 ]
 
 
 class _Application(typer.Typer):
-    """Gives every command `--quiet` and `--json`, and its errors the names of its options."""
+    """Adds `--quiet` and `--json` to every command, and names options in its errors."""
 
     @override
     def command(
         self, *args: Any, options: Mapping[str, str] | None = None, **settings: Any
     ) -> Callable[[Any], Any]:
-        """As typer's; `options` are those of the library's parameters that are named otherwise."""
-        join = super().command(*args, **settings)
+        """Add a command. `options` maps the library's parameters to options of another name."""
 
         def add(function: Any) -> Any:
+            panel = _panel_of(function.__name__)
+            join = super(_Application, self).command(*args, rich_help_panel=panel, **settings)
+
             @wraps(function)
-            def told(quiet: bool, as_json: bool, **given: Any) -> None:
-                _ask(quiet, as_json, named_options)
-                function(**given)
+            def command(quiet: bool, as_json: bool, **arguments: Any) -> None:
+                _begin_command(quiet, as_json, named_options)
+                function(**arguments)
 
             own = inspect.signature(function, eval_str=True)
-            named_options = _options(own) | dict(options or {})
+            named_options = _options_by_parameter(own) | dict(options or {})
             named = inspect.Parameter.KEYWORD_ONLY
             parameters = [
                 *own.parameters.values(),
                 inspect.Parameter("quiet", named, default=False, annotation=_Quiet),
                 inspect.Parameter("as_json", named, default=False, annotation=_Json),
             ]
-            told.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-            told.__annotations__ = {p.name: p.annotation for p in parameters}
-            join(told)
+            command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+            command.__annotations__ = {p.name: p.annotation for p in parameters}
+            join(command)
             return function
 
         return add
 
 
-def _options(command: inspect.Signature) -> dict[str, str]:
-    """Option by the name of a command's parameter."""
+def _panel_of(name: str) -> str | None:
+    return next((panel for panel, names in _PANELS.items() if name in names), None)
+
+
+def _options_by_parameter(command: inspect.Signature) -> dict[str, str]:
+    """Name of the option of each parameter of a command."""
     found = {}
     for name, parameter in command.parameters.items():
-        (said,) = getattr(parameter.annotation, "__metadata__", (None,))
-        if isinstance(said, OptionInfo):
-            found[name] = next(iter(said.param_decls or ()), f"--{name.replace('_', '-')}")
+        (option,) = getattr(parameter.annotation, "__metadata__", (None,))
+        if isinstance(option, OptionInfo):
+            found[name] = next(iter(option.param_decls or ()), f"--{name.replace('_', '-')}")
     return found
 
 
-def _spoken(message: str) -> str:
-    """Put the command's options in place of the parameters that a message names."""
+def _name_options(message: str) -> str:
+    """Replace the parameters that a message names by the command's options."""
 
     def option(found: re.Match[str]) -> str:
-        return _asked.options.get(found[found.lastindex or 0], found[0])
+        return _current.options.get(found[found.lastindex or 0], found[0])
 
     return _PARAMETER.sub(option, message)
 
 
-def say(where: Console, line: str) -> None:
-    """Print text with names in it: no markup counts, `:-1:` is no picture, paths stay whole."""
+def print_line(where: Console, line: str) -> None:
+    """Print plain text: no markup, no emoji codes, and no line breaks in paths."""
     where.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
-def say_ceiling(data: str) -> dict[str, float]:
-    """Say how well generated data can be ranked at best; of other data nothing is known."""
+def print_ceiling(data: str) -> dict[str, float]:
+    """Print the best possible score on planted data. For other data it is unknown."""
     if data != "planted":
         return {}
-    from sgurinit.data import plant  # noqa: PLC0415 - only where it is wanted
+    from sgurinit.data import plant  # noqa: PLC0415 - only needed here
 
     ceiling = plant().ceiling()
-    say(console, f"ceiling: the best ranking there can be has a test Recall@20 of {ceiling:.3f}")
+    print_line(console, f"ceiling: the best possible test Recall@20 is {ceiling:.3f}")
     return {"ceiling": ceiling}
 
 
 def _fail(message: str) -> NoReturn:
     line = " ".join(message.split())
-    say(err, f"error: {line}")
+    print_line(err, f"error: {line}")
     raise typer.Exit(_BAD_INPUT) from None
 
 
@@ -198,31 +217,31 @@ app = _Application(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help=(
-        "A meaningful, training-free start for every user of a multimodal recommender.\n\n"
-        "DATA is a folder in a known layout, [bold]planted[/bold] for generated data, or "
-        "[bold]xwines[/bold] for the real data that come with the package.\n\n"
-        "Begin with [bold]sgurinit demo[/bold]."
+        "Training-free initial vectors for the users of multimodal recommenders.\n\n"
+        "DATA is a folder in a supported layout, [bold]planted[/bold] for generated data, or "
+        "[bold]xwines[/bold] for the real data set that is included.\n\n"
+        "To get started, run [bold]sgurinit demo[/bold]."
     ),
 )
 
 
-def group(name: str, what: str) -> typer.Typer:
-    """Make commands that share a first word, and join them."""
-    commands = _Application(no_args_is_help=True, rich_markup_mode="rich", help=what)
-    app.add_typer(commands, name=name)
+def add_group(name: str, description: str) -> typer.Typer:
+    """Add a group of commands that share their first word."""
+    commands = _Application(no_args_is_help=True, rich_markup_mode="rich", help=description)
+    app.add_typer(commands, name=name, rich_help_panel=_panel_of(name))
     return commands
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_given: bool) -> None:
+    if is_given:
         console.print(f"sgurinit {version('sgurinit')}", highlight=False)
         raise typer.Exit
 
 
 @app.callback()
 def _root(
-    _show_version: Annotated[
+    _version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None: ...

@@ -1,6 +1,6 @@
-"""Commands that train and compare, and what they share with the page.
+"""Commands that train, compare and report.
 
-Each part of the library is imported by the command that needs it.
+Every command imports the parts of the library that it needs, so that its help is shown quickly.
 """
 
 # ruff: noqa: PLC0415
@@ -12,76 +12,78 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sgurinit.cli.app import app, console, emit, if_stopped, say, say_ceiling
+from sgurinit.cli.app import app, console, print_ceiling, print_json, print_line, set_stop_message
 from sgurinit.cli.options import (
-    Arm,
-    ArmClusters,
-    ArmLocalNorm,
-    ArmLocalWeight,
-    Arms,
-    Data,
-    Jobs,
-    MaxEpochs,
-    Model,
-    Models,
-    Patience,
-    Seed,
-    Sets,
-    TensorBoard,
-    examples,
-    given,
-    names,
+    ArmClustersOption,
+    ArmLocalNormOption,
+    ArmLocalWeightOption,
+    ArmOption,
+    ArmsOption,
+    DataArgument,
+    JobsOption,
+    MaxEpochsOption,
+    ModelArgument,
+    ModelsOption,
+    PatienceOption,
+    SeedOption,
+    SetOption,
+    TensorBoardOption,
+    drop_missing,
+    format_examples,
+    split_names,
 )
 from sgurinit.errors import InputError
-from sgurinit.report.terminal.progress import waiting
-from sgurinit.runtime import available_cores
+from sgurinit.report.terminal.progress import show_waiting
+from sgurinit.runtime import count_cores
 
 if TYPE_CHECKING:
     from sgurinit.experiments import Comparison
-    from sgurinit.experiments.run import EventCallback
+    from sgurinit.experiments.events import EventCallback
 
-_RESUME = "what is finished is kept in {}; run the same command again to resume"
+_DEFAULT_ARMS = "random,sgurinit,permuted"
+_RESUME = "finished work is kept in {}; run the same command again to resume"
 _FOLDER = "Folder of the comparison. Run the same command again to resume."
 
 
 @app.command(
-    epilog=examples(
+    epilog=format_examples(
         "sgurinit train lightgcn planted --init sgurinit",
         "sgurinit train freedom data/tiktok --init random --out runs/a --set freedom.k=20",
     ),
     options={"assignments": "--set"},
 )
 def train(
-    model: Model,
-    data: Data,
+    model: ModelArgument,
+    data: DataArgument,
     *,
-    init: Arm = "sgurinit",
+    init: ArmOption = "sgurinit",
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder to keep the run in. Run the same command again to resume. Default: "
-            "nothing is kept."
+            metavar="FOLDER",
+            help="Folder of the run. Run the same command again to resume. Default: nothing is "
+            "saved.",
         ),
     ] = None,
-    seed: Seed = 0,
-    max_epochs: MaxEpochs = None,
-    patience: Patience = None,
-    tensorboard: TensorBoard = False,
-    sets: Sets = None,
+    seed: SeedOption = 0,
+    max_epochs: MaxEpochsOption = None,
+    patience: PatienceOption = None,
+    tensorboard: TensorBoardOption = False,
+    sets: SetOption = None,
 ) -> None:
-    """Train one model from one start, then test it once."""
+    """Train one model from one arm, and test it once."""
     if out is not None:
-        if_stopped(_RESUME.format(out))
+        set_stop_message(_RESUME.format(out))
     elif tensorboard:
-        raise InputError("--tensorboard needs --out, the folder that the curves are kept in")
-    with waiting(console, "starting"):
+        raise InputError("--tensorboard needs --out, the folder to write the curves to")
+    with show_waiting(console, "starting"):
         from sgurinit import experiments
-        from sgurinit.cli._set_option import read_assignments
+        from sgurinit.cli._set_option import parse_assignments
         from sgurinit.report.terminal.progress import RunProgress
-        from sgurinit.report.terminal.table import run_table
+        from sgurinit.report.terminal.scores import run_table
 
-    loop = given(max_epochs=max_epochs, patience=patience)
-    settings, overrides = read_assignments(sets or [], loop)
+    loop = drop_missing(max_epochs=max_epochs, patience=patience)
+    settings, overrides = parse_assignments(sets or [], loop)
     with RunProgress(console, 1, settings.max_epochs) as progress:
         result = experiments.train_and_test(
             data,
@@ -91,17 +93,17 @@ def train(
             out=out,
             settings=settings,
             overrides=overrides,
-            on_event=_heard(progress, out if tensorboard else None),
+            on_event=_make_callback(progress, out if tensorboard else None),
         )
     console.print(run_table(result))
-    ceiling = say_ceiling(data)
+    ceiling = print_ceiling(data)
     if out is not None:
-        say(console, f"run kept in {out}")
-    emit({"out": out, **result, **ceiling})
+        print_line(console, f"saved to {out}")
+    print_json({"out": out, **result, **ceiling})
 
 
 @app.command(
-    epilog=examples(
+    epilog=format_examples(
         "sgurinit compare planted --models lightgcn --arms random,sgurinit --seeds 2 --out a",
         "sgurinit compare data/tiktok --models lightgcn,freedom,mgcn --out studies/first",
         "sgurinit compare data/tiktok --models vbpr --out b --set vbpr.reg=0.01 --jobs 2",
@@ -109,91 +111,96 @@ def train(
     options={"assignments": "--set"},
 )
 def compare(
-    data: Data,
+    data: DataArgument,
     *,
-    models: Models,
-    out: Annotated[Path, typer.Option(help=_FOLDER)],
-    arms: Arms = "random,sgurinit,permuted",
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds: 0, 1, ...")] = 3,
-    max_epochs: MaxEpochs = None,
-    patience: Patience = None,
-    jobs: Jobs = None,
+    models: ModelsOption,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help=_FOLDER)],
+    arms: ArmsOption = _DEFAULT_ARMS,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Number of seeds: 0, 1, ...")] = 3,
+    max_epochs: MaxEpochsOption = None,
+    patience: PatienceOption = None,
+    jobs: JobsOption = None,
     mask_valid: Annotated[
-        bool, typer.Option("--mask-valid", help="Leave validation items out of the test ranking.")
+        bool, typer.Option("--mask-valid", help="Exclude validation items from the test ranking.")
     ] = False,
-    n_clusters: ArmClusters = None,
-    local_weight: ArmLocalWeight = None,
-    local_norm: ArmLocalNorm = None,
-    tensorboard: TensorBoard = False,
-    sets: Sets = None,
+    n_clusters: ArmClustersOption = None,
+    local_weight: ArmLocalWeightOption = None,
+    local_norm: ArmLocalNormOption = None,
+    tensorboard: TensorBoardOption = False,
+    sets: SetOption = None,
 ) -> None:
-    """Compare starts: every model from every arm with every seed, in one table and one page."""
-    if_stopped(_RESUME.format(out))
-    with waiting(console, "starting"):
+    """Compare initializers: train every model from every arm with every seed, and report."""
+    set_stop_message(_RESUME.format(out))
+    with show_waiting(console, "starting"):
         from sgurinit import experiments
-        from sgurinit.cli._set_option import read_assignments
+        from sgurinit.cli._set_option import parse_assignments
         from sgurinit.report.terminal.progress import RunProgress
 
-    loop = given(max_epochs=max_epochs, patience=patience)
-    settings, overrides = read_assignments(sets or [], loop)
-    options = given(n_clusters=n_clusters, local_weight=local_weight, local_norm=local_norm)
-    for arm, fields in experiments.shared_fields(names(arms), options).items():
+    loop = drop_missing(max_epochs=max_epochs, patience=patience)
+    settings, overrides = parse_assignments(sets or [], loop)
+    options = drop_missing(n_clusters=n_clusters, local_weight=local_weight, local_norm=local_norm)
+    for arm, fields in experiments.shared_fields(split_names(arms), options).items():
         overrides[arm] = fields | overrides.get(arm, {})
-    total = len(names(models)) * len(names(arms)) * seeds
+    total = len(split_names(models)) * len(split_names(arms)) * seeds
     with RunProgress(console, total, settings.max_epochs) as progress:
         found = experiments.compare(
             data,
-            names(models),
-            names(arms),
+            split_names(models),
+            split_names(arms),
             seeds,
             out=out,
             settings=settings,
             overrides=overrides,
             mask_valid=mask_valid,
-            jobs=jobs or min(available_cores(), total),
-            on_event=_heard(progress, out if tensorboard else None),
+            jobs=jobs or min(count_cores(), total),
+            on_event=_make_callback(progress, out if tensorboard else None),
         )
     _show(found)
 
 
 @app.command(
-    epilog=examples(
+    epilog=format_examples(
         "sgurinit study studies/main.yaml", "sgurinit study studies/main.yaml --out x --jobs 2"
     )
 )
 def study(
-    file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="Description of the study.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.yaml", help="YAML file that describes the study.")
+    ],
     *,
     out: Annotated[
         Path | None,
         typer.Option(
+            metavar="FOLDER",
             help="Folder of the study. Run the same command again to resume. Default: FILE "
-            "without .yaml."
+            "without .yaml.",
         ),
     ] = None,
-    jobs: Jobs = None,
-    tensorboard: TensorBoard = False,
+    jobs: JobsOption = None,
+    tensorboard: TensorBoardOption = False,
 ) -> None:
-    """Search settings on validation data, then compare starts, as described in a file."""
-    with waiting(console, "starting"):
+    """Run a comparison that is described in a file, with an optional search of settings."""
+    with show_waiting(console, "starting"):
         from sgurinit import experiments
         from sgurinit.report.terminal.progress import RunProgress
 
-        described = experiments.Study.read(file)
+        parsed = experiments.Study.read(file)
     out = out or file.with_suffix("")
-    if_stopped(_RESUME.format(out))
-    total = described.plan.count()
-    with RunProgress(console, total, described.plan.train.max_epochs) as progress:
-        found = described.run(
+    set_stop_message(_RESUME.format(out))
+    total = parsed.plan.count()
+    with RunProgress(console, total, parsed.plan.train.max_epochs) as progress:
+        found = parsed.run(
             out,
-            jobs=jobs or min(available_cores(), total),
-            on_event=_heard(progress, out if tensorboard else None),
+            jobs=jobs or min(count_cores(), total),
+            on_event=_make_callback(progress, out if tensorboard else None),
         )
     _show(found)
 
 
 @app.command(
-    epilog=examples("sgurinit report studies/main", "sgurinit report studies/main studies/other")
+    epilog=format_examples(
+        "sgurinit report studies/main", "sgurinit report studies/main studies/other"
+    )
 )
 def report(
     folder: Annotated[
@@ -201,36 +208,40 @@ def report(
     ],
     other: Annotated[
         Path | None,
-        typer.Argument(metavar="OTHER", help="A second one, to put beside the first."),
+        typer.Argument(metavar="OTHER", help="Folder of a second one, to compare with the first."),
     ] = None,
     *,
     out: Annotated[
-        Path, typer.Option(help="With OTHER: folder for the page and the table, made if absent.")
-    ] = Path("sgurinit-beside"),
+        Path,
+        typer.Option(
+            metavar="FOLDER",
+            help="With OTHER: folder for the page and the table, created if missing.",
+        ),
+    ] = Path("sgurinit-side-by-side"),
 ) -> None:
-    """Print a finished comparison and write its page again, or put two side by side."""
-    with waiting(console, "starting"):
+    """Report on a finished comparison again, or on two side by side."""
+    with show_waiting(console, "starting"):
         from sgurinit import experiments
         from sgurinit.report.page.side_by_side import write_side_by_side
 
     if other is None:
         _show(experiments.load_comparison(folder))
         return
-    with waiting(console, "writing the page"):
+    with show_waiting(console, "writing the page"):
         page = write_side_by_side(folder, other, out)
-    table = page.with_name("beside.csv")
-    say(console, f"page:  {page}\ntable: {table}")
-    emit({"page": page, "table": table})
+    table = page.with_name("side_by_side.csv")
+    print_line(console, f"page:  {page}\ntable: {table}")
+    print_json({"page": page, "table": table})
 
 
-@app.command(epilog=examples("sgurinit demo", "sgurinit demo --out my-demo"))
+@app.command(epilog=format_examples("sgurinit demo", "sgurinit demo --out my-demo"))
 def demo(
-    out: Annotated[Path, typer.Option(help=_FOLDER)] = Path("sgurinit-demo"),
-    jobs: Jobs = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help=_FOLDER)] = Path("sgurinit-demo"),
+    jobs: JobsOption = None,
 ) -> None:
-    """Compare starts and controls on real data that come along (X-Wines), in a few minutes.
+    """Compare initializers on the included real data (X-Wines), in a few minutes.
 
-    The L2 penalties are those that are best for the random start on validation data.
+    The L2 penalties are those with the best validation scores for random initialization.
     """
     compare(
         "xwines",
@@ -247,27 +258,27 @@ def demo(
 
 def _show(found: Comparison) -> None:
     """Write the page and print the table."""
-    with waiting(console, "writing the page"):
+    with show_waiting(console, "writing the page"):
         from sgurinit.report.page import write_report
-        from sgurinit.report.terminal.table import comparison_table
+        from sgurinit.report.terminal.scores import comparison_table
 
         page = write_report(found.folder)
     console.print(comparison_table(found.summary))
     tables = "results.csv, lifts.csv, epochs.csv, curves.csv, gaps.csv, untrained.csv, summary.json"
-    say(console, f"page:   {page}\ntables: {found.folder}/{tables}")
-    emit({"folder": found.folder, "page": page, **found.summary})
+    print_line(console, f"page:   {page}\ntables: {found.folder}/{tables}")
+    print_json({"folder": found.folder, "page": page, **found.summary})
 
 
-def _heard(progress: EventCallback, curves: Path | None) -> EventCallback:
-    """Show progress and, where a folder is given, write curves into it."""
+def _make_callback(progress: EventCallback, curves: Path | None) -> EventCallback:
+    """Make a callback that shows progress and, if a folder is given, writes curves into it."""
     if curves is None:
         return progress
     from sgurinit.report.tensorboard import TensorBoardCurves
 
     write = TensorBoardCurves(curves / "tensorboard")
 
-    def hear(event: Any) -> None:
+    def show_and_write(event: Any) -> None:
         progress(event)
         write(event)
 
-    return hear
+    return show_and_write

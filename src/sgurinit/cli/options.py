@@ -1,4 +1,4 @@
-"""Options that several commands have, and how they are read."""
+"""Options that several commands share, and how their values are parsed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sgurinit.core.params import (
     PARAMS,
     PREPROCESS_STEPS,
     PRESETS,
-    default,
-    described,
+    describe_parameter,
+    get_default,
 )
 
-# Written out, for the classes would load torch before any help is shown.
+# Listed here, because importing the classes would load torch just to show help.
 ARMS = (
     *("random", "sgurinit", "local", "global", "hybrid"),
     *("permuted", "random-scaled", "collaborative", "hybrid-shuffled"),
@@ -30,138 +30,162 @@ MODELS = (
 )
 
 
-def _folders(begun: str) -> list[str]:
-    """Complete the name of a data set in the shell."""
-    parent = Path(begun) if begun.endswith("/") else Path(begun).parent
+def _complete_data(incomplete: str) -> list[str]:
+    """Complete the name or folder of a data set in the shell."""
+    parent = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
     found = sorted(f"{path}/" for path in parent.glob("*/") if not path.name.startswith("."))
-    return [name for name in ("planted", "xwines", *found) if name.startswith(begun)]
+    return [name for name in ("planted", "xwines", *found) if name.startswith(incomplete)]
 
 
-def _known(known: Sequence[str]) -> Callable[[str], list[str]]:
-    """Complete one of the names in the shell."""
+def _complete_from(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """Make a function that completes one of the names in the shell."""
 
-    def complete(begun: str) -> list[str]:
-        return [name for name in known if name.startswith(begun)]
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in known if name.startswith(incomplete)]
 
     return complete
 
 
-def _presets() -> str:
-    """What every preset sets that the default does not, as options."""
+def _describe_presets() -> str:
+    """Describe what every preset changes, as options."""
     differing = {
         name: [
             f"--{field.replace('_', '-')} {value}"
             for field, value in own.items()
-            if value != default(field)
+            if value != get_default(field)
         ]
         for name, own in PRESETS.items()
     }
     return "; ".join(f"{name}: {', '.join(fields)}" for name, fields in differing.items() if fields)
 
 
-def _own(name: str) -> str:
-    """Text of a parameter that every arm has a default of its own for."""
-    return escape(f"{PARAMS[name].text} For every arm that takes it. Default: the arm's own.")
+def _describe_for_arms(name: str) -> str:
+    """Describe a parameter that is set for several arms, each with its own default."""
+    return escape(f"{PARAMS[name].text} Set for every arm that has it. Default: that of each arm.")
 
 
-Data = Annotated[
+DataArgument = Annotated[
     str,
     typer.Argument(
-        metavar="DATA", help="Folder of the data, 'planted' or 'xwines'.", autocompletion=_folders
+        metavar="DATA",
+        help="Folder of a data set, 'planted' or 'xwines'.",
+        autocompletion=_complete_data,
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
-Model = Annotated[
+SeedOption = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of everything random.")]
+ModelArgument = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help=f"{', '.join(MODELS)}.", autocompletion=_known(MODELS)),
+    typer.Argument(
+        metavar="MODEL", help=f"{', '.join(MODELS)}.", autocompletion=_complete_from(MODELS)
+    ),
 ]
-Models = Annotated[
-    str, typer.Option(metavar="MODEL,MODEL", help=f"Models, with commas: {', '.join(MODELS)}.")
+ModelsOption = Annotated[
+    str,
+    typer.Option(metavar="MODEL,MODEL", help=f"Models, separated by commas: {', '.join(MODELS)}."),
 ]
-Arm = Annotated[
+ArmOption = Annotated[
     str,
     typer.Option(
         metavar="ARM",
-        help=f"How the users start: {', '.join(ARMS)}.",
-        autocompletion=_known(ARMS),
+        help=f"Initializer of the users: {', '.join(ARMS)}.",
+        autocompletion=_complete_from(ARMS),
     ),
 ]
-Arms = Annotated[
+ArmsOption = Annotated[
     str,
-    typer.Option(metavar="ARM,ARM", help=f"Arms to compare, with commas: {', '.join(ARMS)}."),
+    typer.Option(
+        metavar="ARM,ARM", help=f"Arms to compare, separated by commas: {', '.join(ARMS)}."
+    ),
 ]
-MaxEpochs = Annotated[
-    int | None, typer.Option(min=1, help="Largest number of epochs. Default: 1000.")
+MaxEpochsOption = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Largest number of epochs. Default: 1000.")
 ]
-Patience = Annotated[
+PatienceOption = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Stop after so many epochs without a better validation score. Default: 20."
+        min=1,
+        help="Stop after this number of epochs without a better validation score. Default: 20.",
     ),
 ]
-Sets = Annotated[
+SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="NAME.FIELD=VALUE",
         help="Set a field of a model, an arm or 'train', such as lightgcn.n_layers=2 or "
-        "sgurinit.scale=2. What is set for sgurinit or hybrid holds for its controls too. "
+        "sgurinit.scale=2. Fields of sgurinit and hybrid also apply to their controls. "
         "Repeatable.",
     ),
 ]
 
 
-def _of(name: str, also: str = "", **more: Any) -> Any:
-    """Option of a parameter of the method, with its text and default."""
-    return typer.Option(help=escape(described(name) + also), **more)
+def _method_option(name: str, also: str = "", **more: Any) -> Any:
+    """Make an option for a parameter of the method, with its description and default."""
+    return typer.Option(help=escape(describe_parameter(name) + also), **more)
 
 
 _NORMS = "|".join(LOCAL_NORMS)
 _STEPS = f" Steps: {', '.join(PREPROCESS_STEPS)}."
 
-Clusters = Annotated[int | None, _of("n_clusters", min=1)]
-LocalWeight = Annotated[float | None, _of("local_weight", min=0, max=1)]
-LocalNorm = Annotated[str | None, _of("local_norm", metavar=_NORMS)]
-Preprocess = Annotated[str, _of("preprocess", _STEPS, metavar="STEP,STEP")]
-JointDim = Annotated[int | None, _of("joint_dim", min=1)]
-Collaborative = Annotated[float | None, _of("collaborative", min=0, max=1)]
-CollaborativeRank = Annotated[int | None, _of("collaborative_rank", min=1)]
-Content = Annotated[bool | None, typer.Option("--content/--no-content", help=described("content"))]
-KMeans = Annotated[str | None, _of("kmeans", metavar="|".join(KMEANS))]
-ArmClusters = Annotated[int | None, typer.Option(min=1, help=_own("n_clusters"))]
-ArmLocalWeight = Annotated[float | None, typer.Option(min=0, max=1, help=_own("local_weight"))]
-ArmLocalNorm = Annotated[str | None, typer.Option(metavar=_NORMS, help=_own("local_norm"))]
-Preset = Annotated[
+ClustersOption = Annotated[int | None, _method_option("n_clusters", min=1, metavar="N")]
+LocalWeightOption = Annotated[
+    float | None, _method_option("local_weight", min=0, max=1, metavar="W")
+]
+LocalNormOption = Annotated[str | None, _method_option("local_norm", metavar=_NORMS)]
+PreprocessOption = Annotated[str, _method_option("preprocess", _STEPS, metavar="STEP,STEP")]
+JointDimOption = Annotated[int | None, _method_option("joint_dim", min=1, metavar="N")]
+CollaborativeOption = Annotated[
+    float | None, _method_option("collaborative", min=0, max=1, metavar="SHARE")
+]
+CollaborativeRankOption = Annotated[
+    int | None, _method_option("collaborative_rank", min=1, metavar="N")
+]
+ContentOption = Annotated[
+    bool | None, typer.Option("--content/--no-content", help=describe_parameter("content"))
+]
+KMeansOption = Annotated[str | None, _method_option("kmeans", metavar="|".join(KMEANS))]
+ArmClustersOption = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help=_describe_for_arms("n_clusters"))
+]
+ArmLocalWeightOption = Annotated[
+    float | None, typer.Option(min=0, max=1, metavar="W", help=_describe_for_arms("local_weight"))
+]
+ArmLocalNormOption = Annotated[
+    str | None, typer.Option(metavar=_NORMS, help=_describe_for_arms("local_norm"))
+]
+PresetOption = Annotated[
     str | None,
     typer.Option(
         metavar="|".join(PRESETS),
-        help=f"Start from a preset; other options override it. {_presets()}. Default: published, "
-        "the defaults named here.",
+        help=f"Set several options at once; single options override it. {_describe_presets()}. "
+        "Default: published, the defaults shown here.",
     ),
 ]
-TensorBoard = Annotated[
+TensorBoardOption = Annotated[
     bool,
     typer.Option(
         "--tensorboard",
-        help="Write curves during training. To view: tensorboard --logdir OUT/tensorboard.",
+        help="Write learning curves. To view them: tensorboard --logdir OUT/tensorboard.",
     ),
 ]
-Jobs = Annotated[
+JobsOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Runs at a time; they share the cores. Default: one per core."),
+    typer.Option(
+        min=1, metavar="N", help="Runs at a time, which share the cores. Default: one per core."
+    ),
 ]
 
 
-def examples(*lines: str) -> str:
-    """Lines below a command's help."""
+def format_examples(*lines: str) -> str:
+    """Format the examples below the help of a command."""
     return "Examples:\n\n" + "\n\n".join(f"[dim]$[/dim] {line}" for line in lines)
 
 
-def given(**options: Any) -> dict[str, Any]:
-    """Options that were given; the library has the defaults of the others."""
+def drop_missing(**options: Any) -> dict[str, Any]:
+    """Drop options that were not given, so that the library's defaults apply."""
     return {name: value for name, value in options.items() if value is not None}
 
 
-def names(text: str) -> list[str]:
-    """Names that were given with commas between them."""
+def split_names(text: str) -> list[str]:
+    """Split names that are separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]

@@ -1,7 +1,7 @@
-"""Commands that compute starts: no training, no torch.
+"""Commands that compute starts. They need neither training nor torch.
 
-Each part of the library is imported by the command that needs it, so these work where the extra
-for training is not installed.
+Every command imports the parts of the library that it needs, so these commands work without the
+extra for training.
 """
 
 # ruff: noqa: PLC0415
@@ -14,49 +14,49 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from sgurinit.cli.app import app, console, emit, if_stopped, say, say_ceiling
+from sgurinit.cli.app import app, console, print_ceiling, print_json, print_line, set_stop_message
 from sgurinit.cli.options import (
-    Clusters,
-    Collaborative,
-    CollaborativeRank,
-    Content,
-    Data,
-    JointDim,
-    KMeans,
-    LocalNorm,
-    LocalWeight,
-    Preprocess,
-    Preset,
-    Seed,
-    examples,
-    given,
-    names,
+    ClustersOption,
+    CollaborativeOption,
+    CollaborativeRankOption,
+    ContentOption,
+    DataArgument,
+    JointDimOption,
+    KMeansOption,
+    LocalNormOption,
+    LocalWeightOption,
+    PreprocessOption,
+    PresetOption,
+    SeedOption,
+    drop_missing,
+    format_examples,
+    split_names,
 )
 from sgurinit.errors import InputError
-from sgurinit.runtime import available_cores
+from sgurinit.runtime import count_cores
 
 if TYPE_CHECKING:
     from sgurinit.core import SGURInit
 
 
-@app.command(epilog=examples("sgurinit inspect planted", "sgurinit inspect data/tiktok"))
-def inspect(data: Data) -> None:
-    """Show what a data set holds."""
-    from sgurinit.data import load_dataset, recognise, summary
-    from sgurinit.report.terminal.inspection import data_table
-    from sgurinit.report.terminal.progress import waiting
+@app.command(epilog=format_examples("sgurinit inspect planted", "sgurinit inspect data/tiktok"))
+def inspect(data: DataArgument) -> None:
+    """Show the size, splits and features of a data set."""
+    from sgurinit.data import load_dataset, recognize_layout, summarize
+    from sgurinit.report.terminal.dataset import data_table
+    from sgurinit.report.terminal.progress import show_waiting
 
-    with waiting(console, "reading"):
-        facts = summary(load_dataset(data))
+    with show_waiting(console, "reading"):
+        facts = summarize(load_dataset(data))
     if data != "planted":
-        found = recognise(data)
-        say(console, f"recognised as {found.layout.name} by {found.saw}")
+        found = recognize_layout(data)
+        print_line(console, f"recognized as {found.layout.name} by {found.evidence}")
     console.print(data_table(facts))
-    emit(facts.to_dict() | say_ceiling(data))
+    print_json(facts.to_dict() | print_ceiling(data))
 
 
 @app.command(
-    epilog=examples(
+    epilog=format_examples(
         "sgurinit init data/tiktok --out start.safetensors",
         "sgurinit init data/tiktok --out users.parquet --n-clusters 4 --local-norm sym",
         "sgurinit init data/tiktok --out hybrid.safetensors --preset hybrid --joint-dim 64",
@@ -64,18 +64,21 @@ def inspect(data: Data) -> None:
     )
 )
 def init(
-    data: Data,
+    data: DataArgument,
     *,
     out: Annotated[
-        str, typer.Option(help="File to write, .safetensors or .parquet; with --spark a folder.")
+        str,
+        typer.Option(
+            metavar="PATH", help="File to write, .safetensors or .parquet; with --spark, a folder."
+        ),
     ],
     spark: Annotated[
         str | None,
         typer.Option(
             metavar="MASTER",
             help=escape(
-                "Compute on Spark: a master such as 'local[4]' or 'spark://host:7077', or "
-                "'sc://host' for Connect. DATA is then Parquet with columns user and item."
+                "Compute on Spark, given a master such as 'local[4]' or 'spark://host:7077', or "
+                "'sc://host' for Spark Connect. DATA is then Parquet with columns user and item."
             ),
         ),
     ] = None,
@@ -83,32 +86,32 @@ def init(
         list[str] | None,
         typer.Option(
             metavar="NAME=PARQUET",
-            help="With --spark: a modality's name and its Parquet file, with columns item and one "
-            "of lists of numbers. Repeatable.",
+            help="With --spark: name of a modality and its Parquet file, with a column item and a "
+            "column of lists of numbers. Repeatable.",
         ),
     ] = None,
-    n_clusters: Clusters = None,
-    local_weight: LocalWeight = None,
-    local_norm: LocalNorm = None,
-    preprocess: Preprocess = "",
-    joint_dim: JointDim = None,
-    collaborative: Collaborative = None,
-    collaborative_rank: CollaborativeRank = None,
-    content: Content = None,
-    preset: Preset = None,
-    seed: Seed = 0,
+    n_clusters: ClustersOption = None,
+    local_weight: LocalWeightOption = None,
+    local_norm: LocalNormOption = None,
+    preprocess: PreprocessOption = "",
+    joint_dim: JointDimOption = None,
+    collaborative: CollaborativeOption = None,
+    collaborative_rank: CollaborativeRankOption = None,
+    content: ContentOption = None,
+    preset: PresetOption = None,
+    seed: SeedOption = 0,
 ) -> None:
-    """Compute a start for every user and save it. Needs neither training nor torch."""
-    from sgurinit.core.start_io import check_target
+    """Compute a start for every user and save it. Needs no training and no torch."""
+    from sgurinit.core.start import check_start_path
     from sgurinit.data import load_dataset
-    from sgurinit.report.terminal.inspection import start_table
     from sgurinit.report.terminal.progress import StageProgress
+    from sgurinit.report.terminal.start import start_table
 
-    parameters = given(
+    parameters = drop_missing(
         n_clusters=n_clusters,
         local_weight=local_weight,
         local_norm=local_norm,
-        preprocess=names(preprocess) or None,
+        preprocess=split_names(preprocess) or None,
         joint_dim=joint_dim,
         collaborative=collaborative,
         collaborative_rank=collaborative_rank,
@@ -120,9 +123,9 @@ def init(
         init_on_spark(spark, data, features or [], out, preset, random_state=seed, **parameters)
         return
     if features:
-        raise InputError("--features: only with --spark; a data set brings its own")
+        raise InputError("--features needs --spark; a data set has its own features")
     estimator = _estimator(preset, seed, **parameters)
-    check_target(Path(out))
+    check_start_path(Path(out))
     with StageProgress(console) as progress:
         progress("reading", 0, 0)
         dataset = load_dataset(data)
@@ -132,12 +135,12 @@ def init(
         progress("writing", 0, 0)
         start.save(Path(out))
     console.print(start_table(diagnostics))
-    say(console, f"saved to {out}")
-    emit({"out": out, "config": start.config, "diagnostics": diagnostics.to_dict()})
+    print_line(console, f"saved to {out}")
+    print_json({"out": out, "config": start.config, "diagnostics": diagnostics.to_dict()})
 
 
 @app.command(
-    epilog=examples(
+    epilog=format_examples(
         "sgurinit stream log.parquet --features text=items.parquet --out users --layout parquet",
         "sgurinit stream logs/ --features text=text.npy --item-ids items.parquet --out users",
         "sgurinit stream l.parquet --features image=i.npy --joint-dim 64 --tables joint --out x",
@@ -149,7 +152,8 @@ def stream(
         list[str],
         typer.Argument(
             metavar="LOG...",
-            help="Parquet files with a row per interaction, folders of them, or an .npy edge list.",
+            help="Parquet files with a row per interaction, folders of such files, or an .npy "
+            "edge list.",
         ),
     ],
     *,
@@ -157,91 +161,100 @@ def stream(
         list[str],
         typer.Option(
             metavar="NAME=FILE",
-            help="A modality's name and its file: .npy with a row per item, or .parquet with ids "
+            help="Name of a modality and its file: .npy with a row per item, or .parquet with ids "
             "and a column of lists of numbers. Repeatable.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to make.")],
-    user: Annotated[str, typer.Option(help="Column of users in the log.")] = "user",
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to create.")],
+    user: Annotated[str, typer.Option(metavar="NAME", help="Column of users in the log.")] = "user",
     item: Annotated[
-        str, typer.Option(help="Column of items in the log, and in Parquet files of items.")
+        str,
+        typer.Option(
+            metavar="NAME", help="Column of items in the log, and in Parquet files of items."
+        ),
     ] = "item",
     item_ids: Annotated[
         Path | None,
         typer.Option(
-            help="Parquet file with the ids of the items. With .npy features: one per row, in "
-            "their order; without it the log holds row numbers. With .parquet features: needed "
-            "where items of the log have no vector; the log itself will do."
+            metavar="FILE",
+            help="Parquet file with the ids of the items. For .npy features: the id of each row; "
+            "without it, items in the log are row numbers. For .parquet features: needed if "
+            "items in the log have no vector; this can be the log itself.",
         ),
     ] = None,
-    n_clusters: Clusters = None,
-    local_weight: LocalWeight = None,
-    local_norm: LocalNorm = None,
-    preprocess: Preprocess = "",
-    joint_dim: JointDim = None,
-    collaborative: Collaborative = None,
-    collaborative_rank: CollaborativeRank = None,
-    content: Content = None,
-    preset: Preset = None,
+    n_clusters: ClustersOption = None,
+    local_weight: LocalWeightOption = None,
+    local_norm: LocalNormOption = None,
+    preprocess: PreprocessOption = "",
+    joint_dim: JointDimOption = None,
+    collaborative: CollaborativeOption = None,
+    collaborative_rank: CollaborativeRankOption = None,
+    content: ContentOption = None,
+    preset: PresetOption = None,
     tables: Annotated[
         str,
         typer.Option(
-            metavar="NAME,NAME", help="Modalities to write the users of, or joint. Default: all."
+            metavar="NAME,NAME", help="Tables to write: modalities or joint. Default: all."
         ),
     ] = "",
-    kmeans: KMeans = None,
+    kmeans: KMeansOption = None,
     layout: Annotated[
         str, typer.Option(metavar="npy|parquet", help="Format of the users' vectors.")
     ] = "npy",
     dtype: Annotated[
         str,
         typer.Option(
-            metavar="float32|float16|bfloat16", help="Type of the numbers; bfloat16 for npy only."
+            metavar="float32|float16|bfloat16", help="Type of the numbers; bfloat16 only for npy."
         ),
     ] = "float32",
-    jobs: Annotated[int | None, typer.Option(min=1, help="Threads. Default: one per core.")] = None,
-    seed: Seed = 0,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Threads. Default: one per core.")
+    ] = None,
+    seed: SeedOption = 0,
 ) -> None:
-    """Compute starts from logs of any size, without holding them in memory."""
-    from sgurinit.data.layouts.vectors import named_features
+    """Compute starts from logs of any size, without loading them into memory."""
+    from sgurinit.cli._features_option import parse_features
+    from sgurinit.data.item_vectors import read_item_features
     from sgurinit.files import read_json
     from sgurinit.report.terminal.progress import StageProgress
 
-    if_stopped(f"what is done is kept beside {out}; run the same command again to resume")
+    set_stop_message(f"finished work is kept next to {out}; run the same command again to resume")
     estimator = _estimator(
         preset,
         seed,
-        **given(
+        **drop_missing(
             n_clusters=n_clusters,
             local_weight=local_weight,
             local_norm=local_norm,
-            preprocess=names(preprocess) or None,
+            preprocess=split_names(preprocess) or None,
             joint_dim=joint_dim,
             collaborative=collaborative,
             collaborative_rank=collaborative_rank,
             content=content,
             kmeans=kmeans,
         ),
-        n_jobs=jobs or available_cores(),
+        n_jobs=jobs or count_cores(),
     )
     with StageProgress(console) as progress:
         progress("features", 0, 0)
-        tables_of_items, ids = named_features(features, item_ids, item)
+        tables_of_items, ids = read_item_features(parse_features(features), item_ids, item)
         estimator.stream(
             interactions,
             tables_of_items,
             out,
             item_ids=ids,
             columns=(user, item),
-            tables=names(tables) or None,
+            tables=split_names(tables) or None,
             layout=layout,
             dtype=dtype,
             progress=progress,
         )
     facts = read_json(out / "start.json")
-    say(console, f"{facts['n_users']:,} users of {', '.join(facts['tables'])} in {out / 'users'}")
-    say(console, f"saved to {out}")
-    emit({"out": out, **facts})
+    print_line(
+        console, f"{facts['n_users']:,} users of {', '.join(facts['tables'])} in {out / 'users'}"
+    )
+    print_line(console, f"saved to {out}")
+    print_json({"out": out, **facts})
 
 
 def _estimator(preset: str | None, seed: int, **parameters: Any) -> SGURInit:
