@@ -86,6 +86,7 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.slow
 def test_a_comparison_as_json_with_all_else_on_stderr(
     compared: tuple[Path, Result], tmp_path: Path
 ) -> None:
@@ -156,6 +157,7 @@ def in_terminal(*words: object, **environment: str) -> str:
     return sent.decode()
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_progress_that_fits_80_columns() -> None:
     # Long enough for a bar.
     text = in_terminal("train", "lightgcn", "planted", "--max-epochs", 20)
@@ -166,6 +168,7 @@ def test_a_terminal_shows_progress_that_fits_80_columns() -> None:
     assert max(map(len, lines)) <= 80
 
 
+@pytest.mark.slow
 def test_no_color_is_honoured() -> None:
     assert COLOUR.search(in_terminal("inspect", "planted"))
     assert not COLOUR.search(in_terminal("inspect", "planted", NO_COLOR="1"))
@@ -181,6 +184,7 @@ def completed(shell: str, words: str, **more: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_shell_completes_commands_options_and_data(shell: str, folder: Path) -> None:
     extra = {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}
@@ -221,6 +225,7 @@ def test_ctrl_c_says_so_where_nothing_is_kept(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_stream_stopped_by_ctrl_c_resumes(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     log = pl.DataFrame(

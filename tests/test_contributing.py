@@ -41,6 +41,7 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_sixteenth_model_takes_one_file_one_line_and_one_test(with_a_sixteenth_model):
     done = run(with_a_sixteenth_model, "pytest", "-q", "tests/models/test_tastemf.py")
     assert done.returncode == 0, done.stdout

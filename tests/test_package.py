@@ -264,6 +264,7 @@ LEFT_BEHIND = [
 ]
 
 
+@pytest.mark.slow
 def test_the_source_distribution_is_the_repository(distributions):
     (path,) = distributions.glob("*.tar.gz")
     with tarfile.open(path) as archive:
@@ -272,6 +273,7 @@ def test_the_source_distribution_is_the_repository(distributions):
     assert files - made == tracked()
 
 
+@pytest.mark.slow
 def test_the_wheel_has_the_package_and_its_data_and_nothing_else(distributions):
     (path,) = distributions.glob("*.whl")
     assert path.name.endswith("-py3-none-any.whl")
@@ -282,6 +284,7 @@ def test_the_wheel_has_the_package_and_its_data_and_nothing_else(distributions):
     assert {"sgurinit/py.typed", "sgurinit/report/page/assets/page.css"} < files
 
 
+@pytest.mark.slow
 def test_away_from_the_repository_the_readme_has_no_relative_link(distributions):
     (path,) = distributions.glob("*.whl")
     with zipfile.ZipFile(path) as archive:

@@ -14,6 +14,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from sgurinit.experiments import Comparison
 from sgurinit.report.page import write_report
 
+pytestmark = pytest.mark.browser
+
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
