@@ -34,9 +34,9 @@ from sgurinit.core import UserStart
 from sgurinit.data import Dataset
 from sgurinit.data.convert import convert
 from sgurinit.integrations import implicit, mmrec, pyg
-from sgurinit.integrations._compat import modernised
+from sgurinit.integrations._compat import legacy_compat
 from sgurinit.integrations.torch import attach
-from sgurinit.integrations.vectors import BACKENDS, Vectors
+from sgurinit.integrations.vectors import INDEX_LIBRARIES, VectorStore
 
 WIDTH = 64
 
@@ -88,7 +88,7 @@ def trees(path: str, start: UserStart) -> None:
     """Finding tables in models of MMRec, one step of each, and filling them."""
     sources = Path(os.environ["SGURINIT_MMREC"]).resolve() / "src"
     sys.path.insert(0, str(sources))
-    with tempfile.TemporaryDirectory() as temporary, modernised():
+    with tempfile.TemporaryDirectory() as temporary, legacy_compat():
         place = Path(temporary) / "data"
         convert(str(Path(path).resolve()), place, "mmrec")
         next(place.glob("*.inter")).rename(place / "data.inter")
@@ -122,13 +122,13 @@ def trees(path: str, start: UserStart) -> None:
 def stores(start: UserStart) -> None:
     """Nearest items of a known user, and of a new one from five clicks."""
     draw = np.random.default_rng(0)
-    for name in BACKENDS:
-        vectors = Vectors.of(start, WIDTH, index=name)
+    for name in INDEX_LIBRARIES:
+        vectors = VectorStore.from_start(start, WIDTH, index=name)
         users = draw.choice(vectors.user_ids, 500)
         clicks = [draw.choice(vectors.item_ids, 5, replace=False).tolist() for _ in range(500)]
         for what, ask, asked in (
-            ("known user", vectors.for_user, users.tolist()),
-            ("five clicks", vectors.for_clicks, clicks),
+            ("known user", vectors.find_for_user, users.tolist()),
+            ("five clicks", vectors.find_for_clicks, clicks),
         ):
             times = []
             for question in asked:

@@ -26,10 +26,10 @@ from sgurinit.core import ItemFeatures, SGURInit
 from sgurinit.core.params import PARAMS
 from sgurinit.data import planted
 from sgurinit.errors import InputError
-from sgurinit.handover import HandoverReport, untouched
+from sgurinit.handover import HandoverReport, report_unchanged
 from sgurinit.models import VBPR, LightGCN
 from sgurinit.resolve import resolve_config, resolve_initializer, resolve_model
-from sgurinit.testing import small_dataset
+from sgurinit.testing import make_small_dataset
 from sgurinit.training.run import build_model
 
 
@@ -57,7 +57,7 @@ def test_every_arm_is_found_by_its_name_and_says_what_it_controls():
 def test_an_arm_of_ones_own_is_named_after_its_class():
     class MineInitializer(Initializer):
         def fill(self, model, dataset, seed):
-            return HandoverReport(self.name, untouched(model.user_tables()))
+            return HandoverReport(self.name, report_unchanged(model.user_tables()))
 
     assert MineInitializer().name == "mine"
 
@@ -125,7 +125,7 @@ def test_shuffled_content_leaves_the_collaborative_columns_as_they_are(dataset):
 @pytest.mark.parametrize("projected", ["once", "through"])
 def test_shuffled_content_is_shuffled_in_raw_and_projected_spaces_too(name, projected):
     # As if the model had been built on shuffled features: same projection, other items.
-    dataset = small_dataset()
+    dataset = make_small_dataset()
     kind = resolve_model(name)
     arm = HybridShuffledInitializer(n_clusters=3, projected=projected)
     order = arm._order(dataset.n_items, 0)
@@ -166,7 +166,7 @@ SETTINGS = [{}, {"scale": "items"}, {"scale": None}, {"scale": 0.5, "fill_items"
 @pytest.mark.parametrize("fields", SETTINGS)
 @pytest.mark.parametrize("name", ["lightgcn", "vbpr", "mmgcn", "mentor"])
 def test_random_scaled_is_the_models_own_start_at_the_norms_of_the_started_arm(name, fields):
-    data, kind = small_dataset(), resolve_model(name)
+    data, kind = make_small_dataset(), resolve_model(name)
     plain, scaled, started = (build_model(kind, data, kind.Config(), seed=0) for _ in range(3))
     reports = RandomScaledInitializer(n_clusters=3, **fields).apply(scaled, data, seed=0).tables
     SGURInitInitializer(n_clusters=3, **fields).apply(started, data, seed=0)
@@ -184,7 +184,7 @@ def test_random_scaled_is_the_models_own_start_at_the_norms_of_the_started_arm(n
 
 
 def test_random_scaled_leaves_tables_that_users_enter_through_a_projection():
-    data = small_dataset()
+    data = make_small_dataset()
     models = [build_model(VBPR, data, VBPR.Config(), seed=0) for _ in range(2)]
     RandomScaledInitializer(n_clusters=3, projected="through").apply(models[0], data, seed=0)
     for one, two in zip(models[0].user_content, models[1].user_content, strict=True):

@@ -17,7 +17,7 @@ from sgurinit.integrations.torch import attach
 from sgurinit.models import BPRMF, MMGCN, VBPR, LightGCN, Recommender, UserTable
 from sgurinit.models.checkpoint import load_model, load_weights, save_model
 from sgurinit.resolve import resolve_initializer, resolve_model
-from sgurinit.testing import small_dataset
+from sgurinit.testing import make_small_dataset
 from sgurinit.training.run import build_model
 from sgurinit.training.sampler import TripleSampler
 
@@ -270,7 +270,7 @@ PROJECTING = ("vbpr", "mmgcn", "grcn", "dualgnn", "dragon", "mentor")
 @pytest.mark.parametrize("keep", [False, True], ids=["through", "added"])
 @pytest.mark.parametrize("name", PROJECTING)
 def test_users_pass_through_the_models_own_projection_in_every_step(name, keep):
-    dataset = small_dataset()
+    dataset = make_small_dataset()
     kind = resolve_model(name)
     model = build_model(kind, dataset, kind.Config(), seed=0)
     plain = {table.name: table.parameter.detach().clone() for table in model.user_tables()}
@@ -292,7 +292,7 @@ def test_users_pass_through_the_models_own_projection_in_every_step(name, keep):
     # The projection trains with users and items, and the users follow it.
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     before = {report.table: tables[report.table].parameter.detach().clone() for report in held}
-    model.start_epoch(0)
+    model.begin_epoch(0)
     model.loss(TripleSampler(dataset, 64, seed=0).epoch(0)[0]).backward()
     optimizer.step()
     names = dict(model.named_parameters())
@@ -308,13 +308,13 @@ def test_users_pass_through_the_models_own_projection_in_every_step(name, keep):
     hand_over(twin, start, projected="added" if keep else "through")
     twin.load_state_dict(model.state_dict())
     users = torch.arange(dataset.n_users)
-    torch.testing.assert_close(twin.scorer()(users), model.scorer()(users))
+    torch.testing.assert_close(twin.make_scorer()(users), model.make_scorer()(users))
     copied = copy.deepcopy(model)
-    torch.testing.assert_close(copied.scorer()(users), model.scorer()(users))
+    torch.testing.assert_close(copied.make_scorer()(users), model.make_scorer()(users))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
-    torch.testing.assert_close(copied.scorer()(users), twin.scorer()(users))
+    torch.testing.assert_close(copied.make_scorer()(users), twin.make_scorer()(users))
 
 
 @pytest.mark.parametrize("name", ["mmgcn", "dragon"])
@@ -369,7 +369,7 @@ def test_weights_trained_through_a_projection_say_what_they_need(dataset, tmp_pa
     hand_over(twin, start, projected="through")
     load_weights(twin, tmp_path / "m.safetensors")
     users = torch.arange(5)
-    torch.testing.assert_close(twin.scorer()(users), model.scorer()(users))
+    torch.testing.assert_close(twin.make_scorer()(users), model.make_scorer()(users))
 
 
 def test_through_needs_a_projection(dataset, start):
@@ -381,7 +381,7 @@ def test_through_needs_a_projection(dataset, start):
 
 
 def test_frozen_tables_stay_as_they_start_and_all_else_trains():
-    dataset = small_dataset()
+    dataset = make_small_dataset()
     model = build_model(MMGCN, dataset, MMGCN.Config(), seed=0)
     report = resolve_initializer("sgurinit", {"n_clusters": 3, "freeze": True}).apply(
         model, dataset, seed=0
@@ -399,7 +399,7 @@ def test_frozen_tables_stay_as_they_start_and_all_else_trains():
 
 @pytest.mark.parametrize("projected", ["once", "through", "added"])
 def test_freezing_reaches_tables_beside_and_behind_a_projection(projected):
-    dataset = small_dataset()
+    dataset = make_small_dataset()
     model = build_model(VBPR, dataset, VBPR.Config(), seed=0)
     arm = resolve_initializer("sgurinit", {"n_clusters": 3, "freeze": True, "projected": projected})
     arm.apply(model, dataset, seed=0)

@@ -1,17 +1,17 @@
-"""The arms of a comparison: ways to start a model's users, all under one contract.
+"""The arms of a comparison: initializers of a model's users with one common interface.
 
 ========================  ====================================================================
-``random``                the model's own start
-``sgurinit``              the method as its authors draw it: content alone, both sides
-``local``, ``global``     its two halves alone, nothing else changed
-``hybrid``                this library's own: content and collaborative columns
-``collaborative``         control: the collaborative columns alone
+``random``                baseline: the model's own random values
+``sgurinit``              the method as its authors describe it: content only, users and items
+``local``, ``global``     one half of the method each, nothing else changed
+``hybrid``                this library's extension: content and collaborative columns
+``collaborative``         control: the collaborative columns only
 ``hybrid-shuffled``       control: ``hybrid`` with the content shuffled among the items
 ``permuted``              control: finished rows shuffled among the users and among the items
-``random-scaled``         control: the model's own start at the norm of the started arms
+``random-scaled``         control: the model's own random values at the norm of ``sgurinit``
 ========================  ====================================================================
 
-Other readings of the method are ``sgurinit`` with settings, see `sgurinit.core.params.PRESETS`.
+Other variants of the method are ``sgurinit`` with settings, see `sgurinit.core.params.PRESETS`.
 """
 
 from __future__ import annotations
@@ -32,39 +32,49 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import override
 
 from sgurinit.core import ItemFeatures, SGURInit, UserStart
-from sgurinit.core.params import PARAMS, default
+from sgurinit.core.params import PARAMS, get_default
 from sgurinit.handover import (
-    TIMES,
+    DEFAULT_SCALE,
     HandoverReport,
-    Projected,
-    bring_to_,
+    ProjectedMode,
+    check_freezable,
+    check_preprocess,
+    check_projected,
     freeze_,
     hand_over,
-    refuse_freezing,
-    refuse_through,
-    refuse_unseen,
-    untouched,
+    match_norm_,
+    report_unchanged,
 )
-from sgurinit.seeds import derive, generator
+from sgurinit.seeds import derive_seed, make_generator
 
 logger = logging.getLogger("sgurinit")
 
 if TYPE_CHECKING:
-    from sgurinit.core.inputs.interactions import IntArray
+    from sgurinit.core.inputs.arrays import IntArray
     from sgurinit.data import Dataset
     from sgurinit.models import Recommender, UserTable
 
 BASELINE = "random"
+"""Name of the arm that every other arm is compared with."""
 METHOD = "sgurinit"
+"""Name of the arm that is the method."""
 CONTROL = "permuted"
+"""Name of the arm that controls for the meaning of the method's rows."""
 
-_SCALE = "Mean row norm of a started table: so many times its own, 'table', 'items', or none."
-_HANDOVER = {"scale", "fill_items", "projected", "freeze"}
-_FILL_ITEMS = "Whether item tables in a free space start from the same items."
+_SCALE_TEXT = (
+    "Mean row norm of a filled table: a multiple of its own random rows' norm, 'table', 'items', "
+    "or none."
+)
+_FILL_ITEMS_TEXT = "Also fill item tables in a free space, from the same items."
+_PROJECTED_TEXT = (
+    "How tables in a projected space are filled: 'once', replaced by users who pass 'through' the "
+    "projection in every step, or with those 'added' to the table."
+)
+_HANDOVER_FIELDS = {"scale", "fill_items", "projected", "freeze"}
 
 
 class _RecentStarts:
-    """Starts computed last, up to so many bytes: the models of a comparison share them."""
+    """The most recent starts, up to `limit` bytes. The models of a comparison share them."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -87,19 +97,38 @@ _RECENT = _RecentStarts(1 << 30)
 
 
 class Initializer(BaseModel, ABC):
-    """Starts the users of a freshly built model. Frozen; an unknown field is an error.
+    """Initializes the users of a freshly built model. Frozen; unknown fields are an error.
 
-    A subclass implements `fill`. An initializer draws from random streams of its own, so whatever
-    it does, training sees the same batches, negatives and samples.
+    A subclass implements `fill`. An initializer has random streams of its own, so training sees
+    the same batches, negatives and samples with every initializer.
+
+    Parameters
+    ----------
+    freeze : bool, default False
+        Exclude user tables, and item tables that share a free space, from training.
 
     Attributes
     ----------
     name : str
-        Name of the arm; that of the class by default.
+        Name of the arm. By default the class name in lower case without ``Initializer``.
     controls : str or None
-        The arm that it is a control or a half of: what is set for that one holds for it too.
+        The arm that this one is a control or a half of. Settings of that arm also apply to it.
     fixed : frozenset of str
-        Fields whose value makes the arm what it is; nothing sets them from outside.
+        Fields that define the arm and cannot be set.
+
+    See Also
+    --------
+    SGURInitInitializer : The method.
+    sgurinit.train : Trains a model with an initializer.
+
+    Examples
+    --------
+    >>> from sgurinit.arms import arm_names
+    >>> from sgurinit.resolve import resolve_initializer
+    >>> "hybrid" in arm_names()
+    True
+    >>> resolve_initializer("hybrid", {"n_clusters": 4}).n_clusters
+    4
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -110,7 +139,7 @@ class Initializer(BaseModel, ABC):
 
     freeze: bool = Field(
         default=False,
-        description="Keep user tables, and item tables of free spaces, as they start.",
+        description="Exclude user tables, and item tables of free spaces, from training.",
     )
 
     @classmethod
@@ -120,16 +149,16 @@ class Initializer(BaseModel, ABC):
             cls.name = cls.__name__.removesuffix("Initializer").lower()
 
     def apply(self, model: Recommender, dataset: Dataset, *, seed: int) -> HandoverReport:
-        """Start the users of `model` in place.
+        """Initialize the users of `model`, in place.
 
         Parameters
         ----------
         model : Recommender
             Freshly built for `dataset`.
         dataset : Dataset
-            Its training interactions and features are read.
+            The data set. Only its training interactions and features are read.
         seed : int
-            The run's seed.
+            Seed of the run.
 
         Returns
         -------
@@ -139,7 +168,7 @@ class Initializer(BaseModel, ABC):
         Raises
         ------
         InputError
-            A setting has no effect on this model, or nothing would be left to train.
+            A setting has no effect on this model, or the model would have nothing left to train.
         """
         self.check(model)
         report = self.fill(model, dataset, seed)
@@ -150,135 +179,179 @@ class Initializer(BaseModel, ABC):
     def check(self, model: Recommender) -> None:
         """Refuse settings that have no effect on `model`, or leave it nothing to train.
 
+        Parameters
+        ----------
+        model : Recommender
+            A freshly built model.
+
         Raises
         ------
         InputError
-            Naming the setting.
+            Names the setting.
         """
         if self.freeze:
-            refuse_freezing(model)
+            check_freezable(model)
 
     @abstractmethod
     def fill(self, model: Recommender, dataset: Dataset, seed: int) -> HandoverReport:
-        """Fill the tables of `model` and report on it."""
+        """Fill the tables of `model`, in place.
+
+        Parameters
+        ----------
+        model : Recommender
+            Freshly built for `dataset`.
+        dataset : Dataset
+            The data set. Only its training interactions and features may be read.
+        seed : int
+            Seed of the run.
+
+        Returns
+        -------
+        HandoverReport
+            What was done to each table.
+        """
 
 
 class RandomInitializer(Initializer):
-    """The model's own start, left as it is."""
+    """Baseline: the model keeps its own random values."""
 
     name = BASELINE
 
     @override
     def fill(self, model: Recommender, dataset: Dataset, seed: int) -> HandoverReport:
-        return HandoverReport(self.name, untouched(model.user_tables()))
+        return HandoverReport(self.name, report_unchanged(model.user_tables()))
 
 
 class MethodInitializer(Initializer):
-    """Settings of the method and of its hand-over, which the arm and its controls share."""
+    """Settings of the method and of the hand-over that ``sgurinit`` and its controls share."""
 
     n_clusters: int = Field(
-        default=default("n_clusters"), ge=1, description=PARAMS["n_clusters"].text
+        default=get_default("n_clusters"), ge=1, description=PARAMS["n_clusters"].text
     )
     local_weight: float = Field(
-        default=default("local_weight"), ge=0, le=1, description=PARAMS["local_weight"].text
+        default=get_default("local_weight"), ge=0, le=1, description=PARAMS["local_weight"].text
     )
     local_norm: Literal["mean", "sym"] = Field(
-        default=default("local_norm"), description=PARAMS["local_norm"].text
+        default=get_default("local_norm"), description=PARAMS["local_norm"].text
     )
     collaborative: float = Field(
-        default=default("collaborative"), ge=0, le=1, description=PARAMS["collaborative"].text
+        default=get_default("collaborative"), ge=0, le=1, description=PARAMS["collaborative"].text
     )
     collaborative_rank: int | None = Field(
-        default=default("collaborative_rank"),
+        default=get_default("collaborative_rank"),
         ge=1,
         description=PARAMS["collaborative_rank"].text,
     )
     preprocess: tuple[Literal["center", "unit", "whiten"], ...] = Field(
-        default=default("preprocess"), description=PARAMS["preprocess"].text
+        default=get_default("preprocess"), description=PARAMS["preprocess"].text
     )
     scale: Literal["table", "items"] | Annotated[float, Field(gt=0, strict=True)] | None = Field(
-        default=TIMES, description=_SCALE
+        default=DEFAULT_SCALE, description=_SCALE_TEXT
     )
-    fill_items: bool = Field(default=True, description=_FILL_ITEMS)
-    projected: Projected = Field(
+    fill_items: bool = Field(default=True, description=_FILL_ITEMS_TEXT)
+    projected: ProjectedMode = Field(
         default="once",
-        description=(
-            "Tables in a projected space: filled once, replaced by users who pass 'through' the "
-            "projection in every step, or that 'added' to them."
-        ),
+        description=_PROJECTED_TEXT,
     )
 
     @field_validator("preprocess")
     @classmethod
     def _reaches_a_table(cls, steps: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        """Refuse an arm that would be the same without its steps."""
+        """Refuse steps that have no effect."""
         if steps and info.data.get("collaborative"):
             raise PydanticCustomError(
                 "no_effect",
                 "no table sees these steps with collaborative above 0; set collaborative to 0 or "
-                "leave them out",
+                "leave the steps out",
             )
         return steps
 
     @field_validator("collaborative_rank")
     @classmethod
     def _has_columns(cls, rank: int | None, info: ValidationInfo) -> int | None:
-        """Refuse a limit on columns that there are none of."""
+        """Refuse a limit on collaborative columns where the arm has none."""
         if rank is not None and not info.data.get("collaborative"):
             raise PydanticCustomError(
                 "no_effect",
-                "there are no collaborative columns with collaborative at 0; set that above 0, or "
-                "this to none",
+                "there are no collaborative columns with collaborative at 0; set collaborative "
+                "above 0, or this field to none",
             )
         return rank
 
     @override
     def check(self, model: Recommender) -> None:
         super().check(model)
-        refuse_through(model, self.projected)
-        refuse_unseen(model.user_tables(), self.preprocess, self.collaborative)
+        check_projected(model, self.projected)
+        check_preprocess(model.user_tables(), self.preprocess, self.collaborative)
 
 
 class SGURInitInitializer(MethodInitializer):
-    """The method as its authors draw it: content alone, items started from their features too."""
+    """The method as its authors describe it: content only, item tables filled from features too.
+
+    Parameters
+    ----------
+    n_clusters, local_weight, local_norm, collaborative, collaborative_rank, preprocess
+        See `sgurinit.SGURInit`.
+    scale, fill_items, projected
+        See `sgurinit.hand_over`.
+    freeze : bool, default False
+        Exclude user tables, and item tables that share a free space, from training.
+
+    See Also
+    --------
+    HybridInitializer : The library's extension with collaborative columns.
+    PermutedInitializer : The control for this arm.
+
+    Examples
+    --------
+    >>> from sgurinit.arms import SGURInitInitializer
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.models import LightGCN
+    >>> data = planted(200, 100)
+    >>> report = SGURInitInitializer(n_clusters=4).apply(LightGCN(data), data, seed=0)
+    >>> [table.items_filled for table in report.tables]
+    [True]
+    """
 
     name = METHOD
 
     def compute_start(self, dataset: Dataset, seed: int) -> UserStart:
         """Compute the start that is handed over.
 
+        Recent starts are kept, so the models of a comparison share one computation.
+
         Parameters
         ----------
         dataset : Dataset
-            Its training interactions and features are read.
+            The data set. Only its training interactions and features are read.
         seed : int
-            The run's seed.
+            Seed of the run.
 
         Returns
         -------
         UserStart
         """
-        own = self.model_dump_json(exclude=_HANDOVER)
-        key = (type(self), own, dataset.fingerprint, seed)
+        fields = self.model_dump_json(exclude=_HANDOVER_FIELDS)
+        key = (type(self), fields, dataset.fingerprint, seed)
         start = _RECENT.get(key)
         if start is None:
             method = {name: getattr(self, name) for name in PARAMS if hasattr(self, name)}
-            estimator = SGURInit(**method, random_state=derive(seed, "clusters"))
+            estimator = SGURInit(**method, random_state=derive_seed(seed, "clusters"))
             features = self._features(dataset, seed)
             start = estimator.fit(self._interactions(dataset, seed), features).start_
             _RECENT.put(key, start)
         return start
 
     def _interactions(self, dataset: Dataset, seed: int) -> sp.csr_array:  # noqa: ARG002
-        """Interactions that the start is fitted on; a control may shuffle them."""
+        """Return the interactions to fit on. A control may shuffle them."""
         return dataset.train_matrix()
 
     def _features(self, dataset: Dataset, seed: int) -> dict[str, ItemFeatures]:  # noqa: ARG002
-        """Features that the start is fitted on; a control may shuffle them."""
+        """Return the features to fit on. A control may shuffle them."""
         return dict(dataset.features)
 
     def _tables(self, model: Recommender, seed: int) -> list[UserTable]:  # noqa: ARG002
-        """Tables to fill; a control may shuffle the features that go with them."""
+        """Return the tables to fill. A control may shuffle the features that go with them."""
         return model.user_tables()
 
     @override
@@ -286,8 +359,8 @@ class SGURInitInitializer(MethodInitializer):
         start = self.compute_start(dataset, seed)
         facts = start.diagnostics
         logger.info(
-            "start: %d of %d users without a training interaction begin at the mean of the "
-            "centroids weighted by popularity",
+            "start: %d of %d users have no training interaction and get the mean of the centroids, "
+            "weighted by popularity",
             facts.users_without_interactions,
             facts.n_users,
         )
@@ -303,7 +376,7 @@ class SGURInitInitializer(MethodInitializer):
 
 
 class LocalInitializer(SGURInitInitializer):
-    """The local half of ``sgurinit`` alone: the mean of a user's items."""
+    """The local half of ``sgurinit`` only: the mean of a user's items."""
 
     name = "local"
     controls = METHOD
@@ -313,7 +386,7 @@ class LocalInitializer(SGURInitInitializer):
 
 
 class GlobalInitializer(SGURInitInitializer):
-    """The global half of ``sgurinit`` alone: the mean of the centroids of a user's items."""
+    """The global half of ``sgurinit`` only: the mean of the centroids of a user's items."""
 
     name = "global"
     controls = METHOD
@@ -323,11 +396,11 @@ class GlobalInitializer(SGURInitInitializer):
 
 
 class PermutedInitializer(SGURInitInitializer):
-    """Control: finished rows shuffled among the users, and items' among the items.
+    """Control: finished rows shuffled among the users, and item rows among the items.
 
-    Norms and distribution are the same, the meaning is gone. Shuffling the rows of the
-    interactions before the fit shuffles the rows of every start in every space alike. Item tables
-    are shuffled where the start filled them.
+    Norms and distribution stay the same, but a row no longer belongs to its user. The rows of the
+    interactions are shuffled before the fit, which shuffles the users in every space in the same
+    way. Item tables are shuffled where the start filled them.
     """
 
     name = CONTROL
@@ -335,13 +408,13 @@ class PermutedInitializer(SGURInitInitializer):
 
     @override
     def _interactions(self, dataset: Dataset, seed: int) -> sp.csr_array:
-        order = generator(seed, "permutation").permutation(dataset.n_users)
+        order = make_generator(seed, "permutation").permutation(dataset.n_users)
         return sp.csr_array(dataset.train_matrix()[order])
 
     @override
     def fill(self, model: Recommender, dataset: Dataset, seed: int) -> HandoverReport:
         report = super().fill(model, dataset, seed)
-        order = torch.from_numpy(generator(seed, "items").permutation(dataset.n_items))
+        order = torch.from_numpy(make_generator(seed, "items").permutation(dataset.n_items))
         for table, found in zip(model.user_tables(), report.tables, strict=True):
             if found.items_filled and table.items is not None:
                 with torch.no_grad():
@@ -350,11 +423,11 @@ class PermutedInitializer(SGURInitInitializer):
 
 
 class RandomScaledInitializer(MethodInitializer):
-    """Control: the model's own random start at the norm that the started arm has.
+    """Control: the model's own random values at the norm that ``sgurinit`` gives them.
 
-    ``sgurinit`` with the same settings is handed over to a copy of the model, and every table that
-    it filled is brought to the mean row norm that it has there. Tables that users enter through a
-    projection stay as they are.
+    ``sgurinit`` with the same settings initializes a copy of the model. Every table filled there is
+    rescaled here to the same mean row norm. Tables behind a projection (``projected="through"`` or
+    ``"added"``) stay as they are.
     """
 
     name = "random-scaled"
@@ -362,15 +435,15 @@ class RandomScaledInitializer(MethodInitializer):
 
     @override
     def fill(self, model: Recommender, dataset: Dataset, seed: int) -> HandoverReport:
-        tables, before = model.user_tables(), untouched(model.user_tables())
+        tables, before = model.user_tables(), report_unchanged(model.user_tables())
         twin = copy.deepcopy(model)
         report = SGURInitInitializer(**self.model_dump()).fill(twin, dataset, seed)
-        for table, started, found in zip(tables, twin.user_tables(), report.tables, strict=True):
+        for table, filled, found in zip(tables, twin.user_tables(), report.tables, strict=True):
             if found.projected in {None, "once"}:
-                bring_to_(table.parameter, started.parameter)
-            if found.items_filled and table.items is not None and started.items is not None:
-                bring_to_(table.items, started.items)
-        after = untouched(tables)
+                match_norm_(table.parameter, filled.parameter)
+            if found.items_filled and table.items is not None and filled.items is not None:
+                match_norm_(table.items, filled.items)
+        after = report_unchanged(tables)
         reports = (
             replace(new, norm_before=old.norm_before)
             for new, old in zip(after, before, strict=True)
@@ -379,24 +452,28 @@ class RandomScaledInitializer(MethodInitializer):
 
 
 class HybridInitializer(SGURInitInitializer):
-    """The library's own: half of the joint space's columns are collaborative, at most 32."""
+    """The library's extension: half of the joint space's columns are collaborative, at most 32.
+
+    The parameters are those of `SGURInitInitializer`, with other defaults for `local_weight`,
+    `collaborative` and `collaborative_rank`.
+    """
 
     name = "hybrid"
 
     local_weight: float = Field(
-        default=default("local_weight", "hybrid"),
+        default=get_default("local_weight", "hybrid"),
         ge=0,
         le=1,
         description=PARAMS["local_weight"].text,
     )
     collaborative: float = Field(
-        default=default("collaborative", "hybrid"),
+        default=get_default("collaborative", "hybrid"),
         ge=0,
         le=1,
         description=PARAMS["collaborative"].text,
     )
     collaborative_rank: int | None = Field(
-        default=default("collaborative_rank", "hybrid"),
+        default=get_default("collaborative_rank", "hybrid"),
         ge=1,
         validate_default=True,
         description=PARAMS["collaborative_rank"].text,
@@ -404,7 +481,7 @@ class HybridInitializer(SGURInitInitializer):
 
 
 class CollaborativeInitializer(HybridInitializer):
-    """Control: the collaborative columns of ``hybrid`` alone, as many as that has.
+    """Control: the collaborative columns of ``hybrid`` only, and as many of them.
 
     With ``collaborative=1`` and ``collaborative_rank=None`` they fill the width of the table.
     """
@@ -417,17 +494,18 @@ class CollaborativeInitializer(HybridInitializer):
 
 
 class HybridShuffledInitializer(HybridInitializer):
-    """Control: ``hybrid`` with the content shuffled among the items before anything else.
+    """Control: ``hybrid`` with the content shuffled among the items before the fit.
 
-    The collaborative columns stay true. Every modality has the same order; the model's own
-    features stay as they are, but what a start takes from them is shuffled alike.
+    The collaborative columns are those of ``hybrid``. All modalities are shuffled in the same
+    order. The model keeps its own features; features that the start takes from the model are
+    shuffled in the same order.
     """
 
     name = "hybrid-shuffled"
     controls = "hybrid"
 
     def _order(self, n_items: int, seed: int) -> IntArray:
-        return generator(seed, "content").permutation(n_items)
+        return make_generator(seed, "content").permutation(n_items)
 
     @override
     def _features(self, dataset: Dataset, seed: int) -> dict[str, ItemFeatures]:
@@ -457,5 +535,16 @@ arm_resolver: ClassResolver[Initializer] = ClassResolver.from_subclasses(
 
 
 def arm_names() -> Sequence[str]:
-    """Names of the arms, in alphabetical order."""
+    """Return the names of the arms, in alphabetical order.
+
+    Returns
+    -------
+    sequence of str
+
+    Examples
+    --------
+    >>> from sgurinit.arms import arm_names
+    >>> [name for name in arm_names() if name.startswith("hybrid")]
+    ['hybrid', 'hybrid-shuffled']
+    """
     return sorted(arm.name for arm in arm_resolver)

@@ -1,6 +1,7 @@
-"""One resolver: a name, a class or an instance becomes a model, an initializer or a data set.
+"""Names, classes and instances resolved to models, initializers and data sets.
 
-Python, the command line and files of settings all go through here, so they name things alike.
+Python, the command line and settings files all use these functions, so names and errors are the
+same everywhere.
 """
 
 from __future__ import annotations
@@ -15,26 +16,90 @@ from pydantic import BaseModel, ValidationError
 from sgurinit.arms import Initializer, arm_names, arm_resolver
 from sgurinit.data import Dataset, load_dataset
 from sgurinit.errors import InputError
-from sgurinit.models import Recommender, RecommenderConfig, models
+from sgurinit.models import Recommender, RecommenderConfig, model_resolver
 
-Found = TypeVar("Found")
-Settings = TypeVar("Settings", bound=BaseModel)
+_Class = TypeVar("_Class")
+_Settings = TypeVar("_Settings", bound=BaseModel)
 
 
 def resolve_dataset(data: Dataset | str | Path) -> Dataset:
-    """Data set, given itself, its path or the name of an embedded one."""
+    """Return a data set.
+
+    Parameters
+    ----------
+    data : Dataset, path or str
+        A data set, its path, or the name of one that comes with the library.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    InputError
+        The data cannot be read, see `sgurinit.load_dataset`.
+
+    Examples
+    --------
+    >>> resolve_dataset("xwines").name
+    'xwines'
+    """
     return data if isinstance(data, Dataset) else load_dataset(data)
 
 
 def resolve_model(model: str | type[Recommender]) -> type[Recommender]:
-    """Model class, given itself or its name (``"lightgcn"``; case and dashes do not matter)."""
-    return _lookup(models, model, "model", sorted(models.options))
+    """Return a model class.
+
+    Parameters
+    ----------
+    model : str or type
+        The class or its name. Upper case, lower case and dashes make no difference.
+
+    Returns
+    -------
+    type
+        A subclass of `Recommender`.
+
+    Raises
+    ------
+    InputError
+        There is no such model. The message lists the known ones.
+
+    Examples
+    --------
+    >>> resolve_model("light-gcn").__name__
+    'LightGCN'
+    """
+    return _lookup(model_resolver, model, "model", sorted(model_resolver.options))
 
 
 def resolve_config(
     model: type[Recommender], fields: Mapping[str, Any] | RecommenderConfig | None = None
 ) -> RecommenderConfig:
-    """Config of `model` from some of its fields; the others keep their defaults."""
+    """Return a config of a model.
+
+    Parameters
+    ----------
+    model : type
+        A subclass of `Recommender`.
+    fields : mapping or RecommenderConfig, optional
+        Some fields of the config; the others keep their defaults. A whole config is returned as it
+        is.
+
+    Returns
+    -------
+    RecommenderConfig
+
+    Raises
+    ------
+    InputError
+        A field is unknown or its value is out of range.
+
+    Examples
+    --------
+    >>> resolve_config(resolve_model("lightgcn"), {"width": 32}).width
+    32
+    """
     if isinstance(fields, RecommenderConfig):
         return fields
     return build(model.Config, fields or {}, prefix=model_name(model))
@@ -43,9 +108,29 @@ def resolve_config(
 def resolve_initializer(
     initializer: str | type[Initializer] | Initializer, fields: Mapping[str, Any] | None = None
 ) -> Initializer:
-    """Initializer, given itself, its class or its name (``"sgurinit"``), and its fields.
+    """Return an initializer.
 
-    Fields go with a class or a name, never with an instance.
+    Parameters
+    ----------
+    initializer : str, type or Initializer
+        An initializer, its class or its name.
+    fields : mapping, optional
+        Some fields of the initializer; the others keep their defaults. Not allowed with an
+        instance.
+
+    Returns
+    -------
+    Initializer
+
+    Raises
+    ------
+    InputError
+        The name or a field is unknown, a value is out of range, or a fixed field is set.
+
+    Examples
+    --------
+    >>> resolve_initializer("sgurinit", {"local_weight": 0.5}).local_weight
+    0.5
     """
     if isinstance(initializer, Initializer):
         if fields:
@@ -57,19 +142,39 @@ def resolve_initializer(
         value = found.model_fields[field].default
         if fields[field] != value:
             raise InputError(
-                f"{found.name}.{field} is {fields[field]!r}: fixed at {value}, which makes the arm "
-                "what it is"
+                f"{found.name}.{field} is {fields[field]!r}: fixed at {value}, which defines this "
+                "arm; leave it out"
             )
     return build(found, fields, prefix=found.name)
 
 
 def model_name(model: type[Recommender]) -> str:
-    """Name that the resolver knows `model` by."""
-    return models.normalize_cls(model)
+    """Return the name that the resolver knows a model class by.
+
+    Examples
+    --------
+    >>> model_name(resolve_model("LightGCN"))
+    'lightgcn'
+    """
+    return model_resolver.normalize_cls(model)
 
 
-def build(settings: type[Settings], fields: Mapping[str, Any], *, prefix: str) -> Settings:
-    """Make a settings object; a bad field becomes one line that names ``prefix.field``.
+def build(settings: type[_Settings], fields: Mapping[str, Any], *, prefix: str) -> _Settings:
+    """Build a settings object; an error is one line that names ``prefix.field``.
+
+    Parameters
+    ----------
+    settings : type
+        A pydantic model class.
+    fields : mapping
+        Values of some of its fields; the others keep their defaults.
+    prefix : str
+        Name of the settings in messages.
+
+    Returns
+    -------
+    BaseModel
+        An instance of `settings`.
 
     Raises
     ------
@@ -81,7 +186,7 @@ def build(settings: type[Settings], fields: Mapping[str, Any], *, prefix: str) -
     except ValidationError as error:
         first, *others = error.errors()
         place, message = list(first["loc"]), first["msg"]
-        for other in others:  # what else the field could have held has an error of its own
+        for other in others:  # each alternative type of a field has an error of its own
             if other["loc"][0] == place[0] and other["input"] is first["input"]:
                 place = [a for a, b in zip(place, other["loc"], strict=False) if a == b]
                 message += f", or: {other['msg']}"
@@ -93,8 +198,8 @@ def build(settings: type[Settings], fields: Mapping[str, Any], *, prefix: str) -
 
 
 def _lookup(
-    resolver: ClassResolver[Found], query: str | type[Found], kind: str, known: Sequence[str]
-) -> type[Found]:
+    resolver: ClassResolver[_Class], query: str | type[_Class], kind: str, known: Sequence[str]
+) -> type[_Class]:
     try:
         return resolver.lookup(query)
     except (KeyError, TypeError, ValueError):

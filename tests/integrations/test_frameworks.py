@@ -12,8 +12,8 @@ import torch
 from sgurinit.core import SGURInit
 from sgurinit.data.layouts.recbole import write_user_vectors
 from sgurinit.errors import InputError
-from sgurinit.integrations._alignment import by_id
-from sgurinit.integrations._compat import modernised
+from sgurinit.integrations._alignment import align_features
+from sgurinit.integrations._compat import legacy_compat
 from sgurinit.integrations.torch import attach
 
 WIDTH = 8
@@ -40,7 +40,7 @@ def shuffled(data):
 
 def test_features_follow_their_ids(data):
     features, ids = shuffled(data)
-    found = by_id(features, ids, ["none", *data.item_ids])
+    found = align_features(features, ids, ["none", *data.item_ids])
     for name, table in found.items():
         assert not table.mask()[0]
         np.testing.assert_array_equal(table.values[1:], data.features[name].values)
@@ -49,16 +49,16 @@ def test_features_follow_their_ids(data):
 def test_features_of_other_ids_are_refused(data):
     features, ids = shuffled(data)
     with pytest.raises(InputError, match="no item has features"):
-        by_id(features, ids, ["a", "b"])
-    with pytest.raises(InputError, match="comes twice"):
-        by_id(features, [ids[0], *ids[:-1]], ids)
+        align_features(features, ids, ["a", "b"])
+    with pytest.raises(InputError, match="item_ids: an id occurs twice"):
+        align_features(features, [ids[0], *ids[:-1]], ids)
     with pytest.raises(InputError, match="60 rows for 59 item ids"):
-        by_id(features, ids[:-1], ids)
+        align_features(features, ids[:-1], ids)
 
 
-def test_what_is_modernised_is_given_back_at_the_end():
+def test_legacy_compat_is_undone_at_the_end():
     load = torch.load
-    with modernised():
+    with legacy_compat():
         assert np.float64 is np.float64
         matrix = sp.dok_matrix((2, 2))
         matrix._update({(0, 1): 3.0})
@@ -76,7 +76,7 @@ def recbole_run(request, data, tmp_path, monkeypatch):
     """A RecBole model on planted data, built but not trained."""
     needs("recbole")
     monkeypatch.chdir(tmp_path)  # it writes logs where it runs
-    with modernised():
+    with legacy_compat():
         from recbole.config import Config
         from recbole.data import create_dataset, data_preparation
         from recbole.utils import get_model, get_trainer, init_seed
@@ -112,10 +112,10 @@ def recbole_run(request, data, tmp_path, monkeypatch):
 
 
 def test_recbole_trains_from_the_start_and_evaluates(recbole_run, data):
-    from sgurinit.integrations.recbole import start_for
+    from sgurinit.integrations.recbole import fit_start
 
     (train, valid, test), model, trainer, _ = recbole_run
-    start = start_for(train, *shuffled(data))
+    start = fit_start(train, *shuffled(data))
     (report,) = attach(model, start)
     assert report.table == "user_embedding.weight"
     assert report.items_filled
@@ -132,16 +132,16 @@ def test_recbole_trains_from_the_start_and_evaluates(recbole_run, data):
 
 
 def test_recbole_reads_the_exported_users_and_a_stock_model_takes_them(recbole_run, data):
-    from sgurinit.integrations.recbole import use_preloaded
+    from sgurinit.integrations.recbole import copy_preloaded_
 
     (train, *_), model, _, start = recbole_run
-    use_preloaded(model, train.dataset)
+    copy_preloaded_(model, train.dataset)
     tokens = train.dataset.field2id_token["user_id"]
     rows = dict(zip(data.user_ids, start.joint(WIDTH).users, strict=True))
     for at, token in enumerate(tokens[1:], 1):
         np.testing.assert_allclose(model.user_embedding.weight[at].detach(), rows[token], atol=1e-5)
     with pytest.raises(InputError, match="loaded no vectors of 'other'"):
-        use_preloaded(model, train.dataset, "other")
+        copy_preloaded_(model, train.dataset, "other")
 
 
 # Cornac
@@ -172,20 +172,20 @@ def cornac_model(name, **settings):
 @pytest.mark.parametrize("name", ["BPR", "WBPR", "MF", "SVD", "VBPR", "WMF"])
 def test_cornac_trains_from_the_start_and_evaluates(name, ratio_split, data):
     cornac = needs("cornac")
-    from sgurinit.integrations.cornac import MODELS, init_params, start_for
+    from sgurinit.integrations.cornac import FACTORS, fit_start, init_params
 
     model, train = cornac_model(name), ratio_split.train_set
-    start = start_for(train)
+    start = fit_start(train)
     # The modality's rows lie where the set has the items, whatever the order they came in.
     at = train.iid_map[data.item_ids[7]]
     np.testing.assert_allclose(
-        start.source.features["image"].values[at], data.features["image"].values[7], rtol=1e-5
+        start.fit.features["image"].values[at], data.features["image"].values[7], rtol=1e-5
     )
     params = init_params(model, train, start=start)
-    names = MODELS[name]
+    names = FACTORS[name]
     assert_one_direction(params[names.users], start.joint(WIDTH).users)
     if name == "VBPR":
-        items = start.source.features["image"].values @ params["E"]
+        items = start.fit.features["image"].values @ params["E"]
         assert_one_direction(params["Tu"], start.on(items))
     begun = model.clone({"init_params": params})
     if name == "WMF" and find_spec("tensorflow") is None:  # takes them, but cannot train
@@ -205,17 +205,17 @@ def test_cornac_models_without_user_factors_are_refused(ratio_split):
     cornac = needs("cornac")
     from sgurinit.integrations.cornac import init_params
 
-    with pytest.raises(InputError, match="MostPop is none of the models"):
+    with pytest.raises(InputError, match="MostPop has no user factors; models with"):
         init_params(cornac.models.MostPop(), ratio_split.train_set)
 
 
 def test_cornac_needs_features_with_ids(data):
     cornac = needs("cornac")
-    from sgurinit.integrations.cornac import start_for
+    from sgurinit.integrations.cornac import fit_start
 
     bare = cornac.data.Dataset.from_uir([("a", "b", 1.0), ("c", "d", 1.0)])
     with pytest.raises(InputError, match="no item features"):
-        start_for(bare)
+        fit_start(bare)
 
 
 # implicit, LensKit, PyTorch Geometric
@@ -274,7 +274,7 @@ def test_lenskit_trains_from_the_start(name, data, monkeypatch):
     from lenskit.pipeline import topn_pipeline
     from lenskit.training import TrainingOptions
 
-    from sgurinit.integrations.lenskit import start_training
+    from sgurinit.integrations.lenskit import attach_to_scorer
 
     def frame(split):
         ids = {"user_id": data.user_ids[split.users], "item_id": data.item_ids[split.items]}
@@ -283,7 +283,7 @@ def test_lenskit_trains_from_the_start(name, data, monkeypatch):
     train = from_interactions_df(frame(data.train))
     kinds = {"als": ImplicitMFScorer, "flexmf": FlexMFImplicitScorer}
     scorer = kinds[name](embedding_size=WIDTH, epochs=2)
-    start_training(scorer, *shuffled(data))
+    attach_to_scorer(scorer, *shuffled(data))
     trainer = scorer.create_trainer(train, TrainingOptions(rng=1))
     users, items = (
         np.searchsorted(ours, theirs.ids())
@@ -321,12 +321,12 @@ def test_pyg_trains_from_the_start(data, start):
     assert_one_direction(model.embedding.weight[data.n_users :].detach(), start.joint(WIDTH).items)
     pairs = torch.tensor(np.stack([data.train.users, data.train.items + data.n_users]))
     edges = torch.cat([pairs, pairs.flip(0)], dim=1)
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     first = model.embedding.weight.detach().clone()
     fakes = torch.stack([pairs[0], torch.randint(data.n_users, len(first), pairs[0].shape)])
     ranks = model(edges, torch.cat([pairs, fakes], dim=1)).chunk(2)
     model.recommendation_loss(*ranks, node_id=torch.cat([pairs, fakes], 1).unique()).backward()
-    optimiser.step()
+    optimizer.step()
     assert 0 < float((model.embedding.weight - first).abs().max()) <= 1.01e-3
     users, items = torch.arange(5), torch.arange(data.n_users, len(first))
     assert model.recommend(edges, src_index=users, dst_index=items, k=20).shape == (5, 20)

@@ -16,8 +16,8 @@ from torch.nn import functional
 from sgurinit.core import SGURInit, UserStart
 from sgurinit.data import load_dataset, planted
 from sgurinit.errors import InputError
-from sgurinit.integrations._compat import modernised
-from sgurinit.integrations.mmrec import attach, find_tables, start_for, started
+from sgurinit.integrations._compat import legacy_compat
+from sgurinit.integrations.mmrec import attach, find_tables, fit_start, patch_quick_start
 
 WIDTH = 16
 
@@ -254,7 +254,7 @@ def tree(request, data, tmp_path, monkeypatch):
     monkeypatch.chdir(sources)
     monkeypatch.syspath_prepend(str(sources))
     known = set(sys.modules)
-    with modernised():
+    with legacy_compat():
         yield str(tmp_path)
     for name in set(sys.modules) - known:
         if name.partition(".")[0] in {"common", "models", "utils"}:
@@ -313,7 +313,7 @@ def test_a_model_of_an_unmodified_tree_trains_from_the_start(tree, model, reques
         "text_feature_file": "text_feat.npy", "user_graph_dict_file": "user_graph.npy",
         "use_gpu": False, "epochs": 2, "enable_visualization": False,
     }  # fmt: skip
-    with started() as reports:
+    with patch_quick_start() as reports:
         quick.quick_start(model, "toy", settings, save_model=False)
     expected = TREES[request.node.callspec.params["tree"]][model]
     assert {report.table: (report.space, report.modality) for report in reports} == expected
@@ -328,7 +328,7 @@ def test_a_model_of_an_unmodified_tree_trains_from_the_start(tree, model, reques
 
 @pytest.mark.parametrize("tree", sorted(TREES), indirect=True)
 def test_a_start_is_fitted_on_the_trees_own_folder(tree, data):
-    start = start_for({"data_path": f"{tree}/", "dataset": "toy"})
+    start = fit_start({"data_path": f"{tree}/", "dataset": "toy"})
     ours = SGURInit(random_state=0).fit(load_dataset(f"{tree}/toy")).start_
     np.testing.assert_array_equal(start.joint(8).users, ours.joint(8).users)
     assert start.n_users == data.n_users

@@ -198,7 +198,7 @@ def test_a_shard_of_steps_that_no_table_sees(data):
 @pytest.mark.parametrize(
     ("shard", "first", "norm", "message"),
     [
-        (torch.ones(40, WIDTH), 60, 1.0, "rows 60 to 100"),
+        (torch.ones(40, WIDTH), 60, 1.0, "first is 60 and the shard has 40 rows"),
         (torch.ones(40, WIDTH), 0, 0.0, "norm is 0.0"),
         (torch.ones(40, WIDTH, device="meta"), 0, 1.0, "meta device"),
     ],

@@ -9,7 +9,7 @@ from torch import nn
 pytest.importorskip("accelerate", reason="accelerate is not installed; `make frameworks` has it")
 from transformers import Trainer, TrainingArguments
 
-from sgurinit.integrations.transformers import StartCallback
+from sgurinit.integrations.transformers import StartTrainerCallback
 
 
 class Matching(nn.Module):
@@ -40,7 +40,7 @@ def trained(model, data, callback, tmp_path, epochs=2, resume=None):
 
 def test_training_begins_at_the_start_and_is_followed(data, start, tmp_path):
     torch.manual_seed(0)
-    model, callback = Matching(data.n_users, data.n_items), StartCallback(start)
+    model, callback = Matching(data.n_users, data.n_items), StartTrainerCallback(start)
     trainer = trained(model, data, callback, tmp_path)
     (report,) = callback.reports
     first, *epochs = callback.history
@@ -53,11 +53,11 @@ def test_training_begins_at_the_start_and_is_followed(data, start, tmp_path):
 
 
 def test_training_that_goes_on_keeps_its_weights(data, start, tmp_path):
-    model, callback = Matching(data.n_users, data.n_items), StartCallback(start)
+    model, callback = Matching(data.n_users, data.n_items), StartTrainerCallback(start)
     trained(model, data, callback, tmp_path, epochs=1)
     weights = model.users.weight.detach().clone()
     (checkpoint,) = tmp_path.glob("checkpoint-*")
-    again, late = Matching(data.n_users, data.n_items), StartCallback(start)
+    again, late = Matching(data.n_users, data.n_items), StartTrainerCallback(start)
     trained(again, data, late, tmp_path, epochs=1, resume=str(checkpoint))
     assert late.reports == ()
     assert torch.equal(weights, again.users.weight)

@@ -1,5 +1,5 @@
-"""Starts for models that others wrote, in their own frameworks and without editing them.
+"""Starts for models of other frameworks, without changes to their code.
 
-One module a framework, each imported by its own name, so that none is needed for another:
-``from sgurinit.integrations.torch import attach``.
+There is one module per framework. Each is imported by its own name, so none needs the framework of
+another: ``from sgurinit.integrations.torch import attach``.
 """

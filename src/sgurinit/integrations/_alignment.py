@@ -1,4 +1,4 @@
-"""Features in the order in which a framework numbers its items."""
+"""Features and starts in the order in which a framework numbers its items."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from sgurinit.core.inputs.features import as_features
 from sgurinit.errors import InputError
 
 
-def by_id(
-    features: Mapping[str, Any], item_ids: Sequence[Any], wanted: Sequence[Any]
+def align_features(
+    features: Mapping[str, Any], item_ids: Sequence[Any], framework_ids: Sequence[Any]
 ) -> dict[str, ItemFeatures]:
-    """Put feature rows into another order, by id and never by position.
+    """Put feature rows into a framework's order of items, by id and never by position.
 
     Parameters
     ----------
     features : mapping of str to ItemFeatures or ndarray
-        One row per id and modality.
+        Features by modality, one row per item, in any order.
     item_ids : sequence
-        The ids of these rows, unique; compared as text.
-    wanted : sequence
-        The ids in the order that is wanted. Those that have no row are marked as missing.
+        External id of each row, unique. Ids are compared as text.
+    framework_ids : sequence
+        External ids in the framework's order. Items without a feature row are marked as missing.
 
     Returns
     -------
@@ -35,16 +35,17 @@ def by_id(
     Raises
     ------
     InputError
-        Rows and ids differ in number, an id comes twice, or none is wanted.
+        Rows and ids differ in number, an id occurs twice, or no item has features.
     """
     position = {str(key): at for at, key in enumerate(item_ids)}
     if len(position) != len(item_ids):
-        raise InputError("an item id comes twice, expected one feature row per id")
-    at = np.array([position.get(str(key), -1) for key in wanted], dtype=np.int64)
+        raise InputError("item_ids: an id occurs twice, expected one feature row per id")
+    at = np.array([position.get(str(key), -1) for key in framework_ids], dtype=np.int64)
     if not (at >= 0).any():
         raise InputError(
-            f"no item has features: the features are of {list(position)[:3]} ..., the items are "
-            f"{[str(key) for key in wanted[:3]]} ...; give the ids that the framework was given"
+            f"no item has features: item_ids holds {list(position)[:3]} ..., the framework's items "
+            f"are {[str(key) for key in framework_ids[:3]]} ...; give the ids that the framework "
+            "was given"
         )
     ordered = {}
     for name, table in as_features(features).items():
@@ -55,10 +56,24 @@ def by_id(
     return ordered
 
 
-def start_on(
+def fit_start(
     matrix: Any, features: Mapping[str, ItemFeatures], estimator: SGURInit | None
 ) -> UserStart:
-    """Fit a copy of `estimator`, by default ``SGURInit(random_state=0)``, in a given order."""
+    """Fit a clone of an estimator on a framework's interactions.
+
+    Parameters
+    ----------
+    matrix : sparse matrix of shape (n_users, n_items)
+        Training interactions. Any nonzero value counts as one.
+    features : mapping of str to ItemFeatures
+        Features in the order of the columns.
+    estimator : SGURInit or None
+        Parameters of the method. ``SGURInit(random_state=0)`` where None.
+
+    Returns
+    -------
+    UserStart
+    """
     fitted = SGURInit(random_state=0) if estimator is None else clone(estimator)
     binary = sp.csr_array(matrix).astype(bool).astype(np.float32)
     return fitted.fit(binary, features).start_

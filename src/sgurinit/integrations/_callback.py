@@ -1,4 +1,4 @@
-"""What training callbacks share: a model's tables are started once and followed from there."""
+"""Common base of the training callbacks: fill the tables once, then record how they change."""
 
 from __future__ import annotations
 
@@ -10,38 +10,27 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from sgurinit.core import UserStart
-from sgurinit.core.semantic_gap import gap
-from sgurinit.handover import Scale, TableReport
-from sgurinit.integrations.torch import attach, find_tables, same_everywhere
+from sgurinit.core import FittedStart, UserStart
+from sgurinit.core.semantic_gap import compute_gap
+from sgurinit.handover import DEFAULT_SCALE, Scale, TableReport
+from sgurinit.integrations.torch import attach, broadcast_tables_, find_tables
 from sgurinit.models.base import UserTable
 
 
-class Followed:
-    """A start, and what becomes of the tables that it was given to.
+class StartTracker:
+    """Fills a module's user tables when training begins and records how they change.
 
-    Parameters
-    ----------
-    start : UserStart
-        The start. A loaded one does not know the interactions, so the semantic gap is left out.
-    tables, scale, fill_items
-        See `sgurinit.integrations.torch.attach`.
-
-    Attributes
-    ----------
-    reports : tuple of TableReport
-        What the start did; empty before, and where training resumed from a checkpoint.
-    history : list of dict
-        One mapping of names to values per epoch, the first of the start itself.
+    The parameters and attributes are those of the callbacks, see
+    `sgurinit.integrations.lightning.StartCallback`.
     """
 
     def __init__(
         self,
         start: UserStart,
         *,
-        tables: Mapping[str, str | None] | None,
-        scale: Scale,
-        fill_items: bool,
+        tables: Mapping[str, str | None] | None = None,
+        scale: Scale = DEFAULT_SCALE,
+        fill_items: bool = True,
     ) -> None:
         self.start = start
         self.settings: dict[str, Any] = {"tables": tables, "scale": scale, "fill_items": fill_items}
@@ -51,38 +40,38 @@ class Followed:
         self._first: dict[str, Tensor] = {}
 
     def begin(self, model: nn.Module, *, resumed: bool, processes: int) -> None:
-        """Fill the tables, unless training resumes or began here before, and look at them."""
+        """Fill the tables, unless training resumes or the callback filled them, and record them."""
         self._tables = find_tables(model, self.start, self.settings["tables"])
         if not resumed and not self.reports:
             self.reports = attach(model, self.start, **self.settings)
             if processes > 1:
-                same_everywhere(self._tables)
-        self._first = {t.name: _full(t.parameter).clone() for t in self._tables}
-        self.look()
+                broadcast_tables_(self._tables)
+        self._first = {t.name: _whole_table(t.parameter).clone() for t in self._tables}
+        self.record()
 
-    def look(self) -> dict[str, float]:
-        """Norms and gap of the tables as they are now; kept in `history`."""
+    def record(self) -> dict[str, float]:
+        """Append the present norms and semantic gap of the tables to `history`; return them."""
         row: dict[str, float] = {}
         for table in self._tables:
-            users = _full(table.parameter)
+            users = _whole_table(table.parameter)
             row[f"start/{table.name}/user_norm"] = float(users.norm(dim=1).mean())
             cosines = torch.nn.functional.cosine_similarity(users, self._first[table.name])
             row[f"start/{table.name}/moved"] = float(cosines.mean())
             if table.items is not None:
-                row |= self._gap(table.name, users, _full(table.items))
+                row |= self._gap(table.name, users, _whole_table(table.items))
         self.history.append(row)
         return row
 
     def _gap(self, name: str, users: Tensor, items: Tensor) -> dict[str, float]:
         row = {f"start/{name}/item_norm": float(items.norm(dim=1).mean())}
-        if self.start.source is not None:
-            matrix = self.start.source.interactions.matrix
-            found = gap(matrix, np.asarray(items), np.asarray(users), seed=0)
+        if isinstance(self.start, FittedStart):
+            matrix = self.start.fit.interactions.matrix
+            found = compute_gap(matrix, np.asarray(items), np.asarray(users), seed=0)
             row[f"start/{name}/alignment"] = found.alignment
             row[f"start/{name}/centroid_distance"] = found.centroid_distance
         return row
 
 
-def _full(table: Tensor) -> Tensor:
+def _whole_table(table: Tensor) -> Tensor:
     whole = table.detach()
     return (whole.full_tensor() if isinstance(whole, DTensor) else whole).float().cpu()

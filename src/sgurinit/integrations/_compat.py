@@ -1,4 +1,4 @@
-"""What frameworks written for older NumPy, SciPy and torch need to run on today's."""
+"""Run frameworks written for older versions of NumPy, SciPy and torch on current ones."""
 
 from __future__ import annotations
 
@@ -25,21 +25,40 @@ _NUMPY: dict[str, Any] = {
     "unicode_": np.str_,
     "Inf": np.inf,
 }
-# What MMRec and MRLib import without use.
+# Modules that MMRec and MRLib import but do not use.
 _UNUSED = ("lmdb", "torch_sparse", "torchvision", "torchvision.transforms",
            "torchvision.transforms.functional")  # fmt: skip
 
 
 @contextmanager
-def modernised() -> Iterator[None]:
-    """Give back, inside a ``with`` block, what RecBole 1.2, MMRec and MRLib ask of their libraries.
+def legacy_compat() -> Iterator[None]:
+    """Let RecBole 1.2, MMRec and MRLib run on current libraries, inside a ``with`` block.
 
-    Names that NumPy removed (``np.float_`` ...), SciPy's ``dok_matrix._update``, and
-    ``torch.load`` of whole objects, which those frameworks write as checkpoints: inside the block
-    load no file that you did not write yourself. Where they are not installed: stand-ins for
-    modules that MMRec and MRLib import without use (lmdb, torchvision, torch_sparse) and for the
-    one function of torch_scatter that they call. Where there is no GPU, ``.cuda()`` stays on the
-    CPU.
+    The block restores names that NumPy removed (``np.float_`` and others), SciPy's
+    ``dok_matrix._update`` and ``torch.load`` of whole objects, which those frameworks write as
+    checkpoints. So load no file inside the block that you did not write yourself. It adds stand-ins
+    for modules that MMRec and MRLib import but do not use (lmdb, torchvision, torch_sparse) and for
+    the one function of torch_scatter that they call, where these are not installed. Without a GPU,
+    ``.cuda()`` has no effect. Everything is undone at the end of the block.
+
+    Yields
+    ------
+    None
+
+    See Also
+    --------
+    sgurinit.integrations.mmrec.patch_quick_start : Starts for MMRec and MRLib.
+    sgurinit.integrations.recbole.fit_start : Starts for RecBole.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sgurinit.integrations._compat import legacy_compat
+    >>> with legacy_compat():
+    ...     np.float_ is np.float64
+    True
+    >>> hasattr(np, "float_")
+    False
     """
     with ExitStack() as stack:
         stack.enter_context(patch.multiple(np, None, True, **_NUMPY))
@@ -61,7 +80,9 @@ def _stand_ins() -> dict[str, Any]:
     if not _installed("torch_scatter"):
         found["torch_scatter"] = SimpleNamespace(scatter=None, scatter_add=_scatter_add)
     if "torch_sparse" in found and _installed("torch_geometric"):
-        import_module("torch_geometric.typing")  # looks for it, and must not find the stand-in
+        import_module(
+            "torch_geometric.typing"
+        )  # looks for torch_sparse; it must not find the stand-in
     return found
 
 

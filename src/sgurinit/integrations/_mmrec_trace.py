@@ -1,9 +1,9 @@
-"""Which items a model sets beside each of its user tables, seen by watching one of its steps.
+"""Trace one step of a model to find which items it stacks below each of its user tables.
 
-A model says nowhere in which space a user table lives, but its code shows it: users and items of
-one space are stacked, users first, before they are propagated over a graph or compared. Here every
-tensor of a step is marked with the tables and features that it was computed from, and what is
-stacked on what is noted, column by column.
+A model does not declare in which space a user table lies, but its code shows it: users and items of
+one space are stacked, users first, before they are propagated over a graph or compared. The tracer
+marks every tensor of a step with the tables and features that it was computed from. It records
+which tensors are stacked, column by column.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Marks = frozenset[str]
 
 
 @dataclass(frozen=True)
-class Beside:
+class StackedItems:
     """Items that lie in the space of some columns of a user table.
 
     Attributes
@@ -31,11 +31,11 @@ class Beside:
     users : str
         Name of the user table.
     columns : slice
-        The columns.
-    items : Tensor of shape (n_items, width)
+        Those columns.
+    items : Tensor, shape (n_items, width)
         The items' vectors.
     sources : frozenset of str
-        Names of the tables and features that these were computed from.
+        Names of the tables and features that the items' vectors were computed from.
     """
 
     users: str
@@ -44,15 +44,15 @@ class Beside:
     sources: Marks
 
 
-class Watcher(TorchFunctionMode):
-    """Marks the tensors of a step, inside a ``with`` block.
+class StackTracer(TorchFunctionMode):
+    """Marks the tensors of a step and records stacks, inside a ``with`` block.
 
     Parameters
     ----------
     sources : mapping of str to Tensor
-        Names and tensors to watch: user tables, item tables, features.
+        Names and tensors to trace: user tables, item tables, features.
     n_users, n_items : int
-        Numbers of rows of either side.
+        Numbers of users and of items.
     """
 
     def __init__(self, sources: Mapping[str, Tensor], n_users: int, n_items: int) -> None:
@@ -67,7 +67,7 @@ class Watcher(TorchFunctionMode):
         self._joined_items: list[Tensor] = []
 
     def marks(self, value: Any) -> Marks:
-        """Names of all that a tensor, or what is in a container, was computed from."""
+        """Return the sources that a tensor, or the tensors of a container, were computed from."""
         found = (self._marks.get(tensor, frozenset()) for tensor in _tensors(value))
         return frozenset().union(*found)
 
@@ -82,10 +82,10 @@ class Watcher(TorchFunctionMode):
             for tensor in _tensors(result):
                 self._marks[tensor] = marks | self._marks.get(tensor, frozenset())
         if func in _JOINS:
-            self._note(result, *_join(*args, **kwargs))
+            self._record(result, *_join(*args, **kwargs))
         return result
 
-    def _note(self, result: Tensor, parts: list[Tensor], dim: int) -> None:
+    def _record(self, result: Tensor, parts: list[Tensor], dim: int) -> None:
         if result.ndim != 2:
             return
         if dim % 2 == 1:
@@ -95,20 +95,20 @@ class Watcher(TorchFunctionMode):
         elif [len(part) for part in parts] == [self.n_users, self.n_items]:
             self._stacks.append((parts[0], parts[1]))
 
-    def found(self) -> list[Beside]:
-        """What was stacked below user tables, in the order of the step.
+    def stacked_items(self) -> list[StackedItems]:
+        """Return the items that were stacked below user tables, in the order of the step.
 
-        A user table that was stacked on nothing, but is as wide as items that were joined of
-        several parts, lies beside those.
+        A user table without items below it is paired with items that were joined from several
+        parts, if these have its width.
         """
         stacks = list(self._stacks)
         stacked = {self._table(part) for upper, _ in stacks for part, _, _ in self._pieces(upper)}
         for name, table in self.sources.items():
             if table.ndim == 2 and len(table) == self.n_users and name not in stacked:
                 stacks += [(table, i) for i in self._joined_items if i.shape[1] == table.shape[1]]
-        return [beside for upper, lower in stacks for beside in self._beside(upper, lower)]
+        return [found for upper, lower in stacks for found in self._match(upper, lower)]
 
-    def _beside(self, upper: Tensor, lower: Tensor) -> Iterator[Beside]:
+    def _match(self, upper: Tensor, lower: Tensor) -> Iterator[StackedItems]:
         for part, start, stop in self._pieces(upper):
             name = self._table(part)
             if name is None:
@@ -116,7 +116,7 @@ class Watcher(TorchFunctionMode):
             for items, first, last in self._pieces(lower):
                 begin, end = max(start, first), min(stop, last)
                 if begin < end:
-                    yield Beside(
+                    yield StackedItems(
                         name,
                         slice(begin - start, end - start),
                         items.detach()[:, begin - first : end - first],
@@ -124,14 +124,14 @@ class Watcher(TorchFunctionMode):
                     )
 
     def _pieces(self, joined: Tensor) -> Iterator[tuple[Tensor, int, int]]:
-        """Parts that a tensor was joined of side by side, with their columns."""
+        """Yield the parts that a tensor was joined from side by side, with their columns."""
         start = 0
         for part in self._parts.get(joined, [joined]):
             yield part, start, start + part.shape[1]
             start += part.shape[1]
 
     def _table(self, part: Tensor) -> str | None:
-        """The one user table that all rows of a tensor are made of, each of its own."""
+        """Return the name of the user table that a tensor was computed from row by row, if any."""
         marks = self.marks(part)
         if len(marks) != 1:
             return None

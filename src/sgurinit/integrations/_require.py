@@ -1,4 +1,4 @@
-"""Frameworks are optional: a missing one says what to install."""
+"""Import optional frameworks; a missing one raises an error that says what to install."""
 
 from __future__ import annotations
 
@@ -6,13 +6,25 @@ from importlib import import_module
 from typing import Any
 
 
-def need(module: str, extra: str) -> Any:
-    """Import a framework, or say which extra brings it.
+def require(module: str, extra: str) -> Any:
+    """Import a framework.
+
+    Parameters
+    ----------
+    module : str
+        Name of the module to import.
+    extra : str
+        The extra of this library that installs it.
+
+    Returns
+    -------
+    module
 
     Raises
     ------
     ImportError
-        When the framework itself is missing; what it misses in turn is passed on as it is.
+        The framework is missing; the message names the extra. An import error inside the framework
+        is passed on unchanged.
     """
     try:
         return import_module(module)

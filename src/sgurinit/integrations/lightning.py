@@ -1,50 +1,65 @@
-"""A Lightning callback: the start at fit start, then norms and the gap of every epoch."""
+"""A Lightning callback that fills a module's user tables and logs how they change."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import lightning
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
-from sgurinit.core import UserStart
-from sgurinit.handover import TIMES, Scale
-from sgurinit.integrations._callback import Followed
+from sgurinit.integrations._callback import StartTracker
 
 
-class StartCallback(Followed, Callback):
-    """Starts a module's user tables when its fit starts, and logs what becomes of them.
+class StartCallback(StartTracker, Callback):
+    """Fills a module's user tables when its fit begins and logs how they change.
 
-    A fit that resumes from a checkpoint, or a second one, keeps its weights. Logged at the end of
-    each epoch, per table: ``user_norm``, ``item_norm``, ``moved`` (mean cosine of the rows with
-    their start), and ``alignment`` and ``centroid_distance`` of the semantic gap, where the table
-    shares its space with an item table and the start knows its interactions.
+    A fit that resumes from a checkpoint keeps its weights, and so does a second fit with the same
+    callback. At the end of each epoch the callback logs, per table, under
+    ``start/<table>/<name>``: ``user_norm`` and ``item_norm`` (mean row norms), ``moved`` (mean
+    cosine of the rows with those at the beginning of the fit), and ``alignment`` and
+    ``centroid_distance`` of the semantic gap. The gap needs an item table in the same space and a
+    start as fitted.
 
     Parameters
     ----------
     start : UserStart
-        The start. A loaded one does not know the interactions, so the semantic gap is left out.
-    tables, scale, fill_items
-        See `sgurinit.integrations.torch.attach`.
+        A start for the users of the module, in the order of the tables' rows. For a loaded start
+        the semantic gap is left out, because it does not hold the interactions.
+    tables : mapping of str to str or None, optional
+        Names of user tables, each with the name of the item table that shares its space, or None.
+        By default they are found by shape, see `sgurinit.integrations.torch.find_tables`.
+    scale : float > 0, {"table", "items"} or None, default 4.0
+        Mean row norm of the filled rows, see `sgurinit.hand_over`.
+    fill_items : bool, default True
+        Also fill the item table that shares a free space, from the same items.
 
     Attributes
     ----------
     reports : tuple of TableReport
-        What the start did; empty before, and where a fit resumed from a checkpoint.
+        What was done to each table. Empty before the fit and where a fit resumed from a checkpoint.
     history : list of dict
-        One mapping of names to values per epoch, the first of the start itself.
-    """
+        The logged values: one mapping at the beginning of the fit, then one per epoch.
 
-    def __init__(
-        self,
-        start: UserStart,
-        *,
-        tables: Mapping[str, str | None] | None = None,
-        scale: Scale = TIMES,
-        fill_items: bool = True,
-    ) -> None:
-        super().__init__(start, tables=tables, scale=scale, fill_items=fill_items)
+    Raises
+    ------
+    InputError
+        At the beginning of the fit, see `sgurinit.integrations.torch.attach`.
+
+    See Also
+    --------
+    sgurinit.integrations.torch.attach : Fills the tables without a trainer.
+    sgurinit.integrations.transformers.StartTrainerCallback : The same for Hugging Face.
+
+    Examples
+    --------
+    >>> from sgurinit import SGURInit
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.integrations.lightning import StartCallback
+    >>> callback = StartCallback(SGURInit(random_state=0).fit(planted(200, 100)).start_)
+    >>> callback.reports
+    ()
+
+    Pass it to the trainer: ``lightning.Trainer(callbacks=[callback]).fit(module, batches)``.
+    """
 
     @override
     def on_fit_start(
@@ -57,4 +72,4 @@ class StartCallback(Followed, Callback):
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        pl_module.log_dict(self.look())
+        pl_module.log_dict(self.record())

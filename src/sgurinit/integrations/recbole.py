@@ -1,4 +1,4 @@
-"""RecBole 1.2: a start in the order of its internal ids, for any of its models."""
+"""RecBole 1.2: starts in the order of its internal ids, for any of its models."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import torch
 
 from sgurinit.core import SGURInit, UserStart
 from sgurinit.errors import InputError
-from sgurinit.integrations._alignment import by_id, start_on
+from sgurinit.integrations._alignment import align_features
+from sgurinit.integrations._alignment import fit_start as _fit_start
 
 
-def start_for(
+def fit_start(
     train_data: Any,
     features: Mapping[str, Any],
     item_ids: Sequence[Any],
@@ -24,53 +25,76 @@ def start_for(
     Parameters
     ----------
     train_data : recbole.data.dataloader.AbstractDataLoader
-        The first of what ``data_preparation`` gives.
+        The first loader that ``data_preparation`` returns.
     features : mapping of str to ItemFeatures or ndarray
-        Rows by modality, in any order.
+        Features by modality, one row per item, in any order.
     item_ids : sequence
-        The ids of these rows, as in RecBole's files.
+        External id of each row, as in RecBole's files.
     estimator : SGURInit, optional
-        Parameters of the method; its defaults where None.
+        Parameters of the method. ``SGURInit(random_state=0)`` by default.
 
     Returns
     -------
     UserStart
-        For ``attach(model, start)``: one row per internal id, RecBole's padding row 0 included.
+        One row per internal id, including RecBole's padding row 0.
 
     Raises
     ------
     InputError
-        No id is one of RecBole's.
+        No id is known to RecBole, or an id occurs twice.
+
+    See Also
+    --------
+    sgurinit.integrations.torch.attach : Fills the tables of a RecBole model.
+
+    Examples
+    --------
+    ```python
+    train_data, valid_data, test_data = data_preparation(config, dataset)
+    model = get_model("BPR")(config, train_data.dataset)
+    attach(model, fit_start(train_data, {"image": vectors}, item_ids))
+    ```
     """
     dataset = train_data.dataset
     tokens = dataset.field2id_token[dataset.iid_field]
     matrix = dataset.inter_matrix(form="csr")
-    return start_on(matrix, by_id(features, item_ids, tokens), estimator)
+    return _fit_start(matrix, align_features(features, item_ids, tokens), estimator)
 
 
 @torch.no_grad()
-def use_preloaded(
+def copy_preloaded_(
     model: torch.nn.Module, dataset: Any, field: str = "uid", table: str = "user_embedding"
 ) -> None:
-    """Fill a model's table from vectors that RecBole loaded, as from a ``.useremb`` file.
+    """Copy vectors that RecBole loaded, such as a ``.useremb`` file, into a model's table.
 
-    RecBole hands preloaded vectors to models that ask for them, which its stock ones don't.
+    RecBole's stock models do not use preloaded vectors on their own.
 
     Parameters
     ----------
     model : Module
-        A freshly built model of RecBole's.
+        A freshly built RecBole model.
     dataset : recbole.data.dataset.Dataset
         The data set that loaded the file.
     field : str, default "uid"
-        Id field of the loaded vectors.
+        Name of the id field of the loaded vectors.
     table : str, default "user_embedding"
-        The embedding layer to fill.
+        Name of the embedding layer to fill.
 
     Raises
     ------
     InputError
-        Nothing was loaded under this field, or its width is another than the table's.
+        No vectors of this field were loaded, or their width differs from the table's.
+
+    See Also
+    --------
+    fit_start : Fits a start directly, without a file.
+
+    Examples
+    --------
+    ```python
+    model = get_model("BPR")(config, train_data.dataset)
+    copy_preloaded_(model, train_data.dataset)
+    ```
     """
     if field not in dataset._preloaded_weight:
         raise InputError(

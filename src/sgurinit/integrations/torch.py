@@ -1,7 +1,8 @@
 """Any torch module: its user tables are found by their shape and filled in place.
 
-In place, so an optimiser that already holds the parameters, a compiled module and a distributed
-wrapper all see the start. Call `attach` after construction and before the optimiser's first step.
+Tables are filled in place, so an optimizer that already holds the parameters, a compiled module and
+a distributed wrapper all see the start. Call `attach` after construction and before the optimizer's
+first step.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sgurinit.core import UserStart
 from sgurinit.errors import InputError
-from sgurinit.handover import TIMES, Scale, TableReport, fill
+from sgurinit.handover import DEFAULT_SCALE, Scale, TableReport, fill_tables_
 from sgurinit.models.base import UserTable
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # What wrappers put before the names of a module's parameters.
 _WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
@@ -31,7 +32,7 @@ def attach(
     start: UserStart,
     *,
     tables: Mapping[str, str | None] | None = None,
-    scale: Scale = TIMES,
+    scale: Scale = DEFAULT_SCALE,
     fill_items: bool = True,
 ) -> tuple[TableReport, ...]:
     """Fill the user tables of any torch module.
@@ -39,34 +40,35 @@ def attach(
     Parameters
     ----------
     model : Module
-        A freshly built module, bare or wrapped by ``torch.compile``, `DistributedDataParallel` or
+        A freshly built module, plain or wrapped by ``torch.compile``, `DistributedDataParallel` or
         ``fully_shard``. A `DistributedDataParallel` module ends with the same values in every
         process.
     start : UserStart
-        A start whose users are in the order of the tables' rows. A loaded one fills tables of the
-        width that it was saved with, its `joint_dim`.
+        A start for the users of the module, in the order of the tables' rows. A loaded start only
+        fills tables of the width it was saved with, its ``joint_dim``.
     tables : mapping of str to str or None, optional
-        Names of user tables, each with the item table that shares its space or None. By default
-        they are found, see `find_tables`.
+        Names of user tables, each with the name of the item table that shares its space, or None.
+        By default they are found by shape, see `find_tables`.
     scale : float > 0, {"table", "items"} or None, default 4.0
-        See `sgurinit.hand_over`.
+        Mean row norm of the filled rows, see `sgurinit.hand_over`.
     fill_items : bool, default True
-        See `sgurinit.hand_over`.
+        Also fill the item table that shares a free space, from the same items.
 
     Returns
     -------
     tuple of TableReport
-        What was found and what was done to it, one entry per user table; logged too.
+        What was found and done, one report per user table. The reports are logged too.
 
     Raises
     ------
     InputError
-        No table fits, several could be meant (they are listed), a name is not there, or the start's
-        `preprocess` has no effect, as all tables are in free spaces.
+        No table fits, it is ambiguous which tables are meant (the message lists them), a name does
+        not exist, or the start's `preprocess` has no effect because all tables are in free spaces.
 
     See Also
     --------
-    sgurinit.initialize_ : One table, in any space.
+    sgurinit.initialize_ : Fills one table, in any space.
+    find_tables : Finds the tables without filling them.
 
     Examples
     --------
@@ -80,16 +82,16 @@ def attach(
     [('user.weight', True)]
     """
     found = find_tables(model, start, tables)
-    reports = fill(found, start, scale, fill_items=fill_items)
+    reports = fill_tables_(found, start, scale, fill_items=fill_items)
     if isinstance(model, DistributedDataParallel):
-        same_everywhere(found)
+        broadcast_tables_(found)
     for report in reports:
-        LOG.info(
-            "started %s (norm %.3g, was %.3g), its item table %s",
+        logger.info(
+            "filled %s (norm %.3g, before %.3g); its item table was %s",
             report.table,
             report.norm_after,
             report.norm_before,
-            "too" if report.items_filled else "left as it was",
+            "filled too" if report.items_filled else "not filled",
         )
     return reports
 
@@ -100,26 +102,43 @@ def find_tables(
     """Find the user tables of a module by their shape.
 
     A user table is a parameter with one row per user and more than one column (one column is a
-    bias); its item table is the trained one with a row per item and as many columns.
+    bias). Its item table is the trained parameter with one row per item and as many columns.
 
     Parameters
     ----------
     model : Module
-        See `attach`.
+        A module, plain or wrapped by ``torch.compile``, `DistributedDataParallel` or
+        ``fully_shard``.
     start : UserStart
-        See `attach`.
+        A start for the users of the module.
     tables : mapping of str to str or None, optional
-        See `attach`.
+        Names of user tables, each with the name of the item table that shares its space, or None.
+        Given names are only looked up.
 
     Returns
     -------
     list of UserTable
-        All in free spaces.
+        The tables, all in free spaces.
 
     Raises
     ------
     InputError
-        See `attach`.
+        No table fits, it is ambiguous which tables are meant (the message lists them), or a name
+        does not exist.
+
+    See Also
+    --------
+    attach : Finds the tables and fills them.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from sgurinit import SGURInit
+    >>> from sgurinit.data import planted
+    >>> start = SGURInit(random_state=0).fit(planted(200, 100)).start_
+    >>> model = nn.ModuleDict({"user": nn.Embedding(200, 16), "item": nn.Embedding(100, 16)})
+    >>> [(table.name, table.space) for table in find_tables(model, start)]
+    [('user.weight', 'free')]
     """
     named = {
         _bare(name): parameter
@@ -161,7 +180,7 @@ def _pairs(
         partners = [other for other, p in items.items() if p.shape[1] == table.shape[1]]
         if len(partners) > 1 or (partners and len(rivals) > 1):
             raise InputError(
-                f"which user table goes with which item table is open: users "
+                f"it is ambiguous which user table goes with which item table: users "
                 f"{_list({r: users[r] for r in rivals})}, items "
                 f"{_list({p: items[p] for p in partners})}; {_HOW}"
             )
@@ -172,8 +191,8 @@ def _pairs(
 _HOW = "say which with tables={'user table': 'item table or None'}"
 
 
-def same_everywhere(tables: Iterable[UserTable]) -> None:
-    """Give every process the first one's rows of tables that all of them hold in full.
+def broadcast_tables_(tables: Iterable[UserTable]) -> None:
+    """Copy the first process's rows to all processes, for tables that each of them holds in full.
 
     All processes have to call it.
     """
@@ -187,34 +206,53 @@ def same_everywhere(tables: Iterable[UserTable]) -> None:
 def initialize_shard_(
     shard: Tensor, start: UserStart, first: int, *, norm: float | None = None
 ) -> None:
-    """Fill one process's rows of a user table that is spread over several, in place.
+    """Fill one process's rows of a user table that is distributed over several, in place.
 
-    For tables whose shards are plain tensors, as TorchRec's row-wise ones; those that
-    ``fully_shard`` spreads are filled by `attach` itself. Columns beyond the directions that the
-    features span keep the shard's own random values, as with `attach`.
+    Use it for tables whose shards are plain tensors, such as TorchRec's row-wise ones. `attach`
+    fills tables that ``fully_shard`` distributes. Columns beyond the directions that the features
+    span keep the shard's own random values, as with `attach`.
 
     Parameters
     ----------
-    shard : Tensor of shape (rows, width)
+    shard : Tensor, shape (rows, width)
         Rows ``first`` to ``first + rows`` of a table in a free space.
     start : UserStart
         A start for the users of the whole table.
     first : int
-        The shard's first row in the whole table.
+        Position of the shard's first row in the whole table.
     norm : float > 0, optional
-        Mean row norm that the whole table is brought to. By default four times that of the shard's
-        own rows. Give one where shards must agree exactly; the shard may then hold no values yet,
-        if the start reaches all of its columns.
+        Mean row norm of the whole table after scaling. By default four times that of the shard's
+        own rows. Give a norm where shards must agree exactly. The shard then needs no values of its
+        own, if the start fills all of its columns.
 
     Raises
     ------
     InputError
-        The rows do not lie in the table, the shard is on the meta device, the norm is not above 0,
-        or the start's `preprocess` has no effect, as the table is in a free space.
+        The rows do not lie in the table, the shard is on the meta device, `norm` is not above 0, or
+        the start's `preprocess` has no effect because the table is in a free space.
+
+    See Also
+    --------
+    attach : Fills whole tables.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sgurinit import SGURInit
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.integrations.torch import initialize_shard_
+    >>> start = SGURInit(random_state=0).fit(planted(200, 100)).start_
+    >>> shards = [torch.empty(100, 16), torch.empty(100, 16)]
+    >>> for first, shard in zip((0, 100), shards):
+    ...     initialize_shard_(shard, start, first, norm=1.0)
+    >>> round(float(torch.cat(shards).norm(dim=1).mean()), 3)
+    1.0
     """
     if shard.is_meta:
-        raise InputError("the shard is on the meta device, which holds no values: make it with "
-                         "torch.empty on its own device first")  # fmt: skip
+        raise InputError(
+            "the shard is on the meta device, which holds no values: create it with torch.empty on "
+            "its own device first"
+        )
     if start.config["preprocess"]:
         raise InputError(
             f"preprocess={tuple(start.config['preprocess'])!r} has no effect here: a free space "
@@ -222,10 +260,11 @@ def initialize_shard_(
         )
     if not 0 <= first <= first + len(shard) <= start.n_users:
         raise InputError(
-            f"rows {first} to {first + len(shard)} are asked for, the start has {start.n_users}"
+            f"first is {first} and the shard has {len(shard)} rows, but the start has "
+            f"{start.n_users} users"
         )
     if norm is None:
-        norm = TIMES * float(shard.norm(dim=1).mean())
+        norm = DEFAULT_SCALE * float(shard.norm(dim=1).mean())
     if not 0 < norm < float("inf"):
         raise InputError(f"norm is {norm}, expected a number above 0")
     users = start.joint(shard.shape[1]).users

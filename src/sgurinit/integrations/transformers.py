@@ -1,49 +1,61 @@
-"""A callback for the Trainer of Hugging Face: the start at train begin, then norms and the gap."""
+"""A callback for Hugging Face's Trainer that fills user tables and logs how they change."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from transformers import TrainerCallback
 from typing_extensions import override
 
-from sgurinit.core import UserStart
-from sgurinit.handover import TIMES, Scale
-from sgurinit.integrations._callback import Followed
+from sgurinit.integrations._callback import StartTracker
 
 
-class StartCallback(Followed, TrainerCallback):
-    """Starts a model's user tables when its training begins, and logs what becomes of them.
+class StartTrainerCallback(StartTracker, TrainerCallback):
+    """Fills a model's user tables when its training begins and logs how they change.
 
-    Training that resumes from a checkpoint, or a second one, keeps its weights. What the Lightning
-    callback logs at the end of each epoch becomes an entry of the trainer's
-    ``state.log_history`` here.
+    Training that resumes from a checkpoint keeps its weights, and so does a second training with
+    the same callback. At the end of each epoch the values that
+    `sgurinit.integrations.lightning.StartCallback` logs are appended to the trainer's
+    ``state.log_history``.
 
     Parameters
     ----------
     start : UserStart
-        The start. A loaded one does not know the interactions, so the semantic gap is left out.
-    tables, scale, fill_items
-        See `sgurinit.integrations.torch.attach`.
+        A start for the users of the model, in the order of the tables' rows. For a loaded start
+        the semantic gap is left out, because it does not hold the interactions.
+    tables : mapping of str to str or None, optional
+        Names of user tables, each with the name of the item table that shares its space, or None.
+        By default they are found by shape, see `sgurinit.integrations.torch.find_tables`.
+    scale : float > 0, {"table", "items"} or None, default 4.0
+        Mean row norm of the filled rows, see `sgurinit.hand_over`.
+    fill_items : bool, default True
+        Also fill the item table that shares a free space, from the same items.
 
     Attributes
     ----------
     reports : tuple of TableReport
-        What the start did; empty before, and where training resumed from a checkpoint.
+        What was done to each table. Empty before training and where it resumed from a checkpoint.
     history : list of dict
-        One mapping of names to values per epoch, the first of the start itself.
-    """
+        The logged values: one mapping at the beginning of training, then one per epoch.
 
-    def __init__(
-        self,
-        start: UserStart,
-        *,
-        tables: Mapping[str, str | None] | None = None,
-        scale: Scale = TIMES,
-        fill_items: bool = True,
-    ) -> None:
-        super().__init__(start, tables=tables, scale=scale, fill_items=fill_items)
+    Raises
+    ------
+    InputError
+        At the beginning of training, see `sgurinit.integrations.torch.attach`.
+
+    See Also
+    --------
+    sgurinit.integrations.torch.attach : Fills the tables without a trainer.
+    sgurinit.integrations.lightning.StartCallback : The same for Lightning.
+
+    Examples
+    --------
+    ```python
+    callback = StartTrainerCallback(SGURInit(random_state=0).fit(data).start_)
+    Trainer(model, arguments, train_dataset=rows, callbacks=[callback]).train()
+    callback.history
+    ```
+    """
 
     @override
     def on_train_begin(
@@ -53,4 +65,6 @@ class StartCallback(Followed, TrainerCallback):
 
     @override
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        state.log_history.append({**self.look(), "epoch": state.epoch, "step": state.global_step})
+        state.log_history.append({
+            **self.record(), "epoch": state.epoch, "step": state.global_step,
+        })  # fmt: skip

@@ -1,0 +1,260 @@
+"""Writing a start into tables, in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from sgurinit.core import UserStart
+from sgurinit.core.inputs.arrays import FloatArray
+from sgurinit.core.inputs.features import row_norms
+from sgurinit.errors import InputError
+from sgurinit.handover.checks import check_table
+from sgurinit.handover.reports import TableReport
+from sgurinit.handover.scaling import (
+    DEFAULT_SCALE,
+    Scale,
+    mean_norm,
+    scale_and_complete,
+    scale_factor,
+    scale_rows,
+)
+from sgurinit.handover.vectors import check_preprocess, users_in_space
+from sgurinit.models.base import TableSpace, UserTable
+
+
+def initialize_(
+    parameter: nn.Parameter | nn.Embedding,
+    start: UserStart,
+    *,
+    space: TableSpace = "free",
+    modality: str | None = None,
+    item_vectors: Tensor | None = None,
+    items: nn.Parameter | nn.Embedding | None = None,
+    scale: Scale = DEFAULT_SCALE,
+) -> TableReport:
+    """Fill one user table of any torch module, in place.
+
+    Parameters
+    ----------
+    parameter : Parameter or Embedding, shape (n_users, width)
+        The table or its embedding layer.
+    start : UserStart
+        A start for these users, in the order of the table's rows.
+    space : {"free", "raw", "projected"}, default "free"
+        ``"free"``: a space of the model's own, filled from item features reduced to the table's
+        width. ``"raw"``: the features of a `modality`. ``"projected"``: the space to which the
+        model maps the features of a `modality`.
+    modality : str, optional
+        Name of the modality of a raw or projected space.
+    item_vectors : Tensor, shape (n_items, width), optional
+        The items' vectors in a raw or projected space. A projected space needs them, at the
+        module's initial weights.
+    items : Parameter or Embedding, shape (n_items, width), optional
+        The item table of a free space, to be filled from the same items. By default no item table
+        is filled.
+    scale : float > 0, {"table", "items"} or None, default 4.0
+        Mean row norm of the filled rows. A number: that many times the norm of the table's own
+        random rows. ``"table"``: the norm of those. ``"items"``: the norm of the items in the
+        table's space. None: rows are not rescaled. Item tables are scaled to the norm of their own
+        random rows, times a number given here.
+
+    Returns
+    -------
+    TableReport
+        What was done, with the norms before and after.
+
+    Raises
+    ------
+    InputError
+        Shapes, modality or scale do not fit together, or the start's `preprocess` has no effect on
+        this table.
+
+    See Also
+    --------
+    hand_over : Fills all tables of a model of this library.
+    sgurinit.integrations.torch.attach : Fills all tables of any torch module.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sgurinit import SGURInit, initialize_
+    >>> from sgurinit.data import planted
+    >>> data = planted(200, 100)
+    >>> start = SGURInit(random_state=0).fit(data).start_
+    >>> users, items = torch.nn.Embedding(200, 16), torch.nn.Embedding(100, 16)
+    >>> initialize_(users, start, items=items).items_filled
+    True
+    """
+    if space not in get_args(TableSpace):
+        raise InputError(f"space is {space!r}, expected one of {', '.join(get_args(TableSpace))}")
+    if items is not None and space != "free":
+        raise InputError(f'items go with a free space (space="free"), not with space={space!r}')
+    if item_vectors is not None and space == "free":
+        raise InputError("item_vectors go with a raw or projected space; a free one takes items")
+    table = UserTable(
+        name="parameter",
+        parameter=_weight(parameter),
+        space=space,
+        modality=modality,
+        features=item_vectors,
+        project=None,
+        items=None if items is None else _weight(items),
+    )
+    return fill_tables_([table], start, scale, fill_items=items is not None)[0]
+
+
+def fill_tables_(
+    tables: Sequence[UserTable],
+    start: UserStart,
+    scale: Scale = DEFAULT_SCALE,
+    *,
+    fill_items: bool = True,
+    width: int | None = None,
+) -> tuple[TableReport, ...]:
+    """Fill declared user tables, in place.
+
+    All rows are computed before the first table is written. Tables in a projected space are filled
+    once, at the projection's present weights.
+
+    Parameters
+    ----------
+    tables : sequence of UserTable
+        The tables to fill.
+    start : UserStart
+        A start for the users of the tables, in the order of their rows.
+    scale : float > 0, {"table", "items"} or None, default 4.0
+        Mean row norm of the filled rows. A number: that many times the norm of the table's own
+        random rows. ``"table"``: the norm of those. ``"items"``: the norm of the items in the
+        table's space. None: rows are not rescaled. Item tables are scaled to the norm of their own
+        random rows, times a number given here.
+    fill_items : bool, default True
+        Also fill the item table that shares a free space, from the same items. A user's vector has
+        a meaning only among items of its own space.
+    width : int, >= 1, optional
+        Width of the joint space that a start with collaborative columns is carried from into raw
+        and projected spaces, where it has no ``joint_dim``. The width of each table by default.
+
+    Returns
+    -------
+    tuple of TableReport
+        In the order of the tables.
+
+    Raises
+    ------
+    InputError
+        The start is for other users or items, lacks a modality or has too few dimensions, or a
+        setting has no effect on any table.
+
+    See Also
+    --------
+    hand_over : Fills the tables that a model declares.
+    initialize_ : Fills one table of any torch module.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from sgurinit import SGURInit
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.models import UserTable
+    >>> start = SGURInit(random_state=0).fit(planted(200, 100)).start_
+    >>> users, items = nn.Embedding(200, 16), nn.Embedding(100, 16)
+    >>> table = UserTable("users", users.weight, "free", items=items.weight)
+    >>> (report,) = fill_tables_([table], start)
+    >>> report.items_filled
+    True
+    """
+    check_start_preprocess(tables, start)
+    writes = [
+        prepare_fill(table, start, scale, fill_items=fill_items, width=width) for table in tables
+    ]
+    return tuple(write() for write in writes)
+
+
+def check_start_preprocess(tables: Sequence[UserTable], start: UserStart) -> None:
+    """Refuse a start whose preprocessing steps would change no table."""
+    check_preprocess(tables, start.config["preprocess"], start.config["collaborative"])
+
+
+def prepare_fill(
+    table: UserTable, start: UserStart, scale: Scale, *, fill_items: bool, width: int | None
+) -> Callable[[], TableReport]:
+    """Compute the rows of a table; return a function that writes them.
+
+    Nothing is changed before that function is called.
+    """
+    check_table(table, start)
+    factor = scale_factor(scale)
+    before = mean_norm(table.parameter)
+    users, norm_items = users_in_space(table, start, width)
+    item_rows: FloatArray | None = None
+    if table.items is not None:
+        norm_items = mean_norm(table.items)
+        if fill_items:
+            rows = start.joint(table.items.shape[1]).items
+            item_rows = scale_and_complete(rows, table.items, factor * norm_items)
+            _check_shape(table.items, item_rows, table.name)
+            norm_items = float(row_norms(item_rows).mean())
+    norm_users = None if scale is None else norm_items if scale == "items" else factor * before
+    user_rows = (
+        scale_and_complete(users, table.parameter, norm_users)
+        if table.space == "free"
+        else scale_rows(users, norm_users)
+    )
+    _check_shape(table.parameter, user_rows, table.name)
+
+    def write() -> TableReport:
+        if item_rows is not None and table.items is not None:
+            _write_rows_(table.items, item_rows, table.name)
+        _write_rows_(table.parameter, user_rows, table.name)
+        return TableReport(
+            table=table.name,
+            space=table.space,
+            modality=table.modality,
+            norm_before=before,
+            norm_after=mean_norm(table.parameter),
+            norm_start=float(row_norms(users).mean()),
+            norm_items=norm_items,
+            items_filled=item_rows is not None,
+            columns_filled=int(users.any(axis=0).sum()),
+            projected="once" if table.space == "projected" else None,
+        )
+
+    return write
+
+
+def _check_shape(parameter: nn.Parameter, values: FloatArray, name: str) -> None:
+    if tuple(parameter.shape) != values.shape:
+        raise InputError(
+            f"table {name!r} has shape {tuple(parameter.shape)}, the start's vectors have "
+            f"{values.shape}; they must be equal"
+        )
+
+
+@torch.no_grad()
+def _write_rows_(parameter: nn.Parameter, values: FloatArray, name: str) -> None:
+    local: Tensor = parameter
+    rows = slice(None)
+    if isinstance(parameter, DTensor):
+        local, rows = parameter.to_local(), _local_rows(parameter, name)
+    local.copy_(torch.from_numpy(np.ascontiguousarray(values[rows])))
+
+
+def _local_rows(table: DTensor, name: str) -> slice:
+    """Return the rows of a row-sharded table that this process holds."""
+    if table.device_mesh.ndim != 1 or not table.placements[0].is_shard(0):
+        raise InputError(
+            f"table {name!r} is distributed as {table.placements}, expected shards of its rows"
+        )
+    size = -(-table.shape[0] // table.device_mesh.size())
+    first = min(table.shape[0], size * table.device_mesh.get_local_rank())
+    return slice(first, first + table.to_local().shape[0])
+
+
+def _weight(table: nn.Parameter | nn.Embedding) -> nn.Parameter:
+    return cast(nn.Parameter, table.weight) if isinstance(table, nn.Embedding) else table

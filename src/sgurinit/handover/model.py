@@ -1,0 +1,117 @@
+"""Handing a start over to a whole model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from sgurinit.core import UserStart
+from sgurinit.errors import InputError
+from sgurinit.handover.checks import class_name
+from sgurinit.handover.filling import check_start_preprocess, fill_tables_, prepare_fill
+from sgurinit.handover.projection import prepare_projection
+from sgurinit.handover.reports import ProjectedMode, TableReport
+from sgurinit.handover.scaling import DEFAULT_SCALE, Scale
+from sgurinit.models.base import Recommender, UserTable
+
+
+def hand_over(
+    model: Recommender,
+    start: UserStart,
+    *,
+    scale: Scale = DEFAULT_SCALE,
+    fill_items: bool = True,
+    projected: ProjectedMode = "once",
+    tables: Sequence[UserTable] | None = None,
+) -> tuple[TableReport, ...]:
+    """Fill every user table that `model` declares, in place.
+
+    If any table is refused, the model stays unchanged.
+
+    Parameters
+    ----------
+    model : Recommender
+        A freshly built model.
+    start : UserStart
+        A start for the users that the model was built for.
+    scale : float > 0, {"table", "items"} or None, default 4.0
+        Mean row norm of the filled rows. A number: that many times the norm of the table's own
+        random rows. ``"table"``: the norm of those. ``"items"``: the norm of the items in the
+        table's space. None: rows are not rescaled. Item tables are scaled to the norm of their own
+        random rows, times a number given here.
+    fill_items : bool, default True
+        Also fill the item table that shares a free space, from the same items. A user's vector has
+        a meaning only among items of its own space.
+    projected : {"once", "through", "added"}, default "once"
+        How tables in a projected space are filled. ``"once"``: with the users computed on the items
+        that the model's projection gives at its initial weights. ``"through"``: the table is
+        replaced. Users stay at the width of the features and pass through the model's own, trained
+        projection in every step, as items do. ``"added"``: the same users are added to the table,
+        which keeps its random values. `scale` does not apply to the last two.
+    tables : sequence of UserTable, optional
+        Which of ``model.user_tables()`` to fill. All by default.
+
+    Returns
+    -------
+    tuple of TableReport
+        In the order of the tables.
+
+    Raises
+    ------
+    InputError
+        The start is for other users or items, lacks a modality or has too few dimensions, or a
+        setting has no effect on any table.
+
+    See Also
+    --------
+    initialize_ : Fills one table of any torch module.
+    freeze_ : Excludes the tables from training.
+
+    Examples
+    --------
+    >>> from sgurinit import SGURInit, hand_over
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.models import VBPR
+    >>> data = planted(200, 100)
+    >>> start = SGURInit(random_state=0).fit(data).start_
+    >>> [report.space for report in hand_over(VBPR(data), start)]
+    ['free', 'projected', 'projected']
+    """
+    if projected not in get_args(ProjectedMode):
+        known = ", ".join(get_args(ProjectedMode))
+        raise InputError(f"projected is {projected!r}, expected one of {known}")
+    tables = model.user_tables() if tables is None else tables
+    width = model.config.width
+    if projected == "once":
+        return fill_tables_(tables, start, scale, fill_items=fill_items, width=width)
+    check_start_preprocess(tables, start)
+    check_projected(model, projected)
+    writes = [
+        prepare_projection(model, table, start, width, keep=projected == "added")
+        if table.space == "projected"
+        else prepare_fill(table, start, scale, fill_items=fill_items, width=width)
+        for table in tables
+    ]
+    return tuple(write() for write in writes)
+
+
+def check_projected(model: Recommender, projected: ProjectedMode) -> None:
+    """Refuse `projected` where the model has no table in a projected space.
+
+    Parameters
+    ----------
+    model : Recommender
+        Any model.
+    projected : {"once", "through", "added"}
+        See `hand_over`.
+
+    Raises
+    ------
+    InputError
+        The value differs from the default and has no effect.
+    """
+    if projected != "once" and all(t.space != "projected" for t in model.user_tables()):
+        raise InputError(
+            f"projected={projected!r} has no effect: {class_name(model)} has no user table in a "
+            "projected space"
+        )

@@ -1,0 +1,88 @@
+"""Indexes over item vectors, by library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sgurinit.core.inputs.arrays import Float32Array
+from sgurinit.errors import InputError
+from sgurinit.integrations._require import require
+
+
+@dataclass(frozen=True)
+class IndexLibrary:
+    """How a library builds, searches, writes and reads an index of unit vectors.
+
+    Attributes
+    ----------
+    build : callable
+        From rows ``(n, d)`` to an index.
+    search : callable
+        From an index, a row ``(d,)`` and k to the positions and cosines of the k nearest rows.
+    write, read : callable
+        To and from a file, given its path.
+    """
+
+    build: Callable[[Float32Array], Any]
+    search: Callable[[Any, Float32Array, int], tuple[Any, Any]]
+    write: Callable[[Any, str], None]
+    read: Callable[[str], Any]
+
+
+def index_library(name: str) -> IndexLibrary:
+    """Return an index library by its name.
+
+    Raises
+    ------
+    InputError
+        The name is unknown.
+    ImportError
+        The library is not installed.
+    """
+    if name not in INDEX_LIBRARIES:
+        raise InputError(f"index is {name!r}, expected one of {', '.join(INDEX_LIBRARIES)}")
+    return INDEX_LIBRARIES[name]()
+
+
+def unit_rows(rows: Float32Array) -> Float32Array:
+    """Scale rows to norm 1, as an index expects them. Zero rows stay zero."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.ascontiguousarray(rows / np.where(norms > 0, norms, 1), dtype=np.float32)
+
+
+def _faiss() -> IndexLibrary:
+    faiss = require("faiss", "faiss")
+
+    def build(rows: Float32Array) -> Any:
+        index = faiss.IndexFlatIP(rows.shape[1])
+        index.add(rows)
+        return index
+
+    def search(index: Any, row: Float32Array, k: int) -> tuple[Any, Any]:
+        cosines, positions = index.search(row[None], k)
+        return positions[0], cosines[0]
+
+    return IndexLibrary(build, search, faiss.write_index, faiss.read_index)
+
+
+def _usearch() -> IndexLibrary:
+    usearch = require("usearch.index", "usearch")
+
+    def build(rows: Float32Array) -> Any:
+        index = usearch.Index(ndim=rows.shape[1], metric="ip", dtype="f32")
+        index.add(np.arange(len(rows)), rows)
+        return index
+
+    def search(index: Any, row: Float32Array, k: int) -> tuple[Any, Any]:
+        matches = index.search(row, k)
+        return matches.keys, 1 - matches.distances
+
+    return IndexLibrary(build, search, lambda index, path: index.save(path), usearch.Index.restore)
+
+
+INDEX_LIBRARIES = {"faiss": _faiss, "usearch": _usearch}
+"""Supported index libraries by name."""
