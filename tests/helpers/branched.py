@@ -1,29 +1,35 @@
-"""Slow dense float64 parts of the models with modality branches."""
+"""Dense float64 building blocks of the models with modality branches."""
 
 from __future__ import annotations
 
 import numpy as np
-from reference import array, dense_adjacency, linear
+from reference import apply_linear, dense_adjacency, to_array
 
 
-def unit(x):
+def normalize_rows(x):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def projected(branch, values):
+def project_features(branch, values):
+    """Map features by a branch's projection."""
     first, _, last = branch.projection
-    hidden = linear(first, values)
-    return linear(last, np.where(hidden > 0, hidden, 0.01 * hidden))
+    hidden = apply_linear(first, values)
+    return apply_linear(last, np.where(hidden > 0, hidden, 0.01 * hidden))
 
 
-def branch_nodes(branch, values, adjacency):
-    """Unit vectors of users and items and their two propagations, summed."""
-    x = np.vstack([unit(array(branch.preference)), unit(projected(branch, values))])
+def propagate_branch(branch, values, adjacency):
+    """Add up the unit vectors of users and items and their two propagations."""
+    x = np.vstack(
+        [
+            normalize_rows(to_array(branch.preference)),
+            normalize_rows(project_features(branch, values)),
+        ]
+    )
     return x + adjacency @ x + adjacency @ adjacency @ x
 
 
-def user_softmax(dataset, k):
-    """Dense softmax weights of each user's nearest users."""
+def weigh_similar_users(dataset, k):
+    """Compute the dense softmax weights of each user's most similar users."""
     n = dataset.n_users
     shared = (dense_adjacency(dataset)[:n, n:] > 0).astype(float)
     counts = shared @ shared.T
@@ -37,8 +43,9 @@ def user_softmax(dataset, k):
     return weights
 
 
-def weights_penalty(model, users):
-    total = (array(model.modality_weights) ** 2).mean()
+def compute_penalty(model, users):
+    """Compute the mean squares of all weights and of the batch's preferences."""
+    total = (to_array(model.modality_weights) ** 2).mean()
     for branch in model.branches:
-        total += (array(branch.preference)[users] ** 2).mean()
+        total += (to_array(branch.preference)[users] ** 2).mean()
     return total

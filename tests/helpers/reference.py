@@ -1,4 +1,4 @@
-"""Slow dense float64 parts that the models' equations are written once more with."""
+"""Dense float64 building blocks to compute the models' equations a second time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 from sgurinit.training.run import build_model
 
 
-def array(tensor: torch.Tensor) -> np.ndarray:
+def to_array(tensor: torch.Tensor) -> np.ndarray:
+    """Convert to float64."""
     return tensor.detach().double().numpy()
 
 
@@ -17,6 +18,7 @@ def sigmoid(x):
 
 
 def dense_adjacency(dataset) -> np.ndarray:
+    """Build the symmetrically normalized graph of users (first) and items."""
     interactions = np.zeros((dataset.n_users, dataset.n_items))
     interactions[dataset.train.users, dataset.train.items] = 1
     n = dataset.n_users + dataset.n_items
@@ -28,7 +30,8 @@ def dense_adjacency(dataset) -> np.ndarray:
     return root[:, None] * full * root[None, :]
 
 
-def layer_mean(adjacency, nodes, n_layers):
+def average_layers(adjacency, nodes, n_layers):
+    """Average `nodes` and their propagations, as LightGCN does."""
     layers = [nodes]
     for _ in range(n_layers):
         layers.append(adjacency @ layers[-1])
@@ -36,6 +39,7 @@ def layer_mean(adjacency, nodes, n_layers):
 
 
 def dense_knn(values, k, weighted):
+    """Build the normalized graph of each row's k nearest rows by cosine."""
     unit = values / np.linalg.norm(values, axis=1, keepdims=True)
     similarity = unit @ unit.T
     kept = np.zeros_like(similarity)
@@ -47,17 +51,20 @@ def dense_knn(values, k, weighted):
 
 
 def log_sigmoid_loss(users, positives, negatives):
+    """Compute the BPR loss of a batch's vectors."""
     margin = (users * positives).sum(1) - (users * negatives).sum(1)
     return -np.log(sigmoid(margin)).mean()
 
 
-def linear(layer, x):
-    return x @ array(layer.weight).T + (0 if layer.bias is None else array(layer.bias))
+def apply_linear(layer, x):
+    """Apply a linear layer in float64."""
+    return x @ to_array(layer.weight).T + (0 if layer.bias is None else to_array(layer.bias))
 
 
-def built(kind, dataset, **fields):
-    """A model whose every weight is random, biases that start at zero among them."""
-    model = build_model(kind, dataset, kind.Config(**{"width": 4, **fields}), seed=3)
+def build_random_model(model_class, dataset, **fields):
+    """Build a model whose weights are all random, including biases that are initially zero."""
+    config = model_class.Config(**{"width": 4, **fields})
+    model = build_model(model_class, dataset, config, seed=3)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.5)

@@ -1,47 +1,53 @@
-"""FREEDOM: what holds for every model, and its equations written once more."""
+"""FREEDOM: the tests of every model, and its equations in dense float64."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from reference import array, built, dense_adjacency, dense_knn, layer_mean, linear, log_sigmoid_loss
+from reference import (
+    apply_linear,
+    average_layers,
+    build_random_model,
+    dense_adjacency,
+    dense_knn,
+    log_sigmoid_loss,
+    to_array,
+)
 
-from sgurinit.errors import InputError
 from sgurinit.models import FREEDOM
-from sgurinit.models.blocks.item_graph import shares
 from sgurinit.models.freedom import sample_edges
 from sgurinit.testing import RecommenderTests
 
 
 class TestFREEDOM(RecommenderTests):
-    kind = FREEDOM
+    model_class = FREEDOM
 
 
 def test_freedom(dataset, batch):
-    model = built(FREEDOM, dataset, edge_dropout=0, k=4, reg=0.7, n_item_layers=2)
-    users, items = array(model.user_embedding), array(model.item_embedding)
+    model = build_random_model(FREEDOM, dataset, edge_dropout=0, k=4, reg=0.7, n_item_layers=2)
+    users, items = to_array(model.user_embedding), to_array(model.item_embedding)
     tables = {name: f.values.astype(float) for name, f in dataset.features.items()}
     graph = 0.1 * dense_knn(tables["image"], 4, False) + 0.9 * dense_knn(tables["text"], 4, False)
-    nodes = layer_mean(dense_adjacency(dataset), np.vstack([users, items]), 2)
+    nodes = average_layers(dense_adjacency(dataset), np.vstack([users, items]), 2)
     u, i = nodes[: dataset.n_users], nodes[dataset.n_users :] + graph @ graph @ items
-    np.testing.assert_allclose(array(model.embed()[0]), u, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(array(model.embed()[1]), i, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(to_array(model.embed()[0]), u, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(to_array(model.embed()[1]), i, rtol=1e-4, atol=1e-6)
     expected = log_sigmoid_loss(u[batch.users], i[batch.positives], i[batch.negatives])
     for projection, table in zip(model.projections, tables.values(), strict=True):
-        content = linear(projection, table)
+        content = apply_linear(projection, table)
         expected += 0.7 * log_sigmoid_loss(
             u[batch.users], content[batch.positives], content[batch.negatives]
         )
     assert model.loss(batch).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_freedom_trains_on_a_sample_of_the_interactions_and_infers_on_all(dataset):
-    model = built(FREEDOM, dataset, edge_dropout=0.75)
+def test_training_uses_a_sample_of_the_interactions_and_inference_all(dataset):
+    model = build_random_model(FREEDOM, dataset, edge_dropout=0.75)
     n_edges = len(dataset.train.users)
     seen = []
     for seed in (0, 0, 1):
-        model.start_epoch(seed)
+        model.begin_epoch(seed)
         graph = torch.from_numpy(model.epoch_graph.to_scipy().toarray())
         assert int((graph > 0).sum()) == 2 * int(n_edges * 0.25)
         assert torch.equal(graph, graph.T)
@@ -57,19 +63,3 @@ def test_edges_are_sampled_in_proportion_to_their_weights():
     first = np.bincount([sample_edges(weights, 1, rng)[0] for _ in range(7000)])
     np.testing.assert_allclose(first / 7000, weights / 7, atol=0.02)
     assert sorted(sample_edges(weights, 3, rng)) == [0, 1, 2]
-
-
-def test_graph_weights_of_any_number_of_modalities():
-    assert shares(["image", "text"], {"image": 0.1}) == pytest.approx({"image": 0.1, "text": 0.9})
-    assert shares(["a", "b", "image"], {"image": 0.1}) == pytest.approx(
-        {"a": 0.45, "b": 0.45, "image": 0.1}
-    )
-    assert shares(["image"], {"image": 0.1}) == {"image": 1.0}
-    assert shares(["a", "b"], {"image": 0.1}) == {"a": 0.5, "b": 0.5}
-    with pytest.raises(InputError, match="leaves nothing for b"):
-        shares(["image", "a", "b"], {"image": 0.6, "a": 0.6})
-    with pytest.raises(InputError, match="all 0"):
-        shares(["image"], {"image": 0.0})
-    for value in (-0.1, 1.5, float("nan")):
-        with pytest.raises(ValueError, match="graph_weights"):
-            FREEDOM.Config(graph_weights={"image": value})

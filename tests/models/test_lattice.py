@@ -1,54 +1,54 @@
-"""LATTICE: what holds for every model, and its equations written once more."""
+"""LATTICE: the tests of every model, and its equations in dense float64."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from reference import built
+from reference import build_random_model
 from torch.nn.functional import logsigmoid
 
 from sgurinit.models import LATTICE
-from sgurinit.testing import RecommenderTests, small_dataset
+from sgurinit.testing import RecommenderTests, make_small_dataset
 
 
 class TestLATTICE(RecommenderTests):
-    kind = LATTICE
+    model_class = LATTICE
 
 
-def dense_neighbours(vectors, k):
-    """Cosines above 0 of each row's k nearest rows, all else 0; rows of zeros have none."""
+def dense_neighbors(vectors, k):
+    """Keep the positive cosines of each row's k nearest rows. Rows of zeros have none."""
     some = vectors.norm(dim=1) > 0
     unit = torch.zeros_like(vectors)
     unit[some] = vectors[some] / vectors[some].norm(dim=1, keepdim=True)
     similarity = unit @ unit.T
-    wanted = torch.zeros_like(similarity, dtype=torch.bool)
+    kept = torch.zeros_like(similarity, dtype=torch.bool)
     for row in some.nonzero()[:, 0]:
         line = similarity[row].detach().masked_fill(~some, -torch.inf)
-        wanted[row, line.argsort(descending=True)[:k]] = True
-    return torch.where(wanted, similarity.clamp(min=0), 0)
+        kept[row, line.argsort(descending=True)[:k]] = True
+    return torch.where(kept, similarity.clamp(min=0), 0)
 
 
-def dense_normalised(adjacency):
+def normalize_densely(adjacency):
     degrees = adjacency.sum(dim=1)
     some = degrees > 0
     root = torch.where(some, torch.where(some, degrees, 1) ** -0.5, 0)
     return torch.diag(root) @ adjacency @ torch.diag(root)
 
 
-def dense(model, dataset):
-    """Final vectors as the authors' formulas give them, and the parameters they came from."""
+def embed_densely(model, dataset):
+    """Compute final vectors by the authors' formulas; also return the parameters in float64."""
     p = {name: q.detach().double().requires_grad_() for name, q in model.named_parameters()}
     config = model.config
     shares = p["modality_logits"].exp() / p["modality_logits"].exp().sum()
-    learnt, initial = 0, 0
+    learned, initial = 0, 0
     for m, table in enumerate(dataset.features.values()):
         values = torch.tensor(np.nan_to_num(table.values.astype(float)))
         projected = values @ p[f"projections.{m}.weight"].T + p[f"projections.{m}.bias"]
         projected = projected * torch.tensor(table.mask(), dtype=float)[:, None]
-        learnt = learnt + shares[m] * dense_neighbours(projected, config.k)
-        initial = initial + shares[m] * dense_normalised(dense_neighbours(values, config.k))
-    item_graph = (1 - config.skip) * dense_normalised(learnt) + config.skip * initial
+        learned = learned + shares[m] * dense_neighbors(projected, config.k)
+        initial = initial + shares[m] * normalize_densely(dense_neighbors(values, config.k))
+    item_graph = (1 - config.skip) * normalize_densely(learned) + config.skip * initial
     related = p["item_embedding"]
     for _ in range(config.n_item_layers):
         related = item_graph @ related
@@ -71,12 +71,12 @@ def dense(model, dataset):
 @pytest.mark.parametrize("k", [4, 15])
 @pytest.mark.parametrize("absent", [{}, {"image": [3, 4], "text": [4, 6]}], ids=["all", "absent"])
 def test_lattice(batch, absent, k):
-    dataset = small_dataset(absent=absent)
-    model = built(LATTICE, dataset, k=k, n_item_layers=2, skip=0.3, reg=0.2)
-    users, items, parameters = dense(model, dataset)
+    dataset = make_small_dataset(absent=absent)
+    model = build_random_model(LATTICE, dataset, k=k, n_item_layers=2, skip=0.3, reg=0.2)
+    users, items, parameters = embed_densely(model, dataset)
     for part, expected in zip(model.embed(), (users, items), strict=True):
         torch.testing.assert_close(part.double(), expected, rtol=1e-4, atol=1e-6)
-    model.start_epoch(0)
+    model.begin_epoch(0)
     loss = model.loss(batch)
     u, p, n = users[batch.users], items[batch.positives], items[batch.negatives]
     expected = -logsigmoid((u * p).sum(1) - (u * n).sum(1)).mean()
@@ -90,31 +90,31 @@ def test_lattice(batch, absent, k):
         )
 
 
-def test_the_graph_is_learnt_in_an_epochs_first_batch_and_held_for_the_rest(dataset, batch):
-    model = built(LATTICE, dataset, k=4, skip=0.3)
+def test_the_graph_is_learned_in_an_epochs_first_batch_and_held_for_the_rest(dataset, batch):
+    model = build_random_model(LATTICE, dataset, k=4, skip=0.3)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
-    learnt = [model.modality_logits, *model.projections.parameters()]
+    learned = [model.modality_logits, *model.projections.parameters()]
     for _ in range(2):
-        model.start_epoch(0)
+        model.begin_epoch(0)
         held = []
         for step in range(3):
             optimizer.zero_grad()
-            before = [parameter.clone() for parameter in learnt]
+            before = [parameter.clone() for parameter in learned]
             model.loss(batch).backward()
             held.append(model._item_graph()[1])
             optimizer.step()
-            for parameter, old in zip(learnt, before, strict=True):
+            for parameter, old in zip(learned, before, strict=True):
                 assert torch.equal(parameter, old) == (step > 0)
         assert torch.equal(held[0], held[1])
         assert torch.equal(held[0], held[2])
-        assert not torch.equal(model._mine()[1], held[0])
+        assert not torch.equal(model._build_item_graph()[1], held[0])
 
 
 def test_inference_uses_the_present_weights_not_the_held_graph(dataset, batch):
-    model = built(LATTICE, dataset, k=4, skip=0.3)
+    model = build_random_model(LATTICE, dataset, k=4, skip=0.3)
     model.loss(batch)
     with torch.no_grad():
         for parameter in model.projections.parameters():
             parameter.add_(torch.randn_like(parameter))
-    expected = dense(model, dataset)[1]
+    expected = embed_densely(model, dataset)[1]
     torch.testing.assert_close(model.eval().embed()[1].double(), expected, rtol=1e-4, atol=1e-6)

@@ -1,4 +1,4 @@
-"""LGMRec: what holds for every model, and its equations written once more."""
+"""LGMRec: the tests of every model, and its equations in dense float64."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from reference import array, built, dense_adjacency, layer_mean, log_sigmoid_loss
+from reference import (
+    average_layers,
+    build_random_model,
+    dense_adjacency,
+    log_sigmoid_loss,
+    to_array,
+)
 
 from sgurinit.models import LGMRec, lgmrec
-from sgurinit.testing import RecommenderTests, small_dataset
+from sgurinit.testing import RecommenderTests, make_small_dataset
 
 THREE = {"image": 6, "keys": 3, "text.v2": 4}
 
 
 class TestLGMRec(RecommenderTests):
-    kind = LGMRec
+    model_class = LGMRec
 
 
 def unit(rows):
@@ -34,18 +40,18 @@ def parts(model, dataset, noise, kept):
     n_users, config = dataset.n_users, model.config
     adjacency = dense_adjacency(dataset)
     interactions = (adjacency[:n_users, n_users:] > 0).astype(float)
-    free = np.vstack([array(model.user_embedding), array(model.item_embedding)])
-    behaviour = layer_mean(adjacency, free, config.n_layers)
+    free = np.vstack([to_array(model.user_embedding), to_array(model.item_embedding)])
+    behaviour = average_layers(adjacency, free, config.n_layers)
     final, hyper = behaviour.copy(), []
     for m, table in enumerate(dataset.features.values()):
         values = table.values.astype(float)
-        items = values @ array(model.projections[m])
+        items = values @ to_array(model.projections[m])
         users = interactions @ items / np.maximum(interactions.sum(1, keepdims=True), 1)
         content = np.vstack([users, items])
         for _ in range(config.n_content_layers):
             content = adjacency @ content
         final += unit(content)
-        items = values @ array(model.hyperedges[m])
+        items = values @ to_array(model.hyperedges[m])
         logits = np.vstack([interactions @ items, items]) + noise[:, m]
         to_edges = softmax(logits / config.temperature) * kept[:, m]
         users, items = to_edges[:n_users], to_edges[n_users:]
@@ -83,21 +89,21 @@ def expected_loss(model, dataset, batch, final, hyper):
 )
 def test_lgmrec(monkeypatch, batch, modalities, n_hyperedges, n_hyper_layers, narrow):
     monkeypatch.setattr(lgmrec, "is_narrow", lambda table, width: narrow)
-    dataset = small_dataset(modalities)
-    model = built(
+    dataset = make_small_dataset(modalities)
+    model = build_random_model(
         LGMRec, dataset, n_layers=3, n_content_layers=2, n_hyper_layers=n_hyper_layers,
         n_hyperedges=n_hyperedges, temperature=0.4, contrast=0.2, reg=0.3,
     ).eval()  # fmt: skip
     shape = (dataset.n_users + dataset.n_items, len(dataset.features), n_hyperedges)
     final, hyper = parts(model, dataset, np.zeros(shape), np.ones(shape))
-    embedded = np.vstack([array(part) for part in model.embed()])
+    embedded = np.vstack([to_array(part) for part in model.embed()])
     np.testing.assert_allclose(embedded, final, rtol=1e-4, atol=1e-5)
     expected = expected_loss(model, dataset, batch, final, hyper)
     assert model.loss(batch).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_training_draws_gumbel_noise_and_drops_dependencies(dataset, batch):
-    model = built(LGMRec, dataset, dropout=0.6, temperature=0.4, contrast=0.2).train()
+    model = build_random_model(LGMRec, dataset, dropout=0.6, temperature=0.4, contrast=0.2).train()
     shape = (dataset.n_users + dataset.n_items, 2, model.config.n_hyperedges)
     torch.manual_seed(5)
     noise = -torch.empty(shape).exponential_().log().double().numpy()
@@ -111,7 +117,7 @@ def test_training_draws_gumbel_noise_and_drops_dependencies(dataset, batch):
 
 
 def test_gradients_stay_finite_where_all_dependencies_are_dropped(dataset, batch):
-    model = built(LGMRec, dataset, dropout=0.95, contrast=1.0).train()
+    model = build_random_model(LGMRec, dataset, dropout=0.95, contrast=1.0).train()
     for seed in range(5):
         torch.manual_seed(seed)
         model.zero_grad()

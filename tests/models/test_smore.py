@@ -1,4 +1,4 @@
-"""SMORE: what holds for every model, and its equations written once more."""
+"""SMORE: the tests of every model, and its equations in dense float64."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import numpy as np
 import pytest
 import torch
 from reference import (
-    array,
-    built,
+    apply_linear,
+    average_layers,
+    build_random_model,
     dense_adjacency,
     dense_knn,
-    layer_mean,
-    linear,
     log_sigmoid_loss,
     sigmoid,
+    to_array,
 )
 
 from sgurinit.models import SMORE
-from sgurinit.testing import RecommenderTests, small_dataset
+from sgurinit.testing import RecommenderTests, make_small_dataset
 
 THREE = {"image": 6, "keys": 3, "text.v2": 4}
 
 
 class TestSMORE(RecommenderTests):
-    kind = SMORE
+    model_class = SMORE
 
 
 def transform(x):
-    """Orthonormal Fourier transform of each row, by its definition, all frequencies."""
+    """Compute the orthonormal Fourier transform of each row by its definition."""
     n = x.shape[1]
     steps = np.arange(n)
     return x @ np.exp(-2j * np.pi * np.outer(steps, steps) / n) / np.sqrt(n)
 
 
 def inverse(half, n):
-    """Real rows whose transform is Hermitian with `half` as its first ``n // 2 + 1`` values."""
+    """Compute the real rows whose transform has `half` as its first ``n // 2 + 1`` values."""
     steps = np.arange(n)
     full = np.zeros((len(half), n), complex)
     full[:, : n // 2 + 1] = half
@@ -48,26 +48,26 @@ def inverse(half, n):
 
 
 def parts(model, dataset, kept):
-    """Behaviour and side vectors, users first, all dense; `kept` scales the preference gates."""
+    """Compute behavior and side vectors densely, users first. `kept` scales the gates."""
     config, n_users = model.config, dataset.n_users
     width = config.width
-    items = array(model.item_embedding)
+    items = to_array(model.item_embedding)
     adjacency = dense_adjacency(dataset)
-    behaviour = layer_mean(
-        adjacency, np.vstack([array(model.user_embedding), items]), config.n_layers
+    behavior = average_layers(
+        adjacency, np.vstack([to_array(model.user_embedding), items]), config.n_layers
     )
     spectra, graphs = [], []
     for m, (name, table) in enumerate(dataset.features.items()):
         values = table.values.astype(float)
-        spectra.append(transform(linear(model.projections[m], values))[:, : width // 2 + 1])
+        spectra.append(transform(apply_linear(model.projections[m], values))[:, : width // 2 + 1])
         graphs.append(dense_knn(values, config.modality_k.get(name, config.k), True))
     spectra.append(np.prod(spectra, axis=0))
     graphs.append(np.max(graphs, axis=0))
     tables = []
     for m, (spectrum, graph) in enumerate(zip(spectra, graphs, strict=True)):
-        weights = array(model.filters[m])
+        weights = to_array(model.filters[m])
         denoised = inverse(spectrum * (weights[:, 0] + 1j * weights[:, 1]), width)
-        gated = items * sigmoid(linear(model.gates[m], denoised))
+        gated = items * sigmoid(apply_linear(model.gates[m], denoised))
         for _ in range(config.n_item_layers):
             gated = graph @ gated
         tables.append(np.vstack([adjacency[:n_users, n_users:] @ gated, gated]))
@@ -75,15 +75,15 @@ def parts(model, dataset, kept):
     for m, table in enumerate(tables):
         if m < len(dataset.features):
             first, _, second = model.queries[m]
-            raised = np.exp(linear(second, np.tanh(linear(first, tables[-1]))))
+            raised = np.exp(apply_linear(second, np.tanh(apply_linear(first, tables[-1]))))
             table = table * raised / raised.sum(axis=1, keepdims=True)  # noqa: PLW2901
-        side += kept[m] * sigmoid(linear(model.preferences[m], behaviour)) * table
-    return behaviour, side / len(tables)
+        side += kept[m] * sigmoid(apply_linear(model.preferences[m], behavior)) * table
+    return behavior, side / len(tables)
 
 
-def expected_loss(model, dataset, batch, behaviour, side):
+def expected_loss(model, dataset, batch, behavior, side):
     shift, config = dataset.n_users, model.config
-    final = behaviour + side
+    final = behavior + side
     u, p, n = (
         rows.numpy() for rows in (batch.users, batch.positives + shift, batch.negatives + shift)
     )
@@ -91,7 +91,7 @@ def expected_loss(model, dataset, batch, behaviour, side):
     loss += config.reg * sum((final[rows] ** 2).sum() for rows in (u, p, n)) / (2 * len(u))
     for rows in (u, p):
         one = side[rows] / np.linalg.norm(side[rows], axis=1, keepdims=True)
-        two = behaviour[rows] / np.linalg.norm(behaviour[rows], axis=1, keepdims=True)
+        two = behavior[rows] / np.linalg.norm(behavior[rows], axis=1, keepdims=True)
         similarity = np.exp(one @ two.T / config.temperature)
         loss -= config.contrast * np.log(np.diag(similarity) / similarity.sum(axis=1)).mean()
     return loss
@@ -100,20 +100,20 @@ def expected_loss(model, dataset, batch, behaviour, side):
 @pytest.mark.parametrize("modalities", [None, {"text": 5}, THREE], ids=["two", "one", "three"])
 @pytest.mark.parametrize("width", [4, 5])
 def test_smore(batch, modalities, width):
-    dataset = small_dataset(modalities)
-    model = built(
+    dataset = make_small_dataset(modalities)
+    model = build_random_model(
         SMORE, dataset, k=3, modality_k={"image": 5}, n_layers=3, n_item_layers=2, contrast=0.3,
         reg=0.2, width=width,
     ).eval()  # fmt: skip
-    behaviour, side = parts(model, dataset, np.ones(len(dataset.features) + 1))
-    embedded = np.vstack([array(part) for part in model.embed()])
-    np.testing.assert_allclose(embedded, behaviour + side, rtol=1e-4, atol=1e-6)
-    expected = expected_loss(model, dataset, batch, behaviour, side)
+    behavior, side = parts(model, dataset, np.ones(len(dataset.features) + 1))
+    embedded = np.vstack([to_array(part) for part in model.embed()])
+    np.testing.assert_allclose(embedded, behavior + side, rtol=1e-4, atol=1e-6)
+    expected = expected_loss(model, dataset, batch, behavior, side)
     assert model.loss(batch).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_training_drops_values_of_the_preference_gates(dataset, batch):
-    model = built(SMORE, dataset, dropout=0.4, contrast=0.3).train()
+    model = build_random_model(SMORE, dataset, dropout=0.4, contrast=0.3).train()
     nodes = torch.cat(
         [batch.users.unique(), dataset.n_users + torch.cat(batch[1:]).unique()]
     ).numpy()

@@ -1,4 +1,4 @@
-"""The users' graph against slow counting, and the softmax-weighted mean over it."""
+"""The graph of users against counting user by user, and the softmax-weighted mean over it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import scipy.sparse as sp
 import torch
 
 from sgurinit.models.blocks import user_graph
-from sgurinit.models.blocks.user_graph import NeighbourMean, co_interactions
+from sgurinit.models.blocks.user_graph import NeighborMean, count_co_interactions
+
+pytestmark = pytest.mark.usefixtures("empty_graph_cache")
 
 
-def counted(interactions, k):
-    """Dense and one user at a time."""
+def count_slowly(interactions, k):
+    """Count co-interactions densely, one user at a time."""
     counts = interactions @ interactions.T
     np.fill_diagonal(counts, 0)
     kept = np.zeros_like(counts)
@@ -31,31 +33,31 @@ def interactions():
 
 @pytest.mark.parametrize("block", [1, 50, 1 << 22], ids=["rows", "several", "one"])
 @pytest.mark.parametrize("k", [1, 6, 100])
-def test_co_interactions_are_the_counts(interactions, k, block, monkeypatch):
+def test_co_interactions_equal_slow_counting(interactions, k, block, monkeypatch):
     monkeypatch.setattr(user_graph, "BLOCK_PAIRS", block)
-    graph = co_interactions(sp.csr_array(interactions), k)
-    expected = counted(interactions, k)
+    graph = count_co_interactions(sp.csr_array(interactions), k)
+    expected = count_slowly(interactions, k)
     assert len(np.unique(expected)) > 2
     np.testing.assert_array_equal(graph.toarray(), expected)
     assert graph.nnz == np.count_nonzero(expected)
 
 
 def test_an_interaction_counts_once_whatever_its_value(interactions):
-    graph = co_interactions(sp.csr_array(7 * interactions), 5)
-    np.testing.assert_array_equal(graph.toarray(), counted(interactions, 5))
+    graph = count_co_interactions(sp.csr_array(7 * interactions), 5)
+    np.testing.assert_array_equal(graph.toarray(), count_slowly(interactions, 5))
 
 
-def test_nobody_shares_an_item():
-    graph = co_interactions(sp.csr_array(np.eye(4)), 3)
+def test_without_shared_items_means_are_zero():
+    graph = count_co_interactions(sp.csr_array(np.eye(4)), 3)
     assert graph.nnz == 0
-    assert torch.equal(NeighbourMean(graph)(torch.ones(4, 2)), torch.zeros(4, 2))
+    assert torch.equal(NeighborMean(graph)(torch.ones(4, 2)), torch.zeros(4, 2))
 
 
-def test_neighbours_are_averaged_with_softmax_weights(interactions):
-    counts = counted(interactions, 6)
+def test_neighbors_are_averaged_with_softmax_weights(interactions):
+    counts = count_slowly(interactions, 6)
     weights = np.where(counts > 0, np.exp(counts), 0)
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
-    mean = NeighbourMean(co_interactions(sp.csr_array(interactions), 6))
+    mean = NeighborMean(count_co_interactions(sp.csr_array(interactions), 6))
     x = torch.randn(40, 3, requires_grad=True)
     expected = weights @ x.detach().numpy()
     assert not expected[[3, 39]].any()
@@ -69,6 +71,6 @@ def test_neighbours_are_averaged_with_softmax_weights(interactions):
 
 def test_large_counts_do_not_overflow():
     graph = sp.csr_array(np.array([[0, 1000.0, 999.0], [0, 0, 0], [5.0, 0, 0]]))
-    result = NeighbourMean(graph)(torch.tensor([[1.0], [2.0], [4.0]]))
+    result = NeighborMean(graph)(torch.tensor([[1.0], [2.0], [4.0]]))
     share = 1 / (1 + np.exp(-1))
     np.testing.assert_allclose(result[:, 0], [2 * share + 4 * (1 - share), 0, 1], rtol=1e-5)

@@ -1,8 +1,7 @@
-"""Recommenders, one file per paper, and the resolver that finds them by name."""
+"""Recommenders, one file per paper, and the resolver that finds them by name.
 
-import inspect
-
-from class_resolver import ClassResolver
+`blocks` holds what several models share: graphs, losses, base classes.
+"""
 
 from sgurinit.models.base import Batch, Recommender, RecommenderConfig, UserTable
 from sgurinit.models.bm3 import BM3
@@ -17,15 +16,10 @@ from sgurinit.models.lightgcn import LightGCN
 from sgurinit.models.mentor import MENTOR
 from sgurinit.models.mgcn import MGCN
 from sgurinit.models.mmgcn import MMGCN
+from sgurinit.models.resolver import model_resolver
 from sgurinit.models.slmrec import SLMRec
 from sgurinit.models.smore import SMORE
 from sgurinit.models.vbpr import VBPR
-
-models: ClassResolver[Recommender] = ClassResolver.from_subclasses(
-    Recommender,  # type: ignore[type-abstract]
-    suffix="",
-    exclude_predicate=inspect.isabstract,
-)
 
 __all__ = [
     "BM3",
@@ -47,5 +41,5 @@ __all__ = [
     "RecommenderConfig",
     "SLMRec",
     "UserTable",
-    "models",
+    "model_resolver",
 ]

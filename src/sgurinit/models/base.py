@@ -1,4 +1,4 @@
-"""What every recommender of the zoo is: a module, a frozen config, a loss and two tables."""
+"""The contract of a recommender: a torch module with a frozen config, a loss and user tables."""
 
 from __future__ import annotations
 
@@ -12,18 +12,42 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from sgurinit.models._config_docs import document_fields
+
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
-Space = Literal["free", "raw", "projected"]
+TableSpace = Literal["free", "raw", "projected"]
 SearchSpace = Mapping[str, tuple[Any, ...]]
 
 
 class RecommenderConfig(BaseModel):
-    """Hyper-parameters that every model has. Frozen; an unknown field is an error.
+    """Hyper-parameters that every model has. Frozen; unknown fields are an error.
 
-    A model's config declares in `search_space` the values of each field that its paper, or its
-    authors' code, chooses from on validation data; the default is among them.
+    Each model has a subclass with its own fields. Its ``search_space`` lists the values of each
+    field that the paper, or its authors' code, chooses from on validation data. The default is one
+    of them.
+
+    Parameters
+    ----------
+    width : int >= 1, default 64
+        Width of user and item vectors.
+    learning_rate : float > 0, default 0.001
+        Adam's step size.
+    learning_rate_decay : float in (0, 1], default 1.0
+        Factor on the step size per 50 epochs, applied smoothly every epoch.
+
+    See Also
+    --------
+    sgurinit.training.TrainSettings : Settings of a run that do not belong to a model.
+
+    Examples
+    --------
+    >>> from sgurinit.models import LightGCN
+    >>> LightGCN.Config(width=32).n_layers
+    2
+    >>> LightGCN.Config.search_space["n_layers"]
+    (1, 2, 3, 4)
     """
 
     search_space: ClassVar[SearchSpace]
@@ -39,11 +63,31 @@ class RecommenderConfig(BaseModel):
         description="Factor on the step size per 50 epochs, applied smoothly every epoch.",
     )
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        summary = inspect.cleandoc(cls.__doc__ or "Settings of a model.")
+        cls.__doc__ = f"{summary}\n\n{document_fields(cls)}\n"
+
 
 class Batch(NamedTuple):
-    """Training triples: `users[b]` interacted with `positives[b]`, not with `negatives[b]`.
+    """Training triples: user ``users[b]`` interacted with ``positives[b]``, not ``negatives[b]``.
 
-    Each is an int64 tensor of shape ``(batch,)``.
+    Attributes
+    ----------
+    users, positives, negatives : Tensor of int64, shape (batch,)
+        Positions of users and items.
+
+    See Also
+    --------
+    Recommender.loss : Takes a batch.
+    sgurinit.training.sampler.TripleSampler : Draws batches.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Batch(torch.tensor([0, 1]), torch.tensor([3, 4]), torch.tensor([5, 3])).negatives
+    tensor([5, 3])
     """
 
     users: Tensor
@@ -53,16 +97,16 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class UserTable:
-    """One table of user vectors that a start may fill, and the space that it lives in.
+    """A table of user vectors that a start can fill, and the space that it lives in.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Name of the parameter in the model, with dots.
     parameter : Parameter, shape (n_users, width)
         The table.
     space : {"free", "raw", "projected"}
-        ``"free"``: a space of the model's own; ``"raw"``: a modality's own features;
+        ``"free"``: a space of the model's own. ``"raw"``: a modality's features as they are.
         ``"projected"``: the space into which the model maps a modality.
     modality : str, optional
         The modality of a raw or projected space.
@@ -70,21 +114,36 @@ class UserTable:
         For a raw or projected space: the items' features as the model reads them.
     project : callable, optional
         For a projected space: the model's map from rows of features, ``(n, d_m)``, to rows of the
-        space, ``(n, width)``, at its present weights. None where `features` are mapped already.
+        space, ``(n, width)``, at its present weights. None if `features` are mapped already.
     items : Parameter, shape (n_items, width), optional
-        For a free space: the item table that shares it, if there is one.
+        For a free space: the item table in the same space, if there is one.
+
+    See Also
+    --------
+    Recommender.user_tables : Returns a model's tables.
+    sgurinit.hand_over : Fills them from a start.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.models import VBPR
+    >>> for table in VBPR(planted(200, 100)).user_tables():
+    ...     print(table.name, table.space, table.modality)
+    user_embedding free None
+    user_content.0 projected image
+    user_content.1 projected text
     """
 
     name: str
     parameter: nn.Parameter
-    space: Space
+    space: TableSpace
     modality: str | None = None
     features: Tensor | None = None
     project: Callable[[Tensor], Tensor] | None = None
     items: nn.Parameter | None = None
 
     def item_vectors(self) -> Tensor | None:
-        """Items' vectors in the space, ``(n_items, width)``; None where there are none."""
+        """Return the items' vectors in the space, ``(n_items, width)``, or None without any."""
         if self.space == "free":
             return self.items
         if self.features is None or self.project is None:
@@ -93,18 +152,54 @@ class UserTable:
 
 
 class Recommender(nn.Module, ABC):
-    """A recommender whose score of an item for a user is the dot product of two vectors.
+    """Base class of all models: the score of an item for a user is a dot product of two vectors.
 
-    A subclass states its paper in `citation`, annotates `config` with its own config class, and
+    A subclass states its paper in ``citation``, annotates ``config`` with its own config class and
     implements `embed`, `loss` and `user_tables`. Its constructor takes a data set and a config and
     draws the initial weights from torch's global generator.
 
     Parameters
     ----------
-    dataset
-        What to learn from; only its training interactions and features are read.
-    config
-        The model's settings; its defaults where None.
+    dataset : Dataset
+        Only its training interactions and features are read.
+    config : RecommenderConfig, optional
+        The model's settings, an instance of the class's ``Config``. Its defaults if None.
+
+    Attributes
+    ----------
+    Config : type
+        The model's config class (class attribute).
+    citation : str
+        Authors, title, venue and link of the paper (class attribute).
+    config : RecommenderConfig
+        The settings in use.
+    n_users, n_items : int
+        Sizes of the data set.
+
+    Raises
+    ------
+    TypeError
+        `config` is of another model's class.
+    InputError
+        The model reads features and `dataset` has none.
+
+    See Also
+    --------
+    sgurinit.train : Builds, initializes and trains a model.
+    sgurinit.testing.RecommenderTests : The tests that every model should pass, yours too.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.models import LightGCN
+    >>> dataset = planted(200, 100)
+    >>> model = LightGCN(dataset, LightGCN.Config(width=16))
+    >>> [table.name for table in model.user_tables()]
+    ['user_embedding']
+    >>> score = model.make_scorer()
+    >>> score(torch.tensor([0, 7])).shape
+    torch.Size([2, 100])
     """
 
     Config: ClassVar[type[RecommenderConfig]] = RecommenderConfig
@@ -124,51 +219,61 @@ class Recommender(nn.Module, ABC):
         self.config = config if config is not None else self.Config()
         if not isinstance(self.config, self.Config):
             raise TypeError(
-                f"{type(self).__name__} takes a {self.Config.__qualname__}, "
+                f"config: {type(self).__name__} takes a {self.Config.__qualname__}, "
                 f"not a {type(self.config).__qualname__}"
             )
 
     @abstractmethod
     def embed(self) -> tuple[Tensor, Tensor]:
-        """Final user vectors ``(n_users, d)`` and item vectors ``(n_items, d)``."""
+        """Compute final user vectors ``(n_users, d)`` and item vectors ``(n_items, d)``."""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
-        """Training loss of one batch, a scalar."""
+        """Compute the training loss of one batch, a scalar."""
 
     @abstractmethod
     def user_tables(self) -> list[UserTable]:
-        """The tables of user vectors that a start fills."""
+        """List the tables of user vectors that a start fills."""
 
-    def start_epoch(self, seed: int) -> None:
-        """Prepare for an epoch, for example sample a graph, with a generator seeded by `seed`."""
+    def begin_epoch(self, seed: int) -> None:
+        """Prepare for an epoch, for example sample a graph. By default nothing happens.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of everything random in the preparation.
+        """
 
     @torch.no_grad()
-    def scorer(self) -> Callable[[Tensor], Tensor]:
-        """Freeze the model's present vectors into a function from users to item scores.
+    def make_scorer(self) -> Callable[[Tensor], Tensor]:
+        """Make a function from users to item scores, with the model's present vectors.
+
+        Make it again after a training step.
 
         Returns
         -------
         callable
-            Takes user positions ``(b,)``, gives scores of all items ``(b, n_items)``.
+            Takes user positions ``(b,)``, returns scores of all items ``(b, n_items)``.
         """
         was_training = self.training
         self.eval()
         users, items = self.embed()
         self.train(was_training)
         transposed = items.T.contiguous()
-        return lambda wanted: users[wanted] @ transposed
+        return lambda positions: users[positions] @ transposed
 
 
-def embedding(rows: int, width: int) -> nn.Parameter:
-    """Free table of vectors, Xavier uniform, as the papers of this field start them."""
-    return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, width)))
+def new_embedding(n_rows: int, width: int) -> nn.Parameter:
+    """Create a free table of vectors, Xavier uniform, the usual initialization in this field."""
+    return nn.Parameter(nn.init.xavier_uniform_(torch.empty(n_rows, width)))
 
 
-def joint_tables(n_users: int, n_items: int, width: int) -> tuple[nn.Parameter, nn.Parameter]:
-    """Tables of users and of items, Xavier normal, at the scale of one table of them all.
+def new_joint_embeddings(
+    n_users: int, n_items: int, width: int
+) -> tuple[nn.Parameter, nn.Parameter]:
+    """Create tables of users and items, Xavier normal, with the scale of one joint table.
 
-    Xavier's scale falls with the number of rows, so two tables drawn apart would start larger.
+    Xavier's scale falls with the number of rows, so two separate tables would have larger values.
     """
     joint = nn.init.xavier_normal_(torch.empty(n_users + n_items, width))
     users, items = joint.split([n_users, n_items])

@@ -1,4 +1,4 @@
-"""BM3: bootstrapped views of users, items and modalities, without negatives."""
+"""BM3: bootstrapped views of users, items and modalities, trained without negatives."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sgurinit.models.base import (
     RecommenderConfig,
     SearchSpace,
     UserTable,
-    embedding,
+    new_embedding,
 )
 from sgurinit.models.blocks.features import Features
-from sgurinit.models.blocks.graphs import bipartite, propagate_mean
+from sgurinit.models.blocks.sparse_graph import build_bipartite_graph, propagate_mean
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
 
 class BM3Config(RecommenderConfig):
-    """Settings of `BM3`; defaults are those that the authors report for Baby."""
+    """Settings of `BM3`. The defaults are those that the authors report for Baby."""
 
     search_space: ClassVar[SearchSpace] = {
         "n_layers": (1, 2),
@@ -45,22 +45,45 @@ class BM3Config(RecommenderConfig):
 class BM3(Recommender):
     """Bootstrapped multimodal model.
 
-    Users and items come from LightGCN's layer mean, an item with its free vector added once more;
-    each modality's features are projected linearly. Each of these online views passes a linear
-    predictor, which they share, and is drawn by cosine towards target views: the vectors before
-    the predictor, without gradient, with dropout (contrastive view generator). The multimodal
-    contrastive loss has three parts: graph reconstruction (a user towards the item and the item
-    towards the user), inter-modality alignment (a modality towards its item) and intra-modality
-    alignment (a modality towards itself), the last two summed over any number of modalities. There
-    are no negatives; those of the batch go unread. Scores are dot products of the predicted views.
+    Score: ``P(h_u) · P(h_i)``, where P is a linear predictor, ``h_u`` is LightGCN's layer mean and
+    ``h_i`` is LightGCN's layer mean plus the item's free vector.
 
+    Loss: ``sum of (1 - cos(P(x), target(y))) + reg * norms``. The targets are vectors before the
+    predictor, with dropout and without gradient. Three kinds of pairs (x, y) are compared: user and
+    item in both directions (graph reconstruction), a modality and its item (inter-modality
+    alignment), a modality and itself (intra-modality alignment). The last two have the weight
+    `contrast` and are summed over any number of modalities, whose features are projected linearly.
+    The batch's negatives are not used.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Only its training interactions and features are read.
+    config : BM3Config, optional
+        The model's settings; the defaults if None.
+
+    See Also
+    --------
+    LightGCN : The propagation that the views come from.
+    SLMRec : Also trained without sampled negatives.
+    MENTOR : Also aligns the modalities with each other.
+
+    Notes
+    -----
     As in the authors' code, the penalty is the norm, not squared, of all users' vectors plus that
-    of all items', before the predictor, divided by the number of items. That code also updates the
-    raw features with the gradient; here they are constants.
+    of all items' vectors before the predictor, divided by the number of items. That code also
+    trains the raw features. Here they are constants.
 
-    Predictor, projections and dropout work row by row, so a training step runs them on the batch's
-    distinct users and items only; a node that a batch holds several times has one dropout mask
-    there too.
+    The predictor, the projections and the dropout work row by row. A training step therefore runs
+    them only on the batch's distinct users and items, and a node that a batch holds several times
+    has one dropout mask.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> model = BM3(planted(200, 100), BM3.Config(dropout=0.3))
+    >>> [table.space for table in model.user_tables()]
+    ['free']
     """
 
     citation = (
@@ -73,17 +96,17 @@ class BM3(Recommender):
     def __init__(self, dataset: Dataset, config: BM3Config | None = None) -> None:
         super().__init__(dataset, config)
         width = self.config.width
-        self.user_embedding = embedding(self.n_users, width)
-        self.item_embedding = embedding(self.n_items, width)
+        self.user_embedding = new_embedding(self.n_users, width)
+        self.item_embedding = new_embedding(self.n_items, width)
         self.features = Features(dataset)
         self.predictor = nn.Linear(width, width)
         self.projections = nn.ModuleList(nn.Linear(f.shape[1], width) for f in self.features)
         for layer in (self.predictor, *self.projections):
             nn.init.xavier_normal_(layer.weight)
-        self.graph = bipartite(dataset.train_matrix())
+        self.graph = build_bipartite_graph(dataset.train_matrix())
 
     def _online(self) -> tuple[Tensor, Tensor]:
-        """Users' and items' vectors before the predictor."""
+        """Compute the vectors of users and items before the predictor."""
         nodes = torch.cat([self.user_embedding, self.item_embedding])
         nodes = propagate_mean(self.graph, nodes, self.config.n_layers)
         return nodes[: self.n_users], nodes[self.n_users :] + self.item_embedding

@@ -1,4 +1,4 @@
-"""BPR-MF: matrix factorisation trained for ranking."""
+"""BPR-MF: matrix factorization trained for ranking."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sgurinit.models.base import (
     RecommenderConfig,
     SearchSpace,
     UserTable,
-    embedding,
+    new_embedding,
 )
-from sgurinit.models.blocks.losses import bpr, l2
+from sgurinit.models.blocks.losses import bpr_loss, l2_penalty
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
 
 class BPRMFConfig(RecommenderConfig):
-    """Settings of `BPRMF`; the default and the values to try are those of this literature."""
+    """Settings of `BPRMF`. The default and the search space are common in the literature."""
 
     search_space: ClassVar[SearchSpace] = {"reg": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)}
 
@@ -31,13 +31,41 @@ class BPRMFConfig(RecommenderConfig):
 
 
 class BPRMF(Recommender):
-    """Matrix factorisation learnt by Bayesian personalised ranking.
+    """Matrix factorization with Bayesian personalized ranking.
 
-    Section 4.3.1 of the paper, ``X = W H^t``, trained on BPR-OPT: the ranking loss with an L2
-    penalty on the vectors of the batch. The paper lets the penalty's weight differ between users,
-    positives and negatives, and steps along single triples; here one weight serves all, and Adam
-    steps along batches, as for every model. Where a toolkit penalises the norm of the batch's
-    vectors instead of its square, the paper's square is followed. Features are not used.
+    Score: ``w_u · h_i`` with free vectors (section 4.3.1 of the paper, ``X = W H^t``).
+
+    Loss (BPR-OPT): ``BPR + reg * L2``, the ranking loss plus an L2 penalty on the vectors of the
+    batch. Features are not used.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Only its training interactions and features are read.
+    config : BPRMFConfig, optional
+        The model's settings; the defaults if None.
+
+    See Also
+    --------
+    LightGCN : Propagates the free vectors over the interactions.
+    VBPR : Adds a part that is computed from features.
+
+    Notes
+    -----
+    Where this implementation differs from the paper:
+
+    - One penalty weight for users, positives and negatives instead of three.
+    - Adam steps on batches, as for every model, instead of steps on single triples.
+
+    Some toolkits penalize the norm of the batch's vectors. Here it is the squared norm, as in the
+    paper.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> model = BPRMF(planted(200, 100), BPRMF.Config(width=32))
+    >>> [table.space for table in model.user_tables()]
+    ['free']
     """
 
     citation = (
@@ -49,8 +77,8 @@ class BPRMF(Recommender):
 
     def __init__(self, dataset: Dataset, config: BPRMFConfig | None = None) -> None:
         super().__init__(dataset, config)
-        self.user_embedding = embedding(self.n_users, self.config.width)
-        self.item_embedding = embedding(self.n_items, self.config.width)
+        self.user_embedding = new_embedding(self.n_users, self.config.width)
+        self.item_embedding = new_embedding(self.n_items, self.config.width)
 
     @override
     def embed(self) -> tuple[Tensor, Tensor]:
@@ -63,7 +91,7 @@ class BPRMF(Recommender):
             self.item_embedding[batch.positives],
             self.item_embedding[batch.negatives],
         )
-        return bpr(*vectors) + self.config.reg * l2(*vectors)
+        return bpr_loss(*vectors) + self.config.reg * l2_penalty(*vectors)
 
     @override
     def user_tables(self) -> list[UserTable]:

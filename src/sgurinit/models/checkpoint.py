@@ -1,4 +1,4 @@
-"""A trained model in one safetensors file: its weights, its name and its config."""
+"""Saving a model in one safetensors file: weights, class name and config."""
 
 from __future__ import annotations
 
@@ -18,7 +18,29 @@ if TYPE_CHECKING:
 
 
 def save_model(model: Recommender, path: Path) -> None:
-    """Write the weights and config of `model` to `path`; the file appears whole or not at all."""
+    """Write the weights and config of a model to a file, atomically.
+
+    Parameters
+    ----------
+    model : Recommender
+        The model.
+    path : Path
+        The file, replaced if it exists. Its folder must exist.
+
+    See Also
+    --------
+    load_model : Rebuilds the model.
+    load_weights : Loads the weights into an existing model.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.models import BPRMF
+    >>> dataset = planted(200, 100)
+    >>> save_model(BPRMF(dataset), Path("bprmf.safetensors"))
+    >>> load_model(BPRMF, Path("bprmf.safetensors"), dataset).config.width
+    64
+    """
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     metadata = {
         "model": type_before_parametrizations(model).__name__,
@@ -30,45 +52,82 @@ def save_model(model: Recommender, path: Path) -> None:
 
 
 def load_weights(model: Recommender, path: Path) -> None:
-    """Put the weights in `path` into a `model` built for the same data set and config.
+    """Load the weights in a file into a model that was built for the same data set and config.
+
+    Parameters
+    ----------
+    model : Recommender
+        The model; its weights are replaced.
+    path : Path
+        A file written by `save_model`.
 
     Raises
     ------
     InputError
-        The file is missing, broken, of another model or of other sizes.
+        The file is missing or broken, or holds another model or other sizes.
+
+    See Also
+    --------
+    load_model : Also builds the model.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: expected a model in safetensors form ({error})") from None
+        raise InputError(f"{path}: expected a saved model, a safetensors file ({error})") from None
     name = type_before_parametrizations(model).__name__
     if metadata.get("model") != name:
         raise InputError(
-            f"{path}: holds a {metadata.get('model', 'file of unknown origin')}, expected {name}"
+            f"{path}: holds {metadata.get('model', 'no model of this library')}, expected {name}"
         )
     try:
         model.load_state_dict(weights)
     except RuntimeError:
         if any(".parametrizations." in key for key in weights.keys() - model.state_dict().keys()):
             raise InputError(
-                f"{path}: was trained with users that pass through the projection; hand the same "
-                "start over to the new model, with the same `projected`, before loading"
+                f"{path}: was trained with projected='through'; before loading, hand the same "
+                "start over to the new model, with the same `projected`"
             ) from None
         raise InputError(
             f"{path}: its tables do not fit this data set and config; "
-            "build the model with those that it was trained with"
+            "build the model with the data set and config that it was trained with"
         ) from None
 
 
-def load_model(kind: type[Recommender], path: Path, dataset: Dataset) -> Recommender:
-    """Rebuild the model of class `kind` that `save_model` wrote to `path`, for `dataset`."""
+def load_model(model_class: type[Recommender], path: Path, dataset: Dataset) -> Recommender:
+    """Rebuild a model from a file.
+
+    Parameters
+    ----------
+    model_class : type
+        Class of the model, such as ``LightGCN``.
+    path : Path
+        A file written by `save_model`.
+    dataset : Dataset
+        The data set that the model was trained on.
+
+    Returns
+    -------
+    Recommender
+        The model with the saved config and weights.
+
+    Raises
+    ------
+    InputError
+        The file is missing or broken, or holds another model or other sizes.
+
+    See Also
+    --------
+    save_model : Writes the file.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            config = kind.Config.model_validate_json((file.metadata() or {}).get("config", ""))
+            config = model_class.Config.model_validate_json(
+                (file.metadata() or {}).get("config", "")
+            )
     except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(f"{path}: expected a saved {kind.__name__} ({error})") from None
-    model = kind(dataset, config)
+        raise InputError(f"{path}: expected a saved {model_class.__name__} ({error})") from None
+    model = model_class(dataset, config)
     load_weights(model, path)
     return model

@@ -11,13 +11,13 @@ from torch import Tensor
 from typing_extensions import override
 
 from sgurinit.models.base import SearchSpace
-from sgurinit.models.blocks.user_neighbors import NeighbourlyConfig, NeighbourlyRecommender
+from sgurinit.models.blocks.user_neighbor_base import UserNeighborConfig, UserNeighborRecommender
 
 
-class DualGNNConfig(NeighbourlyConfig):
-    """Settings of `DualGNN`; defaults are those of the authors' code.
+class DualGNNConfig(UserNeighborConfig):
+    """Settings of `DualGNN`. The defaults are those of the authors' code.
 
-    The search space is the one of the toolkit MMRec.
+    The search space is that of the toolkit MMRec.
     """
 
     search_space: ClassVar[SearchSpace] = {
@@ -28,27 +28,52 @@ class DualGNNConfig(NeighbourlyConfig):
     reg: float = Field(default=0.1, ge=0, description="Weight of the L2 penalty.")
 
 
-class DualGNN(NeighbourlyRecommender):
+class DualGNN(UserNeighborRecommender):
     """Dual graph neural network.
 
-    Single-modal representation learning: in each modality the users' preferences and the projected
-    features, as unit vectors, are propagated over the interactions and all layers are summed.
-    Multi-modal representation learning: an item's vector is the sum over the modalities, a user's
-    a sum with weights of its own, to which the mean of the users that share most items with it is
-    added, weighted by the softmax of how many they share. Both hold for any number of modalities.
+    Score: ``(x_u + S x_u) · x_i``. Per modality, preferences and projected features are propagated
+    over the interactions and all layers are summed (single-modal representation learning). An
+    item's ``x_i`` is the sum over the modalities, a user's ``x_u`` a sum with weights of the user's
+    own (multi-modal representation learning). S averages the users that share most items with a
+    user, weighted by the softmax of how many they share. Any number of modalities works.
 
-    The authors' code is followed: BPR with the logarithm to base 2, an L2 penalty as mean squares
-    of the preferences of the batch's users and of all users' weights, 40 user neighbours. Its
-    variant for one data set, which keeps users at the features' own width, is left out, as are the
-    items' weights, which it penalises but never uses. Two points differ. That code fills the
-    neighbours of a user who has fewer than 40 by drawing from them anew each epoch, and scores with
-    the vectors of the last training step; here a user has the neighbours that there are, and scores
-    come from the present weights. Which of equally near users are kept is arbitrary there, by
-    position here.
+    Loss: ``BPR / ln 2 + reg * (mean squares of the batch's preferences and of all weights)``.
 
-    MMRec's port adds the second modality to the first one's vectors in place before it weights
-    them, so that a user's vector is ``w1 (v1 + v2) + w2 v2``: the same model, begun with weights
-    1/2 and 1 instead of 1/2 and 1/2. Not so in the authors' code or here.
+    Parameters
+    ----------
+    dataset : Dataset
+        Only its training interactions and features are read.
+    config : DualGNNConfig, optional
+        The model's settings; the defaults if None.
+
+    See Also
+    --------
+    DRAGON : Joins the modalities side by side and adds an item-item graph.
+    MMGCN : Also has a graph network per modality.
+
+    Notes
+    -----
+    The authors' code is followed in the base of the logarithm, the penalty and the 40 user
+    neighbors. Its variant for one data set, which keeps users at the features' own width, is left
+    out. So are the items' weights, which it penalizes but never uses. Three points differ:
+
+    - It fills up the neighbors of a user who has fewer than 40 by drawing from them again each
+      epoch. Here a user has only the neighbors that exist.
+    - It scores with the vectors of the last training step. Here scores come from the present
+      weights.
+    - Among equally near users it keeps arbitrary ones. Here it is those with the lower positions.
+
+    MMRec's port adds the second modality's vectors to the first one's in place before it weights
+    them, so a user's vector is ``w1 (v1 + v2) + w2 v2``. That is the same model with initial
+    weights 1/2 and 1 instead of 1/2 and 1/2. The authors' code does not do this, nor does this
+    class.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> model = DualGNN(planted(200, 100), DualGNN.Config(k_users=10))
+    >>> [table.space for table in model.user_tables()]
+    ['projected', 'projected']
     """
 
     citation = (

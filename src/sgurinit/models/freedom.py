@@ -18,24 +18,24 @@ from sgurinit.models.base import (
     RecommenderConfig,
     SearchSpace,
     UserTable,
-    embedding,
+    new_embedding,
 )
 from sgurinit.models.blocks.features import Features
-from sgurinit.models.blocks.graphs import (
+from sgurinit.models.blocks.item_graph import build_frozen_item_graph
+from sgurinit.models.blocks.losses import bpr_loss
+from sgurinit.models.blocks.sparse_graph import (
     SparseGraph,
-    bipartite,
-    normalised,
+    build_bipartite_graph,
+    normalize_interactions,
     propagate_mean,
 )
-from sgurinit.models.blocks.item_graph import frozen_item_graph
-from sgurinit.models.blocks.losses import bpr
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
 
 class FREEDOMConfig(RecommenderConfig):
-    """Settings of `FREEDOM`; defaults are the paper's."""
+    """Settings of `FREEDOM`. The defaults are the paper's."""
 
     search_space: ClassVar[SearchSpace] = {
         "edge_dropout": (0.8, 0.9),
@@ -44,10 +44,10 @@ class FREEDOMConfig(RecommenderConfig):
 
     n_layers: int = Field(default=2, ge=1, le=8, description="Layers on the user-item graph.")
     n_item_layers: int = Field(default=1, ge=1, le=8, description="Layers on the item-item graph.")
-    k: int = Field(default=10, ge=1, description="Neighbours per item and modality.")
+    k: int = Field(default=10, ge=1, description="Neighbors per item and modality.")
     graph_weights: Mapping[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default={"image": 0.1},
-        description="Share of a modality in the item-item graph; those not named share the rest.",
+        description="Share of a modality in the item-item graph. Those not named share the rest.",
     )
     edge_dropout: float = Field(
         default=0.8, ge=0, lt=1, description="Share of interactions left out of an epoch's graph."
@@ -56,20 +56,44 @@ class FREEDOMConfig(RecommenderConfig):
 
 
 class FREEDOM(Recommender):
-    """Freezing and denoising graphs.
+    """Freezing and denoising graph structures.
 
-    The item-item graph is made of unweighted, symmetrically normalised kNN graphs, one per
-    modality, summed with fixed weights and never learnt (section 3.1, "constructing frozen
-    item-item graph"). Each epoch trains on a sample of the interactions drawn without replacement
-    with probability proportional to ``1 / sqrt(d_u d_i)``, renormalised, while inference uses all
-    of them (section 3.2, "denoising user-item bipartite graph"). An item's vector is the sum of
-    both graphs' results. The loss adds, weighted by lambda, a BPR term per modality between the
-    users and the projected features (section 3.3).
+    Score: ``h_u · (h_i + S e_i)``, where h is LightGCN's layer mean and S the frozen item-item
+    graph: unweighted, symmetrically normalized kNN graphs, one per modality, summed with fixed
+    weights (section 3.1 of the paper). Each epoch trains on a sample of the interactions, drawn
+    without replacement with probability proportional to ``1 / sqrt(d_u d_i)`` and normalized again;
+    inference uses all of them (section 3.2).
 
-    With more than two modalities the graph weights of the paper's two (0.1 for the image, the rest
-    for the other) generalise to: named weights as given, the rest shared equally. As in the
-    authors' code the projection is linear, here without the bias, which cancels in a pairwise
-    loss. That code also updates the raw features with the gradient; here they are constants.
+    Loss: ``BPR(h_u, h_i + S e_i) + reg * sum_m BPR(h_u, W_m f_i^m)`` (section 3.3).
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Only its training interactions and features are read.
+    config : FREEDOMConfig, optional
+        The model's settings; the defaults if None.
+
+    See Also
+    --------
+    LightGCN : The user-item part.
+    LATTICE : Learns the item-item graph instead of freezing it.
+    DRAGON : Adds a user-user graph.
+    MENTOR : Uses the same item-item graph.
+
+    Notes
+    -----
+    The paper has two modalities: 0.1 for the image graph, the rest for the text graph. With more
+    modalities, the named weights stay as given and the others share the rest equally.
+
+    As in the authors' code the projection is linear. Its bias is left out because it cancels in a
+    pairwise loss. That code also trains the raw features. Here they are constants.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> model = FREEDOM(planted(200, 100), FREEDOM.Config(edge_dropout=0.9))
+    >>> [table.space for table in model.user_tables()]
+    ['free']
     """
 
     citation = (
@@ -82,21 +106,21 @@ class FREEDOM(Recommender):
     def __init__(self, dataset: Dataset, config: FREEDOMConfig | None = None) -> None:
         super().__init__(dataset, config)
         width = self.config.width
-        self.user_embedding = embedding(self.n_users, width)
-        self.item_embedding = embedding(self.n_items, width)
+        self.user_embedding = new_embedding(self.n_users, width)
+        self.item_embedding = new_embedding(self.n_items, width)
         self.features = Features(dataset)
         self.projections = nn.ModuleList(
             nn.Linear(f.shape[1], width, bias=False) for f in self.features
         )
         self.item_graph = SparseGraph(
-            frozen_item_graph(dataset, self.config.k, self.config.graph_weights)
+            build_frozen_item_graph(dataset, self.config.k, self.config.graph_weights)
         )
-        self.graph = bipartite(dataset.train_matrix())
+        self.graph = build_bipartite_graph(dataset.train_matrix())
         self.epoch_graph = self.graph
-        self._edges = sp.coo_array(normalised(dataset.train_matrix()))
+        self._edges = sp.coo_array(normalize_interactions(dataset.train_matrix()))
 
     @override
-    def start_epoch(self, seed: int) -> None:
+    def begin_epoch(self, seed: int) -> None:
         if self.config.edge_dropout == 0:
             return
         edges = self._edges
@@ -105,7 +129,7 @@ class FREEDOM(Recommender):
         sample = sp.coo_array(
             (np.ones(len(kept), np.float32), (edges.row[kept], edges.col[kept])), shape=edges.shape
         )
-        self.epoch_graph = bipartite(sample).to(self.user_embedding.device)
+        self.epoch_graph = build_bipartite_graph(sample).to(self.user_embedding.device)
 
     @override
     def embed(self) -> tuple[Tensor, Tensor]:
@@ -120,12 +144,12 @@ class FREEDOM(Recommender):
     @override
     def loss(self, batch: Batch) -> Tensor:
         users, items = self.embed()
-        wanted = users[batch.users]
-        loss = bpr(wanted, items[batch.positives], items[batch.negatives])
+        own = users[batch.users]
+        loss = bpr_loss(own, items[batch.positives], items[batch.negatives])
         for project, features in zip(self.projections, self.features, strict=True):
-            # The map is linear: that of the items' difference is the difference of their maps.
+            # The map is linear, so it can be applied to the difference of the items.
             difference = project(features[batch.positives] - features[batch.negatives])
-            content = bpr(wanted, difference, torch.zeros_like(difference))
+            content = bpr_loss(own, difference, torch.zeros_like(difference))
             loss = loss + self.config.reg * content
         return loss
 
@@ -137,10 +161,24 @@ class FREEDOM(Recommender):
 def sample_edges(
     weights: np.ndarray[tuple[int], np.dtype[np.floating]], count: int, rng: np.random.Generator
 ) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """Draw `count` >= 1 edges without replacement, each in proportion to the weights left.
+    """Draw edges without replacement, each draw in proportion to the weights that are left.
 
-    The `count` smallest of independent exponential variables with these rates are such a draw
-    (Efraimidis and Spirakis 2006), so one vectorised pass does it for any number of edges.
+    The `count` smallest of independent exponential variables with these rates have the same
+    distribution (Efraimidis and Spirakis, 2006), so one vectorized pass suffices.
+
+    Parameters
+    ----------
+    weights : numpy.ndarray, shape (n_edges,)
+        Positive weights.
+    count : int
+        Number of edges to draw, in [1, n_edges].
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (count,)
+        Positions of the drawn edges, in no particular order.
     """
     arrival = rng.exponential(size=len(weights)) / weights
     return np.argpartition(arrival, count - 1)[:count]

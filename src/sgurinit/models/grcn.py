@@ -1,4 +1,4 @@
-"""GRCN: a user-item graph refined by what the modalities say of each edge."""
+"""GRCN: a user-item graph whose edges are weighted by the modalities."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from sgurinit.models.base import (
     RecommenderConfig,
     SearchSpace,
     UserTable,
-    joint_tables,
+    new_joint_embeddings,
 )
 from sgurinit.models.blocks.features import Features
-from sgurinit.models.blocks.graphs import LearntGraph
-from sgurinit.models.blocks.losses import bpr, l2
+from sgurinit.models.blocks.learned_graph import LearnedGraph
+from sgurinit.models.blocks.losses import bpr_loss, l2_penalty
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
 
 class GRCNConfig(RecommenderConfig):
-    """Settings of `GRCN`; defaults are those that the authors' code gives for TikTok."""
+    """Settings of `GRCN`. The defaults are those that the authors' code gives for TikTok."""
 
     search_space: ClassVar[SearchSpace] = {
         "learning_rate": (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
@@ -36,10 +36,10 @@ class GRCNConfig(RecommenderConfig):
     }
 
     learning_rate: float = Field(default=1e-4, gt=0, description="Adam's step size.")
-    n_routings: int = Field(default=3, ge=0, le=8, description="Iterations of neighbour routing.")
+    n_routings: int = Field(default=3, ge=0, le=8, description="Iterations of neighbor routing.")
     pruning: Literal["soft", "hard"] = Field(
         default="soft",
-        description="Whether edges of negative weight stay ('soft') or are cut ('hard').",
+        description="Keep edges of negative weight ('soft') or set them to 0 ('hard').",
     )
     reg: float = Field(default=1e-3, ge=0, description="Weight of the L2 penalty, lambda.")
 
@@ -47,24 +47,51 @@ class GRCNConfig(RecommenderConfig):
 class GRCN(Recommender):
     """Graph-refined convolutional network.
 
-    Graph refining layer: in each modality the items' features, mapped to unit vectors, are the
-    prototypes that neighbour routing moves the users' preferences towards. An iteration adds to a
-    user's vector the mean of the items', weighted by a softmax of the dot products over the user's
-    interactions, and brings it to unit length. The same softmax over the edges that arrive at a
-    node, users' and items', then gives an edge's weight in the modality, one per direction. Times
-    the confidence that the node it leaves has in the modality, the largest over the modalities is
-    the edge's weight in the refined graph. Graph convolutional layer: the free vectors, rows to
-    unit length, and two propagations of them over the refined graph are summed. Prediction layer:
-    these and each modality's vectors plus their neighbours' weighted ones, joined. Losses: BPR and
-    a penalty on the mean square of the batch's free vectors and preferences.
+    Score: ``z_u · z_i``, where z joins the free vectors convolved over the refined graph with each
+    modality's vectors.
 
-    The soft pruning that the paper names, and that the authors' commands choose, keeps weights as
-    they are; with hard pruning, which is the default of their program, negative ones become 0.
+    Loss: ``BPR + reg * (mean squares of the batch's free vectors and preferences)``.
 
-    One point of the authors' code is plainly a slip, and is not followed: it sends the routing's
-    messages from users to items and then reads the users' rows, which are all zero, so that
-    routing changes nothing. Users receive here what the paper says that they do; 0 for
-    `n_routings` is what that code computes. The raw features are constants in both.
+    - Graph refining layer. Per modality, items are their features mapped to unit vectors. Neighbor
+      routing moves users' preferences towards them: each iteration adds to a user's vector the mean
+      of the user's items, weighted by the softmax of their dot products, and scales it to unit
+      length. The same softmax over the edges that arrive at a node is the edge's weight in the
+      modality, one per direction. It is multiplied by the confidence that the edge's source has in
+      the modality. The largest such weight over the modalities is the edge's weight in the refined
+      graph.
+    - Graph convolutional layer. The free vectors, scaled to unit length, and two propagations of
+      them over the refined graph are summed.
+    - Prediction layer. These are joined with each modality's vectors plus their neighbors' weighted
+      ones.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Only its training interactions and features are read.
+    config : GRCNConfig, optional
+        The model's settings; the defaults if None.
+
+    See Also
+    --------
+    MMGCN : Also has user preferences per modality, on an unweighted graph.
+    FREEDOM : Also refines the user-item graph, by sampling.
+
+    Notes
+    -----
+    Soft pruning, which the paper names and the authors' commands choose, keeps the weights as they
+    are. With hard pruning, the default of their program, negative weights become 0.
+
+    One point of the authors' code is clearly a slip and is not followed. It sends the messages of
+    the routing from users to items and then reads the users' rows, which are all zero, so the
+    routing has no effect. Here users receive what the paper describes. ``n_routings=0`` is what
+    that code computes. Raw features are constants in both.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> model = GRCN(planted(200, 100), GRCN.Config(pruning="hard"))
+    >>> [table.space for table in model.user_tables()]
+    ['free', 'projected', 'projected']
     """
 
     citation = (
@@ -77,7 +104,9 @@ class GRCN(Recommender):
     def __init__(self, dataset: Dataset, config: GRCNConfig | None = None) -> None:
         super().__init__(dataset, config)
         width = self.config.width
-        self.user_embedding, self.item_embedding = joint_tables(self.n_users, self.n_items, width)
+        self.user_embedding, self.item_embedding = new_joint_embeddings(
+            self.n_users, self.n_items, width
+        )
         self.features = Features(dataset)
         self.preferences = nn.ParameterList(
             nn.init.xavier_normal_(torch.empty(self.n_users, width)) for _ in self.features
@@ -85,13 +114,13 @@ class GRCN(Recommender):
         self.projections = nn.ModuleList(
             nn.Sequential(nn.Linear(f.shape[1], width), nn.LeakyReLU()) for f in self.features
         )
-        self.user_confidence, self.item_confidence = joint_tables(
+        self.user_confidence, self.item_confidence = new_joint_embeddings(
             self.n_users, self.n_items, len(self.features)
         )
         self.edges = _Edges(dataset)
 
     def _refine(self, position: int) -> _View:
-        """One modality's vectors, and what it says of each edge."""
+        """Compute one modality's vectors and its weight of each edge."""
         users = functional.normalize(self.preferences[position])
         items = functional.normalize(self.projections[position](self.features[position]))
         for _ in range(self.config.n_routings):
@@ -100,14 +129,14 @@ class GRCN(Recommender):
         similarity = self.edges(users, items)
         into_users = self.edges.to_users.softmax(similarity)
         into_items = self.edges.to_items.softmax(similarity)
-        heard = torch.cat(
+        received = torch.cat(
             [self.edges.to_users(into_users, items), self.edges.to_items(into_items, users)]
         )
-        return _View(torch.cat([users, items]) + heard, into_users, into_items)
+        return _View(torch.cat([users, items]) + received, into_users, into_items)
 
     def _convolve(self, views: list[_View]) -> Tensor:
-        """Free vectors over the refined graph, ``(n_users + n_items, width)``."""
-        # An edge's weight counts as much as the node it leaves trusts the modality.
+        """Propagate the free vectors over the refined graph, ``(n_users + n_items, width)``."""
+        # An edge's weight is multiplied by the confidence that its source has in the modality.
         trusted_items = self.item_confidence[self.edges.items]
         trusted_users = self.user_confidence[self.edges.users]
         into_users = torch.stack([view.into_users for view in views], dim=1) * trusted_items
@@ -125,7 +154,7 @@ class GRCN(Recommender):
         return total
 
     def _nodes(self) -> list[Tensor]:
-        """Parts that, joined, are the final vectors of all nodes, users first."""
+        """Compute the parts that, joined, are the final vectors of all nodes, users first."""
         views = [self._refine(position) for position in range(len(self.features))]
         return [self._convolve(views), *(view.vectors for view in views)]
 
@@ -142,9 +171,9 @@ class GRCN(Recommender):
         final = torch.cat([part[nodes] for part in self._nodes()], dim=1)
         users, positives, negatives = final[rows].chunk(3)
         free_users = self.user_embedding[batch.users]
-        # The authors' batch holds each user twice, once for either item, and takes the mean.
+        # The authors' batch holds each user twice, once per item, and takes the mean.
         penalty = (
-            l2(
+            l2_penalty(
                 free_users,
                 free_users,
                 self.item_embedding[batch.positives],
@@ -154,7 +183,7 @@ class GRCN(Recommender):
         )
         for preferences in self.preferences:
             penalty = penalty + preferences[batch.users].square().mean()
-        return bpr(users, positives, negatives) + self.config.reg * penalty
+        return bpr_loss(users, positives, negatives) + self.config.reg * penalty
 
     @override
     def user_tables(self) -> list[UserTable]:
@@ -178,10 +207,10 @@ class _View(NamedTuple):
 
     Attributes
     ----------
-    vectors
-        Of all nodes, users first, ``(n_users + n_items, width)``.
-    into_users, into_items
-        Weight of each edge in either direction, ``(n_edges,)``, sum 1 at each node it reaches.
+    vectors : Tensor, shape (n_users + n_items, width)
+        Vectors of all nodes, users first.
+    into_users, into_items : Tensor, shape (n_edges,)
+        Weights of the edges in each direction. They sum to 1 at each node that they reach.
     """
 
     vectors: Tensor
@@ -194,10 +223,10 @@ class _Edges(nn.Module):
 
     Attributes
     ----------
-    users, items
-        The two ends of each edge, ``(n_edges,)``.
-    to_users, to_items
-        The graph in either direction; both take an edge's weight in the same place.
+    users, items : Tensor of int64, shape (n_edges,)
+        The two ends of each edge.
+    to_users, to_items : LearnedGraph
+        The graph in each direction. Both take the weights of the edges in the same order.
     """
 
     users: Tensor
@@ -208,10 +237,10 @@ class _Edges(nn.Module):
         edges = sp.coo_array(dataset.train_matrix())
         self.register_buffer("users", torch.from_numpy(edges.row).long(), persistent=False)
         self.register_buffer("items", torch.from_numpy(edges.col).long(), persistent=False)
-        self.to_users = LearntGraph(edges.row, edges.col, edges.shape)
-        self.to_items = LearntGraph(edges.col, edges.row, edges.shape[::-1])
+        self.to_users = LearnedGraph(edges.row, edges.col, edges.shape)
+        self.to_items = LearnedGraph(edges.col, edges.row, edges.shape[::-1])
 
     @override
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        """Dot product of the two ends of each edge, ``(n_edges,)``."""
-        return self.to_users.products(users, items)
+        """Compute the dot product of the two ends of each edge, ``(n_edges,)``."""
+        return self.to_users.multiply_at_entries(users, items)

@@ -1,4 +1,4 @@
-"""LATTICE: an item-item graph mined from features while training."""
+"""LATTICE: an item-item graph learned from features during training."""
 
 from __future__ import annotations
 
@@ -18,25 +18,21 @@ from sgurinit.models.base import (
     RecommenderConfig,
     SearchSpace,
     UserTable,
-    embedding,
+    new_embedding,
 )
+from sgurinit.models.blocks._csr import Sparse
 from sgurinit.models.blocks.features import Features
-from sgurinit.models.blocks.graphs import (
-    LearntGraph,
-    Sparse,
-    SparseGraph,
-    knn_graph,
-    nearest,
-    propagate_mean,
-)
-from sgurinit.models.blocks.losses import bpr, l2
+from sgurinit.models.blocks.item_graph import build_knn_graph, find_nearest
+from sgurinit.models.blocks.learned_graph import LearnedGraph
+from sgurinit.models.blocks.losses import bpr_loss, l2_penalty
+from sgurinit.models.blocks.sparse_graph import SparseGraph, propagate_mean
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
 
 class LATTICEConfig(RecommenderConfig):
-    """Settings of `LATTICE`; defaults are the authors' code's."""
+    """Settings of `LATTICE`. The defaults are those of the authors' code."""
 
     search_space: ClassVar[SearchSpace] = {
         "learning_rate": (1e-4, 5e-4, 1e-3, 5e-3),
@@ -44,40 +40,73 @@ class LATTICEConfig(RecommenderConfig):
     }
 
     learning_rate: float = Field(default=5e-4, gt=0, description="Adam's step size.")
-    learning_rate_decay: float = Field(default=0.96, gt=0, le=1, description="Per 50 epochs.")
+    learning_rate_decay: float = Field(
+        default=0.96, gt=0, le=1, description="Factor on the step size per 50 epochs."
+    )
     n_layers: int = Field(default=2, ge=1, le=8, description="Layers on the user-item graph.")
     n_item_layers: int = Field(default=1, ge=1, le=8, description="Layers on the item-item graph.")
-    k: int = Field(default=10, ge=1, description="Neighbours per item and modality.")
+    k: int = Field(default=10, ge=1, description="Neighbors per item and modality.")
     skip: float = Field(
-        default=0.9, ge=0, le=1, description="Share of the initial graph beside the learnt one."
+        default=0.9,
+        ge=0,
+        le=1,
+        description="Share of the initial graph; the learned graph has the rest.",
     )
     reg: float = Field(default=1e-5, ge=0, description="Weight of the L2 penalty.")
 
 
 class LATTICE(Recommender):
-    """Latent structure mining for multimodal recommendation.
+    """Latent structure mining.
 
-    *Modality-aware structure learning*: per modality, items are joined to their k nearest by
-    cosine, once in the raw features (the initial graph, a constant) and once in learnt linear
-    projections of them (the learnt graph). The graphs of the modalities are summed with weights
-    that are the softmax of one learnt number each, and the initial one has the share lambda
-    (`skip`, the skip connection) in the mixture of the two. *Graph convolution*: items' free
-    vectors travel over that graph; the result, at unit length, is added to the item vectors of
-    LightGCN, the collaborative part that the authors' code has as its default. Loss: BPR and an L2
-    penalty on the final vectors.
+    Score: ``h_u · (h_i + S e_i / ||S e_i||)``, where h is LightGCN's layer mean, the collaborative
+    part that the authors' code has as its default, and e are free vectors. The item-item graph is
+    ``S = skip * initial + (1 - skip) * learned``. Both parts are sums over the modalities, with
+    weights that are the softmax of one learned number each. Items are joined to their k nearest by
+    cosine: in the raw features for the initial graph, which is constant, and in linear projections
+    of them for the learned graph.
 
-    As in the authors' code: the learnt graphs are summed first and then symmetrically normalised
-    together, each initial graph is normalised by itself; the graph is rebuilt, with gradient, in
-    the first batch of an epoch and held, as a constant, for the rest of it, so projections and
-    modality weights take one step an epoch (the torch of that code's time gave them zeros for the
-    other batches, in which Adam's momentum moved them on); inference rebuilds it from the present
-    weights; the user-item graph is ``D^-1 (A + I)``, neither symmetric nor without self-loops as
-    LightGCN's is. Other than there, negative cosines become 0, since a degree must not be negative
-    (among the nearest of many items there are none), and the raw features, which that code trains
-    as well, are constants; items without any have no neighbours and are nobody's.
+    Loss: ``BPR + reg * L2``, the penalty on the batch's final vectors.
 
-    Only the kept edges of the learnt graph exist, with a gradient for each: cosines are computed in
-    blocks of rows to choose them, then again, differentiably, for those k per item alone.
+    Parameters
+    ----------
+    dataset : Dataset
+        Only its training interactions and features are read.
+    config : LATTICEConfig, optional
+        The model's settings; the defaults if None.
+
+    See Also
+    --------
+    FREEDOM : Freezes the item-item graph.
+    LightGCN : The user-item part.
+
+    Notes
+    -----
+    As in the authors' code:
+
+    - The learned graphs are summed first and then symmetrically normalized together. Each initial
+      graph is normalized by itself.
+    - The graph is rebuilt, with gradient, in the first batch of an epoch and held as a constant for
+      the rest of it. So projections and modality weights take one step per epoch. (The torch of
+      that time gave them gradients of zero in the other batches, in which Adam's momentum kept
+      moving them.) Inference rebuilds the graph from the present weights.
+    - The user-item graph is ``D^-1 (A + I)``, while LightGCN's is symmetric and has no self-loops.
+
+    Different from the authors' code:
+
+    - Negative cosines become 0 because a degree must not be negative. Among the nearest of many
+      items there are none.
+    - The raw features, which that code trains, are constants.
+    - Items without features have no neighbors and are nobody's.
+
+    Only the edges that are kept exist, and each has a gradient. Cosines are computed in blocks of
+    rows to choose the edges, then again, differentiably, only for the k edges per item.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> model = LATTICE(planted(200, 100), LATTICE.Config(k=5))
+    >>> [table.space for table in model.user_tables()]
+    ['free']
     """
 
     citation = (
@@ -90,56 +119,56 @@ class LATTICE(Recommender):
     def __init__(self, dataset: Dataset, config: LATTICEConfig | None = None) -> None:
         super().__init__(dataset, config)
         width = self.config.width
-        self.user_embedding = embedding(self.n_users, width)
-        self.item_embedding = embedding(self.n_items, width)
+        self.user_embedding = new_embedding(self.n_users, width)
+        self.item_embedding = new_embedding(self.n_items, width)
         self.features = Features(dataset)
         self.projections = nn.ModuleList(nn.Linear(f.shape[1], width) for f in self.features)
         self.modality_logits = nn.Parameter(torch.full((len(self.features),), 0.5))
-        self.graph = _random_walk(dataset.train_matrix())
+        self.graph = _build_random_walk(dataset.train_matrix())
         for position, features in enumerate(dataset.features.values()):
-            initial = sp.coo_array(knn_graph(features, self.config.k, weighted=True))
+            initial = sp.coo_array(build_knn_graph(features, self.config.k, weighted=True))
             places = initial.row.astype(np.int64) * self.n_items + initial.col
             self.register_buffer(f"_places_{position}", torch.from_numpy(places), False)
             weights = initial.data.astype(np.float32)
             self.register_buffer(f"_weights_{position}", torch.from_numpy(weights), False)
-        self._held: tuple[LearntGraph, Tensor] | None = None
+        self._held: tuple[LearnedGraph, Tensor] | None = None
         self._known: dict[int, tuple[Tensor, Tensor]] = {}
 
     @override
-    def start_epoch(self, seed: int) -> None:
+    def begin_epoch(self, seed: int) -> None:
         self._held = None
 
-    def _learnt(self, position: int) -> tuple[Tensor, Tensor]:
-        """Edges of one modality's learnt graph: places ``row * n_items + column``, and cosines."""
+    def _learn_edges(self, position: int) -> tuple[Tensor, Tensor]:
+        """Compute one modality's learned edges: places ``row * n_items + column``, and cosines."""
         features = self.features[position]
         items = features.any(dim=1).nonzero().squeeze(1)
         unit = functional.normalize(self.projections[position](features[items]), dim=1)
-        neighbours = self._nearest(position, unit.detach())
-        cosines = (unit[:, None] * functional.embedding(neighbours, unit)).sum(dim=2)
-        places = items[:, None] * self.n_items + items[neighbours]
+        neighbors = self._find_neighbors(position, unit.detach())
+        cosines = (unit[:, None] * functional.embedding(neighbors, unit)).sum(dim=2)
+        places = items[:, None] * self.n_items + items[neighbors]
         return places.flatten(), cosines.flatten().clamp(min=0)
 
-    def _nearest(self, position: int, unit: Tensor) -> Tensor:
-        """Neighbours by one modality's vectors, found anew only where these have changed.
+    def _find_neighbors(self, position: int, unit: Tensor) -> Tensor:
+        """Find neighbors by one modality's vectors, or reuse them if these have not changed.
 
-        The inference that ends an epoch and the first batch of the next one ask for the same.
+        The inference at the end of an epoch and the first batch of the next need the same ones.
         """
         known = self._known.get(position)
         if known is None or known[0].device != unit.device or not torch.equal(known[0], unit):
-            known = unit, nearest(unit, self.config.k)[1]
+            known = unit, find_nearest(unit, self.config.k)[1]
             self._known[position] = known
         return known[1]
 
-    def _mine(self) -> tuple[LearntGraph, Tensor]:
-        """The item-item graph at the present weights: its pattern and its entries."""
+    def _build_item_graph(self) -> tuple[LearnedGraph, Tensor]:
+        """Build the item-item graph from the present weights: its pattern and its entries."""
         n_modalities = len(self.features)
         shares = self.modality_logits.softmax(dim=0)
-        learnt = [self._learnt(position) for position in range(n_modalities)]
+        learned = [self._learn_edges(position) for position in range(n_modalities)]
         initial = [
             (self.get_buffer(f"_places_{position}"), self.get_buffer(f"_weights_{position}"))
             for position in range(n_modalities)
         ]
-        edges = learnt + initial
+        edges = learned + initial
         places, index = torch.cat([p for p, _ in edges]).unique(return_inverse=True)
         parts = index.split([len(p) for p, _ in edges])
 
@@ -148,20 +177,22 @@ class LATTICE(Recommender):
             return weights.new_zeros(len(places)).index_add(0, torch.cat(parts), weights)
 
         rows, columns = places // self.n_items, places % self.n_items
-        combined = combine(learnt, parts[:n_modalities])
+        combined = combine(learned, parts[:n_modalities])
         degrees = combined.new_zeros(self.n_items).index_add(0, rows, combined)
         roots = torch.where(degrees > 0, degrees, 1.0).rsqrt()
         skip = self.config.skip
         weights = (1 - skip) * combined * roots[rows] * roots[columns]
         weights = weights + skip * combine(initial, parts[n_modalities:])
-        graph = LearntGraph(rows.cpu().numpy(), columns.cpu().numpy(), (self.n_items, self.n_items))
+        graph = LearnedGraph(
+            rows.cpu().numpy(), columns.cpu().numpy(), (self.n_items, self.n_items)
+        )
         return graph.to(weights.device), weights
 
-    def _item_graph(self) -> tuple[LearntGraph, Tensor]:
-        """The graph to use now: rebuilt for inference and once an epoch, else held."""
+    def _item_graph(self) -> tuple[LearnedGraph, Tensor]:
+        """Return the graph to use: rebuilt for inference and once per epoch, else the held one."""
         if self.training and self._held is not None:
             return self._held
-        graph, weights = self._mine()
+        graph, weights = self._build_item_graph()
         if self.training:
             self._held = graph, weights.detach()
         return graph, weights
@@ -180,15 +211,15 @@ class LATTICE(Recommender):
     def loss(self, batch: Batch) -> Tensor:
         users, items = self.embed()
         vectors = users[batch.users], items[batch.positives], items[batch.negatives]
-        return bpr(*vectors) + self.config.reg * l2(*vectors)
+        return bpr_loss(*vectors) + self.config.reg * l2_penalty(*vectors)
 
     @override
     def user_tables(self) -> list[UserTable]:
         return [UserTable("user_embedding", self.user_embedding, "free", items=self.item_embedding)]
 
 
-def _random_walk(interactions: Sparse) -> SparseGraph:
-    """Users (first) and items with self-loops, rows divided by their sums: ``D^-1 (A + I)``."""
+def _build_random_walk(interactions: Sparse) -> SparseGraph:
+    """Build ``D^-1 (A + I)`` over users (first) and items: row-normalized, with self-loops."""
     block = sp.csr_array(interactions, dtype=np.float64)
     adjacency = sp.block_array([[None, block], [block.T, None]]) + sp.eye_array(sum(block.shape))
     return SparseGraph(sp.diags_array(1 / np.asarray(adjacency.sum(axis=1)).ravel()) @ adjacency)

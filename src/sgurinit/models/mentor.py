@@ -1,4 +1,4 @@
-"""MENTOR: modalities aligned with each other under the guidance of free vectors."""
+"""MENTOR: modalities that are aligned with each other, guided by free vectors."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from torch.nn import functional
 from typing_extensions import override
 
 from sgurinit.models.base import Batch, Recommender, RecommenderConfig, SearchSpace, UserTable
-from sgurinit.models.blocks.branches import Branch, Branches, modality_weights
 from sgurinit.models.blocks.features import Features
-from sgurinit.models.blocks.graphs import SparseGraph, bipartite
-from sgurinit.models.blocks.item_graph import frozen_item_graph
-from sgurinit.models.blocks.losses import COLDEST, bpr, info_nce
+from sgurinit.models.blocks.item_graph import build_frozen_item_graph
+from sgurinit.models.blocks.losses import MIN_TEMPERATURE, bpr_loss, info_nce_loss
+from sgurinit.models.blocks.modality_branches import Branch, Branches, new_modality_weights
+from sgurinit.models.blocks.sparse_graph import SparseGraph, build_bipartite_graph
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
 
 class MENTORConfig(RecommenderConfig):
-    """Settings of `MENTOR`; defaults are those of the authors' code."""
+    """Settings of `MENTOR`. The defaults are those of the authors' code."""
 
     search_space: ClassVar[SearchSpace] = {
         "align": (0.1, 0.2, 0.3),
@@ -38,14 +38,16 @@ class MENTORConfig(RecommenderConfig):
     learning_rate: float = Field(default=1e-4, gt=0, description="Adam's step size.")
     n_layers: int = Field(default=2, ge=1, le=8, description="Layers on the user-item graph.")
     n_item_layers: int = Field(default=1, ge=1, le=8, description="Layers on the item-item graph.")
-    k: int = Field(default=10, ge=1, description="Neighbours per item and modality.")
+    k: int = Field(default=10, ge=1, description="Neighbors per item and modality.")
     graph_weights: Mapping[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default={"image": 0.1},
-        description="Share of a modality in the item-item graph; those not named share the rest.",
+        description="Share of a modality in the item-item graph. Those not named share the rest.",
     )
     align: float = Field(default=0.1, ge=0, description="Weight of the cross-modal alignment.")
     contrast: float = Field(default=1e-4, ge=0, description="Weight of the contrastive task.")
-    temperature: float = Field(default=0.2, ge=COLDEST, description="Of the contrastive task.")
+    temperature: float = Field(
+        default=0.2, ge=MIN_TEMPERATURE, description="Temperature of the contrastive task."
+    )
     noise: float = Field(default=0.1, ge=0, description="Length of the noise added to a layer.")
     reg: float = Field(default=1e-3, ge=0, description="Weight of the L2 penalty.")
 
@@ -53,31 +55,56 @@ class MENTORConfig(RecommenderConfig):
 class MENTOR(Recommender):
     """Multi-level self-supervised learning.
 
-    In each modality the users' preferences and the projected features, as unit vectors, are
-    propagated over the interactions and all layers are summed. The modalities' vectors are joined
-    side by side, a user's after multiplication with weights of its own, and to an item's its mean
-    over the frozen kNN graph of `FREEDOM` is added. So vectors are ``n_modalities x width`` wide.
+    Score: ``x_u · (x_i + S x_i)``. Per modality, preferences and projected features are propagated
+    over the interactions and all layers are summed. ``x`` joins the modalities side by side, a
+    user's with weights of the user's own. S is the frozen kNN graph of `FREEDOM`. Vectors are
+    ``n_modalities * width`` wide.
 
-    Multilevel cross-modal alignment: free vectors of users and items take the same way as a
-    modality does. Mean and variance over all entries of their table, of each modality's and of the
-    joined one are brought together, every two of them, by absolute difference: for two modalities
-    the six pairs of the four levels that the code names. General feature enhancement: two views of
-    the joined vectors, whose layers are perturbed by noise of a fixed length and the layer's signs,
-    as in SimGCL, are contrasted, users with users and items with items.
+    Loss: ``BPR / ln 2 + align * alignment + contrast * InfoNCE + reg * (mean squares of the batch's
+    preferences and of all weights)``.
 
-    The authors' code is followed: BPR with the logarithm to base 2, an L2 penalty as mean squares
-    of the preferences of the batch's users and of all users' weights. Points that differ:
+    - Multilevel cross-modal alignment. Free vectors of users and items take the same path as a
+      modality (the guide). The mean and variance over all entries of the guide's table, of each
+      modality's table and of the joined table are compared pairwise by absolute difference: for two
+      modalities, the six pairs of the four levels that the code names.
+    - General feature enhancement. Two views of the joined vectors are contrasted, users with users
+      and items with items. Their layers are perturbed, as in SimGCL, by noise of a fixed length
+      with the layer's signs.
 
-    - The code computes the loss for feature masking, the other half of the enhancement, without
-      gradients, so it changes nothing; it is left out.
-    - The code gives each perturbed view branches of its own, which scores never use, so that its
-      contrast reaches them through the users' weights alone. Here the model's own branches are
-      perturbed, and the contrast is among the batch's users and its positive items, as SimGCL's
-      is, instead of among all.
-    - The code's scores come from the last training step, here from the present weights.
+    Parameters
+    ----------
+    dataset : Dataset
+        Only its training interactions and features are read.
+    config : MENTORConfig, optional
+        The model's settings; the defaults if None.
 
-    The names of the parts are the paper's as its abstract and the code give them. The code
-    declares a graph of users, too, and never uses it.
+    See Also
+    --------
+    DRAGON : The same score, with a user-user graph.
+    FREEDOM : The item-item graph.
+    BM3 : Aligns modalities with their items.
+
+    Notes
+    -----
+    The authors' code is followed, including the base of the logarithm and the penalty. The parts
+    are named as in the paper's abstract and the code. Three points differ from the code:
+
+    - It computes the loss for feature masking, the other half of the enhancement, without
+      gradients, so that loss changes nothing. It is left out here.
+    - It gives each perturbed view separate branches, which scores never use. Its contrast
+      therefore reaches the scores only through the users' weights. Here the model's own branches
+      are perturbed, and the contrast is among the batch's users and its positive items, as in
+      SimGCL, instead of among all.
+    - Its scores come from the last training step, here from the present weights.
+
+    The code also declares a graph of users that it never uses.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> model = MENTOR(planted(200, 100), MENTOR.Config(temperature=0.4))
+    >>> [table.space for table in model.user_tables()]
+    ['projected', 'projected']
     """
 
     citation = (
@@ -92,30 +119,30 @@ class MENTOR(Recommender):
         width = self.config.width
         features = Features(dataset)
         self.branches = Branches(self.n_users, features, width)
-        self.modality_weights = modality_weights(self.n_users, len(features))
+        self.modality_weights = new_modality_weights(self.n_users, len(features))
         self.item_embedding = nn.Parameter(nn.init.xavier_normal_(torch.empty(self.n_items, width)))
         self.guide = Branch(self.n_users, width, width)
-        self.graph = bipartite(dataset.train_matrix())
+        self.graph = build_bipartite_graph(dataset.train_matrix())
         self.item_graph = SparseGraph(
-            frozen_item_graph(dataset, self.config.k, self.config.graph_weights)
+            build_frozen_item_graph(dataset, self.config.k, self.config.graph_weights)
         )
 
     def _relate(self, items: Tensor) -> Tensor:
-        """Add the related items' vectors."""
+        """Add the neighbors' vectors to the items."""
         related = items
         for _ in range(self.config.n_item_layers):
             related = self.item_graph(related)
         return items + related
 
     def _join(self, nodes: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Users and items of all modalities side by side, from each one's summed layers."""
+        """Join the modalities side by side, from each one's summed layers."""
         weights = self.modality_weights.T
         users = [x[: self.n_users] * w[:, None] for x, w in zip(nodes, weights, strict=True)]
         items = torch.cat([x[self.n_users :] for x in nodes], dim=1)
         return torch.cat(users, dim=1), self._relate(items)
 
     def _layers(self, x: Tensor) -> list[Tensor]:
-        """`x` and its propagations over the interactions."""
+        """Return `x` and its propagations over the interactions."""
         layers = [x]
         for _ in range(self.config.n_layers):
             layers.append(self.graph(layers[-1]))
@@ -123,10 +150,10 @@ class MENTOR(Recommender):
 
     @torch.no_grad()
     def _noise(self, layers: list[Tensor]) -> Tensor:
-        """What noise in every layer, propagated on, adds to the sum of the clean `layers`.
+        """Draw noise for every layer and propagate it: what it adds to the sum of the `layers`.
 
-        Propagation is linear and neither the noise nor a sign has a gradient, so a perturbed view
-        is the clean one plus this constant.
+        Propagation is linear and neither noise nor signs have a gradient, so a perturbed view is
+        the clean view plus this constant.
         """
         carried = torch.zeros_like(layers[0])
         total = torch.zeros_like(layers[0])
@@ -139,7 +166,7 @@ class MENTOR(Recommender):
         return total
 
     def _alignment(self, nodes: list[Tensor], users: Tensor, items: Tensor) -> Tensor:
-        """Distances of means and variances, for each two tables, from `_join`'s in- and output."""
+        """Sum the distances of means and variances over all pairs of tables."""
         guide = _sum(self._layers(self.guide(self.item_embedding)))
         by_modality = items.split(self.config.width, dim=1)
         tables = [
@@ -153,7 +180,7 @@ class MENTOR(Recommender):
     def _contrast(
         self, layers: list[list[Tensor]], nodes: list[Tensor], items: Tensor, batch: Batch
     ) -> Tensor:
-        """Two perturbed views of the batch's users and items, each against its own kind."""
+        """Contrast two perturbed views: users with users and items with items."""
         user_rows, item_rows = batch.users.unique(), batch.positives.unique()
         weights = self.modality_weights[user_rows].T
         views = []
@@ -169,7 +196,7 @@ class MENTOR(Recommender):
         total = self.modality_weights.new_zeros(())
         for one, other in zip(*views, strict=True):
             once = torch.ones(len(one), device=one.device)
-            total = total + info_nce(one, other, self.config.temperature, once)
+            total = total + info_nce_loss(one, other, self.config.temperature, once)
         return total
 
     @override
@@ -183,7 +210,7 @@ class MENTOR(Recommender):
         users, items = self._join(nodes)
         vectors = users[batch.users], items[batch.positives], items[batch.negatives]
         penalty = self.branches.penalty(batch.users) + self.modality_weights.square().mean()
-        loss = bpr(*vectors) / math.log(2) + self.config.reg * penalty
+        loss = bpr_loss(*vectors) / math.log(2) + self.config.reg * penalty
         loss = loss + self.config.align * self._alignment(nodes, users, items)
         if self.config.contrast > 0:
             loss = loss + self.config.contrast * self._contrast(layers, nodes, items, batch)
@@ -191,7 +218,7 @@ class MENTOR(Recommender):
 
     @override
     def user_tables(self) -> list[UserTable]:
-        # Not the guide's users: no items live in their space, so no start has a meaning there.
+        # Without the guide's users: no items live in their space, so a start has no meaning there.
         return self.branches.user_tables("branches")
 
 
@@ -200,8 +227,8 @@ def _sum(layers: list[Tensor]) -> Tensor:
 
 
 def _moments(table: Tensor) -> Tensor:
-    """Mean and variance over all entries, ``(2,)``."""
+    """Compute mean and variance over all entries, ``(2,)``."""
     entries = table.flatten()
-    # Entries average near 0, so nothing is lost, and a product is far faster than `torch.var`.
+    # The mean is near 0, so this formula loses no precision. It is far faster than `torch.var`.
     mean = entries.mean()
     return torch.stack([mean, entries.dot(entries) / len(entries) - mean.square()])

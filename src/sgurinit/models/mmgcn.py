@@ -1,4 +1,4 @@
-"""MMGCN: one graph network per modality, bridged by free vectors."""
+"""MMGCN: one graph network per modality, connected by shared free vectors."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from sgurinit.models.base import (
     RecommenderConfig,
     SearchSpace,
     UserTable,
-    joint_tables,
+    new_joint_embeddings,
 )
+from sgurinit.models.blocks._csr import Sparse
 from sgurinit.models.blocks.features import Features
-from sgurinit.models.blocks.graphs import Sparse, SparseGraph
-from sgurinit.models.blocks.losses import bpr, l2
+from sgurinit.models.blocks.losses import bpr_loss, l2_penalty
+from sgurinit.models.blocks.sparse_graph import SparseGraph
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
 
 class MMGCNConfig(RecommenderConfig):
-    """Settings of `MMGCN`; defaults are those that the authors' code gives for TikTok."""
+    """Settings of `MMGCN`. The defaults are those that the authors' code gives for TikTok."""
 
     search_space: ClassVar[SearchSpace] = {
         "learning_rate": (1e-4, 5e-4, 1e-3, 5e-3, 1e-2),
@@ -41,7 +42,7 @@ class MMGCNConfig(RecommenderConfig):
     n_layers: int = Field(default=3, ge=1, le=8, description="Layers of each modality's network.")
     latent_widths: Mapping[str, Annotated[int, Field(ge=1)]] = Field(
         default={"image": 256},
-        description="Width that a modality is projected to first; those not named stay raw.",
+        description="Width that a modality is projected to first. Those not named stay raw.",
     )
     reg: float = Field(default=0.1, ge=0, description="Weight of the L2 penalty, lambda.")
 
@@ -49,26 +50,55 @@ class MMGCNConfig(RecommenderConfig):
 class MMGCN(Recommender):
     """Multi-modal graph convolution network.
 
-    Each modality has a network of its own over the user-item graph. Its nodes start as the items'
-    features and a table of user preferences of the same width, rows to unit length. A layer means
-    the neighbours' vectors and maps them (aggregation layer, which the authors' code marks as
-    equation 1), maps the node's own vector and adds its free vector, which all modalities share
-    (marked as equation 5), and maps both, joined (combination layer, concatenated). The mean of
-    the networks' results, one per modality, is the final vector. Losses: BPR and a penalty on the
-    mean square of the batch's free vectors and of the preferences.
+    Score: ``x_u · x_i``, where x is the mean over the modalities of each one's graph network.
 
-    The authors' code says more than the paper, and is followed:
+    Loss: ``BPR + reg * (mean squares of the batch's free vectors and of the preferences)``.
 
-    - the image is projected to 256 columns first, other modalities enter at their own width, so
-      the preferences of an image live in that projection's space, those of others in the raw one;
-    - three layers and concatenation are what it runs, whatever its options ask for: the number of
-      layers is not read, and the text ``'False'`` is taken for true.
+    Each modality has its own network over the user-item graph. Its nodes are the items' features
+    and a table of user preferences of the same width, rows scaled to unit length. A layer
 
-    It is not followed in two points. It keeps preferences and free vectors outside the module's
-    parameters, so that, penalised or not, they stay the random vectors that they began as; the
-    paper learns them, and so does this class, unless `freeze_` is called or the arm has
-    ``freeze=True``. And it penalises the preferences of the image only. The raw features are
-    constants in both.
+    - averages the neighbors' vectors and maps the mean (aggregation layer, marked as equation 1 in
+      the authors' code),
+    - maps the node's own vector and adds its free vector, which all modalities share (marked as
+      equation 5),
+    - maps both, joined (combination layer, concatenated).
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Only its training interactions and features are read.
+    config : MMGCNConfig, optional
+        The model's settings; the defaults if None.
+
+    See Also
+    --------
+    GRCN : Weights the edges of the graph by the modalities.
+    DualGNN : Adds a user-user graph.
+
+    Notes
+    -----
+    The authors' code says more than the paper and is followed:
+
+    - The image is projected to 256 columns first, other modalities enter at their own width. So the
+      preferences of an image live in the space of that projection, those of others in the raw one.
+    - Three layers and concatenation are what the code runs, whatever its options say: it does not
+      read the number of layers, and it takes the text ``'False'`` for true.
+
+    Two points are not followed:
+
+    - The code keeps preferences and free vectors outside the module's parameters. Whether penalized
+      or not, they keep their random initial values. The paper learns them, and so does this class,
+      unless `sgurinit.handover.freeze_` is called or the arm has ``freeze=True``.
+    - The code only penalizes the preferences of the image. Here those of all modalities are.
+
+    Raw features are constants in both.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> model = MMGCN(planted(200, 100), MMGCN.Config(latent_widths={"image": 32}))
+    >>> [table.space for table in model.user_tables()]
+    ['free', 'projected', 'raw']
     """
 
     citation = (
@@ -80,12 +110,12 @@ class MMGCN(Recommender):
 
     def __init__(self, dataset: Dataset, config: MMGCNConfig | None = None) -> None:
         super().__init__(dataset, config)
-        self.user_embedding, self.item_embedding = joint_tables(
+        self.user_embedding, self.item_embedding = new_joint_embeddings(
             self.n_users, self.n_items, self.config.width
         )
         interactions = dataset.train_matrix()
-        self.to_users = SparseGraph(_row_mean(interactions))
-        self.to_items = SparseGraph(_row_mean(interactions.T))
+        self.to_users = SparseGraph(_average_rows(interactions))
+        self.to_items = SparseGraph(_average_rows(interactions.T))
         features = Features(dataset)
         self.modalities = features.modalities
         self.branches = nn.ModuleList(
@@ -99,12 +129,12 @@ class MMGCN(Recommender):
     def _preferences(self) -> list[nn.Parameter]:
         return [self._branch(position).preferences for position in range(len(self.branches))]
 
-    def _nodes(self, wanted: Tensor) -> Tensor:
-        """Final vectors of the `wanted` nodes, users first, ``(len(wanted), width)``."""
+    def _nodes(self, rows: Tensor) -> Tensor:
+        """Compute the final vectors of the given nodes, users first, ``(len(rows), width)``."""
         free = torch.cat([self.user_embedding, self.item_embedding])
         total = free.new_zeros(())
         for position in range(len(self.branches)):
-            total = total + self._branch(position)(free, wanted, self.to_users, self.to_items)
+            total = total + self._branch(position)(free, rows, self.to_users, self.to_items)
         return total / len(self.branches)
 
     @override
@@ -120,9 +150,9 @@ class MMGCN(Recommender):
         ).unique(return_inverse=True)
         users, positives, negatives = self._nodes(nodes)[rows].chunk(3)
         free_users = self.user_embedding[batch.users]
-        # The authors' batch holds each user twice, once for either item, and takes the mean.
+        # The authors' batch holds each user twice, once per item, and takes the mean.
         penalty = (
-            l2(
+            l2_penalty(
                 free_users,
                 free_users,
                 self.item_embedding[batch.positives],
@@ -132,7 +162,7 @@ class MMGCN(Recommender):
         )
         for table in self._preferences():
             penalty = penalty + table.square().mean()
-        return bpr(users, positives, negatives) + self.config.reg * penalty
+        return bpr_loss(users, positives, negatives) + self.config.reg * penalty
 
     @override
     def user_tables(self) -> list[UserTable]:
@@ -166,18 +196,18 @@ class _Branch(nn.Module):
 
     Parameters
     ----------
-    features
-        The modality, ``(n_items, d_m)``.
-    to_users
+    features : Tensor, shape (n_items, d_m)
+        The modality.
+    to_users : SparseGraph
         Mean of each user's items.
-    config
+    config : MMGCNConfig
         Settings of the model.
-    latent_width
-        Width of the projection; None for none.
+    latent_width : int, optional
+        Width of the projection; None for no projection.
     """
 
     features: Tensor
-    heard: Tensor
+    received: Tensor
 
     def __init__(
         self, features: Tensor, to_users: SparseGraph, config: MMGCNConfig, latent_width: int | None
@@ -193,34 +223,34 @@ class _Branch(nn.Module):
         )
         nn.init.xavier_normal_(cast(_Layer, self.layers[0]).combine.weight)
         if self.projection is None:
-            # Raw features are constants, and so is what the users hear of them.
+            # Raw features are constants, and so is what users receive from them.
             features = functional.normalize(features)
-            self.register_buffer("heard", to_users(features), persistent=False)
+            self.register_buffer("received", to_users(features), persistent=False)
         self.register_buffer("features", features, persistent=False)
 
     @override
     def forward(
-        self, free: Tensor, wanted: Tensor, to_users: SparseGraph, to_items: SparseGraph
+        self, free: Tensor, rows: Tensor, to_users: SparseGraph, to_items: SparseGraph
     ) -> Tensor:
         users = functional.normalize(self.preferences)
         if self.projection is None:
-            items, heard = self.features, self.heard
+            items, received = self.features, self.received
         else:
             items = functional.normalize(self.projection(self.features))
-            heard = to_users(items)
+            received = to_users(items)
         nodes = torch.cat([users, items])
-        neighbours = torch.cat([heard, to_items(users)])
+        neighbors = torch.cat([received, to_items(users)])
         *inner, last = self.layers
         for layer in inner:
-            nodes = layer(nodes, neighbours, free)
+            nodes = layer(nodes, neighbors, free)
             users, items = nodes.split([len(users), len(items)])
-            neighbours = torch.cat([to_users(items), to_items(users)])
-        result: Tensor = last(nodes[wanted], neighbours[wanted], free[wanted])
+            neighbors = torch.cat([to_users(items), to_items(users)])
+        result: Tensor = last(nodes[rows], neighbors[rows], free[rows])
         return result
 
 
 class _Layer(nn.Module):
-    """Aggregation and combination at any rows: ``(rows, entry)`` to ``(rows, width)``."""
+    """Aggregate and combine any rows: ``(rows, entry)`` to ``(rows, width)``."""
 
     def __init__(self, entry: int, width: int) -> None:
         super().__init__()
@@ -231,18 +261,18 @@ class _Layer(nn.Module):
         nn.init.xavier_normal_(self.own.weight)
 
     @override
-    def forward(self, nodes: Tensor, neighbours: Tensor, free: Tensor) -> Tensor:
-        # The map of a mean is the mean of the maps.
-        aggregated = functional.leaky_relu(self.aggregate(neighbours), inplace=True)
+    def forward(self, nodes: Tensor, neighbors: Tensor, free: Tensor) -> Tensor:
+        # Mapping the mean equals the mean of the maps.
+        aggregated = functional.leaky_relu(self.aggregate(neighbors), inplace=True)
         own = functional.leaky_relu(self.own(nodes), inplace=True) + free
-        # The map of two joined vectors is the sum of their maps, without a copy of both.
+        # Mapping two joined vectors equals the sum of their maps, which needs no joined copy.
         first, second = self.combine.weight.T.split([aggregated.shape[1], own.shape[1]])
         combined = torch.addmm(torch.addmm(self.combine.bias, own, second), aggregated, first)
         return functional.leaky_relu(combined, inplace=True)
 
 
-def _row_mean(matrix: Sparse) -> Sparse:
-    """Rows divided by their sums; rows without entries stay zero."""
+def _average_rows(matrix: Sparse) -> Sparse:
+    """Divide rows by their sums. Rows without entries stay zero."""
     csr = sp.csr_array(matrix)
     sums = np.asarray(csr.sum(axis=1)).ravel()
     return sp.csr_array(sp.diags_array(1 / np.where(sums > 0, sums, 1)) @ csr)

@@ -1,4 +1,4 @@
-"""SMORE: modalities filtered and fused in the frequency domain."""
+"""SMORE: modalities that are filtered and fused in the frequency domain."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from torch.nn import functional
 from typing_extensions import override
 
 from sgurinit.models.base import SearchSpace
-from sgurinit.models.blocks.graphs import Sparse, SparseGraph, knn_graph
-from sgurinit.models.blocks.two_views import TwoViewConfig, TwoViewRecommender
+from sgurinit.models.blocks._csr import Sparse
+from sgurinit.models.blocks.item_graph import build_knn_graph
+from sgurinit.models.blocks.sparse_graph import SparseGraph
+from sgurinit.models.blocks.two_view_base import TwoViewConfig, TwoViewRecommender
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
 
 class SMOREConfig(TwoViewConfig):
-    """Settings of `SMORE`; defaults are the authors' for Amazon Baby."""
+    """Settings of `SMORE`. The defaults are the authors' for Amazon Baby."""
 
     search_space: ClassVar[SearchSpace] = {
         "n_layers": (3, 4),
@@ -33,45 +35,72 @@ class SMOREConfig(TwoViewConfig):
     }
 
     n_layers: int = Field(default=4, ge=1, le=8, description="Layers on the user-item graph.")
-    k: int = Field(default=15, ge=1, description="Neighbours per item and modality.")
+    k: int = Field(default=15, ge=1, description="Neighbors per item and modality.")
     modality_k: Mapping[str, Annotated[int, Field(ge=1)]] = Field(
-        default={"image": 40}, description="Neighbours in modalities where they differ from `k`."
+        default={"image": 40},
+        description="Neighbors per item in the named modalities, instead of `k`.",
     )
     dropout: float = Field(
-        default=0.1, ge=0, lt=1, description="Share of the preference gates' values left out."
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Share of the preference gates' values dropped in training.",
     )
 
 
 class SMORE(TwoViewRecommender):
     """Spectrum-based modality representation fusion graph convolutional network.
 
-    - Spectrum modality fusion: each modality's features are projected to the model's width and
-      Fourier transformed along it. A complex filter per modality denoises its spectrum; the
-      elementwise product of all modalities' spectra, times a filter of its own, is the fused one.
-      The inverse transforms gate the items' free vectors, one gated table per modality and one
-      fused.
-    - Multi-modal graph learning: each table travels over its frozen item-item graph, for a modality
-      its weighted kNN graph, for the fused one the entrywise maximum of those, not normalised
-      again, and from items to users over the normalised interactions. The free vectors travel over
-      the user-item graph as in LightGCN (behaviour).
-    - Modality-aware preference: a softmax over the fused vector's attention, along the width and
-      not across modalities, weighs each modality's vector; gates computed from behaviour, with
-      dropout, weigh these and the fused one. Their mean is the side vector, which is added to
-      behaviour.
+    Score: ``(b_u + m_u) · (b_i + m_i)``, behavior b plus the side view m of the modalities.
 
-    Losses: BPR, an L2 penalty on the final vectors, and a contrastive task of side vectors against
-    behaviour.
+    Loss: ``BPR + reg * L2 + contrast * InfoNCE(m, b)``, the penalty on the batch's final vectors.
 
-    The product and the maximum run over any number of modalities, and the mean over one more. One
-    modality is fused with none: the fused table then has the same spectrum and graph as the
-    modality's own, and a filter and a gate of its own.
+    - Spectrum modality fusion. Each modality's features are projected to the model's width and
+      Fourier transformed along it. A complex filter per modality denoises its spectrum. The
+      elementwise product of all spectra, times another filter, is the fused spectrum. The
+      inverse transforms gate the items' free vectors: one table per modality and a fused one.
+    - Multi-modal graph learning. Each table is propagated over its frozen item-item graph and from
+      items to users over the normalized interactions. A modality's graph is its weighted kNN graph,
+      the fused one the entrywise maximum of those, not normalized again. The free vectors are
+      propagated over the user-item graph as in LightGCN (behavior b).
+    - Modality-aware preference. The fused vector's attention, a softmax along the width and not
+      across modalities, weighs each modality's vector. Gates computed from behavior, with dropout,
+      weigh these and the fused vector. Their mean is m.
 
-    Transforms are orthonormal and the filters start from a normal distribution, as in the authors'
-    code. Negative cosines, which there would make the graph's weights undefined, count as 0. That
-    code also updates the raw features with the gradient and divides the last, smaller batch's L2
-    penalty by the full batch size; here features are constants and the divisor is the batch's size.
+    Parameters
+    ----------
+    dataset : Dataset
+        Only its training interactions and features are read.
+    config : SMOREConfig, optional
+        The model's settings; the defaults if None.
 
-    Filters are real tables ``(frequencies, 2)``.
+    See Also
+    --------
+    MGCN : The same two views without Fourier transforms.
+    LightGCN : The behavior view.
+
+    Notes
+    -----
+    Product and maximum run over any number of modalities, and the mean over one more. With a single
+    modality, the fused table has the same spectrum and graph as the modality's own, but its own
+    filter and gate.
+
+    As in the authors' code, transforms are orthonormal and the filters are drawn from a normal
+    distribution. Filters are stored as real tables ``(frequencies, 2)``.
+
+    Different from the authors' code:
+
+    - Negative cosines, which would make the graph's weights undefined there, count as 0.
+    - That code also trains the raw features. Here they are constants.
+    - That code divides the L2 penalty of the last, smaller batch by the full batch size. Here the
+      divisor is the batch's own size.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> model = SMORE(planted(200, 100), SMORE.Config(n_layers=3))
+    >>> [table.space for table in model.user_tables()]
+    ['free']
     """
 
     citation = (
@@ -89,7 +118,7 @@ class SMORE(TwoViewRecommender):
             nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, width, bias=False))
             for _ in self.features
         )
-        # One per modality, and the last for the fused table.
+        # One per modality, and the last one for the fused table.
         n_tables = len(self.features) + 1
         self.filters = nn.ParameterList(torch.randn(width // 2 + 1, 2) for _ in range(n_tables))
         self.gates = nn.ModuleList(nn.Linear(width, width) for _ in range(n_tables))
@@ -100,15 +129,18 @@ class SMORE(TwoViewRecommender):
 
     def _item_matrices(self, dataset: Dataset) -> list[Sparse]:
         own = [
-            knn_graph(features, self.config.modality_k.get(modality, self.config.k), weighted=True)
+            build_knn_graph(
+                features, self.config.modality_k.get(modality, self.config.k), weighted=True
+            )
             for modality, features in dataset.features.items()
         ]
         return [*own, reduce(lambda one, other: one.maximum(other), own)]
 
     def _spectrum_fusion(self) -> list[Tensor]:
-        """Gates of the items' free vectors, by modality and then fused: ``(n_items, width)`` each.
+        """Compute the gates of the items' free vectors, one per modality and a fused one.
 
-        A filter is linear, so instead of all items' rows its adjoint filters the gate's weights.
+        Each is ``(n_items, width)``. A filter is linear, so instead of filtering all items' rows,
+        its adjoint filters the gate's weights.
         """
         rows = [
             project(features)
@@ -118,13 +150,13 @@ class SMORE(TwoViewRecommender):
         rows.append(torch.fft.irfft(fused, self.config.width, norm="ortho"))
         gates = (cast(nn.Linear, gate) for gate in self.gates)
         return [
-            functional.linear(table, _filtered(gate.weight, weights), gate.bias).sigmoid()
+            functional.linear(table, _filter_adjoint(gate.weight, weights), gate.bias).sigmoid()
             for table, gate, weights in zip(rows, gates, self.filters, strict=True)
         ]
 
     @override
     def _item_tables(self) -> list[Tensor]:
-        """Gated and propagated tables, by modality and then fused."""
+        """Compute the gated and propagated tables: one per modality, then the fused one."""
         tables = []
         for gate, graph in zip(self._spectrum_fusion(), self.item_graphs, strict=True):
             table = self.item_embedding * gate
@@ -134,23 +166,23 @@ class SMORE(TwoViewRecommender):
         return tables
 
     @override
-    def _side(self, behaviour: Tensor, content: Tensor) -> Tensor:
-        """Preference module."""
+    def _side(self, behavior: Tensor, content: Tensor) -> Tensor:
+        """Weigh the tables by preferences (modality-aware preference module)."""
         fused = content[:, -1]
         weights = [query(fused).softmax(dim=1) for query in self.queries]
         weighted = [weight * content[:, m] for m, weight in enumerate(weights)]
         total = torch.zeros_like(fused)
         for prefer, table in zip(self.preferences, [*weighted, fused], strict=True):
-            preference = prefer(behaviour).sigmoid()
+            preference = prefer(behavior).sigmoid()
             preference = functional.dropout(preference, self.config.dropout, self.training)
             total = total + preference * table
         return total / len(self.preferences)
 
 
-def _filtered(rows: Tensor, weights: Tensor) -> Tensor:
-    """Filter each of the `rows` by the adjoint of the filter with these complex `weights`.
+def _filter_adjoint(rows: Tensor, weights: Tensor) -> Tensor:
+    """Filter each of the `rows` with the adjoint of the filter that has these complex `weights`.
 
-    For rows a, b: ``filtered(a) · b = a · adjoint(b)``, and the adjoint has conjugate weights.
+    For rows a and b: ``filter(a) · b = a · adjoint(b)``. The adjoint has the conjugate weights.
     """
     spectrum = torch.fft.rfft(rows, norm="ortho") * torch.view_as_complex(weights).conj()
     filtered: Tensor = torch.fft.irfft(spectrum, rows.shape[1], norm="ortho")

@@ -1,4 +1,4 @@
-"""VBPR: matrix factorisation with a content half."""
+"""VBPR: matrix factorization plus a part computed from features."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sgurinit.models.base import (
     RecommenderConfig,
     SearchSpace,
     UserTable,
-    embedding,
+    new_embedding,
 )
 from sgurinit.models.blocks.features import Features
-from sgurinit.models.blocks.losses import bpr, l2
+from sgurinit.models.blocks.losses import bpr_loss, l2_penalty
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class VBPRConfig(RecommenderConfig):
     """Settings of `VBPR`.
 
-    The paper uses 20 factors in all; the default here is the width at which this literature
-    compares models, for the latent and for each content half.
+    The paper uses 20 factors in all. The default here is the width at which the literature
+    compares models, for the free part and for each modality's part.
     """
 
     search_space: ClassVar[SearchSpace] = {"reg": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)}
@@ -38,13 +38,40 @@ class VBPRConfig(RecommenderConfig):
 
 
 class VBPR(Recommender):
-    """Visual BPR: latent factors plus, per modality, content factors projected from features.
+    """Visual BPR: free factors plus, per modality, factors projected from features.
 
-    Equation 4 of the paper, ``alpha + beta_u + beta_i + gamma_u·gamma_i + theta_u·(E f_i) +
-    beta'·f_i``, with one ``theta_u``, ``E`` and ``beta'`` per modality, their terms summed. The
-    terms ``alpha`` and ``beta_u`` change no user's ranking, cancel in the pairwise criterion and
-    are left out. Features are divided by the largest value observed, as the authors do; raw ones,
-    with norms far above those of the factors, make steps of any useful size overshoot.
+    Score: ``beta_i + gamma_u · gamma_i + sum_m (theta_u^m · (E^m f_i^m) + beta^m · f_i^m)`` over
+    the modalities m (equation 4 of the paper, for any number of modalities).
+
+    Loss: ``BPR + reg * L2``, the penalty on the batch's vectors and biases, and on ``E`` and
+    ``beta``.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Only its training interactions and features are read.
+    config : VBPRConfig, optional
+        The model's settings; the defaults if None.
+
+    See Also
+    --------
+    BPRMF : The free part by itself.
+    GRCN : Also has user preferences per modality, and refines the graph with them.
+
+    Notes
+    -----
+    The paper's terms ``alpha`` and ``beta_u`` are left out: they do not change any user's ranking
+    and cancel in the pairwise loss.
+
+    As in the authors' code, features are divided by their largest value. With raw features, whose
+    norms are far above those of the factors, steps of any useful size overshoot.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> model = VBPR(planted(200, 100), VBPR.Config(reg=0.01))
+    >>> [table.space for table in model.user_tables()]
+    ['free', 'projected', 'projected']
     """
 
     citation = (
@@ -57,22 +84,24 @@ class VBPR(Recommender):
     def __init__(self, dataset: Dataset, config: VBPRConfig | None = None) -> None:
         super().__init__(dataset, config)
         width = self.config.width
-        self.user_embedding = embedding(self.n_users, width)
-        self.item_embedding = embedding(self.n_items, width)
+        self.user_embedding = new_embedding(self.n_users, width)
+        self.item_embedding = new_embedding(self.n_items, width)
         self.item_bias = nn.Parameter(torch.zeros(self.n_items))
         self.features = Features(dataset, unit_range=True)
-        self.user_content = nn.ParameterList(embedding(self.n_users, width) for _ in self.features)
-        self.projections = nn.ParameterList(embedding(f.shape[1], width) for f in self.features)
+        self.user_content = nn.ParameterList(
+            new_embedding(self.n_users, width) for _ in self.features
+        )
+        self.projections = nn.ParameterList(new_embedding(f.shape[1], width) for f in self.features)
         self.content_biases = nn.ParameterList(torch.zeros(f.shape[1]) for f in self.features)
 
     def _user_vectors(self, users: Tensor) -> Tensor:
-        """Vectors ``(b, d)`` whose last column is the 1 that meets the items' bias."""
+        """Compute user vectors ``(b, d)``; the last column is 1 and multiplies the items' bias."""
         parts = [self.user_embedding[users]]
         parts += [table[users] for table in self.user_content]
         return torch.cat([*parts, parts[0].new_ones(len(users), 1)], dim=1)
 
     def _item_vectors(self, items: Tensor) -> Tensor:
-        """Vectors ``(b, d)`` whose last column is the items' whole bias."""
+        """Compute item vectors ``(b, d)``; the last column is the items' total bias."""
         bias = self.item_bias[items]
         parts = [self.item_embedding[items]]
         for table, projection, content_bias in zip(
@@ -99,7 +128,7 @@ class VBPR(Recommender):
         users = self._user_vectors(batch.users)
         positives = self._item_vectors(batch.positives)
         negatives = self._item_vectors(batch.negatives)
-        penalty = l2(
+        penalty = l2_penalty(
             users[:, :-1],
             self.item_embedding[batch.positives],
             self.item_embedding[batch.negatives],
@@ -108,7 +137,7 @@ class VBPR(Recommender):
         )
         for weights in (*self.projections, *self.content_biases):
             penalty = penalty + weights.square().sum() / 2
-        return bpr(users, positives, negatives) + self.config.reg * penalty
+        return bpr_loss(users, positives, negatives) + self.config.reg * penalty
 
     @override
     def user_tables(self) -> list[UserTable]:

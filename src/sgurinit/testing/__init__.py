@@ -1,6 +1,6 @@
-"""What a recommender has to pass, for the zoo's models and for anyone's own. Needs pytest."""
+"""Tests that every recommender should pass, for the models here and for your own. Needs pytest."""
 
-from sgurinit.testing.datasets import small_dataset
+from sgurinit.testing.datasets import make_small_dataset
 from sgurinit.testing.recommenders import RecommenderTests
 
-__all__ = ["RecommenderTests", "small_dataset"]
+__all__ = ["RecommenderTests", "make_small_dataset"]

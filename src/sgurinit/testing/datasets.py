@@ -10,24 +10,39 @@ from sgurinit.core import ItemFeatures
 from sgurinit.data import Dataset, Interactions
 
 
-def small_dataset(
+def make_small_dataset(
     modalities: Mapping[str, int] | None = None,
     *,
     absent: Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """Random interactions of 30 users with 20 items, 8:1:1, and random features.
+    """Make a data set of random interactions of 30 users with 20 items, and random features.
 
-    The last user and the last item have no interactions.
+    The splits are about 8:1:1. The last user and the last item have no interactions.
 
     Parameters
     ----------
-    modalities
-        Width of each modality; by default an image of 6 and a text of 4.
-    absent
-        Items without a row in a modality.
-    seed
-        Of everything random.
+    modalities : mapping of str to int, optional
+        Width of each modality; if None, an image of width 6 and a text of width 4.
+    absent : mapping of str to sequence of int, optional
+        Positions of the items that have no row in a modality.
+    seed : int, default 0
+        Seed of everything random.
+
+    Returns
+    -------
+    Dataset
+        The data set.
+
+    See Also
+    --------
+    sgurinit.data.planted : Larger data with tastes that a model can find.
+
+    Examples
+    --------
+    >>> dataset = make_small_dataset({"text": 5}, absent={"text": [3]})
+    >>> dataset.n_users, dataset.n_items, list(dataset.features)
+    (30, 20, ['text'])
     """
     rng = np.random.default_rng(seed)
     pairs = np.argwhere(rng.random((29, 19)) < 0.3)

@@ -1,1 +1,1 @@
-"""Building blocks that several models share: graphs, branches, losses, base classes."""
+"""Building blocks that several models share: features, graphs, losses, base classes."""

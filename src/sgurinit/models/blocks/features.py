@@ -1,4 +1,4 @@
-"""Item features as tensors that a model carries with it."""
+"""Item features as tensors of a model."""
 
 from __future__ import annotations
 
@@ -15,22 +15,35 @@ if TYPE_CHECKING:
 
 
 class Features(nn.Module):
-    """Every modality's item features, float32, in the data set's order of modalities.
+    """The item features of all modalities, as float32 tensors in the data set's order.
 
-    Constants: they move between devices with the model and stay out of its saved state. Iterating
-    gives the tables ``(n_items, d_m)``. Items without a row in a modality are zero in it.
+    They are constants: they move between devices with the model and are not part of its state
+    dict. Iterating yields the tables ``(n_items, d_m)``. Items without a row in a modality have a
+    row of zeros.
 
     Parameters
     ----------
-    dataset
-        Where the features come from.
-    unit_range
+    dataset : Dataset
+        Data set whose features are copied.
+    unit_range : bool, default False
         Divide each modality by its largest absolute value.
 
     Attributes
     ----------
     modalities : list of str
         Names, in the order of the tables.
+
+    Raises
+    ------
+    InputError
+        The data set has no features.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> features = Features(planted(200, 100))
+    >>> len(features) == len(features.modalities)
+    True
     """
 
     def __init__(self, dataset: Dataset, *, unit_range: bool = False) -> None:
@@ -44,7 +57,7 @@ class Features(nn.Module):
                 table[~torch.tensor(features.present)] = 0.0
             if unit_range:
                 table /= table.abs().max().clamp(min=torch.finfo(table.dtype).tiny)
-            # By position: a modality may have any name, an attribute of a module may not.
+            # By position, because not every modality's name can be an attribute's name.
             self.register_buffer(f"table_{position}", table, persistent=False)
 
     def __getitem__(self, position: int) -> Tensor:
@@ -58,9 +71,9 @@ class Features(nn.Module):
 
 
 def is_narrow(table: Tensor, width: int) -> bool:
-    """Whether a modality may be propagated once ahead of training, ``(A F) W`` for ``A (F W)``.
+    """Return whether to propagate a modality once before training: ``(A F) W`` for ``A (F W)``.
 
-    That saves a propagation per step and costs a copy of the features for every node, which is
-    worth it up to a few times the vectors' width, not for features of thousands of columns.
+    That saves a propagation per step but needs a row of features for every node. It pays off up to
+    a few times the vectors' width, but not for features with thousands of columns.
     """
     return table.shape[1] <= 8 * width

@@ -8,50 +8,54 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sgurinit.models.blocks.cache import cached_graph
-from sgurinit.models.blocks.graphs import Sparse
+from sgurinit.models.blocks._csr import Sparse
+from sgurinit.models.blocks.graph_cache import cached_graph
 
-BLOCK_PAIRS = 1 << 22
+BLOCK_PAIRS = 1 << 22  # pairs of users counted at a time
 
 
 @cached_graph(version=1)
-def co_interactions(interactions: Sparse, k: int) -> Sparse:
-    """Each user's `k` nearest other users by the number of items that both interacted with.
+def count_co_interactions(interactions: Sparse, k: int) -> Sparse:
+    """Find each user's `k` nearest other users by the number of items that both interacted with.
 
-    Counts are made for blocks of users whose pairs fit in a bounded memory, so neither the users x
-    users matrix nor its sparse form ever exists as a whole.
+    Users are counted in blocks whose pairs fit in a bounded memory, so the users x users matrix
+    never exists as a whole, not even in sparse form. The graph is kept on disk, see `cached_graph`.
 
     Parameters
     ----------
-    interactions
-        R, sparse ``(n_users, n_items)``; an entry counts once, whatever its value.
-    k
-        Users kept per user, the user itself excluded. Of users with equal counts those with the
-        lower positions are kept.
+    interactions : scipy.sparse.csr_array, shape (n_users, n_items)
+        Interactions. An entry counts once, whatever its value.
+    k : int
+        Other users kept per user, at least 1. Among users with equal counts, those with the lower
+        positions are kept.
 
     Returns
     -------
     scipy.sparse.csr_array
-        Counts, float32, ``(n_users, n_users)``. A row has fewer than `k` entries where fewer users
+        Counts, float32, ``(n_users, n_users)``. A row has fewer than `k` entries if fewer users
         share an item with the user.
     """
     csr: Sparse = sp.csr_array(interactions, dtype=np.float32, copy=True)
     csr.data[:] = 1
     n_users = csr.shape[0]
     transposed: Sparse = sp.csr_array(csr.T)
-    # A user can meet at most this many others, so a block's size is known before it is made.
+    # Upper bound of the users that a user can share an item with: the size of a block's product is
+    # known before it is computed.
     pairs = np.minimum(csr @ transposed.sum(axis=1), n_users).astype(np.int64)
     blocks = np.cumsum(pairs) // BLOCK_PAIRS
     starts = np.flatnonzero(np.diff(blocks, prepend=-1)).tolist()
     parts = [
-        _nearest(csr[first:last] @ transposed, first, k)
+        _keep_largest(csr[first:last] @ transposed, first, k)
         for first, last in zip(starts, [*starts[1:], n_users], strict=True)
     ]
     return sp.csr_array(sp.vstack(parts, format="csr"))
 
 
-def _nearest(counts: Sparse, first: int, k: int) -> Sparse:
-    """Largest `k` counts of each row but the user's own; the block's rows begin with `first`."""
+def _keep_largest(counts: Sparse, first: int, k: int) -> Sparse:
+    """Keep the `k` largest counts of each row, except for the user's count with itself.
+
+    The block's first row is that of user `first`.
+    """
     counts = sp.coo_array(counts)
     others = counts.row + first != counts.col
     row, column, count = counts.row[others], counts.col[others], counts.data[others]
@@ -62,18 +66,22 @@ def _nearest(counts: Sparse, first: int, k: int) -> Sparse:
     return sp.csr_array((count[kept], (row[kept], column[kept])), shape=counts.shape)
 
 
-class NeighbourMean(nn.Module):
-    """Mean of the neighbours' rows, weighted by the softmax of the edges' weights.
+class NeighborMean(nn.Module):
+    """Mean of the neighbors' rows, weighted by the softmax of the edges' weights.
 
-    A constant: it moves between devices with the model and stays out of its saved state.
+    A constant: it moves between devices with the model and is not part of its state dict.
 
     Parameters
     ----------
-    graph
-        Sparse ``(n, n)`` with few entries a row. A row without entries has the mean 0.
+    graph : scipy.sparse.csr_array, shape (n, n)
+        Graph with few entries per row. A row without entries has the mean 0.
+
+    See Also
+    --------
+    count_co_interactions : The graph that DualGNN and DRAGON pass.
     """
 
-    neighbours: Tensor
+    neighbors: Tensor
     weights: Tensor
 
     def __init__(self, graph: Sparse) -> None:
@@ -81,19 +89,19 @@ class NeighbourMean(nn.Module):
         csr = sp.csr_array(graph)
         sizes = np.diff(csr.indptr)
         filled = np.arange(max(1, sizes.max(initial=0))) < sizes[:, None]
-        neighbours = np.zeros(filled.shape, np.int64)
-        neighbours[filled] = csr.indices
+        neighbors = np.zeros(filled.shape, np.int64)
+        neighbors[filled] = csr.indices
         logits = np.full(filled.shape, -np.inf)
         logits[filled] = csr.data
         highest = logits.max(axis=1, keepdims=True)
         weights = np.exp(logits - np.where(np.isfinite(highest), highest, 0))
         weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1)
-        self.register_buffer("neighbours", torch.from_numpy(neighbours), persistent=False)
+        self.register_buffer("neighbors", torch.from_numpy(neighbors), persistent=False)
         self.register_buffer("weights", torch.from_numpy(weights).float(), persistent=False)
 
     def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Means over the table `x` ``(n, d)`` for the given `rows` ``(b,)``, else for all."""
-        neighbours, weights = self.neighbours, self.weights
+        """Average neighbors over the table `x` ``(n, d)``, for the given `rows` ``(b,)`` or all."""
+        neighbors, weights = self.neighbors, self.weights
         if rows is not None:
-            neighbours, weights = neighbours[rows], weights[rows]
-        return functional.embedding_bag(neighbours, x, per_sample_weights=weights, mode="sum")
+            neighbors, weights = neighbors[rows], weights[rows]
+        return functional.embedding_bag(neighbors, x, per_sample_weights=weights, mode="sum")

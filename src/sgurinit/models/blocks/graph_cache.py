@@ -1,4 +1,4 @@
-"""Graphs that take long to build are built once and kept on disk."""
+"""A disk cache for graphs that take long to build."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import scipy.sparse as sp
 import torch
 
 from sgurinit.core import ItemFeatures
-from sgurinit.runtime import cache_folder
+from sgurinit.runtime import get_cache_folder
 
 logger = logging.getLogger("sgurinit")
 
@@ -29,17 +29,17 @@ _BLOCK_ROWS = 4096
 def cached_graph(
     version: int,
 ) -> Callable[[Callable[Arguments, sp.csr_array]], Callable[Arguments, sp.csr_array]]:
-    """Keep what a builder of graphs returns, under a key of all that it depends on.
+    """Decorate a function that builds a graph, so that its results are kept on disk.
 
-    The builder is a function of its arguments alone (features, sparse matrices, arrays, numbers,
-    text). The key is made of its name and `version`, the release of torch, and the content of every
-    argument, so another k, another modality or one changed feature is another graph. A file that is
-    missing or broken is made anew; a folder that cannot be written to means no cache.
+    The result must only depend on the arguments: features, sparse matrices, arrays, numbers and
+    text. The key consists of the function's name, `version`, the release of torch and the content
+    of every argument, so a different k, modality or feature value gives a different graph. Missing
+    and broken files are rebuilt. If the folder is not writable, nothing is cached.
 
     Parameters
     ----------
-    version
-        To be raised with every change of the builder's code that changes its result.
+    version : int
+        Raise it whenever a change of the function's code changes its result.
     """
 
     def decorate(
@@ -54,7 +54,7 @@ def cached_graph(
             digest = hashlib.sha256(f"{build.__name__} {version} {torch.__version__}".encode())
             for name, value in bound.arguments.items():
                 _feed(digest, name, value)
-            path = cache_folder() / "graphs" / f"{build.__name__}-{digest.hexdigest()[:32]}.npz"
+            path = get_cache_folder() / "graphs" / f"{build.__name__}-{digest.hexdigest()[:32]}.npz"
             graph = _read(path)
             if graph is None:
                 graph = build(*args, **kwargs)
@@ -70,7 +70,7 @@ def _feed(digest: Any, name: str, value: object) -> None:
     """Add one argument's type, shape and content to `digest`."""
     if isinstance(value, ItemFeatures):
         _feed(digest, f"{name}.present", value.mask())
-        _feed(digest, f"{name}.rows", value.rows())  # what absent rows hold is never read
+        _feed(digest, f"{name}.rows", value.rows())  # values of absent rows are never read
     elif sp.issparse(value):
         matrix: Any = sp.csr_array(value)  # type: ignore[call-overload]
         digest.update(f"{name} sparse {matrix.shape}".encode())
@@ -83,7 +83,7 @@ def _feed(digest: Any, name: str, value: object) -> None:
     elif isinstance(value, int | float | str | None):
         digest.update(f"{name} {value!r};".encode())
     else:
-        raise TypeError(f"a graph's {name} is a {type(value).__name__}, which no key is made of")
+        raise TypeError(f"{name} is of type {type(value).__name__}, which cannot be a cache key")
 
 
 def _read(path: Path) -> sp.csr_array | None:
@@ -94,7 +94,7 @@ def _read(path: Path) -> sp.csr_array | None:
 
 
 def _write(path: Path, graph: sp.csr_array) -> None:
-    """Write a graph; the file appears whole or not at all."""
+    """Write a graph atomically."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
@@ -108,4 +108,4 @@ def _write(path: Path, graph: sp.csr_array) -> None:
                 Path(partial.name).unlink(missing_ok=True)
                 raise
     except OSError as error:
-        logger.warning("%s: graphs cannot be kept here (%s) and are built anew", path.parent, error)
+        logger.warning("%s: no graphs can be kept here (%s)", path.parent, error)

@@ -1,4 +1,4 @@
-"""Modality branches as DualGNN, DRAGON and MENTOR have them."""
+"""The modality branches of DualGNN, DRAGON and MENTOR: preferences and projected features."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ from torch.nn import functional
 
 from sgurinit.models.base import UserTable
 from sgurinit.models.blocks.features import Features
-from sgurinit.models.blocks.graphs import SparseGraph
 
 
 class Branch(nn.Module):
-    """Users' preferences in a modality and the items' features mapped to the same space.
+    """One modality: the users' preferences and the items' features, mapped to the same space.
 
-    Two affine maps with a leaky ReLU between them, four times as wide in the middle, take the
-    features to the space in which the table of preferences lives. All rows are brought to unit
-    length before they meet.
+    Two affine maps with a leaky ReLU between them map the features; the middle is four times as
+    wide as the space. All rows are scaled to unit length.
 
     Parameters
     ----------
-    n_users
+    n_users : int
         Number of users.
-    n_features
+    n_features : int
         Width of the items' features.
-    width
+    width : int
         Width of the shared space.
     """
 
@@ -41,8 +39,8 @@ class Branch(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Unit vectors of users, first, and items: ``(n_users + n_items, width)``."""
-        # Each half by itself: the same rows, without a copy of both.
+        """Compute unit vectors of users (first) and items, ``(n_users + n_items, width)``."""
+        # Each half is normalized by itself, which saves a copy of both.
         users = functional.normalize(self.preference)
         return torch.cat([users, functional.normalize(self.projection(features))])
 
@@ -52,11 +50,11 @@ class Branches(nn.Module):
 
     Parameters
     ----------
-    n_users
+    n_users : int
         Number of users.
-    features
+    features : Features
         Every modality's features.
-    width
+    width : int
         Width of each modality's space.
     """
 
@@ -69,18 +67,18 @@ class Branches(nn.Module):
         return (cast(Branch, branch) for branch in self.branches)
 
     def forward(self) -> list[Tensor]:
-        """Unit vectors of users, first, and items, by modality."""
+        """Compute unit vectors of users (first) and items, one table per modality."""
         return [branch(features) for branch, features in zip(self, self.features, strict=True)]
 
     def penalty(self, users: Tensor) -> Tensor:
-        """Sum over the modalities of the mean square of the preferences of the batch's `users`."""
+        """Sum, over the modalities, the mean square of the preferences of the batch's `users`."""
         total = self.features[0].new_zeros(())
         for branch in self:
             total = total + branch.preference[users].square().mean()
         return total
 
     def user_tables(self, name: str) -> list[UserTable]:
-        """Every modality's preferences, where the model calls these branches `name`."""
+        """List every modality's preferences; `name` is the model's attribute for this module."""
         return [
             UserTable(
                 f"{name}.branches.{position}.preference",
@@ -94,19 +92,11 @@ class Branches(nn.Module):
         ]
 
 
-def propagate_sum(graph: SparseGraph, x: Tensor, n_layers: int) -> Tensor:
-    """Sum of `x` and its `n_layers` propagations over `graph`."""
-    total = x
-    for _ in range(n_layers):
-        x = graph(x)
-        total = total + x
-    return total
+def new_modality_weights(n_users: int, n_modalities: int) -> nn.Parameter:
+    """Create each user's weights of the modalities, ``(n_users, n_modalities)``.
 
-
-def modality_weights(n_users: int, n_modalities: int) -> nn.Parameter:
-    """Each user's weights of the modalities ``(n_users, n_modalities)``: near 1/n, sum 1, at first.
-
-    As in the authors' codes, the softmax is of the initial values only; then the weights are free.
+    At first they are near ``1 / n_modalities`` and sum to 1. As in the authors' code, the softmax
+    is only taken of the initial values; after that the weights are unconstrained.
     """
     logits = nn.init.xavier_normal_(torch.empty(n_users, n_modalities))
     return nn.Parameter(logits.softmax(dim=1))

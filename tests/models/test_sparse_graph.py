@@ -1,0 +1,55 @@
+"""Constant sparse graphs against dense ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from sgurinit.models.blocks.sparse_graph import (
+    SparseGraph,
+    build_bipartite_graph,
+    normalize_interactions,
+)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_product_and_gradient_equal_the_dense_ones(symmetric):
+    rng = np.random.default_rng(0)
+    dense = rng.random((6, 6)) * (rng.random((6, 6)) < 0.4)
+    dense = dense + dense.T if symmetric else dense
+    graph = SparseGraph(sp.csr_array(dense), symmetric=symmetric)
+    x = torch.randn(6, 3, requires_grad=True)
+    y = x.detach().clone().requires_grad_()
+    factors = torch.arange(18.0).view(6, 3)
+    ((graph(x) * factors) ** 2).sum().backward()
+    ((torch.tensor(dense).float() @ y * factors) ** 2).sum().backward()
+    torch.testing.assert_close(x.grad, y.grad)
+
+
+def test_a_graph_without_entries_gives_zeros():
+    x = torch.ones(4, 2, requires_grad=True)
+    product = SparseGraph(sp.csr_array((3, 4)))(x)
+    assert torch.equal(product, torch.zeros(3, 2))
+    product.sum().backward()
+    assert not x.grad.any()
+
+
+def test_a_rectangular_graph_has_the_gradient_of_its_transpose():
+    graph = SparseGraph(sp.csr_array(np.array([[1.0, 0, 2], [0, 3, 0]])))
+    x = torch.ones(3, 1, requires_grad=True)
+    graph(x).sum().backward()
+    assert graph(x).tolist() == [[3.0], [3.0]]
+    assert x.grad.tolist() == [[1.0], [3.0], [2.0]]
+
+
+def test_normalization_leaves_empty_rows_and_columns_zero():
+    matrix = sp.csr_array(np.array([[1.0, 1, 0], [0, 0, 0]]))
+    expected = np.array([[2**-0.5, 2**-0.5, 0], [0, 0, 0]])
+    np.testing.assert_allclose(normalize_interactions(matrix).toarray(), expected)
+    graph = build_bipartite_graph(matrix).to_scipy().toarray()
+    np.testing.assert_allclose(graph[:2, 2:], expected, rtol=1e-6)
+    np.testing.assert_allclose(graph[2:, :2], expected.T, rtol=1e-6)
+    assert not graph[:2, :2].any()
+    assert not graph[2:, 2:].any()
