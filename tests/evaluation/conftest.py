@@ -1,4 +1,4 @@
-"""`ranx` is the reference, on small cases: compiling it takes minutes, interpreting seconds."""
+"""Settings for `ranx`: compiling it takes minutes, interpreting it on small cases seconds."""
 
 from __future__ import annotations
 

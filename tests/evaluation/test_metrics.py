@@ -1,4 +1,4 @@
-"""Metrics against `ranx` and against known answers."""
+"""Metrics against `ranx` and known answers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ranx import Qrels, Run, evaluate
 from scipy import sparse
 
 from sgurinit.errors import InputError
-from sgurinit.evaluation import CUTOFFS, METRICS, per_user_metrics
+from sgurinit.evaluation import CUTOFFS, METRICS, compute_metrics
 
 
-def by_ranx(ranked: np.ndarray, positives: sparse.csr_array) -> dict[str, np.ndarray]:
-    """The same lists through `ranx`, which is told the order by descending scores."""
+def compute_with_ranx(ranked: np.ndarray, positives: sparse.csr_array) -> dict[str, np.ndarray]:
+    """Evaluate the same lists with `ranx`, which orders items by descending scores."""
     users = [f"u{row:06d}" for row in range(len(ranked))]
     qrels = Qrels(
         {
@@ -25,7 +25,7 @@ def by_ranx(ranked: np.ndarray, positives: sparse.csr_array) -> dict[str, np.nda
     runs = {}
     for row, user in enumerate(users):
         shown = [item for item in ranked[row] if item >= 0]
-        # ranx wants a non-empty list; an item that exists nowhere is a miss.
+        # ranx needs a non-empty list; an unknown item counts as a miss.
         runs[user] = {f"i{item}": 1.0 - rank / 1000 for rank, item in enumerate(shown)} or {"x": 1}
     names = [f"{metric}@{k}" for metric in METRICS for k in CUTOFFS]
     found = evaluate(qrels, Run(runs), names, return_mean=False)
@@ -51,8 +51,8 @@ def rankings(draw: st.DrawFn) -> tuple[np.ndarray, sparse.csr_array]:
 @given(rankings())
 def test_every_metric_agrees_with_ranx(case: tuple[np.ndarray, sparse.csr_array]) -> None:
     ranked, positives = case
-    ours = per_user_metrics(ranked, positives)
-    theirs = by_ranx(ranked, positives)
+    ours = compute_metrics(ranked, positives)
+    theirs = compute_with_ranx(ranked, positives)
     assert set(ours) == set(theirs) == {f"{metric}@{k}" for metric in METRICS for k in CUTOFFS}
     for name, values in ours.items():
         assert values.dtype == np.float64
@@ -62,7 +62,7 @@ def test_every_metric_agrees_with_ranx(case: tuple[np.ndarray, sparse.csr_array]
 def test_known_answer_of_one_user() -> None:
     ranked = np.array([[4, 0, 2, 1, 3]])
     positives = sparse.csr_array(np.array([[1, 0, 0, 1, 0, 1]]))  # ranks 2, 5 and never
-    found = {name: float(v[0]) for name, v in per_user_metrics(ranked, positives, [3, 5]).items()}
+    found = {name: float(v[0]) for name, v in compute_metrics(ranked, positives, [3, 5]).items()}
     ideal = 1 + 1 / np.log2(3) + 1 / 2
     assert found == pytest.approx(
         {
@@ -84,7 +84,7 @@ def test_known_answer_of_one_user() -> None:
 
 def test_more_positives_than_places_reach_the_best_ndcg_and_precision() -> None:
     positives = sparse.csr_array(np.ones((1, 80)))
-    found = per_user_metrics(np.arange(80)[None, :], positives)
+    found = compute_metrics(np.arange(80)[None, :], positives)
     for k in CUTOFFS:
         assert found[f"ndcg@{k}"] == 1.0
         assert found[f"precision@{k}"] == 1.0
@@ -93,22 +93,22 @@ def test_more_positives_than_places_reach_the_best_ndcg_and_precision() -> None:
 
 def test_unsorted_and_repeated_entries_count_once() -> None:
     positives = sparse.csr_array((np.ones(3), np.array([5, 2, 5]), np.array([0, 3])), shape=(1, 6))
-    found = per_user_metrics(np.array([[2, 5, 1]]), positives, [3])
+    found = compute_metrics(np.array([[2, 5, 1]]), positives, [3])
     assert found["recall@3"] == 1.0
 
 
-def test_a_user_without_positives_is_refused() -> None:
+def test_a_user_without_positives_is_rejected() -> None:
     positives = sparse.csr_array(np.array([[1, 0], [0, 0]]))
-    with pytest.raises(InputError, match="row 1 of the positives is empty"):
-        per_user_metrics(np.zeros((2, 1), dtype=np.int64), positives)
+    with pytest.raises(InputError, match="row 1 of positives is empty"):
+        compute_metrics(np.zeros((2, 1), dtype=np.int64), positives)
 
 
 @pytest.mark.parametrize("cutoffs", [[], [0], [5, -1]])
-def test_cutoffs_below_one_are_refused(cutoffs: list[int]) -> None:
+def test_cutoffs_below_one_are_rejected(cutoffs: list[int]) -> None:
     with pytest.raises(InputError, match="cutoffs"):
-        per_user_metrics(np.zeros((1, 1), dtype=np.int64), sparse.csr_array([[1]]), cutoffs)
+        compute_metrics(np.zeros((1, 1), dtype=np.int64), sparse.csr_array([[1]]), cutoffs)
 
 
-def test_row_counts_must_agree() -> None:
+def test_numbers_of_rows_must_agree() -> None:
     with pytest.raises(InputError, match="ranked has 2 rows, expected 1"):
-        per_user_metrics(np.zeros((2, 1), dtype=np.int64), sparse.csr_array([[1]]))
+        compute_metrics(np.zeros((2, 1), dtype=np.int64), sparse.csr_array([[1]]))

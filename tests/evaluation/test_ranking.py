@@ -14,11 +14,11 @@ from scipy import sparse
 
 from sgurinit import data
 from sgurinit.errors import InputError
-from sgurinit.evaluation import FullRanking, per_user_metrics, top_k
+from sgurinit.evaluation import FullRanking, compute_metrics, top_k
 
 
-def slow_top_k(scores: np.ndarray, k: int) -> np.ndarray:
-    """Sort every row by (-score, position), leave out -inf, pad with -1."""
+def sort_top_k(scores: np.ndarray, k: int) -> np.ndarray:
+    """Sort every row by (-score, position), leave out -inf, and pad with -1."""
     out = []
     for row in scores.tolist():
         order = sorted((p for p, s in enumerate(row) if s != -np.inf), key=lambda p: (-row[p], p))
@@ -46,7 +46,7 @@ def test_top_k_is_the_full_sort_by_score_then_position(
     tensor = torch.from_numpy(scores).to(dtype)
     found = top_k(tensor, k)
     assert found.dtype == torch.int64
-    np.testing.assert_array_equal(found.numpy(), slow_top_k(tensor.double().numpy(), k))
+    np.testing.assert_array_equal(found.numpy(), sort_top_k(tensor.double().numpy(), k))
 
 
 def test_equal_scores_prefer_the_lower_position_at_the_end_of_the_list() -> None:
@@ -54,8 +54,8 @@ def test_equal_scores_prefer_the_lower_position_at_the_end_of_the_list() -> None
     assert top_k(scores, 3).tolist() == [[1, 5, 2]]
 
 
-def test_scores_of_nan_are_refused_with_the_row() -> None:
-    for column in (0, 57, 99):  # inside the groups and in the remainder
+def test_nan_scores_are_rejected_with_the_row() -> None:
+    for column in (0, 57, 99):  # within the groups and in the remainder
         scores = torch.zeros(3, 100)
         scores[2, column] = torch.nan
         with pytest.raises(InputError, match="row 2 holds NaN"):
@@ -64,7 +64,7 @@ def test_scores_of_nan_are_refused_with_the_row() -> None:
 
 @dataclass
 class Toy:
-    """The part of a data set that the ranking reads."""
+    """The part of a data set that a ranking reads."""
 
     train: np.ndarray
     valid_: np.ndarray
@@ -105,12 +105,14 @@ def random_toy(seed: int, n_users: int = 40, n_items: int = 60) -> Toy:
     return Toy(split == 1, split == 2, split == 3)
 
 
-def by_hand(toy: Toy, scores: np.ndarray, split: str, mask_valid: bool) -> dict[str, np.ndarray]:
+def rank_slowly(
+    toy: Toy, scores: np.ndarray, split: str, mask_valid: bool
+) -> dict[str, np.ndarray]:
     positives = toy.valid_ if split == "valid" else toy.test_
     hidden = toy.train | (toy.valid_ if mask_valid and split == "test" else False)
     users = np.flatnonzero(positives.any(axis=1))
-    ranked = slow_top_k(np.where(hidden, -np.inf, scores)[users], 50)
-    return per_user_metrics(ranked, sparse.csr_array(positives[users].astype(np.float32)))
+    ranked = sort_top_k(np.where(hidden, -np.inf, scores)[users], 50)
+    return compute_metrics(ranked, sparse.csr_array(positives[users].astype(np.float32)))
 
 
 @pytest.mark.parametrize("split", ["valid", "test"])
@@ -123,13 +125,13 @@ def test_a_split_is_ranked_without_the_items_trained_on(
     scores = np.random.default_rng(0).integers(0, 9, (40, 60)).astype(np.float32)
     ranking = FullRanking(toy, split, mask_valid=mask_valid, block_size=block_size)
     found = ranking.evaluate(lambda users: torch.from_numpy(scores)[users])
-    expected = by_hand(toy, scores, split, mask_valid)
+    expected = rank_slowly(toy, scores, split, mask_valid)
     assert list(found) == list(expected)
     for name, values in found.items():
         np.testing.assert_array_equal(values, expected[name])
 
 
-def test_masking_changes_neither_the_scores_given_nor_other_users() -> None:
+def test_masking_changes_neither_the_given_scores_nor_other_users() -> None:
     toy = random_toy(4)
     ranking = FullRanking(toy, "test")
     one = torch.randn(60)
@@ -147,7 +149,7 @@ def test_masking_changes_neither_the_scores_given_nor_other_users() -> None:
     assert torch.equal(scores, before)
 
 
-def test_scores_may_carry_gradients_or_come_from_inference_mode() -> None:
+def test_scores_can_have_gradients_or_come_from_inference_mode() -> None:
     ranking = FullRanking(random_toy(5), "valid")
     weight = torch.nn.Parameter(torch.randn(40, 60))
     with_gradient = ranking.evaluate(lambda users: weight[users])
@@ -175,7 +177,7 @@ def test_users_are_those_with_a_positive_in_the_split() -> None:
     np.testing.assert_array_equal(np.concatenate(list(ranking.blocks())), ranking.users)
 
 
-def test_bad_requests_say_what_was_expected() -> None:
+def test_invalid_arguments_are_rejected_with_what_was_expected() -> None:
     toy = random_toy(7)
     with pytest.raises(InputError, match="split is 'train'"):
         FullRanking(toy, "train")
@@ -193,7 +195,7 @@ def test_popularity_on_tiktok_gives_the_known_figures(tiktok_path: Path) -> None
     popular = torch.from_numpy(np.asarray(dataset.train_matrix().sum(axis=0)).ravel())
     ranking = FullRanking(dataset, "test")
     found = ranking.evaluate(lambda users: popular.expand(len(users), -1))
-    # Published to four digits; items of equal popularity at rank 20 move the fourth.
+    # Published with four digits. Ties in popularity at rank 20 affect the fourth.
     assert found["recall@20"].mean() == pytest.approx(0.0596, abs=2e-4)
     assert found["ndcg@20"].mean() == pytest.approx(0.0254, abs=2e-4)
     again = ranking.evaluate(lambda users: popular.expand(len(users), -1))

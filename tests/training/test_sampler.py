@@ -15,7 +15,7 @@ from sgurinit.errors import InputError
 from sgurinit.training.sampler import TripleSampler
 
 
-def made(matrix: np.ndarray) -> Dataset:
+def make_dataset(matrix: np.ndarray) -> Dataset:
     users, items = np.nonzero(matrix)
     return SimpleNamespace(
         name="made",
@@ -26,7 +26,7 @@ def made(matrix: np.ndarray) -> Dataset:
     )
 
 
-def joined(batches):
+def join(batches):
     return [torch.cat(column).numpy() for column in zip(*batches, strict=True)]
 
 
@@ -38,15 +38,15 @@ def test_each_interaction_once_and_never_a_positive_as_negative(
     matrix = np.random.default_rng(seed).random((n_users, n_items)) < 0.5
     matrix[:, -1] = False  # a cold item
     matrix[0, 0] = True
-    if n_items > 2:  # nobody has taken every seen item
+    if n_items > 2:  # no user has every item with an interaction
         matrix[:, 1] = False
         matrix[0, 1], matrix[0, 0] = n_users > 1, True
         matrix[1:, 0] = False
     if seen_only and (matrix.sum(axis=1) >= matrix.any(axis=0).sum()).any():
         return
     negatives = "seen" if seen_only else "all"
-    batches = TripleSampler(made(matrix), batch_size, seed, negatives).epoch(0)
-    users, positives, drawn = joined(batches)
+    batches = TripleSampler(make_dataset(matrix), batch_size, seed, negatives).epoch(0)
+    users, positives, drawn = join(batches)
     assert sorted(zip(users, positives, strict=True)) == list(zip(*np.nonzero(matrix), strict=True))
     assert not matrix[users, drawn].any()
     assert all(len(batch.users) == batch_size for batch in batches[:-1])
@@ -54,32 +54,32 @@ def test_each_interaction_once_and_never_a_positive_as_negative(
         assert matrix.any(axis=0)[drawn].all()
 
 
-def test_negatives_are_uniform_over_what_the_user_has_not_taken():
+def test_negatives_are_uniform_over_the_users_other_items():
     matrix = np.zeros((2, 6), dtype=bool)
     matrix[0, :2] = True
     matrix[1, 2:5] = True  # item 5 is cold
-    sampler = TripleSampler(made(matrix), 100, 0, "seen")
+    sampler = TripleSampler(make_dataset(matrix), 100, 0, "seen")
     drawn = np.zeros((2, 6))
     for epoch in range(3000):
-        users, _, negatives = joined(sampler.epoch(epoch))
+        users, _, negatives = join(sampler.epoch(epoch))
         np.add.at(drawn, (users, negatives), 1)
     share = drawn / drawn.sum(axis=1, keepdims=True)
     expected = [[0, 0, 1 / 3, 1 / 3, 1 / 3, 0], [1 / 2, 1 / 2, 0, 0, 0, 0]]
     np.testing.assert_allclose(share, expected, atol=0.02)
 
 
-def test_an_epoch_depends_on_seed_and_number_alone():
+def test_an_epoch_only_depends_on_seed_and_number():
     dataset = planted(200, 100)
     one, two = TripleSampler(dataset, 64, seed=4), TripleSampler(dataset, 64, seed=4)
     one.epoch(0)
-    for a, b in zip(joined(one.epoch(5)), joined(two.epoch(5)), strict=True):
+    for a, b in zip(join(one.epoch(5)), join(two.epoch(5)), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert not np.array_equal(joined(one.epoch(5))[2], joined(one.epoch(6))[2])
+    assert not np.array_equal(join(one.epoch(5))[2], join(one.epoch(6))[2])
     assert not np.array_equal(
-        joined(one.epoch(5))[2], joined(TripleSampler(dataset, 64, seed=5).epoch(5))[2]
+        join(one.epoch(5))[2], join(TripleSampler(dataset, 64, seed=5).epoch(5))[2]
     )
 
 
-def test_a_user_who_took_everything_is_named():
+def test_a_user_with_every_item_is_named():
     with pytest.raises(InputError, match="user u1 has trained on all 3"):
-        TripleSampler(made(np.array([[1, 0, 0], [1, 1, 1]])), 4, 0)
+        TripleSampler(make_dataset(np.array([[1, 0, 0], [1, 1, 1]])), 4, 0)

@@ -1,4 +1,4 @@
-"""The loop: early stop, resume, paired randomness."""
+"""Training: early stopping, resuming, random numbers that arms share."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sgurinit.data import planted
 from sgurinit.errors import InputError
 from sgurinit.evaluation import FullRanking
 from sgurinit.models import FREEDOM
-from sgurinit.seeds import derive
+from sgurinit.seeds import derive_seed
 from sgurinit.training import TrainSettings, train
-from sgurinit.training.callbacks import best_row, is_over
+from sgurinit.training.callbacks import find_best_epoch, is_out_of_patience
 from sgurinit.training.loop import RecommenderModule
 from sgurinit.training.run import build_model
 
@@ -25,44 +25,44 @@ def dataset():
     return planted(200, 100, seed=3)
 
 
-def numbers(history):
+def drop_times(history):
     return [{k: v for k, v in row.items() if "seconds" not in k} for row in history]
 
 
-def scores(trained):
-    return trained.model.scorer()(torch.arange(20))
+def score(trained):
+    return trained.model.make_scorer()(torch.arange(20))
 
 
-def test_the_model_comes_back_at_its_best_epoch(dataset):
+def test_the_model_has_the_weights_of_its_best_epoch(dataset):
     trained = train(dataset, "lightgcn", config=CONFIG, settings=SETTINGS)
     assert [row["epoch"] for row in trained.history] == list(range(6))
     best = trained.history[trained.best_epoch]
     assert best["recall@20"] == max(row["recall@20"] for row in trained.history)
-    again = FullRanking(dataset, "valid").evaluate(trained.model.scorer())
+    again = FullRanking(dataset, "valid").evaluate(trained.model.make_scorer())
     assert again["recall@20"].mean() == pytest.approx(best["recall@20"], rel=1e-12)
     assert not trained.stopped_early
 
 
-def test_the_same_seed_gives_the_same_numbers(dataset):
+def test_the_same_seed_gives_the_same_drop_times(dataset):
     for model in ("freedom", "mgcn"):
         one, two = (train(dataset, model, config=CONFIG, settings=SETTINGS) for _ in range(2))
-        assert numbers(one.history) == numbers(two.history)
-        assert torch.equal(scores(one), scores(two))
+        assert drop_times(one.history) == drop_times(two.history)
+        assert torch.equal(score(one), score(two))
 
 
 def test_patience_counts_epochs_without_a_gain():
     rows = [{"epoch": n, "recall@20": value} for n, value in enumerate([0.1, 0.3, 0.2, 0.3])]
-    assert best_row(rows, "recall@20")["epoch"] == 1  # an equal score later is no gain
-    assert is_over(rows, "recall@20", 2)
-    assert not is_over(rows, "recall@20", 3)
-    assert not is_over([], "recall@20", 1)
+    assert find_best_epoch(rows, "recall@20")["epoch"] == 1  # a later equal score does not count
+    assert is_out_of_patience(rows, "recall@20", 2)
+    assert not is_out_of_patience(rows, "recall@20", 3)
+    assert not is_out_of_patience([], "recall@20", 1)
 
 
-def test_training_stops_when_patience_is_used_up(dataset):
+def test_training_stops_when_patience_runs_out(dataset):
     trained = train(
         dataset,
         "lightgcn",
-        config={"width": 8, "learning_rate": 1e-9},  # nothing can get better
+        config={"width": 8, "learning_rate": 1e-9},  # scores cannot improve
         settings=TrainSettings(max_epochs=50, patience=3, batch_size=256),
     )
     assert trained.stopped_early
@@ -92,20 +92,20 @@ def stop_after(epoch):
     ids=["freedom", "mgcn", "through", "frozen"],
 )
 @pytest.mark.parametrize("epoch", [0, 3])
-def test_a_killed_run_resumes_to_the_same_numbers(dataset, tmp_path, model, arm, epoch):
+def test_a_killed_run_resumes_to_the_same_drop_times(dataset, tmp_path, model, arm, epoch):
     options = {"config": CONFIG, "settings": SETTINGS, "seed": 1}
     whole = train(dataset, model, arm, **options)
     with pytest.raises(KilledError):
         train(dataset, model, arm, **options, folder=tmp_path, on_epoch=stop_after(epoch))
     rest = []
     resumed = train(dataset, model, arm, **options, folder=tmp_path, on_epoch=rest.append)
-    assert rest[0]["epoch"] == epoch + 1  # nothing that was finished is trained again
-    assert numbers(resumed.history) == numbers(whole.history)
+    assert rest[0]["epoch"] == epoch + 1  # finished epochs are not trained again
+    assert drop_times(resumed.history) == drop_times(whole.history)
     assert resumed.best_epoch == whole.best_epoch
-    assert torch.equal(scores(resumed), scores(whole))
+    assert torch.equal(score(resumed), score(whole))
 
 
-def test_a_folder_resumes_its_own_run_only(dataset, tmp_path):
+def test_a_folder_only_resumes_its_own_run(dataset, tmp_path):
     options = {"config": CONFIG, "settings": TrainSettings(max_epochs=1), "folder": tmp_path}
     train(dataset, "lightgcn", "random", **options)
     others = [
@@ -116,9 +116,9 @@ def test_a_folder_resumes_its_own_run_only(dataset, tmp_path):
         ({"dataset": planted(200, 100, seed=4)}, "data is"),
     ]
     for change, message in others:
-        wanted = {"dataset": dataset, "model": "lightgcn", "initializer": "random"}
+        same = {"dataset": dataset, "model": "lightgcn", "initializer": "random"}
         with pytest.raises(InputError, match=message):
-            train(**{**wanted, **options, **change})
+            train(**{**same, **options, **change})
 
 
 def test_a_broken_checkpoint_is_one_clear_line(dataset, tmp_path):
@@ -140,11 +140,11 @@ def test_a_finished_run_is_not_trained_again(dataset, tmp_path, monkeypatch):
     assert first.stopped_early
     monkeypatch.setattr(RecommenderModule, "training_step", lambda *_: pytest.fail("trained again"))
     second = train(dataset, "lightgcn", **options)
-    assert numbers(first.history) == numbers(second.history)
-    assert torch.equal(scores(first), scores(second))
+    assert drop_times(first.history) == drop_times(second.history)
+    assert torch.equal(score(first), score(second))
 
 
-def test_arms_see_the_same_weights_batches_negatives_and_samples(dataset, monkeypatch):
+def test_arms_share_weights_batches_negatives_and_samples(dataset, monkeypatch):
     seen = {"random": [], "sgurinit": []}
     step = RecommenderModule.training_step
 
@@ -153,7 +153,7 @@ def test_arms_see_the_same_weights_batches_negatives_and_samples(dataset, monkey
         seen[arm].append(
             (
                 [column.clone() for column in batch],
-                torch.rand(2),  # what the model would draw here
+                torch.rand(2),  # what the model would draw next
                 torch.from_numpy(self.model.epoch_graph.to_scipy().data),
                 {n: p.detach().clone() for n, p in weights.items() if n != "user_embedding"},
             )
@@ -163,7 +163,7 @@ def test_arms_see_the_same_weights_batches_negatives_and_samples(dataset, monkey
     monkeypatch.setattr(RecommenderModule, "training_step", record)
     for arm in seen:
         train(
-            dataset, "freedom", resolve(arm), config=CONFIG,
+            dataset, "freedom", make_arm(arm), config=CONFIG,
             settings=TrainSettings(max_epochs=2, batch_size=256), seed=7,
         )  # fmt: skip
     first, second = seen.values()
@@ -172,11 +172,11 @@ def test_arms_see_the_same_weights_batches_negatives_and_samples(dataset, monkey
         assert all(torch.equal(a, b) for a, b in zip(one[0], two[0], strict=True))
         assert torch.equal(one[1], two[1])
         assert torch.equal(one[2], two[2])
-    for name, weight in first[0][3].items():  # before the first step only the users differ
+    for name, weight in first[0][3].items():  # before the first step, only the users differ
         assert torch.equal(weight, second[0][3][name]), name
 
 
-def resolve(arm):
+def make_arm(arm):
     return SGURInitInitializer(n_clusters=4, fill_items=False) if arm == "sgurinit" else arm
 
 
@@ -189,7 +189,7 @@ def test_the_hand_over_is_reported(dataset):
         assert table["norm_after"] == pytest.approx(4 * table["norm_before"], rel=1e-5)
 
 
-def test_the_stages_show_the_started_and_the_best_model_and_change_nothing(dataset):
+def test_the_stages_get_the_initialized_and_the_best_model_and_have_no_effect(dataset):
     seen = {}
 
     @torch.no_grad()
@@ -198,25 +198,25 @@ def test_the_stages_show_the_started_and_the_best_model_and_change_nothing(datas
         seen[stage] = model.embed()
 
     options = {"config": CONFIG, "settings": SETTINGS}
-    watched = train(dataset, "freedom", "sgurinit", **options, on_stage=on_stage)
-    assert numbers(watched.history) == numbers(
+    observed = train(dataset, "freedom", "sgurinit", **options, on_stage=on_stage)
+    assert drop_times(observed.history) == drop_times(
         train(dataset, "freedom", "sgurinit", **options).history
     )
-    started = build_model(FREEDOM, dataset, FREEDOM.Config(**CONFIG), seed=0)
-    SGURInitInitializer().apply(started, dataset, seed=0)
+    initialized = build_model(FREEDOM, dataset, FREEDOM.Config(**CONFIG), seed=0)
+    SGURInitInitializer().apply(initialized, dataset, seed=0)
     assert list(seen) == ["start", "trained"]
-    for stage, model in (("start", started.eval()), ("trained", watched.model)):
+    for stage, model in (("start", initialized.eval()), ("trained", observed.model)):
         for side, expected in zip(seen[stage], model.embed(), strict=True):
             assert torch.equal(side, expected)
 
 
-def test_without_a_folder_nothing_is_left_behind(dataset, tmp_path, monkeypatch):
+def test_without_a_folder_no_files_remain(dataset, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     train(dataset, "lightgcn", config=CONFIG, settings=TrainSettings(max_epochs=1))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_diverging_training_says_so(dataset):
+def test_diverging_training_is_reported(dataset):
     with pytest.raises(InputError, match="NaN"):
         train(
             dataset, "lightgcn", config={"width": 8, "learning_rate": 1e30},
@@ -225,14 +225,14 @@ def test_diverging_training_says_so(dataset):
 
 
 @pytest.mark.parametrize("name", ["recall@21", "recal@20", "loss"])
-def test_an_unknown_metric_to_monitor_is_refused(name):
+def test_an_unknown_metric_to_monitor_is_rejected(name):
     with pytest.raises(ValueError, match="monitor"):
         TrainSettings(monitor=name)
 
 
 def test_streams_differ_from_each_other_and_never_change():
-    drawn = {derive(seed, name, n) for seed in range(5) for name in "ab" for n in range(20)}
+    drawn = {derive_seed(seed, name, n) for seed in range(5) for name in "ab" for n in range(20)}
     assert len(drawn) == 200
-    # Another derivation would change every result, so two of its values are pinned.
-    assert derive(0, "weights") == 62138630
-    assert derive(3, "negatives", 7) == 3233719141
+    # A change of the derivation would change every result, so two of its values are fixed here.
+    assert derive_seed(0, "weights") == 62138630
+    assert derive_seed(3, "negatives", 7) == 3233719141

@@ -1,20 +1,20 @@
-"""Full ranking, its metrics, and paired tests between arms."""
+"""Evaluation: full ranking, metrics, groups of items and users, paired tests between arms."""
 
-from sgurinit.evaluation.groups import group_rankings, item_groups, user_groups
-from sgurinit.evaluation.metrics import CUTOFFS, METRICS, per_user_metrics
+from sgurinit.evaluation.groups import group_items, group_users, make_group_rankings
+from sgurinit.evaluation.metrics import CUTOFFS, METRICS, compute_metrics
 from sgurinit.evaluation.ranking import FullRanking, top_k
-from sgurinit.evaluation.significance import PairedTest, holm, paired_test
+from sgurinit.evaluation.significance import PairedTest, adjust_p_values, paired_test
 
 __all__ = [
     "CUTOFFS",
     "METRICS",
     "FullRanking",
     "PairedTest",
-    "group_rankings",
-    "holm",
-    "item_groups",
+    "adjust_p_values",
+    "compute_metrics",
+    "group_items",
+    "group_users",
+    "make_group_rankings",
     "paired_test",
-    "per_user_metrics",
     "top_k",
-    "user_groups",
 ]

@@ -1,4 +1,4 @@
-"""Ranking metrics with binary relevance, for many users at once."""
+"""Ranking metrics with binary relevance, per user."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ CUTOFFS = (5, 10, 20, 50)
 
 
 def check_cutoffs(cutoffs: Sequence[int]) -> tuple[int, ...]:
-    """Cut-offs as an ascending tuple without repeats.
+    """Return the cut-offs as an ascending tuple without repeats.
+
+    Parameters
+    ----------
+    cutoffs : sequence of int
+        List lengths k.
 
     Raises
     ------
     InputError
-        There is none, or one is below 1.
+        There are no cut-offs, or one is below 1.
     """
     ordered = tuple(sorted(set(cutoffs)))
     if not ordered or ordered[0] < 1:
@@ -28,14 +33,14 @@ def check_cutoffs(cutoffs: Sequence[int]) -> tuple[int, ...]:
     return ordered
 
 
-def per_user_metrics(
+def compute_metrics(
     ranked: np.ndarray,
     positives: sparse.csr_array[Any],
     cutoffs: Sequence[int] = CUTOFFS,
 ) -> dict[str, np.ndarray]:
-    r"""Score ranked lists against the items that are right.
+    r"""Compute the metrics of ranked lists, per user.
 
-    With hit indicator :math:`h_r` at rank r = 1..k and :math:`P` positives of a user:
+    With the hit indicator :math:`h_r` at rank r = 1..k and :math:`P` positives of a user:
 
     ======== =============================================================================
     recall   :math:`\sum_r h_r / P`
@@ -48,23 +53,37 @@ def per_user_metrics(
 
     Parameters
     ----------
-    ranked
-        ``(n, depth)`` item positions, best first, -1 for an empty place. Lists shorter than a
-        cut-off count as padded with misses.
-    positives
-        ``(n, n_items)`` sparse; a stored entry is a right item. At least one in every row.
-    cutoffs
-        List lengths k, each at least 1.
+    ranked : numpy.ndarray of int, shape (n, depth)
+        Item positions, best first, -1 for an empty place. A list shorter than a cut-off counts as
+        padded with misses.
+    positives : scipy.sparse.csr_array, shape (n, n_items)
+        The stored entries are the positive items; at least one in every row.
+    cutoffs : sequence of int, default (5, 10, 20, 50)
+        List lengths k of the metrics, each at least 1.
 
     Returns
     -------
-    dict
-        ``"<metric>@<k>"`` -> ``(n,)`` float64 in [0, 1], in the order of `METRICS`, k ascending.
+    dict of str to numpy.ndarray of float64, shape (n,)
+        Values in [0, 1] under the names ``"<metric>@<k>"``, in the order of `METRICS`, k ascending.
 
     Raises
     ------
     InputError
-        The number of rows differs, a user has no right item, or a cut-off is below 1.
+        The number of rows differs, a user has no positive item, or a cut-off is below 1.
+
+    See Also
+    --------
+    FullRanking : Ranks the items of a data set and computes these metrics.
+    top_k : Makes ranked lists.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import sparse
+    >>> positives = sparse.csr_array(np.array([[1, 0, 0, 1]]))
+    >>> scores = compute_metrics(np.array([[2, 3, 1]]), positives, cutoffs=[2])
+    >>> float(scores["recall@2"][0]), float(scores["mrr@2"][0])
+    (0.5, 0.5)
     """
     cutoffs = check_cutoffs(cutoffs)
     if len(ranked) != positives.shape[0]:
@@ -72,11 +91,11 @@ def per_user_metrics(
     if not positives.has_canonical_format:
         positives = positives.copy()
         positives.sum_duplicates()
-    hits = _hits(ranked, positives, cutoffs[-1])
-    n_right = np.diff(positives.indptr)
-    if len(n_right) and n_right.min() < 1:
-        row = int(np.argmin(n_right))
-        raise InputError(f"row {row} of the positives is empty, expected at least one right item")
+    hits = _mark_hits(ranked, positives, cutoffs[-1])
+    n_positives = np.diff(positives.indptr)
+    if len(n_positives) and n_positives.min() < 1:
+        row = int(np.argmin(n_positives))
+        raise InputError(f"row {row} of positives is empty, expected at least one positive item")
     ranks = np.arange(1, cutoffs[-1] + 1)
     discounts = 1.0 / np.log2(ranks + 1.0)
     found = np.cumsum(hits, axis=1)
@@ -88,24 +107,24 @@ def per_user_metrics(
     scores: dict[str, dict[int, np.ndarray]] = {metric: {} for metric in METRICS}
     for k in cutoffs:
         n_found = found[:, k - 1]
-        scores["recall"][k] = n_found / n_right
-        scores["ndcg"][k] = gain[:, k - 1] / best_gain[np.minimum(n_right, k) - 1]
+        scores["recall"][k] = n_found / n_positives
+        scores["ndcg"][k] = gain[:, k - 1] / best_gain[np.minimum(n_positives, k) - 1]
         scores["precision"][k] = n_found / k
-        scores["map"][k] = precisions[:, k - 1] / n_right
+        scores["map"][k] = precisions[:, k - 1] / n_positives
         scores["mrr"][k] = np.where(first <= k, 1.0 / first, 0.0)
         scores["hit_rate"][k] = (n_found > 0).astype(np.float64)
     return {f"{metric}@{k}": scores[metric][k] for metric in METRICS for k in cutoffs}
 
 
-def _hits(ranked: np.ndarray, positives: sparse.csr_array[Any], depth: int) -> np.ndarray:
-    """``(n, depth)`` bool: whether the item at each rank is right."""
+def _mark_hits(ranked: np.ndarray, positives: sparse.csr_array[Any], depth: int) -> np.ndarray:
+    """Mark the positive items at each rank, ``(n, depth)`` bool."""
     n, n_items = positives.shape
     rows = np.repeat(np.arange(n, dtype=np.int64), np.diff(positives.indptr))
     keys = rows * n_items + positives.indices  # ascending, as the format is canonical
     hits = np.zeros((n, depth), dtype=bool)
     shown = ranked[:, :depth]
-    wanted = np.arange(n, dtype=np.int64)[:, None] * n_items + shown
-    at = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
+    shown_keys = np.arange(n, dtype=np.int64)[:, None] * n_items + shown
+    at = np.minimum(np.searchsorted(keys, shown_keys), max(len(keys) - 1, 0))
     if len(keys):
-        hits[:, : shown.shape[1]] = (keys[at] == wanted) & (shown >= 0)
+        hits[:, : shown.shape[1]] = (keys[at] == shown_keys) & (shown >= 0)
     return hits

@@ -1,4 +1,4 @@
-"""Training one model with one start: batches, loop, early stop, checkpoints, resume."""
+"""Training one model: batches, training loop, early stopping, checkpoints, resuming."""
 
 from sgurinit.training.run import Trained, train
 from sgurinit.training.settings import TrainSettings

@@ -1,4 +1,4 @@
-"""Keeping the best and the last epoch, and stopping when the best lies far enough back."""
+"""Checkpoints of the best and the last epoch, and early stopping."""
 
 from __future__ import annotations
 
@@ -14,34 +14,45 @@ from sgurinit.models.checkpoint import save_model
 from sgurinit.training.loop import EpochRow, RecommenderModule
 
 
-def best_row(history: Sequence[EpochRow], monitor: str) -> EpochRow:
-    """Epoch with the highest unrounded `monitor`, the earliest among equals."""
-    return max(history, key=lambda row: row[monitor])
-
-
-def is_over(history: Sequence[EpochRow], monitor: str, patience: int) -> bool:
-    """Whether the last `patience` epochs brought no better `monitor`."""
-    return bool(history) and history[-1]["epoch"] - best_row(history, monitor)["epoch"] >= patience
-
-
-class KeepEpochs(Callback):
-    """Saves the best weights and the last state, and stops the run when patience is used up.
-
-    Which epoch is best and when to stop follow from the module's history, which travels in the
-    checkpoint, so a resumed run decides as an uninterrupted one. Files appear whole or not at all.
+def find_best_epoch(history: Sequence[EpochRow], monitor: str) -> EpochRow:
+    """Find the row of the epoch with the highest `monitor`, not rounded; the earliest of equals.
 
     Parameters
     ----------
-    best
+    history : sequence of dict
+        One row per epoch; at least one.
+    monitor : str
+        Validation metric, such as ``"recall@20"``.
+    """
+    return max(history, key=lambda row: row[monitor])
+
+
+def is_out_of_patience(history: Sequence[EpochRow], monitor: str, patience: int) -> bool:
+    """Return whether the last `patience` epochs had no better `monitor` than an earlier one."""
+    if not history:
+        return False
+    best = find_best_epoch(history, monitor)
+    return history[-1]["epoch"] - best["epoch"] >= patience
+
+
+class EpochCheckpoints(Callback):
+    """Save the best weights and the last state, and stop training when patience runs out.
+
+    The best epoch and the end of training follow from the module's history. It is part of the
+    checkpoint, so a resumed run decides like an uninterrupted one. Files are written atomically.
+
+    Parameters
+    ----------
+    best : Path
         File for the weights of the best epoch.
-    last
-        File for everything that going on needs.
-    monitor
-        Validation metric that decides, higher is better.
-    patience
-        Epochs without a gain before stopping.
-    on_epoch
-        Called with each epoch's row, for progress.
+    last : Path
+        File for the state that resuming needs.
+    monitor : str
+        Validation metric that decides, such as ``"recall@20"``; higher is better.
+    patience : int
+        Epochs without a better score before training stops, at least 1.
+    on_epoch : callable, optional
+        Called with each epoch's row.
     """
 
     def __init__(
@@ -62,11 +73,11 @@ class KeepEpochs(Callback):
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        assert isinstance(pl_module, RecommenderModule)  # noqa: S101 - the loop is ours
+        assert isinstance(pl_module, RecommenderModule)  # noqa: S101 - set by `train`
         history = pl_module.history
-        if best_row(history, self.monitor) is history[-1]:
+        if find_best_epoch(history, self.monitor) is history[-1]:
             save_model(pl_module.model, self.best)
-        if is_over(history, self.monitor, self.patience):
+        if is_out_of_patience(history, self.monitor, self.patience):
             trainer.should_stop = True
         partial = self.last.with_name(self.last.name + ".partial")
         trainer.save_checkpoint(partial)

@@ -1,4 +1,4 @@
-"""The Lightning side of training: what happens in a step, an epoch and a validation."""
+"""The Lightning module: a training step, an epoch and its validation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from sgurinit.evaluation import FullRanking
 from sgurinit.models import Batch, Recommender
-from sgurinit.seeds import derive
+from sgurinit.seeds import derive_seed
 from sgurinit.training.sampler import TripleSampler
 
 EpochRow = dict[str, float]
@@ -24,19 +24,24 @@ EpochRow = dict[str, float]
 class RecommenderModule(lightning.LightningModule):
     """A recommender in training.
 
-    Every epoch seeds torch's global generator from the run's seed and the epoch's number, so a
-    resumed run draws what it would have drawn without the interruption.
+    Every epoch seeds torch's global generator from the run's seed and the number of the epoch, so a
+    resumed run draws the same random numbers as an uninterrupted one.
 
     Parameters
     ----------
-    model
-        A started model.
-    sampler
-        Where its batches come from.
-    validation
+    model : Recommender
+        The model, already initialized.
+    sampler : TripleSampler
+        Draws the batches.
+    validation : FullRanking
         Ranking of the validation split.
-    seed
+    seed : int
         The run's seed.
+
+    Attributes
+    ----------
+    history : list of dict
+        One row per finished epoch.
     """
 
     def __init__(
@@ -51,16 +56,16 @@ class RecommenderModule(lightning.LightningModule):
         self._losses: list[Tensor] = []
         self._blocks: list[dict[str, np.ndarray[Any, Any]]] = []
         self._score: Callable[[Tensor], Tensor] | None = None
-        self._started = 0.0
-        self._trained = 0.0
+        self._epoch_began = 0.0
+        self._training_ended = 0.0
 
     @override
     def train_dataloader(self) -> DataLoader[Batch]:
-        return _whole(self.sampler.epoch(self.current_epoch))
+        return _as_loader(self.sampler.epoch(self.current_epoch))
 
     @override
     def val_dataloader(self) -> DataLoader[Tensor]:
-        return _whole([torch.from_numpy(users) for users in self.validation.blocks()])
+        return _as_loader([torch.from_numpy(users) for users in self.validation.blocks()])
 
     @override
     def configure_optimizers(self) -> Any:
@@ -75,10 +80,10 @@ class RecommenderModule(lightning.LightningModule):
 
     @override
     def on_train_epoch_start(self) -> None:
-        self._started = time.perf_counter()
+        self._epoch_began = time.perf_counter()
         self._losses = []
-        torch.manual_seed(derive(self.seed, "training", self.current_epoch))
-        self.model.start_epoch(derive(self.seed, "model", self.current_epoch))
+        torch.manual_seed(derive_seed(self.seed, "training", self.current_epoch))
+        self.model.begin_epoch(derive_seed(self.seed, "model", self.current_epoch))
 
     @override
     def training_step(self, batch: Batch) -> Tensor:
@@ -88,13 +93,13 @@ class RecommenderModule(lightning.LightningModule):
 
     @override
     def on_validation_epoch_start(self) -> None:
-        self._trained = time.perf_counter()
+        self._training_ended = time.perf_counter()
         self._blocks = []
-        self._score = self.model.scorer()
+        self._score = self.model.make_scorer()
 
     @override
     def validation_step(self, users: Tensor) -> None:
-        assert self._score is not None  # noqa: S101 - set when the validation epoch starts
+        assert self._score is not None  # noqa: S101 - set when a validation epoch begins
         self._blocks.append(self.validation.score_block(users.cpu().numpy(), self._score(users)))
 
     @override
@@ -105,8 +110,8 @@ class RecommenderModule(lightning.LightningModule):
         }
         for metric in self._blocks[0]:
             row[metric] = float(np.concatenate([block[metric] for block in self._blocks]).mean())
-        row["train_seconds"] = self._trained - self._started
-        row["seconds"] = time.perf_counter() - self._started
+        row["train_seconds"] = self._training_ended - self._epoch_began
+        row["seconds"] = time.perf_counter() - self._epoch_began
         self._score = None
         self.history.append(row)
 
@@ -119,6 +124,6 @@ class RecommenderModule(lightning.LightningModule):
         self.history = checkpoint["history"]
 
 
-def _whole(batches: list[Any]) -> DataLoader[Any]:
-    """Hand out ready batches one by one."""
+def _as_loader(batches: list[Any]) -> DataLoader[Any]:
+    """Wrap finished batches in a data loader that yields them one by one."""
     return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]

@@ -30,16 +30,16 @@ from sgurinit.resolve import (
     resolve_initializer,
     resolve_model,
 )
-from sgurinit.runtime import keyboard_interrupts
-from sgurinit.seeds import derive
-from sgurinit.training.callbacks import KeepEpochs, best_row, is_over
+from sgurinit.runtime import raise_keyboard_interrupts
+from sgurinit.seeds import derive_seed
+from sgurinit.training.callbacks import EpochCheckpoints, find_best_epoch, is_out_of_patience
 from sgurinit.training.loop import EpochRow, RecommenderModule
 from sgurinit.training.sampler import TripleSampler
 from sgurinit.training.settings import TrainSettings
 
-RUN = "run.json"
-BEST = "best.safetensors"
-LAST = "last.ckpt"
+_RUN_FILE = "run.json"
+BEST_FILE = "best.safetensors"
+LAST_FILE = "last.ckpt"
 
 Stage = Literal["start", "trained"]
 
@@ -48,22 +48,37 @@ Stage = Literal["start", "trained"]
 class Trained:
     """A finished training run.
 
-    Attributes
+    Parameters
     ----------
-    model
-        The model with the weights of its best epoch.
-    history
-        A row per epoch: ``epoch`` (from 0), ``train_loss``, each validation metric as
-        ``recall@20``, ``train_seconds`` for training and ``seconds`` with validation.
-    best_epoch
+    model : Recommender
+        The model with the weights of its best epoch, in evaluation mode.
+    dataset : Dataset
+        The data set that it was trained on.
+    history : list of dict
+        A row per epoch: ``epoch`` (from 0), ``train_loss``, each validation metric under a name
+        like ``recall@20``, ``train_seconds`` for training and ``seconds`` including validation.
+    best_epoch : int
         Epoch with the best validation score.
-    handover
+    handover : HandoverReport
         What the initializer did to the user tables.
-    stopped_early
-        Whether patience ended the run, rather than the number of epochs.
+    stopped_early : bool
+        Whether training ended because of `TrainSettings.patience`, not of the number of epochs.
+
+    See Also
+    --------
+    train : Returns it.
+    sgurinit.models.checkpoint.save_model : Saves the model.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> trained = train(planted(200, 100), settings=TrainSettings(max_epochs=2))
+    >>> len(trained.history), trained.stopped_early
+    (2, False)
     """
 
     model: Recommender
+    dataset: Dataset
     history: list[EpochRow]
     best_epoch: int
     handover: HandoverReport
@@ -71,12 +86,31 @@ class Trained:
 
 
 def build_model(
-    kind: type[Recommender], dataset: Dataset, config: RecommenderConfig, *, seed: int
+    model_class: type[Recommender], dataset: Dataset, config: RecommenderConfig, *, seed: int
 ) -> Recommender:
-    """Construct a model with weights from the seed's own stream; other streams are untouched."""
+    """Build a model with weights that only depend on the seed.
+
+    Torch's global random state is left as it was.
+
+    Parameters
+    ----------
+    model_class : type
+        Class of the model, such as ``LightGCN``.
+    dataset : Dataset
+        Data set that the model is for.
+    config : RecommenderConfig
+        The model's settings.
+    seed : int
+        Seed of the weights.
+
+    Returns
+    -------
+    Recommender
+        The model, in training mode.
+    """
     with torch.random.fork_rng():
-        torch.manual_seed(derive(seed, "weights"))
-        return kind(dataset, config)
+        torch.manual_seed(derive_seed(seed, "weights"))
+        return model_class(dataset, config)
 
 
 def train(
@@ -91,43 +125,66 @@ def train(
     on_epoch: Callable[[EpochRow], None] | None = None,
     on_stage: Callable[[Stage, Recommender], None] | None = None,
 ) -> Trained:
-    """Build a model, start its users, train it with early stopping on validation.
+    """Build a model, initialize its users and train it with early stopping on validation.
 
     Parameters
     ----------
-    dataset
+    dataset : Dataset, str or Path
         A data set, its path or its name.
-    model, initializer
-        Names, classes or, for the initializer, an instance.
-    config
-        The model's settings, or those of its fields that differ from the defaults.
-    settings
-        Settings of the run.
-    seed
-        One number for everything random.
-    folder
-        Where checkpoints are kept. A run that was killed there resumes, to the same numbers; up to
-        rounding where a model does not repeat on several threads. Without a folder nothing is kept.
-    on_epoch
-        Called with each epoch's row.
-    on_stage
-        Called with the model, in evaluation mode, as it starts (``"start"``) and with the weights
-        of its best epoch (``"trained"``).
+    model : str or type, default "lightgcn"
+        Name or class of the model.
+    initializer : str, type or Initializer, default "sgurinit"
+        Name, class or instance of the arm that initializes the users; ``"random"`` changes nothing.
+    config : mapping or RecommenderConfig, optional
+        The model's settings, or only the fields that differ from the defaults.
+    settings : TrainSettings, optional
+        Settings of the run; the defaults if None.
+    seed : int, default 0
+        Seed of everything random.
+    folder : str or Path, optional
+        Where checkpoints are kept; nothing is kept if None. A run that was stopped in this folder
+        resumes and reaches the same numbers, up to rounding if the model is not deterministic on
+        several threads.
+    on_epoch : callable, optional
+        Called with each epoch's row, see `Trained`.
+    on_stage : callable, optional
+        Called with ``"start"`` and the initialized model, and with ``"trained"`` and the model with
+        the weights of its best epoch. The model is in evaluation mode.
 
     Returns
     -------
     Trained
+        The model, its history and the report of the hand-over.
 
     Raises
     ------
     InputError
-        A name, a field or the data cannot be used, or `folder` holds another run.
+        A name, a field or the data cannot be used, `folder` holds another run, its checkpoint
+        cannot be read, or training diverges.
+
+    See Also
+    --------
+    sgurinit.compare : Trains models with several arms and seeds and compares the results.
+    sgurinit.initialize_ : Fills the tables of a model that is trained elsewhere.
+    sgurinit.evaluation.FullRanking : Evaluates the trained model.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> dataset = planted(200, 100)
+    >>> trained = train(
+    ...     dataset, "vbpr", config={"width": 16}, settings=TrainSettings(max_epochs=2)
+    ... )
+    >>> trained.model.config.width
+    16
+    >>> trained.handover.initializer
+    'sgurinit'
     """
     dataset = resolve_dataset(dataset)
-    kind = resolve_model(model)
+    model_class = resolve_model(model)
     settings = settings or TrainSettings()
     arm = resolve_initializer(initializer)
-    built = build_model(kind, dataset, resolve_config(kind, config), seed=seed)
+    built = build_model(model_class, dataset, resolve_config(model_class, config), seed=seed)
     report = arm.apply(built, dataset, seed=seed)
     if on_stage is not None:
         on_stage("start", built.eval())
@@ -138,18 +195,19 @@ def train(
         FullRanking(dataset, "valid"),
         seed,
     )
-    with _folder(folder) as place:
-        claim(place / RUN, _identity(built, arm, settings, seed, dataset))
+    with _open_folder(folder) as place:
+        claim(place / _RUN_FILE, _identity(built, arm, settings, seed, dataset))
         _fit(module, settings, place, on_epoch)
-        load_weights(built, place / BEST)
+        load_weights(built, place / BEST_FILE)
     if on_stage is not None:
         on_stage("trained", built.eval())
     return Trained(
         model=built.eval(),
+        dataset=dataset,
         history=module.history,
-        best_epoch=int(best_row(module.history, settings.monitor)["epoch"]),
+        best_epoch=int(find_best_epoch(module.history, settings.monitor)["epoch"]),
         handover=report,
-        stopped_early=is_over(module.history, settings.monitor, settings.patience),
+        stopped_early=is_out_of_patience(module.history, settings.monitor, settings.patience),
     )
 
 
@@ -160,7 +218,7 @@ def _identity(
     seed: int,
     dataset: Dataset,
 ) -> dict[str, Any]:
-    """Everything that a run's numbers follow from: what may go on in a folder and what may not."""
+    """Return everything that determines a run's numbers: only an equal run resumes in a folder."""
     return {
         "model": {
             "class": type_before_parametrizations(model).__name__,
@@ -182,16 +240,16 @@ def _fit(
     folder: Path,
     on_epoch: Callable[[EpochRow], None] | None,
 ) -> None:
-    """Run the loop from the folder's last checkpoint, or from the start."""
-    last = folder / LAST
+    """Train from the folder's last checkpoint, or from the beginning."""
+    last = folder / LAST_FILE
     resumed = last.is_file()
     if resumed:
-        module.history = _history(last)
-        if len(module.history) >= settings.max_epochs or is_over(
+        module.history = _read_history(last)
+        if len(module.history) >= settings.max_epochs or is_out_of_patience(
             module.history, settings.monitor, settings.patience
         ):
             return
-    with _quiet_lightning(), keyboard_interrupts():
+    with _quiet_lightning(), raise_keyboard_interrupts():
         trainer = lightning.Trainer(
             accelerator="auto",
             devices=1,
@@ -204,13 +262,15 @@ def _fit(
             default_root_dir=folder,
             enable_checkpointing=False,
             callbacks=[
-                KeepEpochs(folder / BEST, last, settings.monitor, settings.patience, on_epoch)
+                EpochCheckpoints(
+                    folder / BEST_FILE, last, settings.monitor, settings.patience, on_epoch
+                )
             ],
         )
         trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
 
 
-def _history(last: Path) -> list[EpochRow]:
+def _read_history(last: Path) -> list[EpochRow]:
     try:
         history: list[EpochRow] = torch.load(last, weights_only=True)["history"]
     except (OSError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
@@ -222,7 +282,7 @@ def _history(last: Path) -> list[EpochRow]:
 
 
 @contextmanager
-def _folder(folder: str | Path | None) -> Iterator[Path]:
+def _open_folder(folder: str | Path | None) -> Iterator[Path]:
     if folder is not None:
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
@@ -234,7 +294,7 @@ def _folder(folder: str | Path | None) -> Iterator[Path]:
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Keep the loop's own advice (loggers, worker counts, devices) out of the user's terminal."""
+    """Keep Lightning's advice (loggers, worker counts, devices) out of the terminal."""
     names = ["lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"]
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]

@@ -1,4 +1,4 @@
-"""Training batches: an epoch's order and its negatives, drawn in one vectorised go."""
+"""Training batches: the order of an epoch's triples and their negatives."""
 
 from __future__ import annotations
 
@@ -6,41 +6,49 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from sgurinit.core.inputs.arrays import BoolArray, IntArray
 from sgurinit.errors import InputError
 from sgurinit.models import Batch
-from sgurinit.seeds import generator
+from sgurinit.seeds import make_generator
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
-
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 
 class TripleSampler:
     """Shuffled (user, positive, negative) triples of a data set's training interactions.
 
-    An epoch's triples depend on the seed and the epoch's number alone, so two runs that differ in
-    something else see the same triples, and a resumed run goes on with the right ones.
+    An epoch's triples depend only on the seed and the number of the epoch. So two runs that differ
+    in anything else use the same triples, and a resumed run continues with the right ones.
 
     Parameters
     ----------
-    dataset
-        Its training interactions are the positives.
-    batch_size
-        Triples per batch; the last batch of an epoch may be smaller.
-    seed
-        The run's seed. Order and negatives draw from streams of their own.
-    negatives
-        ``"seen"``: negatives are uniform over the items with a training interaction that the user
-        has not trained on; ``"all"``: over all items that the user has not trained on.
+    dataset : Dataset
+        Data set whose training interactions are the positives.
+    batch_size : int
+        Triples per batch, at least 1. The last batch of an epoch can be smaller.
+    seed : int
+        The run's seed. Order and negatives are drawn from separate random streams.
+    negatives : {"seen", "all"}, default "seen"
+        Items that negatives are drawn from, uniformly: ``"seen"`` are items with a training
+        interaction, ``"all"`` are all items. Items that the user has trained on are never drawn.
 
     Raises
     ------
     InputError
-        A user has trained on every candidate, so that no negative exists.
+        A user has trained on every candidate, so no negative exists.
+
+    See Also
+    --------
+    sgurinit.train : Trains on these batches.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> batches = TripleSampler(planted(200, 100), 512, seed=0).epoch(0)
+    >>> batches[0].users.shape
+    torch.Size([512])
     """
 
     def __init__(
@@ -57,7 +65,7 @@ class TripleSampler:
         self.n_items = dataset.n_items
         seen = np.unique(self.positives)
         self.candidates: IntArray = np.arange(self.n_items) if negatives == "all" else seen
-        # One sorted key per training pair turns "is a positive of this user" into a binary search.
+        # With one sorted key per training pair, a binary search finds a user's positives.
         self._pairs: IntArray = np.sort(self.users * self.n_items + self.positives)
         degrees = np.bincount(self.users)
         if degrees.max() >= len(self.candidates):
@@ -69,10 +77,21 @@ class TripleSampler:
             )
 
     def epoch(self, number: int) -> list[Batch]:
-        """Batches of epoch `number`, each training interaction once, in a fresh order."""
-        order = generator(self.seed, "batches", number).permutation(len(self.users))
+        """Draw the batches of an epoch: each training interaction once, in random order.
+
+        Parameters
+        ----------
+        number : int
+            Number of the epoch, from 0.
+
+        Returns
+        -------
+        list of Batch
+            The batches, on the CPU.
+        """
+        order = make_generator(self.seed, "batches", number).permutation(len(self.users))
         users, positives = self.users[order], self.positives[order]
-        negatives = self._draw(users, generator(self.seed, "negatives", number))
+        negatives = self._draw(users, make_generator(self.seed, "negatives", number))
         columns = [torch.from_numpy(column) for column in (users, positives, negatives)]
         return [
             Batch(*parts)
@@ -80,7 +99,7 @@ class TripleSampler:
         ]
 
     def _draw(self, users: IntArray, rng: np.random.Generator) -> IntArray:
-        """One candidate per user that the user has not trained on, uniform over those."""
+        """Draw one candidate per user, uniform over those that the user has not trained on."""
         drawn = rng.choice(self.candidates, size=len(users))
         wrong = np.flatnonzero(self._is_positive(users, drawn))
         while len(wrong):
@@ -89,7 +108,7 @@ class TripleSampler:
         return drawn
 
     def _is_positive(self, users: IntArray, items: IntArray) -> BoolArray:
-        wanted = users * self.n_items + items
-        at = np.searchsorted(self._pairs, wanted)
-        found: BoolArray = self._pairs[np.minimum(at, len(self._pairs) - 1)] == wanted
+        keys = users * self.n_items + items
+        at = np.searchsorted(self._pairs, keys)
+        found: BoolArray = self._pairs[np.minimum(at, len(self._pairs) - 1)] == keys
         return found

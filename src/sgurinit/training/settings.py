@@ -10,24 +10,56 @@ from sgurinit.evaluation.metrics import CUTOFFS, METRICS
 
 
 class TrainSettings(BaseModel):
-    """The literature's protocol by default. Frozen; an unknown field is an error."""
+    """Settings of a training run. Frozen; unknown fields are an error.
+
+    The defaults are the usual protocol of the literature.
+
+    Parameters
+    ----------
+    max_epochs : int >= 1, default 1000
+        Maximum number of epochs.
+    patience : int >= 1, default 20
+        Epochs without a better validation score before training stops.
+    batch_size : int >= 1, default 2048
+        Training triples per step.
+    monitor : str, default "recall@20"
+        Validation metric that decides which epoch is best, ``"<metric>@<k>"`` with a metric of
+        `sgurinit.evaluation.METRICS` and a cut-off of `sgurinit.evaluation.CUTOFFS`. It is not
+        rounded.
+    negatives : {"seen", "all"}, default "seen"
+        Items that negatives are drawn from. ``"seen"``: items with a training interaction, so that
+        cold items are not trained as negatives only because they have no data. ``"all"``: all
+        items.
+
+    See Also
+    --------
+    train : Takes these settings.
+    sgurinit.models.RecommenderConfig : Settings that belong to a model.
+
+    Examples
+    --------
+    >>> TrainSettings(max_epochs=5).patience
+    20
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_epochs: int = Field(default=1000, ge=1, description="Epochs at the most.")
+    max_epochs: int = Field(default=1000, ge=1, description="Maximum number of epochs.")
     patience: int = Field(
-        default=20, ge=1, description="Epochs without a better validation score before stopping."
+        default=20,
+        ge=1,
+        description="Epochs without a better validation score before training stops.",
     )
     batch_size: int = Field(default=2048, ge=1, description="Training triples per step.")
     monitor: str = Field(
         default="recall@20",
         pattern=f"^({'|'.join(METRICS)})@({'|'.join(map(str, CUTOFFS))})$",
-        description="Validation metric that decides, unrounded.",
+        description="Validation metric that decides which epoch is best. It is not rounded.",
     )
     negatives: Literal["seen", "all"] = Field(
         default="seen",
         description=(
-            "Items that negatives are drawn from: those with a training interaction, so that cold "
-            "items are not pushed down for want of data, or all."
+            "Items that negatives are drawn from: items with a training interaction, so that cold "
+            "items are not trained as negatives only because they have no data, or all items."
         ),
     )
