@@ -1,7 +1,8 @@
-"""Comparisons: what is on disk, what the tables say, resuming, and standing in line."""
+"""Comparisons: folders, tables, resuming, and exclusive use of a folder."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -19,7 +20,7 @@ from filelock import FileLock
 from scipy import stats
 
 from sgurinit.core import SGURInit
-from sgurinit.core.semantic_gap import gap
+from sgurinit.core.semantic_gap import compute_gap
 from sgurinit.data import Dataset, planted
 from sgurinit.errors import InputError
 from sgurinit.evaluation import CUTOFFS, METRICS, FullRanking
@@ -28,16 +29,17 @@ from sgurinit.experiments import (
     RunEvent,
     compare,
     load_comparison,
+    provenance,
     train_and_test,
 )
-from sgurinit.experiments import environment as environment_module
 from sgurinit.experiments.run import METRIC_NAMES
-from sgurinit.models import Recommender, models
+from sgurinit.models import Recommender, model_resolver
 from sgurinit.models.checkpoint import load_model
 from sgurinit.report.page import write_report
-from sgurinit.runtime import available_cores
+from sgurinit.runtime import count_cores
 from sgurinit.training import TrainSettings
 
+ARMS = ["random", "sgurinit", "permuted"]
 RUN_FILES = {
     *("config.json", "environment.json", "epochs.csv", "users.parquet", "groups.parquet"),
     "handover.json",
@@ -50,13 +52,14 @@ def run_folders(comparison: Comparison) -> list[Path]:
 
 
 def numbers(folder: Path) -> dict[str, bytes]:
-    """Every table of a comparison that must not depend on interruptions or clocks."""
+    """Read the tables of a comparison that must not depend on interruptions or time."""
     found = {name: (folder / name).read_bytes() for name in ("results.csv", "curves.csv")}
     for path in sorted((folder / "runs").rglob("users.parquet")):
         found[str(path.relative_to(folder))] = path.read_bytes()
     return found
 
 
+@pytest.mark.slow
 def test_each_run_is_a_complete_folder(finished: Comparison, small: Dataset) -> None:
     folders = run_folders(finished)
     assert len(folders) == 2 * 3 * 2
@@ -84,8 +87,8 @@ def test_user_scores_are_those_of_the_saved_model_and_average_to_the_results(
         np.testing.assert_array_equal(users["user"], ranking.users)
         assert users["user_id"].to_list() == small.user_ids[ranking.users].tolist()
         path = folder / "checkpoint" / "best.safetensors"
-        saved = load_model(models.lookup(model), path, small)
-        scores = ranking.evaluate(saved.scorer())
+        saved = load_model(model_resolver.lookup(model), path, small)
+        scores = ranking.evaluate(saved.make_scorer())
         own = finished.results.filter(model=model, arm=arm, seed=seed, split="test", group="all")
         assert own.height == len(METRICS) * len(CUTOFFS)
         for metric, k, value in own.select("metric", "k", "value").iter_rows():
@@ -93,7 +96,7 @@ def test_user_scores_are_those_of_the_saved_model_and_average_to_the_results(
             assert value == scores[f"{metric}@{k}"].mean()
 
 
-def test_gaps_are_those_of_the_started_and_of_the_saved_model(
+def test_gaps_are_those_of_the_model_before_training_and_of_the_saved_model(
     finished: Comparison, small: Dataset
 ) -> None:
     table = pl.read_csv(finished.folder / "gaps.csv")
@@ -102,10 +105,12 @@ def test_gaps_are_those_of_the_started_and_of_the_saved_model(
         model, arm, seed = folder.parts[-3], folder.parts[-2], folder.name
         if seed != "seed-0":
             continue
-        saved = load_model(models.lookup(model), folder / "checkpoint/best.safetensors", small)
+        saved = load_model(
+            model_resolver.lookup(model), folder / "checkpoint/best.safetensors", small
+        )
         with torch.no_grad():
             users, items = saved.eval().embed()
-        found = gap(small.train_matrix(), items.numpy(), users.numpy(), 0)
+        found = compute_gap(small.train_matrix(), items.numpy(), users.numpy(), 0)
         assert values[model, arm, "trained", "alignment"] == pytest.approx(found.alignment)
         assert values[model, arm, "trained", "separability"] == found.separability
     for model in ("lightgcn", "vbpr"):
@@ -118,19 +123,21 @@ def test_results_and_curves_are_tidy_and_complete(finished: Comparison) -> None:
     columns = ["model", "arm", "seed", "split", "group", "metric", "k", "value"]
     assert results.columns == columns
     assert not results.select(columns[:-1]).is_duplicated().any()
-    plain = results.filter(group="all")
-    assert plain.height == 2 * 3 * 2 * 2 * len(METRICS) * len(CUTOFFS)
+    plain = results.filter(group="all").select("model", "arm", "seed", "split", "metric", "k")
+    assert set(plain.rows()) == set(
+        itertools.product(("lightgcn", "vbpr"), ARMS, (0, 1), ("valid", "test"), METRICS, CUTOFFS)
+    )
     assert set(results.filter(split="valid")["group"]) == {"all"}
     assert curves.columns == ["model", "arm", "seed", "epoch", "train_loss", *METRIC_NAMES]
     key = ["model", "arm", "seed"]
     best = curves.group_by(key).agg(pl.col("recall@20").max())
     valid = results.filter(split="valid", metric="recall", k=20).select(*key, "value")
     joined = best.join(valid, on=key)
-    assert joined.height == 12
+    assert joined.height == valid.height
     assert joined["recall@20"].to_list() == joined["value"].to_list()
 
 
-def test_a_comparison_leaves_every_table_and_the_page_alone_is_the_reports(
+def test_a_comparison_writes_every_table_and_the_report_only_adds_the_page(
     finished: Comparison, tmp_path: Path
 ) -> None:
     def files(folder: Path) -> dict[str, bytes]:
@@ -151,6 +158,7 @@ def test_a_comparison_leaves_every_table_and_the_page_alone_is_the_reports(
     assert after == before
 
 
+@pytest.mark.slow
 def test_a_start_is_fitted_once_per_arm_and_seed_and_no_model_is_built_but_for_a_run(
     tmp_path: Path, brief: TrainSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,7 +176,7 @@ def test_a_start_is_fitted_once_per_arm_and_seed_and_no_model_is_built_but_for_a
 
     monkeypatch.setattr(SGURInit, "fit", count_fit)
     monkeypatch.setattr(Recommender, "__init__", count_model)
-    data = planted(120, 80, n_topics=6, seed=9)  # starts on the others may be remembered
+    data = planted(120, 80, n_topics=6, seed=9)  # starts of the other data may be cached
     arms = ["random", "sgurinit", "hybrid"]
     found = compare(data, ["lightgcn", "bprmf"], arms, 2, out=tmp_path, settings=brief)
     assert len(fits) == len(set(fits)) == 2 * 2
@@ -192,7 +200,7 @@ def test_tables_read_back_as_they_were(finished: Comparison) -> None:
     assert again.summary == finished.summary
 
 
-def test_the_summary_agrees_with_figures_taken_by_hand(finished: Comparison) -> None:
+def test_the_summary_agrees_with_numbers_computed_by_hand(finished: Comparison) -> None:
     entries = {(e["model"], e["arm"]): e for e in finished.summary["results"]}
     assert len(entries) == 6
     for (model, arm), entry in entries.items():
@@ -246,8 +254,10 @@ def test_groups_are_the_same_scores_by_users_and_the_ranking_of_their_items(
                 low, _, high = group.removeprefix("users with ").partition("-")
                 own = users.filter(pl.col("n_train").is_between(int(low), int(high or low)))
                 assert own["recall@20"].mean() == pytest.approx(value, rel=1e-12)
-        saved = load_model(models.lookup(model), folder / "checkpoint" / "best.safetensors", small)
-        cold = FullRanking(small, "test", positives=popularity == 0).evaluate(saved.scorer())
+        saved = load_model(
+            model_resolver.lookup(model), folder / "checkpoint" / "best.safetensors", small
+        )
+        cold = FullRanking(small, "test", positives=popularity == 0).evaluate(saved.make_scorer())
         assert values["cold items"] == cold["recall@20"].mean()
         assert set(values) >= {"cold among cold", "tail items", "head items"}
     entry = next(e for e in finished.summary["results"] if e["arm"] == "sgurinit")
@@ -325,7 +335,9 @@ def test_epochs_to_the_random_best_are_counted_on_the_same_seed(finished: Compar
             assert entry["ratio_to_random_epochs"][seed] == ratio
 
 
-def test_arms_start_elsewhere_at_four_times_the_scale(finished: Comparison) -> None:
+def test_arms_differ_from_the_first_epoch_and_sgurinit_has_four_times_the_norm(
+    finished: Comparison,
+) -> None:
     handover = json.loads(
         (finished.folder / "runs/lightgcn/sgurinit/seed-0/handover.json").read_text()
     )
@@ -336,7 +348,7 @@ def test_arms_start_elsewhere_at_four_times_the_scale(finished: Comparison) -> N
     assert arms["train_loss"].n_unique() == 3
 
 
-def test_starting_twice_trains_nothing_and_changes_nothing(
+def test_a_finished_comparison_is_not_trained_again(
     finished: Comparison, small: Dataset, brief: TrainSettings
 ) -> None:
     before = numbers(finished.folder)
@@ -374,20 +386,21 @@ def test_other_settings_or_data_in_the_same_folder_are_refused(
         compare(other, names, arms, 2, out=out, settings=brief)
 
 
+@pytest.mark.slow
 def test_a_comparison_can_grow_but_not_shrink(
     tmp_path: Path, small: Dataset, brief: TrainSettings
 ) -> None:
-    def grow(names: list[str], arms: list[str], seeds: int, news: list[RunEvent]) -> Comparison:
+    def grow(names: list[str], arms: list[str], seeds: int, events: list[RunEvent]) -> Comparison:
         return compare(
-            small, names, arms, seeds, out=tmp_path, settings=brief, on_event=news.append
+            small, names, arms, seeds, out=tmp_path, settings=brief, on_event=events.append
         )
 
     first = grow(["bprmf"], ["random"], 1, [])
-    news: list[RunEvent] = []
-    grown = grow(["lightgcn", "bprmf"], ["random", "sgurinit"], 2, news)
-    kept = [event.run for event in news if event.kind == "kept"]
+    events: list[RunEvent] = []
+    grown = grow(["lightgcn", "bprmf"], ["random", "sgurinit"], 2, events)
+    kept = [event.run for event in events if event.kind == "kept"]
     assert kept == ["bprmf/random/seed-0"]
-    assert sum(event.kind == "done" for event in news) == 2 * 2 * 2 - 1
+    assert sum(event.kind == "done" for event in events) == 2 * 2 * 2 - 1
     own = (pl.col("model") == "bprmf") & (pl.col("arm") == "random") & (pl.col("seed") == 0)
     assert grown.results.filter(own).equals(first.results)
     settings = json.loads((tmp_path / "settings.json").read_text())
@@ -405,7 +418,7 @@ def test_a_comparison_can_grow_but_not_shrink(
 def test_a_folder_in_use_is_refused(tmp_path: Path, small: Dataset, brief: TrainSettings) -> None:
     with (
         FileLock(tmp_path / ".lock"),
-        pytest.raises(InputError, match="another process is at work in it"),
+        pytest.raises(InputError, match="another process is using it"),
     ):
         compare(small, ["lightgcn"], ["random"], 1, out=tmp_path, settings=brief)
 
@@ -414,7 +427,7 @@ def test_a_file_in_the_way_of_the_folder_is_named(
     tmp_path: Path, small: Dataset, brief: TrainSettings
 ) -> None:
     (tmp_path / "out").write_text("")
-    with pytest.raises(InputError, match="out: expected a folder that can be made"):
+    with pytest.raises(InputError, match="out: expected a folder that can be created"):
         compare(small, ["lightgcn"], ["random"], 1, out=tmp_path / "out", settings=brief)
 
 
@@ -430,7 +443,7 @@ def test_bad_input_leaves_no_folder(tmp_path: Path, small: Dataset) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_ctrl_c_comes_out_as_itself_and_the_run_resumes_to_the_same_numbers(
+def test_ctrl_c_is_raised_and_the_run_resumes_to_the_same_numbers(
     tmp_path: Path, small: Dataset, brief: TrainSettings, finished: Comparison
 ) -> None:
     def stop(event: RunEvent) -> None:
@@ -453,8 +466,9 @@ def test_ctrl_c_comes_out_as_itself_and_the_run_resumes_to_the_same_numbers(
     assert (tmp_path / "users.parquet").read_bytes() == (whole / "users.parquet").read_bytes()
 
 
-@pytest.mark.skipif(available_cores() == 1, reason="needs two cores to run two at a time")
-def test_worker_processes_find_what_one_process_finds(
+@pytest.mark.slow
+@pytest.mark.skipif(count_cores() == 1, reason="needs two cores to run two at a time")
+def test_worker_processes_give_the_same_results_as_one_process(
     tmp_path: Path, small: Dataset, brief: TrainSettings
 ) -> None:
     one = compare(small, ["lightgcn"], ["random", "local"], 1, out=tmp_path / "1", settings=brief)
@@ -466,12 +480,12 @@ def test_worker_processes_find_what_one_process_finds(
         1,
         out=tmp_path / "2",
         settings=brief,
-        jobs=available_cores(),  # one thread each, like this process
+        jobs=count_cores(),  # one thread each, like this process
         on_event=events.append,
     )
     assert numbers(many.folder) == numbers(one.folder)
     kinds = [event.kind for event in events if event.run]
-    assert sorted(kinds) == [*["done"] * 2, *["epoch"] * 6, *["start"] * 2, *["step"] * 4]
+    assert sorted(kinds) == [*["begin"] * 2, *["done"] * 2, *["epoch"] * 6, *["step"] * 4]
 
 
 def test_a_model_that_diverges_stops_the_comparison_with_one_line(
@@ -511,12 +525,12 @@ def test_masking_validation_items_is_passed_to_the_test_ranking(
 
 @pytest.mark.parametrize("path", ["", "/nonexistent"])
 def test_without_git_the_revision_is_unknown(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    environment_module.source_revision.cache_clear()
+    provenance.source_revision.cache_clear()
     monkeypatch.setenv("PATH", path)
     try:
-        assert environment_module.source_revision() is None
+        assert provenance.source_revision() is None
     finally:
-        environment_module.source_revision.cache_clear()
+        provenance.source_revision.cache_clear()
 
 
 def test_a_checkout_of_another_owner_has_no_revision(
@@ -526,11 +540,11 @@ def test_a_checkout_of_another_owner_has_no_revision(
     fake.write_text("#!/bin/sh\necho 'fatal: detected dubious ownership' >&2\nexit 128\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    environment_module.source_revision.cache_clear()
+    provenance.source_revision.cache_clear()
     try:
-        assert environment_module.source_revision() is None
+        assert provenance.source_revision() is None
     finally:
-        environment_module.source_revision.cache_clear()
+        provenance.source_revision.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -545,7 +559,7 @@ def test_a_checkout_of_another_owner_has_no_revision(
         ),
     ],
 )
-def test_what_a_model_cannot_take_is_refused_before_the_first_run(
+def test_settings_that_a_model_cannot_use_are_refused_before_the_first_run(
     small: Dataset, tmp_path: Path, models: list[str], fields: dict[str, object], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):

@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from sgurinit.cli._set_option import read_assignments
+from sgurinit.cli._set_option import parse_assignments
 from sgurinit.errors import InputError
 from sgurinit.experiments import (
     ComparisonSettings,
     comparison_settings,
     shared_fields,
 )
-from sgurinit.experiments.reproduce import command
+from sgurinit.experiments.reproduce import format_command
 from sgurinit.experiments.study import Study
 from sgurinit.training import TrainSettings
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
 
 
-def test_every_field_is_written_out_and_names_are_normalised() -> None:
+def test_every_field_is_written_out_and_names_are_normalized() -> None:
     found = comparison_settings(
         ["LightGCN"], ["Random", "sgurinit"], 2, overrides={"lightgcn": {"n_layers": 2}}
     )
@@ -77,12 +77,12 @@ def test_runs_are_all_combinations_with_the_arms_of_a_seed_together() -> None:
         ((["lightgcn"], ["random"], 0), r"comparison\.seeds is 0"),
     ],
 )
-def test_bad_names_and_numbers_say_so(arguments: tuple, message: str) -> None:
+def test_bad_names_and_numbers_are_refused(arguments: tuple, message: str) -> None:
     with pytest.raises(InputError, match=message):
         comparison_settings(*arguments)
 
 
-def test_an_override_must_hit_something_that_is_compared() -> None:
+def test_an_override_must_apply_to_a_model_or_arm_that_is_compared() -> None:
     with pytest.raises(InputError, match=r"'vbpr' is set but not compared"):
         comparison_settings(["lightgcn"], ["random"], 1, overrides={"vbpr": {"reg": 0.1}})
     with pytest.raises(InputError, match=r"lightgcn\.n_layers is 0: .*greater than or equal to 1"):
@@ -99,9 +99,7 @@ EVERY_ARM = ["random", "sgurinit", "hybrid", *OF_METHOD, *OF_HYBRID]
 @pytest.mark.parametrize(
     ("lead", "followers"), [("sgurinit", OF_METHOD), ("hybrid", OF_HYBRID)], ids=["method", "ours"]
 )
-def test_what_is_set_for_an_arm_holds_for_its_halves_and_controls_alone(
-    lead: str, followers: list[str]
-) -> None:
+def test_fields_of_an_arm_apply_to_its_controls_only(lead: str, followers: list[str]) -> None:
     plain = comparison_settings(["lightgcn"], EVERY_ARM, 1).arms
     overrides = {lead.upper(): {"scale": 2.0, "fill_items": False}}
     found = comparison_settings(["LightGCN"], EVERY_ARM, 1, overrides=overrides).arms
@@ -110,7 +108,7 @@ def test_what_is_set_for_an_arm_holds_for_its_halves_and_controls_alone(
         assert found[arm] == plain[arm] | changed, arm
 
 
-def test_a_half_or_control_keeps_what_it_fixes_and_what_is_set_for_itself() -> None:
+def test_a_control_keeps_its_fixed_fields_and_its_own_overrides() -> None:
     overrides = {
         "sgurinit": {"local_weight": 0.7, "scale": 2.0},
         "hybrid": {"collaborative": 0.25, "local_weight": 0.6},
@@ -132,7 +130,7 @@ def test_a_half_or_control_keeps_what_it_fixes_and_what_is_set_for_itself() -> N
 @pytest.mark.parametrize(
     ("lead", "follower"), [("sgurinit", "permuted"), ("hybrid", "collaborative")]
 )
-def test_an_arm_that_is_not_compared_can_be_set_for_the_sake_of_its_controls(
+def test_fields_of_an_arm_apply_to_its_controls_even_if_it_is_not_compared(
     lead: str, follower: str
 ) -> None:
     overrides = {lead: {"n_clusters": 5}}
@@ -142,14 +140,14 @@ def test_an_arm_that_is_not_compared_can_be_set_for_the_sake_of_its_controls(
         comparison_settings(["lightgcn"], ["random"], 1, overrides=overrides)
 
 
-def test_an_arm_with_a_name_of_its_own_inherits_nothing() -> None:
+def test_an_arm_with_a_custom_name_inherits_nothing() -> None:
     arms = {"sgurinit": {}, "mine": {"kind": "permuted"}}
     found = comparison_settings(["lightgcn"], arms, 1, overrides={"sgurinit": {"n_clusters": 5}})
     assert (found.arms["sgurinit"]["n_clusters"], found.arms["mine"]["n_clusters"]) == (5, 8)
 
 
 @pytest.mark.parametrize("name", ["hybrid-shuffled", "hybrid_shuffled", "HybridShuffled"])
-def test_names_of_several_words_are_known_however_they_are_joined(name: str) -> None:
+def test_names_of_several_words_can_be_joined_in_any_way(name: str) -> None:
     overrides = {name: {"scale": 2}}
     search = {"trials": 1, "spaces": {"hybrid-shuffled": {"n_clusters": [4, 8]}}}
     plan = comparison_settings(["bprmf"], [name], 1, overrides=overrides, search=search)
@@ -166,7 +164,7 @@ def test_names_of_several_words_are_known_however_they_are_joined(name: str) -> 
         ("collaborative", "content", True),
     ],
 )
-def test_what_makes_an_arm_what_it_is_cannot_be_set(arm: str, field: str, value: float) -> None:
+def test_fields_that_define_an_arm_cannot_be_set(arm: str, field: str, value: float) -> None:
     message = rf"{arm}\.{field} is .*: fixed at"
     with pytest.raises(InputError, match=message):
         comparison_settings(["bprmf"], [arm], 1, overrides={arm: {field: value}})
@@ -193,10 +191,10 @@ def test_a_plan_whose_arms_cannot_be_run_is_refused() -> None:
         (
             {"random": {"kind": "sgurinit"}},
             {},
-            r"arms\.random is of kind sgurinit: ",
+            r"arms\.random is of kind sgurinit, but random is a built-in arm",
         ),
         ({"permuted": {"kind": "hybrid"}}, {}, r"arms\.permuted is of kind hybrid"),
-        (["sgurinit"], {"sgurinit": {"collaborative": 0.5}}, "sgurinit is content alone"),
+        (["sgurinit"], {"sgurinit": {"collaborative": 0.5}}, "sgurinit only uses content"),
         (
             ["sgurinit"],
             {"sgurinit": {}, "SGURInit": {"scale": 2}},
@@ -204,14 +202,14 @@ def test_a_plan_whose_arms_cannot_be_run_is_refused() -> None:
         ),
     ],
 )
-def test_names_mean_what_they_say(arms, overrides, message) -> None:
+def test_built_in_names_cannot_be_given_to_other_arms(arms, overrides, message) -> None:
     with pytest.raises(InputError, match=message):
         comparison_settings(["bprmf"], arms, 1, overrides=overrides)
     mine = {"mine": {"kind": "sgurinit", "collaborative": 0.5}}
     assert comparison_settings(["bprmf"], mine, 1).arms["mine"]["collaborative"] == 0.5
 
 
-def test_shared_fields_go_to_the_arms_that_leave_them_free() -> None:
+def test_shared_fields_are_given_to_arms_that_do_not_fix_them() -> None:
     arms = ["random", "sgurinit", "permuted", "local", "hybrid-shuffled", "random-scaled"]
     found = shared_fields(arms, {"local_weight": 0.6, "n_clusters": 4})
     whole = {"local_weight": 0.6, "n_clusters": 4}
@@ -224,7 +222,7 @@ def test_shared_fields_go_to_the_arms_that_leave_them_free() -> None:
         shared_fields(["random", "local"], {"local_weight": 0.6})
 
 
-def test_the_command_names_what_differs_from_the_defaults() -> None:
+def test_the_command_lists_what_differs_from_the_defaults() -> None:
     found = comparison_settings(
         ["lightgcn"],
         ["random", "sgurinit", "hybrid"],
@@ -237,7 +235,7 @@ def test_the_command_names_what_differs_from_the_defaults() -> None:
         },
         mask_valid=True,
     )
-    words = shlex.split(command(found, "my data", "out"))
+    words = shlex.split(format_command(found, "my data", "out"))
     assert words[:3] == ["sgurinit", "compare", "my data"]
     assert words[3:] == [
         *("--models", "lightgcn", "--arms", "random,sgurinit,hybrid", "--seeds", "2"),
@@ -259,16 +257,16 @@ def test_the_command_names_what_differs_from_the_defaults() -> None:
         {"hybrid": {"collaborative_rank": 16}, "collaborative": {"collaborative_rank": None}},
     ],
 )
-def test_the_command_makes_the_same_plan_again(overrides: dict) -> None:
+def test_the_command_reproduces_the_plan(overrides: dict) -> None:
     found = comparison_settings(["vbpr"], EVERY_ARM, 1, overrides=overrides)
-    words = shlex.split(command(found, "planted", "out"))
+    words = shlex.split(format_command(found, "planted", "out"))
     sets = [after for word, after in itertools.pairwise(words) if word == "--set"]
-    train, read = read_assignments(sets, {})
+    train, read = parse_assignments(sets, {})
     arms = words[words.index("--arms") + 1].split(",")
     assert comparison_settings(["vbpr"], arms, 1, train=train, overrides=read) == found
 
 
-def test_a_plan_that_no_command_can_say_becomes_a_file_that_can(tmp_path: Path) -> None:
+def test_a_plan_without_a_command_becomes_a_study_file(tmp_path: Path) -> None:
     found = comparison_settings(
         ["lightgcn"],
         {"random": {}, "mine": {"kind": "sgurinit", "local_weight": 0.7}},
@@ -276,7 +274,7 @@ def test_a_plan_that_no_command_can_say_becomes_a_file_that_can(tmp_path: Path) 
         train=TrainSettings(max_epochs=7),
         search={"trials": 2, "spaces": {"lightgcn": {"reg": [0.1, 0.01]}}},
     )
-    text = command(found, "planted", "my out")
+    text = format_command(found, "planted", "my out")
     yaml, _, line = text.partition("# save the lines above as study.yaml, then:\n")
     assert line == "sgurinit study study.yaml --out 'my out'"
     (tmp_path / "study.yaml").write_text(yaml)

@@ -1,4 +1,4 @@
-"""The tables on starts: true interactions judge every arm, clusters name their nearest items."""
+"""Tables on starts: measures use the true interactions, clusters list their nearest items."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sgurinit.arms import (
     SGURInitInitializer,
 )
 from sgurinit.data import Dataset, item_titles, write_native
-from sgurinit.experiments.start_tables import write_starts
+from sgurinit.experiments.start_tables import write_start_tables
 
 ARMS = {
     "random": RandomInitializer(),
@@ -28,12 +28,14 @@ ARMS = {
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory, small: Dataset) -> dict[str, pl.DataFrame]:
     folder = tmp_path_factory.mktemp("starts") / "starts"
-    write_starts(ARMS, small, None, folder)
+    write_start_tables(ARMS, small, None, folder)
     return {file.stem: pl.read_csv(file) for file in folder.iterdir()}
 
 
 @pytest.mark.slow
-def test_meaning_shows_and_its_control_has_less(tables: dict[str, pl.DataFrame]) -> None:
+def test_users_are_aligned_with_their_items_unless_the_meaning_is_removed(
+    tables: dict[str, pl.DataFrame],
+) -> None:
     alignment = dict(tables["gap"].filter(measure="alignment").select("arm", "value").iter_rows())
     assert list(alignment) == list(ARMS)
     assert abs(alignment["random"]) < 0.05
@@ -41,7 +43,9 @@ def test_meaning_shows_and_its_control_has_less(tables: dict[str, pl.DataFrame])
     assert alignment["hybrid"] > alignment["permuted"] + 0.2
 
 
-def test_cosines_are_shares_and_own_items_are_nearer(tables: dict[str, pl.DataFrame]) -> None:
+def test_histograms_of_cosines_sum_to_one_and_own_items_are_nearer(
+    tables: dict[str, pl.DataFrame],
+) -> None:
     shares = tables["cosines"]
     sums = shares.group_by("arm", "pairs").agg(pl.col("share").sum())["share"]
     assert sums.to_list() == pytest.approx([1.0] * 2 * len(ARMS))
@@ -60,7 +64,7 @@ def test_every_arm_shows_the_same_users_and_items(tables: dict[str, pl.DataFrame
     assert points["y"].is_finite().all()
 
 
-def test_clusters_name_the_items_nearest_to_the_mean_of_their_members(
+def test_clusters_list_the_items_nearest_to_the_mean_of_their_members(
     tables: dict[str, pl.DataFrame], small: Dataset
 ) -> None:
     clusters = tables["clusters"]
@@ -80,7 +84,7 @@ def test_clusters_name_the_items_nearest_to_the_mean_of_their_members(
 
 
 def test_without_a_start_nothing_is_written(tmp_path: Path, small: Dataset) -> None:
-    write_starts({"random": RandomInitializer()}, small, None, tmp_path / "starts")
+    write_start_tables({"random": RandomInitializer()}, small, None, tmp_path / "starts")
     assert not (tmp_path / "starts").exists()
 
 
@@ -89,6 +93,6 @@ def test_titles_of_the_native_layout_reach_the_clusters(tmp_path: Path, small: D
     assert item_titles(folder) == item_titles(None) == {}
     items = pl.read_parquet(folder / "items.parquet")
     items.with_columns(title=pl.format("Film {}", "item")).write_parquet(folder / "items.parquet")
-    write_starts({"ours": ARMS["ours"]}, small, folder, tmp_path / "starts")
+    write_start_tables({"ours": ARMS["ours"]}, small, folder, tmp_path / "starts")
     clusters = pl.read_csv(tmp_path / "starts" / "clusters.csv")
     assert (clusters["title"] == "Film " + clusters["item"].cast(pl.String)).all()

@@ -45,7 +45,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_file_says_everything(folder: Path, small: Dataset) -> None:
+def test_a_file_describes_the_whole_study(folder: Path, small: Dataset) -> None:
     study = Study.read(write(folder, STUDY))
     plan = study.plan
     assert list(plan.models) == ["lightgcn", "bprmf"]
@@ -60,15 +60,16 @@ def test_a_file_says_everything(folder: Path, small: Dataset) -> None:
     assert (arms["sgurinit"]["local_weight"], arms["permuted"]["local_weight"]) == (0.7, 0.7)
     assert arms["hybrid-shuffled"]["scale"] == 2
     assert arms["users"]["fill_items"] is False
-    # A name of one's own inherits nothing.
+    # Arms with custom names inherit nothing.
     assert arms["users-permuted"] == {**arms["users"], "kind": "permuted"}
     assert plan.search is not None
     assert plan.search.spaces["bprmf"]["reg"]
     assert plan.search.spaces["random"] == {}
-    assert study.dataset.fingerprint == hold_out_items(small, 0.1, seed=3).fingerprint
+    assert study.load_data().fingerprint == hold_out_items(small, 0.1, seed=3).fingerprint
     assert plan.count() == 2 * 6 * 2
 
 
+@pytest.mark.slow
 def test_a_study_runs_to_its_tables_beside_its_file(folder: Path) -> None:
     path = write(folder, STUDY.replace("  bprmf:\n", ""))
     found = Study.read(path).run()
@@ -82,6 +83,7 @@ def test_a_study_runs_to_its_tables_beside_its_file(folder: Path) -> None:
     assert (folder / "s" / "trials.csv").is_file()
 
 
+@pytest.mark.slow
 def test_a_study_with_a_search_grows_by_models_and_arms_not_by_seeds(folder: Path) -> None:
     first = STUDY.replace("  bprmf:\n", "").replace("  permuted:\n", "")
     trials = pl.read_csv(Study.read(write(folder, first)).run().folder / "trials.csv")
@@ -102,43 +104,75 @@ def test_a_study_with_a_search_grows_by_models_and_arms_not_by_seeds(folder: Pat
         ("seeds: 1", "seed: 1", r"s\.yaml: study\.seed does not exist; study has data, models"),
         ("data:", "dat:", r"s\.yaml: study\.(dat does not exist|data is )"),
         ("cold_items: 0.1", "cold_items: 2", r"s\.yaml: study\.data\.cold_items is 2"),
-        ("path: small", "path: nothing", r"s\.yaml: .*/nothing: no such folder"),
         ("local_weight: 0.7", "local_weight: 5", r"s\.yaml: sgurinit\.local_weight is 5"),
         ("lightgcn:", "lightgnc:", r"s\.yaml: model 'lightgnc' does not exist; known: "),
         (
             "users: &users",
             "../users: &users",
-            r"s\.yaml: arms: '\.\./users' is no name for a folder",
+            r"s\.yaml: arms: '\.\./users' cannot be the name of a folder",
         ),
-        ("users: &users", "lightgcn: &users", r"s\.yaml: arms: lightgcn is the name of a model"),
+        (
+            "users: &users",
+            "lightgcn: &users",
+            r"s\.yaml: arms: lightgcn is the name of a compared model",
+        ),
         ("kind: sgurinit, ", "", r"s\.yaml: arm 'users' does not exist; known: "),
         ("trials: 1", "trials: none", r"s\.yaml: study\.search\.trials is 'none'"),
         ("max_epochs: 2", "epochs: 2", r"s\.yaml: train\.epochs does not exist"),
-        ("seeds: 1", "1: 2", r"s\.yaml: field 1 is no name"),
-        ("seeds: 1", "on: 2", r"s\.yaml: field True is no name"),
+        ("seeds: 1", "1: 2", r"s\.yaml: field 1 is not text"),
+        ("seeds: 1", "on: 2", r"s\.yaml: field True is not text"),
         ("kind: sgurinit", "kind: ", r"s\.yaml: arm None does not exist"),
         (
             "local_weight: 1.0",
             "sweep: {local_weight: []}",
-            r"s\.yaml: arms\.users\.sweep is .*leaves no arm",
+            r"s\.yaml: arms\.users\.sweep is .*expected at least one value",
         ),
         (STUDY, "- a list", r"s\.yaml: expected fields such as data, models and arms"),
-        (STUDY, "{", r"s\.yaml: no YAML: "),
+        (STUDY, "{", r"s\.yaml: cannot be read as YAML: "),
         (
             "local_weight: 0.7",
             "local_weight: 0.7, local_weight: 1",
-            r"s\.yaml: no YAML: 'local_weight' is given twice in one place",
+            r"s\.yaml: cannot be read as YAML: 'local_weight' is given twice in one place",
         ),
-        ("seeds: 1", "seeds: 1\nseeds: 2", r"s\.yaml: no YAML: 'seeds' is given twice"),
-        ("cold_items: 0.1", "cold_items: 0.001", r"s\.yaml: .* at least two to hold out"),
+        (
+            "seeds: 1",
+            "seeds: 1\nseeds: 2",
+            r"s\.yaml: cannot be read as YAML: 'seeds' is given twice",
+        ),
         (STUDY, "data: {path: small}\nmodels: {}\narms: {random: }", r"study\.models is \{\}"),
     ],
 )
-def test_a_fault_names_file_and_field(folder: Path, old: str, new: str, message: str) -> None:
+def test_an_error_names_file_and_field(folder: Path, old: str, new: str, message: str) -> None:
     assert old in STUDY
     with pytest.raises(InputError, match=message):
         Study.read(write(folder, STUDY.replace(old, new)))
     assert not (folder / "s").exists()
+
+
+def test_a_study_is_read_without_its_data_and_names_them_when_it_runs(tmp_path: Path) -> None:
+    study = Study.read(write(tmp_path, STUDY))
+    assert study.plan.count() == 2 * 6 * 2
+    assert study.source == str(tmp_path / "small")
+    for load in (study.load_data, study.run):
+        with pytest.raises(InputError, match=r"s\.yaml: .*/small: no such folder") as caught:
+            load()
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("path: small", "path: nothing", r"s\.yaml: .*/nothing: no such folder"),
+        ("cold_items: 0.1", "cold_items: 0.001", r"s\.yaml: .* at least two to hold out"),
+    ],
+)
+def test_unusable_data_are_named_when_they_are_loaded(
+    folder: Path, old: str, new: str, message: str
+) -> None:
+    study = Study.read(write(folder, STUDY.replace(old, new)))
+    with pytest.raises(InputError, match=message):
+        study.load_data()
 
 
 def test_values_of_a_search_are_what_the_config_holds_each_once(tmp_path: Path) -> None:
@@ -153,7 +187,7 @@ def test_values_of_a_search_are_what_the_config_holds_each_once(tmp_path: Path) 
     assert search.spaces["sgurinit"] == {"scale": ("table", 4.0)}
 
 
-def test_what_is_searched_of_an_arm_is_searched_of_its_halves_and_controls(tmp_path: Path) -> None:
+def test_the_search_space_of_an_arm_applies_to_its_controls(tmp_path: Path) -> None:
     text = """
 data: {path: planted}
 models: {bprmf: }
@@ -205,26 +239,26 @@ def test_a_sweep_makes_an_arm_of_every_combination(tmp_path: Path) -> None:
 
 
 def test_the_documented_study_reads(tmp_path: Path) -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text()
+    page = (Path(__file__).resolve().parents[2] / "docs/how-to/write-a-study.md").read_text()
     (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    said = yaml.safe_load(text)
-    plan = Study.read(write(tmp_path, text.replace(said["data"]["path"], "planted"))).plan
-    assert list(plan.models) == list(said["models"])
-    sweeps = [(fields or {}).get("sweep", {}) for fields in said["arms"].values()]
+    content = yaml.safe_load(text)
+    plan = Study.read(write(tmp_path, text.replace(content["data"]["path"], "planted"))).plan
+    assert list(plan.models) == list(content["models"])
+    sweeps = [(fields or {}).get("sweep", {}) for fields in content["arms"].values()]
     assert len(plan.arms) == sum(math.prod(map(len, sweep.values())) for sweep in sweeps)
-    assert (plan.search is None) == ("search" not in said)
+    assert (plan.search is None) == ("search" not in content)
 
 
 def test_a_study_does_not_write_into_its_data(folder: Path) -> None:
     path = folder / "small.yaml"
     path.write_text("data: {path: small}\nmodels: {bprmf: }\narms: {random: }\n")
     before = sorted((folder / "small").iterdir())
-    with pytest.raises(InputError, match="small: holds the study's file or its data"):
+    with pytest.raises(InputError, match="small: is the study's file or the folder of its data"):
         Study.read(path).run()
     assert sorted((folder / "small").iterdir()) == before
     bare = folder / "study"
     bare.write_text(path.read_text())
-    with pytest.raises(InputError, match="study: holds the study's file"):
+    with pytest.raises(InputError, match="study: is the study's file"):
         Study.read(bare).run()
 
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: it draws, sorts, answers, follows light and dark, fits and prints."""
+"""The page in a browser: drawing, sorting, hovering, light and dark, small screens, printing."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def browser() -> Iterator[Browser]:
     if found is None:
         pytest.skip("no chromium on the path; on Debian: apt-get install chromium")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield started
-        started.close()
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +60,17 @@ def report(comparison: Comparison) -> Path:
 
 @pytest.fixture
 def opened(browser: Browser, report: Path) -> Iterator[Open]:
-    """Open the page; at the end it has asked for nothing but itself and said nothing."""
-    contexts, heard, asked = [], [], []
+    """Open the page, and check at the end that it logged nothing and only requested itself."""
+    contexts, logged, requested = [], [], []
 
     def open_page(width: int = 1200, scheme: str = "light") -> Page:
         size = {"width": width, "height": 844}
         context = browser.new_context(viewport=size, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: heard.append(message.text))
-        page.on("pageerror", lambda error: heard.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: logged.append(message.text))
+        page.on("pageerror", lambda error: logged.append(str(error)))
+        page.on("request", lambda request: requested.append(request.url))
         page.add_init_script(SHIFTS)
         page.goto(report.as_uri())
         page.wait_for_function("window.Plotly !== undefined")
@@ -79,12 +79,12 @@ def opened(browser: Browser, report: Path) -> Iterator[Open]:
     yield open_page
     for context in contexts:
         context.close()
-    assert heard == []
-    assert set(asked) == {report.as_uri()}
+    assert logged == []
+    assert set(requested) == {report.as_uri()}
 
 
 def draw_all(page: Page) -> None:
-    """Scroll down to the end, as a reader does."""
+    """Scroll to the end like a reader."""
     for plot in page.locator(".plot").all():
         plot.scroll_into_view_if_needed()
     page.wait_for_function("document.querySelector('.undrawn') === null")
@@ -104,7 +104,7 @@ def test_every_figure_is_drawn_with_its_data_and_nothing_moves(opened: Open) -> 
     assert page.evaluate("window.shifts") == 0
 
 
-def test_a_head_sorts_by_click_and_by_keyboard(opened: Open, comparison: Comparison) -> None:
+def test_columns_are_sorted_by_click_and_by_keyboard(opened: Open, comparison: Comparison) -> None:
     page = opened()
     given = column(page, 4)
     results = pl.read_csv(comparison.folder / "results.csv")
@@ -125,7 +125,7 @@ def test_a_head_sorts_by_click_and_by_keyboard(opened: Open, comparison: Compari
     page.keyboard.press("Space")
     assert head.get_attribute("aria-sort") == "none"
     assert column(page, 4) == given
-    # Rows of which a value is not known come last, whichever way it is sorted; words sort from a.
+    # Rows with unknown values come last in either order. Text is sorted alphabetically.
     lift = page.locator("#results th:nth-child(7) button")
     for _ in range(2):
         lift.click()
@@ -134,7 +134,7 @@ def test_a_head_sorts_by_click_and_by_keyboard(opened: Open, comparison: Compari
     assert column(page, 2) == sorted(column(page, 2))
 
 
-def test_a_figure_answers_the_pointer(opened: Open) -> None:
+def test_a_figure_shows_values_on_hover(opened: Open) -> None:
     page = opened()
     draw_all(page)
     plot = page.locator("#convergence-0")
@@ -145,7 +145,7 @@ def test_a_figure_answers_the_pointer(opened: Open) -> None:
     assert re.search(r"sgurinit : 0\.\d{4}", layer.text_content() or "")
 
 
-def test_light_and_dark_are_followed_and_legible(opened: Open) -> None:
+def test_light_and_dark_mode_are_followed_and_legible(opened: Open) -> None:
     page = opened(scheme="dark")
     for scheme, paper in (("dark", "rgb(20, 23, 28)"), ("light", "rgb(255, 255, 255)")):
         page.emulate_media(color_scheme=scheme)
@@ -161,7 +161,7 @@ def test_light_and_dark_are_followed_and_legible(opened: Open) -> None:
                 assert page.evaluate(CONTRAST, [name, behind]) >= 4.5, (scheme, name, behind)
 
 
-def test_a_phone_scrolls_down_only_and_its_tables_sideways(opened: Open) -> None:
+def test_on_a_phone_only_tables_scroll_sideways(opened: Open) -> None:
     page = opened(width=360)
     draw_all(page)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
@@ -174,7 +174,9 @@ def test_a_phone_scrolls_down_only_and_its_tables_sideways(opened: Open) -> None
     assert page.evaluate("window.shifts") == 0
 
 
-def test_paper_has_every_figure_and_every_folded_table(opened: Open, tmp_path: Path) -> None:
+def test_a_printed_page_has_every_figure_and_every_folded_table(
+    opened: Open, tmp_path: Path
+) -> None:
     page = opened(scheme="dark")
     unfolded = page.locator("details[open]").count()
     page.evaluate(
@@ -184,4 +186,4 @@ def test_paper_has_every_figure_and_every_folded_table(opened: Open, tmp_path: P
     pdf = page.pdf(path=tmp_path / "page.pdf", format="A4")
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 2
     assert page.evaluate("window.printed") == {"undrawn": 0}
-    assert page.locator("details[open]").count() == unfolded  # the others are folded again
+    assert page.locator("details[open]").count() == unfolded  # folded again after printing

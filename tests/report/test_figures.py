@@ -1,25 +1,25 @@
-"""What the figures promise beyond the numbers that they show."""
+"""Colors of the arms in figures and tables."""
 
 from __future__ import annotations
 
 from sgurinit.arms import BASELINE, arm_names
-from sgurinit.report.page.figures import arm_colours
+from sgurinit.report.page.figures.style import arm_colors
 
 
-def test_every_arm_has_a_colour_of_its_own_but_the_two_random_ones_that_share_theirs() -> None:
-    colours = arm_colours(arm_names())
-    assert colours["random-scaled"] == colours[BASELINE]
-    others = [colour for arm, colour in colours.items() if arm != "random-scaled"]
+def test_every_arm_has_its_own_color_except_the_two_random_arms_which_share_one() -> None:
+    colors = arm_colors(arm_names())
+    assert colors["random-scaled"] == colors[BASELINE]
+    others = [color for arm, color in colors.items() if arm != "random-scaled"]
     assert len(set(others)) == len(others)
 
 
-def test_an_arm_keeps_its_colour_whatever_it_is_compared_with() -> None:
-    every = arm_colours(arm_names())
+def test_an_arm_keeps_its_color_whatever_it_is_compared_with() -> None:
+    every = arm_colors(arm_names())
     for arm in arm_names():
-        assert arm_colours([BASELINE, "mine", arm])[arm] == every[arm]
+        assert arm_colors([BASELINE, "mine", arm])[arm] == every[arm]
 
 
-def test_arms_with_names_of_their_own_take_the_colours_that_are_left() -> None:
-    some = arm_colours(["random", "sgurinit", *"abcdef"])
+def test_arms_with_custom_names_take_the_remaining_colors() -> None:
+    some = arm_colors(["random", "sgurinit", *"abcdef"])
     assert len(set(some.values())) == 8
-    assert len(arm_colours([*arm_names(), *"abcdefghij"])) == len(arm_names()) + 10
+    assert len(arm_colors([*arm_names(), *"abcdefghij"])) == len(arm_names()) + 10

@@ -1,4 +1,4 @@
-"""The page parses, is self-contained, escapes names and shows the tables' numbers."""
+"""The page is valid and self-contained, escapes names and shows the numbers of the tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VOID = {"meta", "br", "link", "img", "input", "hr"}
 
 
 class Page(HTMLParser):
-    """Collects text, one table's cells and attributes; fails on tags that do not nest."""
+    """Collects text, the cells of one table and the figures; fails on tags that do not nest."""
 
     def __init__(self, text: str, table: str = "results") -> None:
         super().__init__(convert_charrefs=True)
@@ -71,7 +71,7 @@ class Page(HTMLParser):
             self.rows[-1][-1] = (text + data, title)
 
 
-TRAINED = 1 + 2 * 3  # a head, then two models in three arms; what needs no training follows
+TRAINED = 1 + 2 * 3  # the head and two models with three arms; scores without training follow
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def page(comparison: Comparison) -> Page:
     return Page(write_report(comparison.folder).read_text(encoding="utf-8"))
 
 
-def test_the_page_asks_nothing_of_the_network(page: Page) -> None:
+def test_the_page_makes_no_network_requests(page: Page) -> None:
     assert page.links
     assert all(link.startswith("#") for link in page.links)
     packed, own = page.scripts
@@ -87,7 +87,7 @@ def test_the_page_asks_nothing_of_the_network(page: Page) -> None:
     assert "http" not in own
 
 
-def test_links_within_the_page_lead_somewhere(comparison: Comparison) -> None:
+def test_links_within_the_page_lead_to_sections(comparison: Comparison) -> None:
     text = write_report(comparison.folder).read_text(encoding="utf-8")
     for target in re.findall(r'href="#([^"]+)"', text):
         assert f'<section id="{target}">' in text
@@ -149,7 +149,7 @@ def test_lifts_p_values_and_epochs_of_the_table_are_in_the_csvs(
 
 
 def test_groups_show_the_numbers_of_the_csv(comparison: Comparison) -> None:
-    page = Page(write_report(comparison.folder).read_text(encoding="utf-8"), table="groups")
+    page = Page(write_report(comparison.folder).read_text(encoding="utf-8"), table="groups-table")
     results = pl.read_csv(comparison.folder / "results.csv").filter(
         split="test", metric="recall", k=20
     )
@@ -238,22 +238,24 @@ def test_a_comparison_without_starts_has_a_page_without_them(
         shutil.copy(comparison.folder / name, tmp_path)
     text = write_report(tmp_path).read_text(encoding="utf-8")
     assert "Convergence" in text
-    assert "How far users are from items" not in text
+    assert "Users and items before training" not in text
 
 
-def test_models_gaps_show_the_numbers_of_their_table(page: Page, comparison: Comparison) -> None:
+def test_gaps_of_the_models_show_the_numbers_of_their_table(
+    page: Page, comparison: Comparison
+) -> None:
     gaps = pl.read_csv(comparison.folder / "gaps.csv")
     values = {tuple(key): value for *key, value in gaps.iter_rows()}
     shown = {
         tuple(words.split(", ")): x
-        for trace in page.figures["closing"]["data"]
+        for trace in page.figures["alignments"]["data"]
         for words, x in zip(trace.get("text", ()), trace["x"], strict=False)
     }
     assert len(shown) == 2 * 2 * 3
     for (model, arm, stage), x in shown.items():
-        at = "start" if stage == "started" else stage
+        at = {"before training": "start", "after training": "trained"}[stage]
         assert x == pytest.approx(values[model, arm, at, "alignment"], abs=1e-5)
-    table = Page((comparison.folder / "report.html").read_text(encoding="utf-8"), "trained")
+    table = Page((comparison.folder / "report.html").read_text(encoding="utf-8"), "gaps-table")
     for (model, _), (arm, _), *cells in table.rows[1:]:
         expected = [
             values[model, arm, stage, measure]
@@ -267,7 +269,7 @@ def test_models_gaps_show_the_numbers_of_their_table(page: Page, comparison: Com
 def test_a_page_of_fifteen_models_and_five_seeds_is_below_5_mb(
     comparison: Comparison, tmp_path: Path
 ) -> None:
-    """The longest curves too, the thousand epochs that a run may take by default."""
+    """With the longest curves, the thousand epochs that are the default limit."""
     summary = json.loads((comparison.folder / "summary.json").read_text(encoding="utf-8"))
     some = [entry for entry in summary["results"] if entry["model"] == "vbpr"]
     models = [f"model{n}" for n in range(15)]
@@ -293,7 +295,7 @@ def test_names_are_text_never_markup(page: Page, comparison: Comparison) -> None
     assert str(comparison.folder) in words
 
 
-def test_the_page_tells_settings_versions_and_how_to_repeat_it(page: Page) -> None:
+def test_the_page_shows_settings_versions_and_the_command(page: Page) -> None:
     words = "".join(page.words)
     for expected in (
         "max_epochs = 3",
@@ -312,7 +314,7 @@ def test_a_folder_without_a_comparison_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_summary_that_is_none_is_one_line(tmp_path: Path) -> None:
+def test_a_malformed_summary_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text('{"settings": {"models": {}}}', encoding="utf-8")
     with pytest.raises(InputError, match=r"summary\.json: settings\.models is \{\}"):
         write_report(tmp_path)

@@ -1,4 +1,4 @@
-"""Two comparisons side by side: the table's numbers, what differs, and what is refused."""
+"""Two comparisons side by side: numbers of the table, differences, and refused folders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sgurinit.training import TrainSettings
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory, data: Dataset) -> Comparison:
-    """The same data and one of the models with other settings, and one arm of its own."""
+    """A comparison on the same data, with other settings of one model and another arm."""
     return compare(
         data,
         ["lightgcn"],
@@ -35,15 +35,18 @@ def other(tmp_path_factory: pytest.TempPathFactory, data: Dataset) -> Comparison
 def written(
     comparison: Comparison, other: Comparison, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    out = tmp_path_factory.mktemp("beside") / "page"
+    out = tmp_path_factory.mktemp("side-by-side") / "page"
     return write_side_by_side(comparison.folder, other.folder, out)
 
 
 def test_the_table_has_both_means_and_their_paired_test(
     written: Path, comparison: Comparison, other: Comparison
 ) -> None:
-    table = pl.read_csv(written.with_name("beside.csv"))
-    assert table.height == 2 * (2 * 3 + 1)
+    table = pl.read_csv(written.with_name("side_by_side.csv"))
+    pairs = {(e["model"], e["arm"]) for one in (comparison, other) for e in one.summary["results"]}
+    assert set(table.select("model", "arm", "metric").rows()) == {
+        (*pair, metric) for pair in pairs for metric in ("recall@20", "ndcg@20")
+    }
     (row,) = table.filter(model="lightgcn", arm="random", metric="recall@20").to_dicts()
     scores = []
     for found, name in ((comparison, "first"), (other, "second")):
@@ -57,12 +60,12 @@ def test_the_table_has_both_means_and_their_paired_test(
         scores.append(sum(part["recall@20"].to_numpy() for part in seeds) / 2)
     assert row["change"] == pytest.approx(row["second_mean"] / row["first_mean"] - 1)
     assert row["p_value"] == pytest.approx(ttest_rel(scores[1], scores[0]).pvalue)
-    assert row["p_holm"] == pytest.approx(row["p_value"])  # the only pair there is
+    assert row["p_holm"] == pytest.approx(row["p_value"])  # only one pair is tested
     alone = table.filter(pl.col("arm") == "local")
     assert alone["first_mean"].null_count() == alone["p_value"].null_count() == 2
 
 
-def test_the_page_names_what_differs_and_escapes(written: Path) -> None:
+def test_the_page_lists_differences_and_escapes_names(written: Path) -> None:
     text = written.read_text(encoding="utf-8")
     differing = text[text.index('id="differing"') :]
     assert "settings.models.lightgcn.n_layers" in differing
@@ -72,7 +75,7 @@ def test_the_page_names_what_differs_and_escapes(written: Path) -> None:
     assert re.findall(r'(?:src|href)="(?!#)', text) == []
 
 
-def test_runs_of_other_users_are_not_tested_against_each_other(
+def test_comparisons_on_different_users_are_not_tested_against_each_other(
     comparison: Comparison, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy"
@@ -81,12 +84,12 @@ def test_runs_of_other_users_are_not_tested_against_each_other(
         users = pl.read_parquet(file).with_columns(pl.col("user_id") + "x")
         users.write_parquet(file)
     write_side_by_side(comparison.folder, copy, tmp_path / "out")
-    table = pl.read_csv(tmp_path / "out" / "beside.csv")
+    table = pl.read_csv(tmp_path / "out" / "side_by_side.csv")
     assert table["p_value"].null_count() == table.height
     assert table["change"].to_list() == [0.0] * table.height
 
 
-def test_a_folder_beside_itself_is_refused(comparison: Comparison, tmp_path: Path) -> None:
+def test_two_equal_folders_are_refused(comparison: Comparison, tmp_path: Path) -> None:
     for second, out in ((comparison.folder, tmp_path), (tmp_path, comparison.folder)):
         with pytest.raises(InputError):
             write_side_by_side(comparison.folder, second, out)

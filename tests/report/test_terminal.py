@@ -1,4 +1,4 @@
-"""Tables and progress in the terminal, and the wording of figures."""
+"""Tables and progress in the terminal, and the format of numbers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import pytest
 from rich.console import Console
 
 from sgurinit.core import SGURInit
-from sgurinit.data import planted, summary
+from sgurinit.data import planted, summarize
 from sgurinit.data.prepare import Card, Step
 from sgurinit.experiments import Comparison, RunEvent
-from sgurinit.report import formatting
+from sgurinit.report.formatting import format_epochs
+from sgurinit.report.headline import format_headline
 from sgurinit.report.terminal.card import card_table
-from sgurinit.report.terminal.inspection import data_table, start_table
+from sgurinit.report.terminal.dataset import data_table
 from sgurinit.report.terminal.progress import RunProgress, StageProgress, _short
-from sgurinit.report.terminal.table import comparison_table, run_table
+from sgurinit.report.terminal.scores import comparison_table, run_table
+from sgurinit.report.terminal.start import start_table
 
 
 def printed(table: object, width: int = 80) -> list[str]:
@@ -51,7 +53,7 @@ def test_long_names_are_folded_and_never_cut(comparison: Comparison) -> None:
 
 def test_tables_of_a_large_data_set_fit_80_columns_uncut() -> None:
     data = planted(120, 80, n_topics=6)
-    large = summary(data)
+    large = summarize(data)
     text = large.modalities["text"]
     wide = replace(text, width=16_384, missing_rows=1_234_567, zero_rows=1_234_567)
     large = replace(
@@ -69,7 +71,7 @@ def test_tables_of_a_large_data_set_fit_80_columns_uncut() -> None:
     card = Card(
         name="large",
         source="reviews.json.gz",
-        recognised="Amazon reviews: user from reviewerID, item from asin, value from overall",
+        recognized_as="Amazon reviews: user from reviewerID, item from asin, value from overall",
         options={"split": "leave-one-out", "ratios": [80, 10, 10], "seed": 123_456},
         steps=steps,
         splits=dict.fromkeys(("train", "valid", "test"), steps[0]),
@@ -84,7 +86,7 @@ def test_tables_of_a_large_data_set_fit_80_columns_uncut() -> None:
         assert "…" not in "\n".join(lines)
 
 
-def test_a_stage_shows_its_rate_and_the_time_left_and_leaves_a_line_if_it_took_long() -> None:
+def test_a_stage_shows_its_rate_and_the_time_left_and_prints_a_line_if_it_was_long() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
     with StageProgress(console) as progress:
         progress("short", 0, 0)
@@ -115,7 +117,7 @@ def test_the_other_tables_fit_80_columns_uncut(comparison: Comparison) -> None:
     values = comparison.summary["results"][0]["test"]
     means = {name: metric["mean"] for name, metric in values.items()}
     for table in (
-        data_table(summary(data)),
+        data_table(summarize(data)),
         start_table(start.diagnostics),
         run_table({"valid": means, "test": means}),
     ):
@@ -130,19 +132,16 @@ def entry(model: str, arm: str, mean: float, lift: float | None, p: float | None
     return {"model": model, "arm": arm, "test": {"recall@20": metric}}
 
 
-def test_the_headline_says_what_came_out_whichever_way() -> None:
+def test_the_headline_reports_gains_and_losses() -> None:
     entries = [
         entry("a", "random", 0.1, 0.0, 1.0),
         entry("a", "sgurinit", 0.09, -0.1, 0.0001),
         entry("a", "permuted", 0.1, None, None),
     ]
-    text = formatting.headline(entries, 1).replace("\u00a0", " ")
-    assert (
-        "0 of 1 models reach a higher test Recall@20 (mean of 1 seed): a −10.0 % (p < 0.001)."
-        in text
-    )
-    assert text.endswith("not the meaning: a n/a.")
-    assert "Highest test Recall@20: a from global, 0.2000." in formatting.headline(
+    text = format_headline(entries, 1).replace("\u00a0", " ")
+    assert "0 of 1 model reaches a higher test Recall@20 (1 seed): a −10.0 % (p < 0.001)." in text
+    assert text.endswith("meaning removed): a n/a.")
+    assert "Highest test Recall@20: 0.2000, by a with global." in format_headline(
         [entry("a", "global", 0.2, None, None)], 3
     )
 
@@ -156,26 +155,26 @@ def test_the_headline_says_what_came_out_whichever_way() -> None:
         ([3, None, 5], "4 (1/3 never)"),
     ],
 )
-def test_epochs_say_how_often_the_goal_was_missed(values: list | None, expected: str) -> None:
-    assert formatting.epochs(values) == expected
+def test_epochs_show_how_many_seeds_missed_the_goal(values: list | None, expected: str) -> None:
+    assert format_epochs(values) == expected
 
 
-def test_progress_tells_of_every_run_once() -> None:
+def test_progress_shows_every_run_once() -> None:
     console = Console(file=io.StringIO(), width=100)
     row = {"epoch": 0, "seconds": 0.5, "recall@20": 0.1}
     done = {"recall@20": 0.25, "best_epoch": 0, "epochs": 1, "seconds": 3.0}
     with RunProgress(console, 2, 10) as progress:
         progress(RunEvent("a/random/seed-0", "kept"))
-        progress(RunEvent("a/[x]/seed-0", "start"))
-        progress(RunEvent("a/[x]/seed-0", "step", step="start of the users"))
-        assert progress.progress.tasks[1].fields["news"] == "start of the users"
+        progress(RunEvent("a/[x]/seed-0", "begin"))
+        progress(RunEvent("a/[x]/seed-0", "step", step="initial user vectors"))
+        assert progress.progress.tasks[1].fields["status"] == "initial user vectors"
         progress(RunEvent("a/[x]/seed-0", "epoch", row))
         task = progress.progress.tasks[0]
         assert task.completed == pytest.approx(1.1)
         progress(RunEvent("a/[x]/seed-0", "done", done))
         assert task.completed == 2
         progress(RunEvent("", "step", step="tables"))
-        assert task.fields["news"] == "tables"
+        assert task.fields["status"] == "tables"
     text = console.file.getvalue()
     assert text.count("a/random/seed-0") == 1
     assert "a/[x]/seed-0" in text
@@ -190,7 +189,7 @@ def test_progress_fits_80_columns_and_cuts_no_number() -> None:
             "lightgcn/random/seed-0",
             "lightgcn/k-n_clusters=16-local_weight=0.1/trial-0",
         ):
-            progress(RunEvent(label, "start"))
+            progress(RunEvent(label, "begin"))
             progress(RunEvent(label, "epoch", row))
             if label.endswith("seed-0"):
                 progress.progress.refresh()
@@ -204,11 +203,11 @@ def test_progress_fits_80_columns_and_cuts_no_number() -> None:
     assert re.search(r"lightgcn/k\S*… .* epoch 123, 10.0/s, R@20 0.5000 0:00:00", shown)
 
 
-def test_the_headline_of_many_models_says_how_they_spread() -> None:
+def test_the_headline_of_many_models_reports_their_spread() -> None:
     lifts = [-0.1, 0.02, 0.03, 0.05, 0.3]
     entries = [entry(f"m{n}", "random", 0.1, 0.0, None) for n in range(5)]
     entries += [entry(f"m{n}", "sgurinit", 0.1, lift, 0.5) for n, lift in enumerate(lifts)]
     entries[-1]["test"]["recall@20"]["p_holm"] = 0.01
-    text = formatting.headline(entries, 3).replace("\u00a0", " ")
+    text = format_headline(entries, 3).replace("\u00a0", " ")
     assert "4 of 5 models" in text
     assert "median +3.0 %, from −10.0 % (m0) to +30.0 % (m4); adjusted p < 0.05 for 1." in text

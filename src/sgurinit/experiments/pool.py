@@ -20,7 +20,7 @@ from sgurinit.errors import InputError
 from sgurinit.experiments.events import EventCallback, RunEvent
 from sgurinit.experiments.run import execute_run, is_finished
 from sgurinit.experiments.settings import RunSettings
-from sgurinit.runtime import count_cores, children_ignore_interrupts, keep_freed_memory
+from sgurinit.runtime import children_ignore_interrupts, count_cores, keep_freed_memory
 
 
 def execute_runs(
