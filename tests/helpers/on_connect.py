@@ -1,4 +1,4 @@
-"""What `test_connect` runs: Spark Connect needs a process without a classic session."""
+"""Script of `test_connect`: a client of a Spark Connect server, without a classic session."""
 
 from __future__ import annotations
 
@@ -8,42 +8,37 @@ import sys
 import numpy as np
 from pyspark.ml import Pipeline
 from pyspark.sql import SparkSession
-from spark_cases import check_equal, core_of, generated, spaces_of
+from spark_cases import assert_equal_to_core, fit_core, get_spaces, make_data
 
-from conftest import SETTINGS
-from sgurinit.spark import SGURInit, SGURInitModel
+from sgurinit.spark import SparkSGURInit, SparkSGURInitModel
 
-builder = SparkSession.builder.remote("local[2]")
-for name, value in SETTINGS.items():
-    builder = builder.config(name, value)
-spark = builder.getOrCreate()
+server, folder = sys.argv[1:]
+spark = SparkSession.builder.remote(server).getOrCreate()
 assert "connect" in type(spark).__module__
 
-data = generated(seed=2)
-core = core_of(data, local_norm="sym", local_weight=0.4, joint_dim=4, collaborative=0.5)
-interactions, items = data.frames(spark)
-centroids = {name: space.items.centroids for name, space in spaces_of(core).items()}
+data = make_data(seed=2)
+core = fit_core(data, local_norm="sym", local_weight=0.4, joint_dim=4, collaborative=0.5)
+interactions, items = data.make_frames(spark)
+centroids = {name: space.items.centroids for name, space in get_spaces(core).items()}
 parameters = core.get_params() | {"random_state": 0}
 del parameters["n_jobs"]
-model = SGURInit(**parameters).fit(interactions, items, centroids=centroids)
-check_equal(model, core)
+model = SparkSGURInit(**parameters).fit(interactions, items, centroids=centroids)
+assert_equal_to_core(model, core)
 
-folder = sys.argv[1]
 model.save(f"{folder}/model")
-loaded = SGURInitModel.load(f"{folder}/model")
-check_equal(loaded, core, loaded.transform(interactions))
+loaded = SparkSGURInitModel.load(f"{folder}/model")
+assert_equal_to_core(loaded, core, loaded.transform(interactions))
 
-# MLlib, over the wire.
+# K-means of MLlib over Spark Connect, in a pipeline.
 items["a"].write.parquet(f"{folder}/a")
-estimator = SGURInit(n_clusters=4, random_state=0, features={"a": f"{folder}/a"})
+estimator = SparkSGURInit(n_clusters=4, random_state=0, features={"a": f"{folder}/a"})
 (fitted,) = Pipeline(stages=[estimator]).fit(interactions).stages
 assert fitted.clusters["a"].sizes.sum() == data.n_items
 assert np.isfinite(fitted.clusters["a"].centroids).all()
 
-# The command line against the server that runs now.
+# The command line against the same server.
 interactions.where("weight > 0").select("user", "item").write.parquet(f"{folder}/log")
-master = "sc://localhost:15002"
-command = [sys.executable, "-m", "sgurinit", "init", f"{folder}/log", "--spark", master]
+command = [sys.executable, "-m", "sgurinit", "init", f"{folder}/log", "--spark", server]
 command += ["--features", f"a={folder}/a", "--n-clusters", "4", "--out", f"{folder}/start"]
 subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 users = spark.read.parquet(f"{folder}/start/users")

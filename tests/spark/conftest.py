@@ -1,4 +1,4 @@
-"""One Spark session for all of these tests."""
+"""The Spark session of these tests."""
 
 from __future__ import annotations
 
@@ -9,22 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from spark_cases import SETTINGS
 
 pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'sgurinit[spark]'")
 if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
     pytest.skip("Java is not installed: Spark needs version 17 or later", allow_module_level=True)
-
-# Small plans on a small machine: what the compilers would gain goes into compiling.
-SETTINGS = {
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
-    "spark.sql.shuffle.partitions": "3",
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.driver.memory": "1g",
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-}
 
 
 @pytest.fixture(scope="session")

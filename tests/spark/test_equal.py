@@ -1,4 +1,4 @@
-"""The numbers of the core, whatever the options, the data and the partitioning."""
+"""Spark gives the numbers of the core, for any options, data and partitioning."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from spark_cases import Data, check_equal, core_of, generated, spaces_of
+from spark_cases import Data, assert_equal_to_core, fit_core, get_spaces, make_data
 
 import sgurinit
 from sgurinit import ItemFeatures, load_dataset
 from sgurinit.core.params import PRESETS
 
 
-def fitted(spark, data, core, partitions=2, **engine):
-    from sgurinit.spark import SGURInit
+def fit_with_centroids_of(core, spark, data, partitions=2, **engine):
+    """Fit on Spark with the parameters and the centroids of the core."""
+    from sgurinit.spark import SparkSGURInit
 
     parameters = core.get_params() | {"random_state": 0}
     del parameters["n_jobs"]
-    interactions, items = data.frames(spark, partitions)
-    centroids = {name: space.items.centroids for name, space in spaces_of(core).items()}
-    return SGURInit(**parameters, **engine).fit(interactions, items, centroids=centroids)
+    interactions, items = data.make_frames(spark, partitions)
+    centroids = {name: space.items.centroids for name, space in get_spaces(core).items()}
+    return SparkSGURInit(**parameters, **engine).fit(interactions, items, centroids=centroids)
 
 
 OPTIONS = [
@@ -33,22 +34,22 @@ OPTIONS = [
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_every_option(spark, options):
-    data = generated()
-    core = core_of(data, **options)
-    model = fitted(spark, data, core)
-    check_equal(model, core)
+    data = make_data()
+    core = fit_core(data, **options)
+    model = fit_with_centroids_of(core, spark, data)
+    assert_equal_to_core(model, core)
     model.unpersist()
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset(spark, name):
-    """At a width at which the rank of `hybrid` counts: half of it is more than 32."""
-    data = generated(n_users=80, n_items=60, n_pairs=400)
+    """The joint space is so wide that half of it is more than the 32 columns of `hybrid`."""
+    data = make_data(n_users=80, n_items=60, n_pairs=400)
     core = sgurinit.SGURInit.from_preset(name, joint_dim=70, random_state=0)
     core.fit(data.matrix, data.features)
-    model = fitted(spark, data, core)
-    assert model.spaces["joint"].centroids.shape[1] == 70
-    check_equal(model, core)
+    model = fit_with_centroids_of(core, spark, data)
+    assert model.clusters["joint"].centroids.shape[1] == 70
+    assert_equal_to_core(model, core)
     model.unpersist()
 
 
@@ -65,35 +66,37 @@ def test_every_preset(spark, name):
     ],
 )
 def test_collaborative_columns(spark, share, rank, content):
-    data = generated(seed=8)
+    data = make_data(seed=8)
     options = {"collaborative": share, "collaborative_rank": rank, "content": content}
-    core = core_of(data, joint_dim=6, **options)
-    model = fitted(spark, data, core)
-    check_equal(model, core)
+    core = fit_core(data, joint_dim=6, **options)
+    model = fit_with_centroids_of(core, spark, data)
+    assert_equal_to_core(model, core)
     model.unpersist()
 
 
-def test_ways_and_partitionings_agree(spark, tmp_path, monkeypatch):
-    data = generated(seed=1)
-    core = core_of(data, local_norm="sym", local_weight=0.4, joint_dim=4, collaborative=0.5)
-    # Items are not broadcast, stages are kept in files.
-    apart = fitted(spark, data, core, 5, broadcast_bytes=0, work_dir=str(tmp_path))
-    check_equal(apart, core)
+def test_broadcast_shuffle_and_hot_users_agree(spark, tmp_path, monkeypatch):
+    data = make_data(seed=1)
+    core = fit_core(data, local_norm="sym", local_weight=0.4, joint_dim=4, collaborative=0.5)
+    # A shuffle brings interactions to items, and stages are kept in files.
+    shuffled = fit_with_centroids_of(
+        core, spark, data, 5, broadcast_bytes=0, work_dir=str(tmp_path)
+    )
+    assert_equal_to_core(shuffled, core)
     names = [path.name for path in next(tmp_path.iterdir()).iterdir()]
-    assert {"pairs", "degrees", "a-rows", "a-items", "joined", "collaborative"} < set(names)
+    assert {"pairs", "degrees", "a-rows", "a-items", "content", "collaborative"} < set(names)
     assert {"joint-rows", "joint-items"} < set(names)
     # Some users are hot.
-    monkeypatch.setattr("sgurinit.spark.users.HOT", 4)
-    monkeypatch.setattr("sgurinit.spark.users.COUNTED", 1)
-    hot = fitted(spark, data, core, 1)
-    check_equal(hot, core)
+    monkeypatch.setattr("sgurinit.spark.users._HOT_INTERACTIONS", 4)
+    monkeypatch.setattr("sgurinit.spark.users._COUNT_ONE_IN", 1)
+    hot = fit_with_centroids_of(core, spark, data, 1)
+    assert_equal_to_core(hot, core)
     plan = hot.users._jdf.queryExecution().toString()
     assert "LeftSemi" in plan
     hot.unpersist()
 
 
 @st.composite
-def any_data(draw):
+def draw_data(draw):
     n_users, n_items = draw(st.integers(1, 6)), draw(st.integers(3, 7))
     pairs = draw(
         st.lists(
@@ -121,12 +124,12 @@ def any_data(draw):
     max_examples=3, deadline=None, database=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
-@given(case=any_data(), partitions=st.integers(1, 4))
+@given(case=draw_data(), partitions=st.integers(1, 4))
 def test_any_data(spark, case, partitions):
     data, options = case
-    core = core_of(data, **options)
-    model = fitted(spark, data, core, partitions)
-    check_equal(model, core)
+    core = fit_core(data, **options)
+    model = fit_with_centroids_of(core, spark, data, partitions)
+    assert_equal_to_core(model, core)
     model.unpersist()
 
 
@@ -134,9 +137,9 @@ def test_tiktok(spark, tiktok_path):
     dataset = load_dataset(tiktok_path)
     matrix = dataset.train_matrix().tocoo()
     data = Data(dataset.n_users, np.stack([matrix.row, matrix.col], 1), dataset.features)
-    core = core_of(data, n_clusters=8, local_norm="sym", joint_dim=16, collaborative=0.5)
-    model = fitted(spark, data, core)
-    check_equal(model, core)
+    core = fit_core(data, n_clusters=8, local_norm="sym", joint_dim=16, collaborative=0.5)
+    model = fit_with_centroids_of(core, spark, data)
+    assert_equal_to_core(model, core)
     model.unpersist()
 
 
@@ -145,23 +148,23 @@ def test_ml_100k(spark, data_root):
     if not path.is_dir():
         pytest.skip(f"real data absent: {path}")
     dataset = load_dataset(path)
-    # It has no features: a word's share of the title, by hash.
+    # The data set has no features.
     rng = np.random.default_rng(0)
     features = {"text": ItemFeatures(rng.normal(size=(dataset.n_items, 24)).astype(np.float32))}
     matrix = dataset.train_matrix().tocoo()
     data = Data(dataset.n_users, np.stack([matrix.row, matrix.col], 1), features)
-    core = core_of(data, n_clusters=8, preprocess=("center", "whiten"))
-    model = fitted(spark, data, core, 3)
-    check_equal(model, core)
+    core = fit_core(data, n_clusters=8, preprocess=("center", "whiten"))
+    model = fit_with_centroids_of(core, spark, data, 3)
+    assert_equal_to_core(model, core)
     model.unpersist()
 
 
-def test_the_engine_splits_a_hot_item(spark):
-    data = generated(seed=4, n_users=200, n_pairs=400)
+def test_spark_splits_the_partition_of_a_hot_item(spark):
+    data = make_data(seed=4, n_users=200, n_pairs=400)
     pairs = np.concatenate([data.pairs, np.stack([np.arange(190), np.full(190, 7)], 1)])
     data = Data(data.n_users, pairs, data.features)
-    core = core_of(data)
-    model = fitted(spark, data, core, 4, broadcast_bytes=0)
+    core = fit_core(data)
+    model = fit_with_centroids_of(core, spark, data, 4, broadcast_bytes=0)
     wanted = {
         "spark.sql.autoBroadcastJoinThreshold": "-1",
         "spark.sql.adaptive.skewJoin.skewedPartitionThresholdInBytes": "1k",
@@ -174,7 +177,7 @@ def test_the_engine_splits_a_hot_item(spark):
         users = model.users
         users.collect()
         assert "skew=true" in users._jdf.queryExecution().toString()
-        check_equal(model, core)
+        assert_equal_to_core(model, core)
     finally:
         for name in wanted:
             spark.conf.unset(name)

@@ -1,4 +1,4 @@
-"""Starts that are computed on Spark."""
+"""The command ``init --spark``: computes a start on Spark."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from sgurinit.cli.app import console, emit, say
+from sgurinit.cli.app import console, print_json, print_line
 from sgurinit.errors import InputError
-from sgurinit.spark import SGURInit
+from sgurinit.spark import SparkSGURInit
 
 
 def init_on_spark(
@@ -28,44 +28,54 @@ def init_on_spark(
     Parameters
     ----------
     master : str
-        Where: a master's URL, or that of a Spark Connect server.
+        URL of a Spark master or of a Spark Connect server.
     interactions : str
-        Parquet with columns user and item, in any storage that Spark reads.
+        Parquet with columns user and item, in any storage that Spark can read.
     features : sequence of str
         ``NAME=PARQUET`` per modality.
     out : str
-        Folder to make.
+        Folder to create.
     preset : str or None
         Name of a preset.
     **parameters
-        Of the estimator.
+        Parameters of `SparkSGURInit`.
+
+    Raises
+    ------
+    InputError
+        When an option, a file or its contents are unusable, or Spark does not start.
     """
-    named = dict(_named(text) for text in features)
-    if not named:
-        raise InputError("--features is missing: NAME=PARQUET of items and their vectors")
+    paths = dict(_parse_feature(text) for text in features)
+    if not paths:
+        raise InputError("--features is missing: expected NAME=PARQUET, items and their vectors")
     estimator = (
-        SGURInit(**parameters) if preset is None else SGURInit.from_preset(preset, **parameters)
+        SparkSGURInit(**parameters)
+        if preset is None
+        else SparkSGURInit.from_preset(preset, **parameters)
     )
-    estimator.checked()
-    session = _session(master)
+    estimator.check_params()  # before Spark starts
+    session = _open_session(master)
     model = estimator.fit(
-        _read(session, interactions), {name: _items(session, path) for name, path in named.items()}
+        _read(session, interactions),
+        {name: _read_items(session, path) for name, path in paths.items()},
     )
     model.save(out)
     for name, clusters in model.clusters.items():
-        say(console, f"{name}: clusters of {', '.join(map(str, clusters.sizes.tolist()))} items")
-    say(console, f"saved to {out}")
-    emit({"out": out, "config": model.config, "tables": list(model.clusters)})
+        print_line(
+            console, f"{name}: clusters of {', '.join(map(str, clusters.sizes.tolist()))} items"
+        )
+    print_line(console, f"saved to {out}")
+    print_json({"out": out, "config": model.config, "tables": list(model.clusters)})
 
 
-def _named(text: str) -> tuple[str, str]:
-    name, mark, path = text.partition("=")
-    if not (name and mark and path):
+def _parse_feature(text: str) -> tuple[str, str]:
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
         raise InputError(f"--features {text}: expected NAME=PARQUET")
     return name, path
 
 
-def _session(master: str) -> SparkSession:
+def _open_session(master: str) -> SparkSession:
     if master.startswith("local"):
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
@@ -79,8 +89,8 @@ def _session(master: str) -> SparkSession:
         ) from None
 
 
-def _items(session: SparkSession, path: str) -> DataFrame:
-    """Items with their vectors, whatever the one column of lists is called."""
+def _read_items(session: SparkSession, path: str) -> DataFrame:
+    """Read items. If there is only one column of lists, it is the vector, whatever its name."""
     frame = _read(session, path)
     lists = [field.name for field in frame.schema if field.dataType.typeName() == "array"]
     if "vector" in frame.columns or len(lists) != 1:

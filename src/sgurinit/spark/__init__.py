@@ -1,4 +1,4 @@
-"""The same method on Spark: data frames in, data frames out. Needs ``sgurinit[spark]``."""
+"""SG-URInit on Spark data frames. Needs the extra ``sgurinit[spark]``."""
 
 try:
     import pyspark  # noqa: F401
@@ -10,10 +10,10 @@ except ModuleNotFoundError as error:
 from pyspark import cloudpickle
 
 from sgurinit.spark import batches
-from sgurinit.spark.estimator import SGURInit
-from sgurinit.spark.model import SGURInitModel
+from sgurinit.spark.estimator import SparkSGURInit
+from sgurinit.spark.model import SparkClusters, SparkSGURInitModel
 
-# Executors need not have this package.
+# Executors do not need this package: its functions on batches are sent to them by value.
 cloudpickle.register_pickle_by_value(batches)  # type: ignore[no-untyped-call]
 
-__all__ = ["SGURInit", "SGURInitModel"]
+__all__ = ["SparkClusters", "SparkSGURInit", "SparkSGURInitModel"]

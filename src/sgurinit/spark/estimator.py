@@ -12,69 +12,108 @@ from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from sgurinit.core.params import default, preset
+from sgurinit.core.params import get_default, get_preset
 from sgurinit.errors import InputError
-from sgurinit.spark.frames import checked_features, checked_interactions
-from sgurinit.spark.joint import joint_items
-from sgurinit.spark.model import SGURInitModel
-from sgurinit.spark.params import BROADCAST, HasMethod
-from sgurinit.spark.preprocess import fitted_steps
-from sgurinit.spark.space import Fit, Space, fit_space
+from sgurinit.spark.frames import check_features, check_interactions
+from sgurinit.spark.joint import compute_joint_items
+from sgurinit.spark.model import SparkSGURInitModel
+from sgurinit.spark.params import DEFAULT_BROADCAST_BYTES, HasMethodParams
+from sgurinit.spark.preprocess import fit_transforms
+from sgurinit.spark.space import SparkFit, SparkSpace, fit_space
 from sgurinit.spark.stages import Stages
 
-JOINT = "joint"
-ParamMap = dict[Param[Any], Any]
+_JOINT = "joint"
+_ParamMap = dict[Param[Any], Any]
 
 
-class SGURInit(
-    Estimator[SGURInitModel], HasMethod, DefaultParamsWritable, DefaultParamsReadable["SGURInit"]
+class SparkSGURInit(
+    Estimator[SparkSGURInitModel],
+    HasMethodParams,
+    DefaultParamsWritable,
+    DefaultParamsReadable["SparkSGURInit"],
 ):
-    """The estimator of the core on Spark data frames: the same parameters, the same numbers.
+    """`sgurinit.SGURInit` on Spark data frames, as a Spark ML ``Estimator``.
+
+    Parameters, defaults and results are those of `sgurinit.SGURInit`, apart from K-means, which is
+    MLlib's.
 
     Parameters
     ----------
-    n_clusters, local_weight, local_norm, preprocess, joint_dim, collaborative, \
-    collaborative_rank, random_state
-        See `sgurinit.SGURInit`.
-    kmeans : {"lloyd"}
-        MLlib's K-means, on a sample of the items where there are many.
+    n_clusters : int >= 1, default 8
+        Clusters per modality, K; at most the number of distinct item rows.
+    local_weight : float in [0, 1], default 0.5
+        Weight w of the local part, the items. The global part, the centroids, has 1 - w.
+    local_norm : {"mean", "sym"}, default "mean"
+        Local part: the plain mean of a user's items, or symmetric weights, 1 / sqrt(d_u d_i).
+    preprocess : sequence of {"center", "unit", "whiten"}, default ()
+        Steps applied to each modality's features first, in order. The joint space has its own.
+    joint_dim : int >= 1 or None, default None
+        Width of the joint space of all modalities; None for no joint space.
+    collaborative : float in [0, 1], default 0.0
+        Share of the joint space's columns that are collaborative: who uses an item, not what it is.
+        Not part of SG-URInit.
+    collaborative_rank : int >= 1 or None, default None
+        Upper limit on the number of collaborative columns; content takes the columns it saves.
+    content : bool, default True
+        Whether the joint space has content. Without it collaborative columns stand alone, and the
+        others stay empty.
+    kmeans : {"lloyd"}, default "lloyd"
+        K-means of MLlib, on a sample of the items where there are more than 16,384 of them and more
+        than 256 per cluster.
+    random_state : int or None, default None
+        Seed of K-means.
     features : mapping of str to str, optional
-        Parquet with columns item and vector, by modality, for `fit` in a Pipeline.
+        Parquet files of the items by modality, with columns item and vector, for `fit` in a
+        Pipeline.
     work_dir : str, optional
-        Folder that driver and executors share; what a stage made is kept there in Parquet, so that
-        a lost executor costs the stage it was in. By default executors hold it.
+        Folder that driver and executors share. Stages keep their results there as Parquet, so that
+        a lost executor costs only its running stage. By default executors keep them.
     broadcast_bytes : int, default 256 MiB
-        Item rows up to this size are sent to every executor; interactions with larger ones are
-        brought to the items by a shuffle.
+        Item rows up to this size are broadcast to every executor. For larger ones, a shuffle brings
+        the interactions to the items.
+
+    See Also
+    --------
+    SparkSGURInitModel : The fitted model.
+    sgurinit.SGURInit : The estimator in memory, and the description of the method.
+    sgurinit.SGURInit.stream : Logs larger than memory on one machine.
 
     Notes
     -----
-    Column names are those of the core: user, item and optionally weight in interactions (zero is
-    no interaction, though the user is there), item and vector in items. Ids may be of any type that
-    Spark can sort, and come out as they went in.
+    Ids may have any type that Spark can sort, and are returned unchanged.
 
     Examples
     --------
-    >>> model = SGURInit(random_state=0).fit(interactions, {"text": items})  # doctest: +SKIP
-    >>> model.users.write.parquet("users")  # doctest: +SKIP
+    `spark` is a SparkSession.
+
+    >>> from sgurinit.spark import SparkSGURInit
+    >>> log = spark.createDataFrame(
+    ...     [("ann", 1), ("ann", 2), ("bob", 2), ("bob", 3)], "user string, item long"
+    ... )
+    >>> items = spark.createDataFrame(
+    ...     [(1, [1.0, 0.0]), (2, [1.0, 0.0]), (3, [0.0, 1.0])], "item long, vector array<double>"
+    ... )
+    >>> model = SparkSGURInit(n_clusters=2, random_state=0).fit(log, {"text": items})
+    >>> model.users.sort("user").collect()
+    [Row(user='ann', text=[1.0, 0.0]), Row(user='bob', text=[0.5, 0.5])]
     """
 
     def __init__(
         self,
         *,
-        n_clusters: int = default("n_clusters"),
-        local_weight: float = default("local_weight"),
-        local_norm: str = default("local_norm"),
-        preprocess: Sequence[str] = default("preprocess"),
-        joint_dim: int | None = default("joint_dim"),
-        collaborative: float = default("collaborative"),
-        collaborative_rank: int | None = default("collaborative_rank"),
-        content: bool = default("content"),
-        kmeans: str = default("kmeans"),
+        n_clusters: int = get_default("n_clusters"),
+        local_weight: float = get_default("local_weight"),
+        local_norm: str = get_default("local_norm"),
+        preprocess: Sequence[str] = get_default("preprocess"),
+        joint_dim: int | None = get_default("joint_dim"),
+        collaborative: float = get_default("collaborative"),
+        collaborative_rank: int | None = get_default("collaborative_rank"),
+        content: bool = get_default("content"),
+        kmeans: str = get_default("kmeans"),
         random_state: int | None = None,
         features: Mapping[str, str] | None = None,
         work_dir: str | None = None,
-        broadcast_bytes: int = BROADCAST,
+        broadcast_bytes: int = DEFAULT_BROADCAST_BYTES,
     ) -> None:
         super().__init__()
         self._set(
@@ -106,106 +145,133 @@ class SGURInit(
 
         Returns
         -------
-        SGURInit
+        SparkSGURInit
 
         Raises
         ------
         InputError
             When the name is unknown.
+
+        Examples
+        --------
+        >>> from sgurinit.spark import SparkSGURInit
+        >>> estimator = SparkSGURInit.from_preset("stair", n_clusters=4)
+        >>> estimator.getOrDefault("local_weight")
+        0.1
         """
-        return cls(**(preset(name) | overrides))
+        return cls(**(get_preset(name) | overrides))
 
     @overload
     def fit(
         self,
         dataset: DataFrame,
-        features: Mapping[str, DataFrame] | ParamMap | None = None,
+        features: Mapping[str, DataFrame] | _ParamMap | None = None,
         *,
         centroids: Mapping[str, Any] | None = None,
-    ) -> SGURInitModel: ...
+    ) -> SparkSGURInitModel: ...
 
     @overload
-    def fit(self, dataset: DataFrame, features: Sequence[ParamMap]) -> list[SGURInitModel]: ...
+    def fit(
+        self, dataset: DataFrame, features: Sequence[_ParamMap]
+    ) -> list[SparkSGURInitModel]: ...
 
     def fit(
         self, dataset: DataFrame, features: Any = None, *, centroids: Any = None
-    ) -> SGURInitModel | list[SGURInitModel]:
-        """Fit the items' spaces; users are computed when they are asked for.
+    ) -> SparkSGURInitModel | list[SparkSGURInitModel]:
+        """Fit the spaces of the items. Users are computed when `SparkSGURInitModel.users` is read.
 
         Parameters
         ----------
         dataset : DataFrame
-            Training interactions: user, item and optionally weight.
+            Training interactions: columns user, item and optionally weight. A weight of zero means
+            that the user exists, but has no interaction with the item.
         features : mapping of str to DataFrame, optional
-            Items by modality: item and vector. Left out, or a Spark ML parameter map instead: the
-            files of the parameter `features`.
+            Items by modality: columns item and vector, an array of floats or doubles or an ML
+            vector. Without it, or with a Spark ML parameter map or a sequence of them in its place,
+            items are read from the files in the parameter `features`.
         centroids : mapping of str to ndarray of shape (K, d), optional
-            Centroids of modalities, and of ``"joint"``, that are used as they are, in the space
-            of the preprocessed features.
+            Centroids by modality, and for ``"joint"``, in the space of the preprocessed features.
+            They are used without changes, instead of those of K-means.
 
         Returns
         -------
-        SGURInitModel
+        SparkSGURInitModel
+            The fitted model; a list of models for a sequence of parameter maps.
 
         Raises
         ------
         InputError
-            On a bad parameter or unusable data; the message names it.
-        """
-        if features is None or _is_for_spark_ml(features):
-            found: SGURInitModel | list[SGURInitModel] = super().fit(dataset, features)
-            return found
-        return self._start(dataset, features, centroids or {})
+            When a parameter is out of range or the data are unusable; the message names it.
 
-    def _fit(self, dataset: DataFrame) -> SGURInitModel:
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sgurinit.spark import SparkSGURInit
+        >>> log = spark.createDataFrame([("ann", 1)], "user string, item long")
+        >>> items = spark.createDataFrame([(1, [1.0, 3.0])], "item long, vector array<double>")
+        >>> estimator = SparkSGURInit(n_clusters=1)
+        >>> model = estimator.fit(log, {"text": items}, centroids={"text": np.zeros((1, 2))})
+        >>> model.users.first()
+        Row(user='ann', text=[0.5, 1.5])
+        """
+        if features is None or _has_param_maps(features):
+            fitted: SparkSGURInitModel | list[SparkSGURInitModel] = super().fit(dataset, features)
+            return fitted
+        return self._fit_frames(dataset, features, centroids or {})
+
+    def _fit(self, dataset: DataFrame) -> SparkSGURInitModel:
         paths = self.getOrDefault("features")
         if not paths:
             raise InputError(
-                "features are missing: pass a mapping from modality to a DataFrame, or the "
-                "parameter features=, a mapping from modality to Parquet"
+                "features are missing: pass a mapping from modality to a DataFrame, or set the "
+                "parameter `features` to a mapping from modality to a Parquet file"
             )
         read = dataset.sparkSession.read
-        return self._start(dataset, {name: read.parquet(path) for name, path in paths.items()}, {})
+        frames = {name: read.parquet(path) for name, path in paths.items()}
+        return self._fit_frames(dataset, frames, {})
 
-    def _start(
+    def _fit_frames(
         self, interactions: DataFrame, features: Any, centroids: Mapping[str, Any]
-    ) -> SGURInitModel:
-        parameters = self.checked()
+    ) -> SparkSGURInitModel:
+        parameters = self.check_params()
         folder = self.getOrDefault("work_dir")
         stages = Stages(None if folder is None else f"{folder.rstrip('/')}/{self.uid}")
-        checked = checked_interactions(interactions)
-        tables = checked_features(features, interactions.schema["item"].dataType)
-        known = [*tables, *([JOINT] if parameters.joint_dim is not None else [])]
+        checked = check_interactions(interactions)
+        tables = check_features(features, interactions.schema["item"].dataType)
+        names = [*tables, *([_JOINT] if parameters.joint_dim is not None else [])]
         for name in centroids:
-            if name not in known:
-                raise InputError(f"centroids: {name!r} is none of {', '.join(known)}")
-        # Brought together first: there is little to aggregate before.
+            if name not in names:
+                raise InputError(f"centroids: there is no space {name!r}, only {', '.join(names)}")
+        # Partitioned before they are deduplicated: there is little to drop within a partition.
         pairs = stages.keep(checked.repartition("user", "item").distinct(), "pairs")
         degrees = stages.keep(
             pairs.where("item IS NOT NULL").groupBy("item").agg(F.count("*").alias("degree")),
             "degrees",
         )
-        fit, spaces = Fit(parameters, pairs, degrees, stages), {}
-        for name in known:
+        fit, spaces = SparkFit(parameters, pairs, degrees, stages), {}
+        for name in names:
             try:
-                spaces[name] = _space(fit, name, tables, centroids.get(name))
+                spaces[name] = _fit_one_space(fit, name, tables, centroids.get(name))
             except InputError as error:
                 raise InputError(f"{name}: {error}") from error
-        model = SGURInitModel._of(parameters, spaces, pairs, stages)
+        model = SparkSGURInitModel._from_fit(parameters, spaces, pairs, stages)
         self._copyValues(model)
         return model
 
 
-def _space(fit: Fit, name: str, tables: Mapping[str, DataFrame], given: Any) -> Space:
-    if name == JOINT:
-        frame, steps = joint_items(fit, tables)
+def _fit_one_space(
+    fit: SparkFit, name: str, tables: Mapping[str, DataFrame], centroids: Any
+) -> SparkSpace:
+    if name == _JOINT:
+        frame, transforms = compute_joint_items(fit, tables)
     else:
-        frame, steps = tables[name], fitted_steps(tables[name], fit.parameters.preprocess)
-    return fit_space(fit, name, frame, steps, None if given is None else np.asarray(given))
+        frame, transforms = tables[name], fit_transforms(tables[name], fit.parameters.preprocess)
+    given = None if centroids is None else np.asarray(centroids)
+    return fit_space(fit, name, frame, transforms, given)
 
 
-def _is_for_spark_ml(value: Any) -> bool:
-    """Tell a parameter map, or several, from features."""
+def _has_param_maps(value: Any) -> bool:
+    """Tell whether the argument `features` of `fit` holds parameter maps instead of features."""
     return isinstance(value, list | tuple) or (
         isinstance(value, Mapping) and bool(value) and all(isinstance(key, Param) for key in value)
     )

@@ -1,4 +1,4 @@
-"""K-means of items: MLlib on a sample by id, the rest assigned exactly."""
+"""K-means of items with MLlib, on a sample of the items where there are many."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from sgurinit.core.inputs.features import Float64Array
+from sgurinit.core.inputs.arrays import Float64Array
 from sgurinit.errors import InputError
 from sgurinit.spark.frames import hash_quantile
 
-# MLlib sees at least so many rows, and so many per cluster.
-SAMPLE_ROWS = 1 << 14
-SAMPLE_PER_CLUSTER = 256
+# MLlib clusters at least this many rows, and this many per cluster.
+_SAMPLE_ROWS = 1 << 14
+_SAMPLE_ROWS_PER_CLUSTER = 256
 
-# Starts of which the best is kept. With five rounds of oversampling k-means|| needs far fewer than
-# k-means++: on TikTok one was never more than 1 % behind ten of those.
-N_INIT = 2
-INIT_STEPS = 5
-ITERATIONS = 20
+# The best of this many initializations is kept. k-means|| with five rounds of oversampling needs
+# far fewer than k-means++: on TikTok one was never more than 1 % worse than the best of ten.
+_N_INIT = 2
+_OVERSAMPLING_ROUNDS = 5
+_ITERATIONS = 20
 
-# Numbers in one partition of the sample. More partitions are faster on a cluster; with one the
-# order of MLlib's sums is fixed as well.
-PARTITION = 1 << 25
+# Numbers in one partition of the sample. More partitions are faster on a cluster, but only within
+# one partition the order of MLlib's sums is fixed.
+_PARTITION_NUMBERS = 1 << 25
 
 
-def found_centroids(items: DataFrame, n_items: int, n_clusters: int, seed: int) -> Float64Array:
-    """Centroids of the items, of MLlib's best start.
+def find_centroids(items: DataFrame, n_items: int, n_clusters: int, seed: int) -> Float64Array:
+    """Find the centroids of the items.
 
-    The same items and seed give the same sample in the same order, however the frame is
-    partitioned.
+    The same items and seed give the same sample in the same order, for any partitioning of the
+    frame.
 
     Parameters
     ----------
@@ -42,14 +42,16 @@ def found_centroids(items: DataFrame, n_items: int, n_clusters: int, seed: int) 
         Columns item and vector, an array.
     n_items : int
         Number of its rows.
-    n_clusters : int
-        K.
+    n_clusters : int >= 1
+        Number of clusters, K.
     seed : int
         Seed of the sample and of K-means.
 
     Returns
     -------
     ndarray of float64, shape (K, d)
+        Centroids of the best initialization. For one cluster they are zero: the mean of all rows
+        is computed later in any case.
 
     Raises
     ------
@@ -57,43 +59,45 @@ def found_centroids(items: DataFrame, n_items: int, n_clusters: int, seed: int) 
         When there are fewer distinct rows than clusters.
     """
     _check_distinct(items, n_clusters)
-    wanted = max(SAMPLE_ROWS, SAMPLE_PER_CLUSTER * n_clusters)
+    n_sample = max(_SAMPLE_ROWS, _SAMPLE_ROWS_PER_CLUSTER * n_clusters)
     order = F.xxhash64(F.col("item").cast("string"), F.lit(seed))
     sample = items.withColumn("order", order)
-    if n_items > wanted:
-        sample = sample.where(F.col("order") < hash_quantile(wanted / n_items))
+    if n_items > n_sample:
+        sample = sample.where(F.col("order") < hash_quantile(n_sample / n_items))
     first = sample.select(F.size("vector").alias("width")).first()
-    assert first is not None  # noqa: S101 - there are as many rows as clusters
-    if n_clusters == 1:  # MLlib wants two; the mean of all rows is what any start comes to
+    assert first is not None  # noqa: S101 - there are at least as many rows as clusters
+    if n_clusters == 1:  # MLlib needs two
         return np.zeros((1, first["width"]))
-    parts = ceil(min(n_items, wanted) * first["width"] / PARTITION)
+    n_partitions = ceil(min(n_items, n_sample) * first["width"] / _PARTITION_NUMBERS)
     points = (
-        sample.repartition(parts, "order")
+        sample.repartition(n_partitions, "order")
         .sortWithinPartitions("order", F.col("item").cast("string"))
         .select(array_to_vector(F.col("vector")).alias("features"))
         .persist()
     )
     try:
-        return _best(points, n_clusters, seed)
+        return _fit_best(points, n_clusters, seed)
     finally:
         points.unpersist()
-        # Models and their summaries hold each other. Over Connect one that Python finds only at its
-        # end is released by a thread that can no longer start, and the process hangs.
+        # Models and their summaries refer to each other. Over Spark Connect, a model that Python
+        # only collects at exit is released by a thread that cannot start anymore, and the process
+        # hangs.
         gc.collect()
 
 
-def _best(points: DataFrame, n_clusters: int, seed: int) -> Float64Array:
+def _fit_best(points: DataFrame, n_clusters: int, seed: int) -> Float64Array:
     costs: list[float] = []
     best = np.zeros((0, 0))
-    for start in range(N_INIT):
+    for run in range(_N_INIT):
         model = KMeans(
-            k=n_clusters, seed=seed + start, initSteps=INIT_STEPS, maxIter=ITERATIONS
+            k=n_clusters, seed=seed + run, initSteps=_OVERSAMPLING_ROUNDS, maxIter=_ITERATIONS
         ).fit(points)
         cost = float(model.summary.trainingCost)
         if not costs or cost < min(costs):
             best = np.array(model.clusterCenters())
         costs.append(cost)
-    # MLlib gives fewer where its candidates coincide; nobody then uses the others.
+    # MLlib returns fewer centroids if its candidates coincide. Copies of the last one fill the
+    # table; no item is assigned to a copy.
     missing = n_clusters - len(best)
     return np.vstack([best, np.repeat(best[-1:], missing, axis=0)])
 

@@ -1,106 +1,135 @@
-"""A fitted start on disk: Parquet of users, items and clusters, and Spark ML's metadata."""
+"""Files of a saved model: Parquet of users, items and clusters, and Spark ML's metadata."""
 
 from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from pyspark.errors import AnalysisException
-from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReader, MLWriter
+from pyspark.ml.util import DefaultParamsReader
 from pyspark.sql import DataFrame, SparkSession
 
-from sgurinit.core.params import Parameters
 from sgurinit.errors import InputError
-from sgurinit.spark import batches
-from sgurinit.spark.frames import id_text
-from sgurinit.spark.model import SGURInitModel
-from sgurinit.spark.space import Space
-from sgurinit.spark.stages import Stages
+from sgurinit.spark.batches.items import transform_vectors
+from sgurinit.spark.frames import id_type
+from sgurinit.spark.space import SparkSpace
 
-FORMAT = "sgurinit.spark/1"
+_FORMAT = "sgurinit.spark/1"
 
 
-class Writer(MLWriter):
-    """Writes a model to a folder: ``users``, ``items/<space>``, ``clusters/<space>``, metadata."""
+@dataclass(frozen=True, eq=False)
+class SavedModel:
+    """The parts of a saved model.
 
-    def __init__(self, model: SGURInitModel) -> None:
-        super().__init__()
-        self._model = model
+    Parameters
+    ----------
+    metadata : dict
+        Spark ML's metadata, with the entries of `make_metadata`.
+    spaces : dict of str to SparkSpace
+        Fitted spaces.
+    users : DataFrame
+        Users' rows.
+    """
 
-    def save(self, path: str) -> None:
-        """Write the model to `path`; something that is there is refused, unless to overwrite."""
-        mode = "overwrite" if self.shouldOverwrite else "error"
-        model, spark = self._model, self.sparkSession
-        try:
-            model.users.write.mode(mode).parquet(f"{path}/users")
-        except AnalysisException as error:
-            if "PATH_ALREADY_EXISTS" not in str(error):
-                raise
-            raise InputError(
-                f"{path}: exists already; give a new folder, or overwrite it"
-            ) from None
-        for name, items in model.items.items():
-            items.write.mode(mode).parquet(f"{path}/items/{name}")
-        for name, space in model.spaces.items():
-            _clusters(spark, space).write.mode(mode).parquet(f"{path}/clusters/{name}")
-        # Last: a folder with metadata is whole.
-        extra = {
-            "format": FORMAT,
-            "config": model.config,
-            "spaces": list(model.spaces),
-            "versions": {
-                "python": platform.python_version(),
-                **{name: version(name) for name in ("sgurinit", "numpy", "scipy", "pyspark")},
-            },
-        }
-        text = DefaultParamsWriter._get_metadata_to_save(model, spark, extra)
-        line = spark.createDataFrame([(text,)], "value string").coalesce(1)
-        line.write.mode(mode).text(f"{path}/metadata")
+    metadata: dict[str, Any]
+    spaces: dict[str, SparkSpace]
+    users: DataFrame
 
 
-class Reader(MLReader[SGURInitModel]):
-    """Reads what `Writer` wrote."""
+def make_metadata(config: Mapping[str, Any], spaces: Mapping[str, SparkSpace]) -> dict[str, Any]:
+    """Make the entries that this library adds to Spark ML's metadata."""
+    return {
+        "format": _FORMAT,
+        "config": dict(config),
+        "spaces": list(spaces),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("sgurinit", "numpy", "scipy", "pyspark")},
+        },
+    }
 
-    def load(self, path: str) -> SGURInitModel:
-        """Read a model.
 
-        Raises
-        ------
-        InputError
-            Nothing of ours is at `path`.
-        """
-        spark = self.sparkSession
-        try:
-            metadata = DefaultParamsReader.loadMetadata(path, spark)
-        except (AnalysisException, TypeError, json.JSONDecodeError) as error:
-            why = str(error).splitlines()[0]
-            raise InputError(f"{path}: expected a saved model of Spark ({why})") from None
-        if metadata.get("format") != FORMAT:
-            raise InputError(
-                f"{path}: is no saved start (format {metadata.get('format')!r}, expected "
-                f"{FORMAT!r})"
-            )
-        config = metadata["config"]
-        model = SGURInitModel._of(
-            Parameters.from_config(config),
-            {name: _space(spark, path, name) for name in metadata["spaces"]},
-            None,
-            Stages(None),
-            spark.read.parquet(f"{path}/users"),
+def write_model(
+    path: str,
+    users: DataFrame,
+    spaces: Mapping[str, SparkSpace],
+    metadata: str,
+    spark: SparkSession,
+    *,
+    overwrite: bool,
+) -> None:
+    """Write ``users``, ``items/<space>``, ``clusters/<space>`` and ``metadata`` into a folder.
+
+    Parameters
+    ----------
+    path : str
+        The folder, in any storage that Spark can write to.
+    users : DataFrame
+        Users' rows.
+    spaces : mapping of str to SparkSpace
+        Fitted spaces.
+    metadata : str
+        Spark ML's metadata as JSON.
+    spark : SparkSession
+        The session that writes.
+    overwrite : bool
+        Whether to replace existing files.
+
+    Raises
+    ------
+    InputError
+        When the folder holds a model and `overwrite` is False.
+    """
+    mode = "overwrite" if overwrite else "error"
+    try:
+        users.write.mode(mode).parquet(f"{path}/users")
+    except AnalysisException as error:
+        if "PATH_ALREADY_EXISTS" not in str(error):
+            raise
+        raise InputError(f"{path}: exists already; give a new folder, or overwrite it") from None
+    for name, space in spaces.items():
+        space.unpack_items().write.mode(mode).parquet(f"{path}/items/{name}")
+        _cluster_frame(spark, space).write.mode(mode).parquet(f"{path}/clusters/{name}")
+    # Metadata is written last: a folder that has it is complete.
+    line = spark.createDataFrame([(metadata,)], "value string").coalesce(1)
+    line.write.mode(mode).text(f"{path}/metadata")
+
+
+def read_model(path: str, spark: SparkSession) -> SavedModel:
+    """Read what `write_model` wrote.
+
+    Raises
+    ------
+    InputError
+        When there is no saved model at `path`, or it has another format.
+    """
+    try:
+        metadata = DefaultParamsReader.loadMetadata(path, spark)
+    except (AnalysisException, TypeError, json.JSONDecodeError) as error:
+        why = str(error).splitlines()[0]
+        raise InputError(f"{path}: expected a saved SparkSGURInitModel ({why})") from None
+    if metadata.get("format") != _FORMAT:
+        raise InputError(
+            f"{path}: expected a saved SparkSGURInitModel of format {_FORMAT!r}, got "
+            f"{metadata.get('format')!r}"
         )
-        model._resetUid(metadata["uid"])
-        DefaultParamsReader.getAndSetParams(model, metadata)
-        return model
+    return SavedModel(
+        metadata=metadata,
+        spaces={name: _read_space(spark, path, name) for name in metadata["spaces"]},
+        users=spark.read.parquet(f"{path}/users"),
+    )
 
 
-def _clusters(spark: SparkSession, space: Space) -> DataFrame:
+def _cluster_frame(spark: SparkSession, space: SparkSpace) -> DataFrame:
     rows: list[tuple[Any, ...]] = [
-        (number, centroid.tolist(), int(size), float(used))
-        for number, (centroid, size, used) in enumerate(
+        (number, centroid.tolist(), int(size), float(interactions))
+        for number, (centroid, size, interactions) in enumerate(
             zip(space.centroids, space.sizes, space.interactions, strict=True)
         )
     ]
@@ -108,14 +137,15 @@ def _clusters(spark: SparkSession, space: Space) -> DataFrame:
     return spark.createDataFrame(rows, schema).coalesce(1)
 
 
-def _space(spark: SparkSession, path: str, name: str) -> Space:
+def _read_space(spark: SparkSession, path: str, name: str) -> SparkSpace:
     rows = sorted(spark.read.parquet(f"{path}/clusters/{name}").collect(), key=lambda row: row[0])
     items = spark.read.parquet(f"{path}/items/{name}")
-    schema = f"item {id_text(items.schema['item'].dataType)}, degree long, vector binary"
+    item = id_type(items.schema["item"].dataType)
     packed = items.mapInArrow(
-        partial(batches.prepared, steps=[], dtype="float32"), f"{schema}, cluster int"
+        partial(transform_vectors, transforms=[], dtype="float32"),
+        f"item {item}, degree long, vector binary, cluster int",
     )
-    return Space(
+    return SparkSpace(
         packed,
         np.array([row["centroid"] for row in rows]),
         np.array([row["items"] for row in rows], dtype=np.int64),

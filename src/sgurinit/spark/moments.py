@@ -1,4 +1,4 @@
-"""Sums that fit the driver, and the principal axes made of them."""
+"""Moments of vectors: counts, means, norms and principal axes, from sums over all partitions."""
 
 from __future__ import annotations
 
@@ -9,62 +9,92 @@ from typing import Any
 import numpy as np
 from pyspark.sql import DataFrame
 
-from sgurinit.core.inputs.features import Float64Array
-from sgurinit.core.steps.pca import Axes, principal_axes
-from sgurinit.spark import batches
+from sgurinit.core.inputs.arrays import Float64Array
+from sgurinit.core.steps.pca import Axes, compute_principal_axes
+from sgurinit.spark.batches.items import Transform
+from sgurinit.spark.batches.sums import merge_sums, sum_first_moments, sum_second_moments
 
 
-def totals(frame: DataFrame, sums: Callable[[Any], Any]) -> Float64Array:
-    """Add up what each partition gives, shape (n_keys, n_sums); the driver sees the totals alone.
+def collect_totals(frame: DataFrame, compute_sums: Callable[[Any], Any]) -> Float64Array:
+    """Add up the sums of all partitions; only the totals are sent to the driver.
 
     Parameters
     ----------
     frame : DataFrame
-        Rows of items.
-    sums : callable
-        Batches to batches of ``key`` and packed ``sums``, the same keys from every partition.
+        Rows to sum over.
+    compute_sums : callable
+        A function from batches to keyed sums (see `sgurinit.spark.batches.sums`) that gives the
+        same keys for every partition.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_keys, n_sums)
     """
     schema = "key long, sums binary"
-    parts = frame.mapInArrow(sums, schema).repartition("key").sortWithinPartitions("key")
-    rows = parts.mapInArrow(partial(batches.merged, key="key"), schema).collect()
-    found = {row["key"]: np.frombuffer(row["sums"], dtype=np.float64) for row in rows}
-    return np.stack([found[key] for key in range(len(found))])
+    parts = frame.mapInArrow(compute_sums, schema).repartition("key").sortWithinPartitions("key")
+    rows = parts.mapInArrow(partial(merge_sums, key="key"), schema).collect()
+    sums = {row["key"]: np.frombuffer(row["sums"], dtype=np.float64) for row in rows}
+    return np.stack([sums[key] for key in range(len(sums))])
 
 
 class Moments:
-    """Number, mean and size of the rows of a frame after steps.
+    """Moments of the vectors of a frame after transforms.
 
     Parameters
     ----------
     frame : DataFrame
         Columns item and vector, an array.
-    steps : sequence of Step
-        What is done to the vectors first.
+    transforms : sequence of Transform
+        Transforms of the vectors.
     width : int
-        Their width after that.
-    filled : bool
-        Whether rows that are all zero before the steps are left out.
+        Width of the vectors after the transforms.
+    nonzero_only : bool, default True
+        Whether to leave out rows that are all zero before the transforms.
+
+    Attributes
+    ----------
+    count : int
+        Number of rows.
+    mean : ndarray of float64, shape (width,)
+        Mean of the rows.
+    mean_square : float
+        Mean squared norm of the rows.
+    mean_norm : float
+        Mean norm of the rows.
     """
 
     def __init__(
-        self, frame: DataFrame, steps: Sequence[batches.Step], width: int, *, filled: bool = True
+        self,
+        frame: DataFrame,
+        transforms: Sequence[Transform],
+        width: int,
+        *,
+        nonzero_only: bool = True,
     ) -> None:
-        self._frame, self._steps, self._filled = frame, list(steps), filled
-        (first,) = totals(
-            frame, partial(batches.first_moments, steps=self._steps, width=width, filled=filled)
+        self._frame = frame
+        self._transforms, self._nonzero_only = list(transforms), nonzero_only
+        sums = partial(
+            sum_first_moments,
+            transforms=self._transforms,
+            width=width,
+            nonzero_only=nonzero_only,
         )
+        (first,) = collect_totals(frame, sums)
         self.count = int(first[0])
-        shown = max(self.count, 1)
-        self.size, self.mean_norm = first[1] / shown, first[2] / shown
-        self.mean: Float64Array = first[3:] / shown
+        divisor = max(self.count, 1)
+        self.mean_square, self.mean_norm = first[1] / divisor, first[2] / divisor
+        self.mean: Float64Array = first[3:] / divisor
 
-    def axes(self, at_most: int) -> Axes:
-        """Principal axes of the rows, without those that hold no variance."""
+    def compute_axes(self, at_most: int) -> Axes:
+        """Compute the principal axes of the rows, without those that hold no variance."""
         if self.count < 2:
             return Axes(np.zeros((len(self.mean), 0)), np.zeros(0))
-        products = totals(
-            self._frame,
-            partial(batches.second_moments, steps=self._steps, mean=self.mean, filled=self._filled),
+        sums = partial(
+            sum_second_moments,
+            transforms=self._transforms,
+            mean=self.mean,
+            nonzero_only=self._nonzero_only,
         )
+        products = collect_totals(self._frame, sums)
         keep = min(self.count, len(self.mean), at_most)
-        return principal_axes(products / (self.count - 1), keep, self.size)
+        return compute_principal_axes(products / (self.count - 1), keep, self.mean_square)

@@ -1,4 +1,4 @@
-"""Preprocessing of items, as steps that executors take."""
+"""Preprocessing of items: fits the transforms that executors apply."""
 
 from __future__ import annotations
 
@@ -7,35 +7,41 @@ from collections.abc import Sequence
 import numpy as np
 from pyspark.sql import DataFrame
 
-from sgurinit.spark import batches
-from sgurinit.spark.frames import width
+from sgurinit.spark.batches.items import Transform
+from sgurinit.spark.frames import vector_width
 from sgurinit.spark.moments import Moments
 
-Steps = list[batches.Step]
 
-
-def fitted_steps(frame: DataFrame, wanted: Sequence[str]) -> Steps:
-    """Steps of `preprocess` with what they need to know of all items.
+def fit_transforms(frame: DataFrame, steps: Sequence[str]) -> list[Transform]:
+    """Fit the steps of the parameter `preprocess` to the items.
 
     Parameters
     ----------
     frame : DataFrame
         Columns item and vector.
-    wanted : sequence of {"center", "unit", "whiten"}
-        Names of the steps.
+    steps : sequence of {"center", "unit", "whiten"}
+        Names of the steps, in order.
+
+    Returns
+    -------
+    list of Transform
+
+    See Also
+    --------
+    sgurinit.core.steps.preprocess.preprocess_rows : The same for arrays.
     """
-    steps: Steps = []
-    d = width(frame)
-    for name in wanted:
-        if name == "unit":
-            steps.append(("unit", ()))
+    transforms: list[Transform] = []
+    width = vector_width(frame)
+    for step in steps:
+        if step == "unit":
+            transforms.append(("unit", ()))
             continue
-        moments = Moments(frame, steps, d)
-        if name == "center":
-            steps.append(("center", (moments.mean,)))
+        moments = Moments(frame, transforms, width)
+        if step == "center":
+            transforms.append(("center", (moments.mean,)))
             continue
-        found = moments.axes(d)
-        whitening = np.zeros((d, d))
-        whitening[:, : len(found.deviations)] = found.vectors / found.deviations
-        steps.append(("turn", (moments.mean, whitening)))
-    return steps
+        principal = moments.compute_axes(width)
+        whitening = np.zeros((width, width))
+        whitening[:, : len(principal.deviations)] = principal.vectors / principal.deviations
+        transforms.append(("project", (moments.mean, whitening)))
+    return transforms

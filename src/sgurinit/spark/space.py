@@ -1,4 +1,4 @@
-"""One space of the method on Spark: items, their clusters, and what users' sums need of them."""
+"""One space on Spark: its items, their clusters and the formula of the users' rows."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from sgurinit.core.inputs.features import Float64Array
+from sgurinit.core.inputs.arrays import Float64Array
 from sgurinit.core.params import Parameters
 from sgurinit.errors import InputError
-from sgurinit.spark import batches
-from sgurinit.spark.frames import id_text
-from sgurinit.spark.kmeans import found_centroids
-from sgurinit.spark.moments import totals
+from sgurinit.spark.batches.items import (
+    Transform,
+    assign_clusters,
+    transform_vectors,
+    unpack_vectors,
+)
+from sgurinit.spark.batches.sums import sum_clusters
+from sgurinit.spark.batches.users import UserFormula
+from sgurinit.spark.frames import id_type
+from sgurinit.spark.kmeans import find_centroids
+from sgurinit.spark.moments import collect_totals
 from sgurinit.spark.stages import Stages
 
 
 @dataclass(frozen=True, eq=False)
-class Space:
+class SparkSpace:
     """A fitted space.
 
     Parameters
@@ -32,9 +39,9 @@ class Space:
     centroids : ndarray of float64, shape (K, d)
         Centroids.
     sizes : ndarray of int64, shape (K,)
-        Items of each cluster.
+        Number of items of each cluster.
     interactions : ndarray of float64, shape (K,)
-        Training interactions with the items of each cluster.
+        Number of training interactions with the items of each cluster.
     """
 
     items: DataFrame
@@ -42,31 +49,37 @@ class Space:
     sizes: np.ndarray[tuple[int], np.dtype[np.int64]]
     interactions: Float64Array
 
-    def table(self, parameters: Parameters) -> batches.Table:
-        """What turns users' sums into rows."""
+    def make_formula(self, parameters: Parameters) -> UserFormula:
+        """Make the formula of the users' rows."""
         shares = self.interactions / self.interactions.sum()
-        return batches.Table(
+        return UserFormula(
             centroids=self.centroids,
             fallback=shares @ self.centroids,
             local_weight=parameters.local_weight,
             power=-0.5 if parameters.local_norm == "sym" else -1.0,
         )
 
+    def unpack_items(self) -> DataFrame:
+        """Return the items with vectors as arrays of float."""
+        item = id_type(self.items.schema["item"].dataType)
+        schema = f"item {item}, degree long, vector array<float>, cluster int"
+        return self.items.mapInArrow(partial(unpack_vectors, dtype="float32"), schema)
+
 
 @dataclass(frozen=True, eq=False)
-class Fit:
-    """What all spaces of a fit share.
+class SparkFit:
+    """The inputs that all spaces of a fit share.
 
     Parameters
     ----------
     parameters : Parameters
-        Of the method.
+        Parameters of the method.
     pairs : DataFrame
-        Distinct user and item; null for no item.
+        Distinct pairs with columns user and item; item is null for a user without items.
     degrees : DataFrame
         Columns item and degree, of items with training interactions.
     stages : Stages
-        Where what is made is kept.
+        Keeps the results of the stages.
     """
 
     parameters: Parameters
@@ -76,42 +89,44 @@ class Fit:
 
 
 def fit_space(
-    fit: Fit,
+    fit: SparkFit,
     name: str,
     frame: DataFrame,
-    steps: Sequence[batches.Step],
-    given: Float64Array | None = None,
-) -> Space:
-    """Preprocess, cluster and weigh items.
+    transforms: Sequence[Transform],
+    centroids: Float64Array | None = None,
+) -> SparkSpace:
+    """Preprocess and cluster the items of a space, and count the interactions of each cluster.
 
     Parameters
     ----------
-    fit : Fit
-        What all spaces share.
+    fit : SparkFit
+        The inputs that all spaces share.
     name : str
-        Of the space.
+        Name of the space.
     frame : DataFrame
         Columns item and vector, an array.
-    steps : sequence of Step
-        What is done to the vectors first.
-    given : ndarray of float64, shape (K, d), optional
-        Centroids that are used as they are.
+    transforms : sequence of Transform
+        Transforms of the vectors.
+    centroids : ndarray of float64, shape (K, d), optional
+        Centroids to use without changes, instead of those of K-means.
+
+    Returns
+    -------
+    SparkSpace
 
     Raises
     ------
     InputError
-        When no interaction touches an item with a row, K is too large, or given centroids do not
-        fit.
+        When no interaction touches an item with a row, K is too large, or the given centroids have
+        the wrong shape or are not finite.
     """
-    item = id_text(frame.schema["item"].dataType)
-    packed = f"item {item}, degree long, vector binary"
-    weighed = frame.join(fit.degrees, "item", "left").select(
+    item = id_type(frame.schema["item"].dataType)
+    schema = f"item {item}, degree long, vector binary"
+    with_degrees = frame.join(fit.degrees, "item", "left").select(
         "item", F.coalesce("degree", F.lit(0)).alias("degree"), "vector"
     )
-    rows = fit.stages.keep(
-        weighed.mapInArrow(partial(batches.prepared, steps=list(steps), dtype="float32"), packed),
-        f"{name}-rows",
-    )
+    transform = partial(transform_vectors, transforms=list(transforms), dtype="float32")
+    rows = fit.stages.keep(with_degrees.mapInArrow(transform, schema), f"{name}-rows")
     facts = rows.agg(
         F.count("*").alias("items"),
         F.sum("degree").alias("interactions"),
@@ -124,30 +139,30 @@ def fit_space(
             "the same ids"
         )
     width, n_clusters = facts["bytes"] // 4, fit.parameters.n_clusters
-    if given is None:
-        as_lists = rows.mapInArrow(
-            partial(batches.as_lists, dtype="float32"),
+    if centroids is None:
+        unpacked = rows.mapInArrow(
+            partial(unpack_vectors, dtype="float32"),
             f"item {item}, degree long, vector array<float>",
         )
-        centroids = found_centroids(as_lists, facts["items"], n_clusters, fit.parameters.seed)
+        nearest = find_centroids(unpacked, facts["items"], n_clusters, fit.parameters.seed)
     else:
-        centroids = _checked(given, (n_clusters, width))
+        nearest = _check_centroids(centroids, (n_clusters, width))
     items = fit.stages.keep(
-        rows.mapInArrow(partial(batches.assigned, centroids=centroids), f"{packed}, cluster int"),
+        rows.mapInArrow(partial(assign_clusters, centroids=nearest), f"{schema}, cluster int"),
         f"{name}-items",
     )
-    sums = totals(items, partial(batches.cluster_moments, n_clusters=len(centroids), width=width))
-    if given is None:
+    sums = collect_totals(items, partial(sum_clusters, n_clusters=len(nearest), width=width))
+    if centroids is None:
         filled = sums[:, 0] > 0
-        centroids[filled] = sums[filled, 2:] / sums[filled, :1]
-    return Space(items, centroids, sums[:, 0].astype(np.int64), sums[:, 1])
+        nearest[filled] = sums[filled, 2:] / sums[filled, :1]
+    return SparkSpace(items, nearest, sums[:, 0].astype(np.int64), sums[:, 1])
 
 
-def _checked(given: Float64Array, shape: tuple[int, int]) -> Float64Array:
-    centroids = np.array(given, dtype=np.float64)
-    if centroids.shape != shape or not np.isfinite(centroids).all():
+def _check_centroids(centroids: Float64Array, shape: tuple[int, int]) -> Float64Array:
+    checked = np.array(centroids, dtype=np.float64)
+    if checked.shape != shape or not np.isfinite(checked).all():
         raise InputError(
-            f"centroids have shape {centroids.shape}, expected finite numbers of shape {shape}: "
+            f"centroids have shape {checked.shape}, expected finite numbers of shape {shape}: "
             "n_clusters rows of the width of the preprocessed features"
         )
-    return centroids
+    return checked

@@ -1,4 +1,4 @@
-"""What is kept between the stages of a fit, so that what is lost later is not computed anew."""
+"""Results of the stages of a fit, kept so that Spark does not compute them again."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from pyspark.sql import DataFrame
 
 
 class Stages:
-    """Keeps data frames, in Parquet where there is a folder, else by the executors.
+    """Keeps data frames, as Parquet in a folder or persisted by the executors.
 
     Parameters
     ----------
     folder : str or None
-        Folder that driver and executors share. An executor that is lost then costs its running
-        stage. Without, Spark computes the lost part again from the interactions.
+        Folder that driver and executors share. A lost executor then costs only its running stage.
+        If None, executors keep the frames, and Spark computes a lost part again from the
+        interactions.
     """
 
     def __init__(self, folder: str | None) -> None:
         self._folder = folder
-        self._held: list[DataFrame] = []
+        self._persisted: list[DataFrame] = []
 
     def keep(self, frame: DataFrame, name: str) -> DataFrame:
-        """Return the frame as it is read from where it is kept."""
+        """Keep a frame under a name, and return a frame that reads the kept rows."""
         if self._folder is None:
-            held = frame.persist()
-            self._held.append(held)
-            return held
-        path = (
-            str(PurePosixPath(self._folder) / name)
-            if "://" not in self._folder
-            else (f"{self._folder.rstrip('/')}/{name}")
-        )
+            persisted = frame.persist()
+            self._persisted.append(persisted)
+            return persisted
+        if "://" in self._folder:
+            path = f"{self._folder.rstrip('/')}/{name}"
+        else:
+            path = str(PurePosixPath(self._folder) / name)
         frame.write.mode("overwrite").parquet(path)
         return frame.sparkSession.read.schema(frame.schema).parquet(path)
 
     def release(self) -> None:
-        """Let executors forget what they hold; files stay."""
-        for frame in self._held:
+        """Unpersist all frames that executors keep. Files remain."""
+        for frame in self._persisted:
             frame.unpersist()
-        self._held.clear()
+        self._persisted.clear()
