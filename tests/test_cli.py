@@ -32,13 +32,12 @@ from sgurinit.core import SGURInit, UserStart, params
 from sgurinit.core.params import PARAMS, PRESETS
 from sgurinit.data import Dataset, load_dataset, planted, write_native
 from sgurinit.data.convert import convert
-from sgurinit.data.encode import join_vectors, texts
-from sgurinit.data.layouts.vectors import assigned
+from sgurinit.data.encode import join_text_columns, join_vectors
 from sgurinit.data.prepare import find_source, prepare
 from sgurinit.errors import InputError
 from sgurinit.experiments import compare, load_comparison, shared_fields
-from sgurinit.models import models
-from sgurinit.runtime import available_cores
+from sgurinit.models import model_resolver
+from sgurinit.runtime import count_cores
 from sgurinit.training import TrainSettings
 
 BRIEF = ("--max-epochs", "3", "--patience", "2")
@@ -91,7 +90,7 @@ def described(command: str) -> str:
 
 def test_help_names_every_arm_and_model_that_there_is() -> None:
     assert sorted(ARMS) == list(arm_names())
-    assert sorted(MODELS) == sorted(models.options)
+    assert sorted(MODELS) == sorted(model_resolver.options)
     for command in ("train", "compare"):
         text = described(command)
         assert f"{', '.join(ARMS)}." in text
@@ -181,6 +180,7 @@ def test_train_tests_once_and_keeps_the_run(folder: Path, tmp_path: Path) -> Non
     assert_one_line(run(*words, "--out", out, "--seed", 2), "run.seed is 1 there and 2 now")
 
 
+@pytest.mark.slow
 def test_compare_writes_tables_and_page_and_prints_where(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arms = "random,sgurinit,local,hybrid-shuffled,random-scaled"
@@ -204,6 +204,7 @@ def test_compare_writes_tables_and_page_and_prints_where(folder: Path, tmp_path:
     assert settings["arms"]["random-scaled"]["scale"] == 4
 
 
+@pytest.mark.slow
 def test_report_writes_the_page_again(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     made = run("compare", folder, "--models", "lightgcn", "--seeds", 1, "--out", out, *BRIEF)
@@ -238,6 +239,7 @@ def test_init_takes_a_preset_and_what_is_given_on_top_of_it(
         np.testing.assert_array_equal(found.users[name], users)
 
 
+@pytest.mark.slow
 def test_study_does_what_its_file_says_and_prints_where(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     file.write_text(
@@ -414,13 +416,13 @@ STREAM = ("stream", "log.parquet", "--features", "text=text.npy", "--out", "x")
             "--min-value is 4, but the log has no column of values; name it as --value",
         ),
         (
-            lambda: prepare("log.csv", "x", kind="fold"),
-            "kind is 'fold', allowed are random",
+            lambda: prepare("log.csv", "x", split="fold"),
+            "split is 'fold', allowed are random",
             (*PREPARE, "--split", "fold"),
             "--split is 'fold', allowed are random",
         ),
         (
-            lambda: prepare("log.csv", "x", core=1, kind="time"),
+            lambda: prepare("log.csv", "x", core=1, split="time"),
             'no column of times; name it as `columns["time"]`',
             (*PREPARE, "--core", "1", "--split", "time"),
             "no column of times; name it as --time",
@@ -458,13 +460,7 @@ STREAM = ("stream", "log.parquet", "--features", "text=text.npy", "--out", "x")
             "leave --columns out, and name columns as --user, --item and so",
         ),
         (
-            lambda: assigned(["text"]),
-            "features: 'text' is not NAME=FILE",
-            (*PREPARE, "--features", "text"),
-            "--features: 'text' is not NAME=FILE",
-        ),
-        (
-            lambda: texts("data", []),
+            lambda: join_text_columns("data", []),
             "columns: no column is named",
             ("encode", "data", "--text", ","),
             "--text: no column is named",
@@ -472,19 +468,19 @@ STREAM = ("stream", "log.parquet", "--features", "text=text.npy", "--out", "x")
         (
             lambda: join_vectors("data", "a b", "text.npy", ids="ids.txt"),
             "modality is 'a b': use letters",
-            ("encode", "data", "--vectors", "text.npy", "--ids", "ids.txt", "--name", "a b"),
-            "--name is 'a b': use letters",
+            ("encode", "data", "--vectors", "text.npy", "--ids", "ids.txt", "--modality", "a b"),
+            "--modality is 'a b': use letters",
         ),
         (
             lambda: join_vectors("data", "text", "text.npy", ids="ids.txt"),
-            "has features 'text' already; give another `modality`, or `replace`",
+            "the modality 'text' exists already; give another `modality`, or `overwrite`",
             ("encode", "data", "--vectors", "text.npy", "--ids", "ids.txt"),
-            "has features 'text' already; give another --name, or --replace",
+            "the modality 'text' exists already; give another --modality, or --overwrite",
         ),
         (
             lambda: join_vectors("data", "new", "text.npy"),
             "text.npy: `ids` goes with a .npy file",
-            ("encode", "data", "--vectors", "text.npy", "--name", "new"),
+            ("encode", "data", "--vectors", "text.npy", "--modality", "new"),
             "text.npy: --ids goes with a .npy file",
         ),
         (
@@ -655,6 +651,7 @@ for arguments in ARGUMENTS:
 """
 
 
+@pytest.mark.slow
 def test_without_the_extra_inspect_and_init_work_and_others_name_it(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -746,10 +743,11 @@ def assert_resumes_to_the_same_numbers(folder: Path, tmp_path: Path) -> None:
         assert {**ours, **clocks} == {**theirs, **clocks}
 
 
+@pytest.mark.slow
 def test_a_comparison_killed_in_the_middle_resumes_to_the_same_numbers(
     process: Callable[[int], subprocess.Popen[str]], folder: Path, tmp_path: Path
 ) -> None:
-    child = process(available_cores())  # a thread for each run, like this process
+    child = process(count_cores())  # a thread for each run, like this process
     runs = [tmp_path / "out" / "runs" / run for run in RUNS]
     wait_for(lambda: any(epochs(run / "log.txt") >= 3 for run in runs), child)
     child.kill()
@@ -762,7 +760,8 @@ def test_a_comparison_killed_in_the_middle_resumes_to_the_same_numbers(
     assert all(39 <= epochs(run / "log.txt") <= 40 for run in runs)
 
 
-@pytest.mark.parametrize("jobs", [1, max(2, available_cores())], ids=["in process", "workers"])
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, max(2, count_cores())], ids=["in process", "workers"])
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_resume(
     process: Callable[[int], subprocess.Popen[str]], folder: Path, tmp_path: Path, jobs: int
 ) -> None:

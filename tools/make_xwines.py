@@ -19,8 +19,8 @@ import numpy as np
 import polars as pl
 import torch
 
-from sgurinit.data.encode import encode, texts
-from sgurinit.data.encode.text import TextEncoder
+from sgurinit.data.encode import encode, join_text_columns
+from sgurinit.data.encode.text_encoder import TextEncoder
 from sgurinit.data.prepare import Card, find_source, prepare
 
 COLUMNS = {
@@ -89,7 +89,7 @@ def main(raw: Path, out: Path) -> None:
     source = replace(log, items=lambda: wines(raw / "wines.csv"))
     card = prepare(source, out, min_value=4, time_unit="iso", name="xwines")
     torch.set_num_threads(1)  # sums come out the same on any number of cores
-    done = encode(out, "text", texts(out, list(COLUMNS)), TextEncoder(device="cpu"))
+    done = encode(out, "text", join_text_columns(out, list(COLUMNS)), TextEncoder(device="cpu"))
     vectors = out / "features" / "text.npy"
     np.save(vectors, np.load(vectors).astype(np.float16))
     (out / "README.md").write_text(read_me(card, done.width), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Every layout keeps what it says it can hold, says what it cannot, and refuses what is broken."""
+"""Layouts keep what they can hold, report what they lose, and refuse broken folders."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from sgurinit.cli import app
 from sgurinit.core.inputs.features import BFLOAT16, ItemFeatures
-from sgurinit.data import load_dataset, recognise, write_native
-from sgurinit.data.convert import convert, writable
+from sgurinit.data import load_dataset, recognize_layout, write_native
+from sgurinit.data.convert import convert, writable_layouts
 from sgurinit.data.layouts.contents import Contents
 from sgurinit.errors import InputError
 
@@ -62,25 +62,26 @@ def rows(table: pl.DataFrame, *columns: str) -> list[tuple]:
     return sorted(table.select(pl.col("user", "item").cast(pl.String), *there).iter_rows())
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(contents())
-def test_what_a_layout_can_hold_comes_back(given):
-    for name, layout in writable().items():
+def test_layouts_keep_what_they_can_hold(given):
+    for name, layout in writable_layouts().items():
         if name == "mmrec" and not given.features:
             continue  # its folders have features
-        losses = layout.holds.losses(given)
+        losses = layout.capabilities.losses(given)
         with TemporaryDirectory() as temporary:
             folder = Path(temporary) / "small"
             folder.mkdir()
             layout.write(given, folder)
-            assert recognise(folder).layout.name == name
+            assert recognize_layout(folder).layout.name == name
             found = layout.contents(folder)
             found_features = {m: (f.mask().copy(), np.array(f.values)) for m, f in
                               found.features.items()}  # fmt: skip
         back, expected = found.interactions, given.interactions
-        by_position = layout.holds.ids == "positions"
+        by_position = layout.capabilities.ids == "positions"
         if by_position:
-            expected = given.with_positions().interactions
+            expected = given.with_position_ids().interactions
         columns = [c for c in ("split", "value", "time") if c in expected and c not in losses]
         assert rows(back, *columns) == rows(expected, *columns)
         if "ids" not in losses and not by_position:
@@ -92,14 +93,14 @@ def test_what_a_layout_can_hold_comes_back(given):
                 assert sorted(kept) == sorted(known)
         if "title" in given.items.columns and "texts" not in losses:
             titles = given.items["title"]
-            if "breaks" in losses:
+            if "line_breaks" in losses:
                 titles = titles.str.replace_all(r"[\t\r\n]", " ")
             assert found.items["title"].to_list() == titles.to_list()
         if "features" not in losses:
-            check_features(given, found, found_features, losses, by_position)
+            assert_features_kept(given, found, found_features, losses, by_position)
 
 
-def check_features(given, found, found_features, losses, by_position) -> None:
+def assert_features_kept(given, found, found_features, losses, by_position) -> None:
     assert set(found_features) == set(given.features)
     order = {str(i): n for n, i in enumerate(found.items["item"].to_list())}
     for modality, feature in given.features.items():
@@ -121,7 +122,7 @@ def with_texts(make_dataset) -> Contents:
         user_ids=np.array(["ann", "bob", "cem", "dot"]),
         features={"text": ItemFeatures(np.ones((5, 2), np.float16), np.arange(5) > 0)},
     )
-    whole = Contents.of(dataset)
+    whole = Contents.from_dataset(dataset)
     titles = pl.Series(["a", "b", None, "d", "e"])
     log = whole.interactions.with_columns(value=pl.lit(4.0), time=pl.lit(10**9))
     return Contents("small", log, whole.users, whole.items.with_columns(title=titles),
@@ -133,21 +134,21 @@ def with_texts(make_dataset) -> Contents:
     [
         ("native", []),
         ("parquet", []),
-        ("csv", ["item ids are integers here and text there", "text is float16 here"]),
-        ("recbole", ["item ids are integers here and text there", "text is float16 here"]),
-        ("mmrec", ["item ids are integers", "columns of users and items are left out: title",
+        ("csv", ["integer item ids become text", "text is converted from float16"]),
+        ("recbole", ["integer item ids become text", "text is converted from float16"]),
+        ("mmrec", ["integer item ids become text", "columns of users and items are left out: title",
                    "1 items without text get rows of zeros"]),
-        ("mrlib", ["ids become positions", "times of interactions are left out", "title",
+        ("mrlib", ["ids are replaced by positions", "times of interactions are left out", "title",
                    "1 users without interactions", "1 items without text get rows of zeros"]),
-        ("elliot", ["item ids are", "title", "1 users without interactions"]),
-        ("cornac", ["item ids are", "title", "1 users without interactions"]),
-        ("freerec", ["ids become positions", "features are left out: text"]),
+        ("elliot", ["integer item ids", "title", "1 users without interactions"]),
+        ("cornac", ["integer item ids", "title", "1 users without interactions"]),
+        ("freerec", ["ids are replaced by positions", "features are left out: text"]),
     ],
 )  # fmt: skip
-def test_what_gets_lost_is_said(make_dataset, tmp_path, to, says):
+def test_losses_are_reported(make_dataset, tmp_path, to, says):
     folder = tmp_path / "from"
     folder.mkdir()
-    writable()["native"].write(with_texts(make_dataset), folder)
+    writable_layouts()["native"].write(with_texts(make_dataset), folder)
     result = CliRunner().invoke(app, ["convert", str(folder), str(tmp_path / "to"), "--to", to])
     assert result.exit_code == 0, result.output
     lines = [line for line in result.output.splitlines() if "cannot hold" in line]
@@ -157,7 +158,7 @@ def test_what_gets_lost_is_said(make_dataset, tmp_path, to, says):
     load_dataset(tmp_path / "to")
 
 
-def test_a_chain_of_layouts_ends_where_it_began(tiktok_path, tmp_path):
+def test_a_chain_of_conversions_keeps_the_fingerprint(tiktok_path, tmp_path):
     before = load_dataset(tiktok_path)
     convert(tiktok_path, tmp_path / "native", "native")
     convert(tmp_path / "native", tmp_path / "parquet", "parquet")
@@ -167,12 +168,12 @@ def test_a_chain_of_layouts_ends_where_it_began(tiktok_path, tmp_path):
     assert load_dataset(tmp_path / "mrlib").fingerprint == before.fingerprint
 
 
-def test_recboles_own_files_are_read_whole(data_root, tmp_path):
+def test_files_of_recbole_are_read_completely(data_root, tmp_path):
     path = data_root / "ml-100k"
     if not path.is_dir():
         pytest.skip(f"real data absent: {path}")
     result = CliRunner().invoke(app, ["inspect", str(path)])
-    assert "recognised as recbole by ml-100k.inter, no splits: all is training" in result.output
+    assert "recognized as recbole by ml-100k.inter, no splits, all interactions are for training" in result.output
     dataset = load_dataset(path)
     assert (dataset.n_users, dataset.n_items, len(dataset.train)) == (943, 1682, 100_000)
     assert convert(path, tmp_path / "csv", "csv").losses == ()
@@ -195,8 +196,8 @@ def test_a_name_may_have_dots(make_dataset, tmp_path):
 # --- bad input -------------------------------------------------------------------------------
 
 
-def broken(folder: Path, to: str, change) -> str:
-    """The one line that a folder of a layout gives after a change to its files."""
+def error_after(folder: Path, to: str, change) -> str:
+    """Return the one-line error for a folder of a layout after a change to its files."""
     change(folder / "bad")
     before = sorted(folder.rglob("*"))
     words = ["convert", str(folder / "bad"), str(folder / "out"), "--to", "native"]
@@ -247,17 +248,17 @@ def interactions_with(**columns: list):
     [
         ("recbole", put("bad.train.inter", "item_id:token", "thing:token"), "column item is miss"),
         ("recbole", append("bad.train.inter", b"0\t1\t2\t3\t4\n"), "not a text table"),
-        ("recbole", append("bad.train.inter", b"nobody\t1\n"), "user id nobody is missing"),
+        ("recbole", append("bad.train.inter", b"nobody\t1\n"), "user id nobody of the interactions"),
         ("recbole", append("bad.textemb", b"9\t1 2\n"), "item id 9 is not one of the 5 items"),
-        ("recbole", append("bad.textemb", b"0\t1 2\n"), "item id 0 comes twice"),
+        ("recbole", append("bad.textemb", b"0\t1 2\n"), "item id 0 is repeated"),
         ("recbole", append("bad.textemb", b"4\t1 x\n"), "an id and 2 numbers are expected"),
-        ("recbole", append("bad.item", b"0\n"), "item id 0 comes twice"),
+        ("recbole", append("bad.item", b"0\n"), "item id 0 is repeated"),
         ("recbole", append("bad.train.inter", b"\xff\xfe\t1\n"), "not a text table"),
         ("recbole", append("bad.test.inter", b"0\t0\n"), "in both train and test"),
         ("csv", put("log.csv", "user,", "person,"), "column user is missing; the file has"),
         ("csv", put("log.csv", ",valid", ",later"), "split is 'later'; allowed are"),
         ("csv", put("log.csv", ",", ";"), "more fields than defined"),
-        ("csv", append("items.csv", b"0\n"), "item id 0 comes twice"),
+        ("csv", append("items.csv", b"0\n"), "item id 0 is repeated"),
         ("csv", append("features/text.csv", b"77,1.0,2.0\n"), "item id 77 is not one of the 5"),
         ("csv", append("features/text.csv", b"4,1.0,two\n"), "line 7: 1 is 'two'; a number"),
         ("elliot", append("train.tsv", b"0\t1\tfive\n"), "line 5: value is 'five'"),
@@ -265,10 +266,10 @@ def interactions_with(**columns: list):
         ("elliot", lambda f: (f / "text" / "0.npy").write_bytes(b"x"), "not a complete NumPy"),
         ("cornac", append("train.ui", b"0;1\n"), "item is missing"),
         ("cornac", append("train.ui", b"\xff\t1\n"), "not a text table"),
-        ("cornac", lambda f: (f / "train.ui").write_bytes(b""), "the training split has no"),
+        ("cornac", lambda f: (f / "train.ui").write_bytes(b""), "train has no interaction"),
         ("mmrec", append("bad.inter", b"\xff\t0\t0\n"), "not a tab-separated table"),
         ("mmrec", append("bad.inter", b"1.5\t0\t0\n"), "line 9: userID is '1.5'; an integer"),
-        ("cornac", append("text.ids", b"0\n"), "5 rows but 6 ids beside it"),
+        ("cornac", append("text.ids", b"0\n"), "5 rows but text.ids has 6 ids"),
         ("cornac", lambda f: (f / "text.npy").unlink(), "file is missing"),
         ("csv", append("items.csv", b'""\n'), "line 7: item is missing"),
         ("csv", put("log.csv", "0,0,", '"",0,'), "line 2: user is missing"),
@@ -278,39 +279,39 @@ def interactions_with(**columns: list):
         ("native", interactions_with(value=["x"] * 7), "row 0: value is 'x'; a finite number"),
         ("native", interactions_with(value=[1.0, None] * 3 + [2.0]), "row 1: value is None"),
         ("native", interactions_with(time=[[1]] * 7), "time is List(Int64); numbers are expected"),
-        ("recbole", put("bad.test.inter", "user_id:token\titem_id:token", "0\t3"), "no text with"),
+        ("recbole", put("bad.test.inter", "user_id:token\titem_id:token", "0\t3"), "not a table with"),
         (
             "recbole",
             lambda f: (f / "bad.valid.inter").write_bytes(CUT),
-            "valid.inter: no text with",
+            "valid.inter: not a table with",
         ),
         (
             "recbole",
             lambda f: shutil.copy(f / "bad.test.inter", f / "c.test.inter"),
-            "more than one",
+            "splits of several data sets",
         ),
         (
             "recbole",
             put("bad.item", "item_id:token", "item_id:token\titem_id:float"),
-            "there twice",
+            "a column is repeated",
         ),
         ("freerec", append("train.txt", b"x\t1\n"), "user is 'x'; an integer is expected"),
-        ("freerec", append("item.txt", b"4\n"), "item id 4 comes twice"),
+        ("freerec", append("item.txt", b"4\n"), "item id 4 is repeated"),
         ("freerec", put("item.txt", "ITEM", "THING"), "item.txt: column ITEM is missing"),
-        ("freerec", put("item.txt", "\n4", ""), "item 4 is missing, but the"),
+        ("freerec", put("item.txt", "\n4", ""), "item 4 of the interactions is missing"),
         ("freerec", lambda f: (f / "valid.txt").unlink(), "valid.txt: file is missing"),
         ("mrlib", append("inter.csv", b"0,9,0\n"), "item_id 9 is out of range"),
         ("mrlib", append("inter.csv", b"0,0,7\n"), "label 7 is out of range"),
     ],
 )
-def test_a_broken_folder_is_one_line_and_leaves_nothing(make_dataset, tmp_path, to, change, says):
+def test_a_broken_folder_gives_a_one_line_error_and_leaves_no_file(make_dataset, tmp_path, to, change, says):
     write_native(make_dataset(name="bad"), tmp_path / "n")
     convert(tmp_path / "n", tmp_path / "bad", to)
     shutil.rmtree(tmp_path / "n")
-    assert says in broken(tmp_path, to, change)
+    assert says in error_after(tmp_path, to, change)
 
 
-def test_dates_become_seconds_and_what_is_not_read_is_said(make_dataset, tmp_path):
+def test_dates_become_seconds_and_unused_columns_are_reported(make_dataset, tmp_path):
     write_native(make_dataset(name="bad"), tmp_path / "bad")
     moments = pl.from_epoch(pl.Series([10**9] * 7))
     interactions_with(time=moments, note=["x"] * 7)(tmp_path / "bad")
@@ -319,43 +320,43 @@ def test_dates_become_seconds_and_what_is_not_read_is_said(make_dataset, tmp_pat
     assert set(pl.read_csv(tmp_path / "csv/log.csv")["time"]) == {10**9}
 
 
-def test_generated_data_has_a_name(tmp_path):
+def test_generated_data_can_be_converted_by_name(tmp_path):
     assert convert("planted", tmp_path / "p", "native").source == "planted, generated data"
     assert load_dataset(tmp_path / "p").fingerprint == load_dataset("planted").fingerprint
 
 
-def test_a_colon_in_a_name_is_no_type(make_dataset, tmp_path):
+def test_a_column_name_with_a_colon_is_refused_by_recbole(make_dataset, tmp_path):
     whole = with_texts(make_dataset)
     (tmp_path / "n").mkdir()
-    writable()["native"].write(
+    writable_layouts()["native"].write(
         replace(whole, items=whole.items.rename({"title": "a:b"})), tmp_path / "n"
     )
     with pytest.raises(InputError, match="column 'a:b' has a colon"):
         convert(tmp_path / "n", tmp_path / "r", "recbole")
 
 
-def test_an_unknown_target_and_one_that_is_only_read(make_dataset, tmp_path):
+def test_unknown_and_read_only_targets_are_refused(make_dataset, tmp_path):
     write_native(make_dataset(), tmp_path / "n")
     for to in ("hkuds", "spotlight"):
         with pytest.raises(InputError, match="cannot be written; layouts: mmrec, native"):
             convert(tmp_path / "n", tmp_path / "o", to)
 
 
-def test_a_tab_in_a_title_is_said_and_one_in_an_id_refused(make_dataset, tmp_path):
+def test_a_tab_in_a_title_is_reported_and_one_in_an_id_is_refused(make_dataset, tmp_path):
     whole = with_texts(make_dataset)
     titles = whole.items.with_columns(title=pl.lit("a\tb"))
     for name, changed in (("n", whole), ("t", replace(whole, items=titles))):
         (tmp_path / name).mkdir()
-        writable()["native"].write(changed, tmp_path / name)
+        writable_layouts()["native"].write(changed, tmp_path / name)
     assert not any(
         "tabs" in line for line in convert(tmp_path / "n", tmp_path / "a", "recbole").losses
     )
     lines = convert(tmp_path / "t", tmp_path / "b", "recbole").losses
-    assert any("tabs and line ends in title become spaces" in line for line in lines)
+    assert any("tabs and line breaks in title become spaces" in line for line in lines)
     assert convert(tmp_path / "t", tmp_path / "c", "tsv")
     write_native(make_dataset(user_ids=np.array(["a", "b\nc", "d", "e"])), tmp_path / "ids")
     for to in ("recbole", "elliot", "cornac", "mmrec"):
-        with pytest.raises(InputError, match="has a tab or a line end"):
+        with pytest.raises(InputError, match="has a tab or a line break"):
             convert(tmp_path / "ids", tmp_path / "x", to)
     convert(tmp_path / "ids", tmp_path / "csv", "csv")
     assert load_dataset(tmp_path / "csv").user_ids.tolist() == ["a", "b\nc", "d", "e"]

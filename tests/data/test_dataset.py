@@ -102,7 +102,7 @@ def test_plain_arrays_are_taken_as_features(make_dataset):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"train": interactions([])}, "training split has no interaction"),
+        ({"train": interactions([])}, "train has no interaction"),
         ({"train": interactions([(4, 0)])}, "train: user 4 is out of range; allowed are 0 to 3"),
         ({"test": interactions([(0, 5)])}, "test: item 5 is out of range; allowed are 0 to 4"),
         (
@@ -115,7 +115,7 @@ def test_plain_arrays_are_taken_as_features(make_dataset):
         ({"features": {"../image": np.ones((5, 2))}}, "modality name '../image'"),
         ({"features": {"a b": np.ones((5, 2))}}, "modality name 'a b'"),
         ({"features": {"image": np.ones((5, 2), dtype=int)}}, "int64"),
-        ({"user_ids": ["a", "b", "a", "c"]}, "user id a comes twice"),
+        ({"user_ids": ["a", "b", "a", "c"]}, "user_ids: a is repeated"),
         ({"item_ids": np.ones((5, 1))}, "item_ids must be a 1-D array"),
         ({"item_ids": [0.5, 1, 2, 3, 4]}, "item_ids must be a 1-D array"),
     ],

@@ -1,4 +1,4 @@
-"""Public data sets come whole or not at all, from a server that is not always kind."""
+"""Downloads are complete or fail, from a server that cuts connections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sgurinit.cli import app
-from sgurinit.data.catalog import CATALOG, File, Published
+from sgurinit.data.catalog import CATALOG, PublishedDataset, PublishedFile
 from sgurinit.data.download import download
 from sgurinit.errors import InputError
 
@@ -26,7 +26,7 @@ SHA = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`; cuts connections after as many bytes as `cuts` says, one after the other."""
+    """Serves `files`, and cuts each connection after the next number of bytes in `cuts`."""
 
     daemon_threads = True
 
@@ -80,9 +80,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     serving.server_close()
 
 
-def published(server: Server, *paths: str, checksum: str | None = SHA) -> Published:
-    file = File("a.bin", tuple(map(server.url, paths or ("/a.bin",))), checksum)
-    return Published("small", "free", "http://example.org", (file,))
+def published(server: Server, *paths: str, checksum: str | None = SHA) -> PublishedDataset:
+    file = PublishedFile("a.bin", tuple(map(server.url, paths or ("/a.bin",))), checksum)
+    return PublishedDataset("small", "free", "http://example.org", (file,))
 
 
 def names(folder: Path) -> set[str]:
@@ -104,16 +104,16 @@ def test_the_cache_folder_is_the_default(server, tmp_path, monkeypatch):
     assert download(published(server)) == tmp_path / "c/datasets/small"
 
 
-def test_a_cut_connection_goes_on_where_it_was(server, tmp_path):
+def test_a_cut_connection_is_resumed(server, tmp_path):
     server.cuts = [100_000, 50_000]
     folder = download(published(server), tmp_path)
     assert (folder / "a.bin").read_bytes() == BODY
     assert [range_ for _, range_ in server.asked] == [None, "bytes=98304-", "bytes=147456-"]
 
 
-def test_what_was_kept_serves_the_next_command(server, tmp_path):
+def test_the_next_call_resumes_the_partial_file(server, tmp_path):
     server.cuts = [100_000, 0, 0]
-    with pytest.raises(InputError, match="the connection was cut; 98304 bytes of it are kept"):
+    with pytest.raises(InputError, match="the connection was cut; 98304 bytes are kept"):
         download(published(server), tmp_path)
     assert not (tmp_path / "a.bin").exists()
     download(published(server), tmp_path)
@@ -122,7 +122,7 @@ def test_what_was_kept_serves_the_next_command(server, tmp_path):
     assert names(tmp_path) == {"a.bin"}
 
 
-def test_a_file_that_changed_meanwhile_begins_anew(server, tmp_path):
+def test_a_changed_file_is_downloaded_from_the_beginning(server, tmp_path):
     server.cuts = [100_000, 0, 0]
     with pytest.raises(InputError):
         download(published(server, checksum=None), tmp_path)
@@ -131,16 +131,16 @@ def test_a_file_that_changed_meanwhile_begins_anew(server, tmp_path):
     assert (tmp_path / "a.bin").read_bytes() == BODY[::-1]
 
 
-def test_a_server_that_cannot_resume_begins_anew(server, tmp_path):
+def test_without_a_version_the_download_begins_again(server, tmp_path):
     server.tags, server.cuts = False, [100_000]
     download(published(server), tmp_path)
     assert [range_ for _, range_ in server.asked] == [None, None]
     assert (tmp_path / "a.bin").read_bytes() == BODY
 
 
-def test_a_wrong_checksum_is_refused_and_nothing_is_kept(server, tmp_path):
+def test_a_wrong_checksum_is_refused_and_leaves_no_file(server, tmp_path):
     server.files["/a.bin"] = b"something else"
-    with pytest.raises(InputError, match="not the file that is expected, which has sha256:") as e:
+    with pytest.raises(InputError, match="the checksum is not sha256:") as e:
         download(published(server), tmp_path)
     assert "\n" not in str(e.value)
     assert names(tmp_path) == set()
@@ -160,12 +160,12 @@ def test_every_address_that_failed_is_named(server, tmp_path):
     assert "/gone: HTTP 404; " in str(error.value)
     assert "/busy: HTTP 503. Try again" in str(error.value)
     server.shutdown()
-    nobody = File("a.bin", ("http://127.0.0.1:9/a.bin",))
+    nobody = PublishedFile("a.bin", ("http://127.0.0.1:9/a.bin",))
     with pytest.raises(InputError, match="no connection"):
         download(replace(published(server), files=(nobody,)), tmp_path)
 
 
-def test_an_unknown_checksum_is_recorded_and_holds(server, tmp_path):
+def test_an_unknown_checksum_is_recorded_and_checked_later(server, tmp_path):
     without = published(server, checksum=None)
     download(without, tmp_path)
     assert json.loads((tmp_path / "checksums.json").read_text()) == {"a.bin": SHA}
@@ -174,7 +174,7 @@ def test_an_unknown_checksum_is_recorded_and_holds(server, tmp_path):
     assert (tmp_path / "a.bin").read_bytes() == BODY
     (tmp_path / "a.bin").unlink()
     server.files["/a.bin"] = b"changed at its source"
-    with pytest.raises(InputError, match=r"not the file that is expected.*checksums\.json"):
+    with pytest.raises(InputError, match=r"the checksum is not .*checksums\.json"):
         download(without, tmp_path)
 
 
@@ -189,8 +189,8 @@ def archive(**files: str) -> bytes:
 def test_an_archive_is_unpacked_and_prepare_reads_it(server, tmp_path, monkeypatch):
     log = "".join(f"{u}\t{i}\t5\t88125094{i}\n" for u in range(9) for i in range(5))
     server.files["/ml.zip"] = archive(**{"ml__u.data": log})
-    file = File("ml.zip", (server.url("/ml.zip"),))
-    entry = Published(
+    file = PublishedFile("ml.zip", (server.url("/ml.zip"),))
+    entry = PublishedDataset(
         "ml", "research only", "http://example.org", (file,), "ml/ml", "sgurinit prepare {folder}"
     )
     monkeypatch.setitem(CATALOG, "ml", entry)
@@ -199,22 +199,22 @@ def test_an_archive_is_unpacked_and_prepare_reads_it(server, tmp_path, monkeypat
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, done.output
     assert len(server.asked) == 1
-    said = " ".join(done.output.split())
-    assert "licence: research only" in said
-    assert "to read it: sgurinit prepare" in said
+    output = " ".join(done.output.split())
+    assert "license: research only" in output
+    assert "to read it: sgurinit prepare" in output
     words = ["prepare", str(tmp_path / "d/ml/ml"), "--out", str(tmp_path / "made")]
     assert CliRunner().invoke(app, words).exit_code == 0
 
 
-def test_a_broken_archive_is_one_line(server, tmp_path):
+def test_a_broken_archive_gives_a_one_line_error(server, tmp_path):
     server.files["/ml.zip"] = archive(a="b")[:-9]
-    entry = Published("ml", "", "", (File("ml.zip", (server.url("/ml.zip"),)),))
-    with pytest.raises(InputError, match="not a whole archive"):
+    entry = PublishedDataset("ml", "", "", (PublishedFile("ml.zip", (server.url("/ml.zip"),)),))
+    with pytest.raises(InputError, match="not a complete archive"):
         download(entry, tmp_path)
     assert not (tmp_path / "ml").exists()
 
 
-def test_names_are_listed_and_near_ones_suggested():
+def test_names_are_listed_and_similar_ones_suggested():
     def run(*words: str):
         return CliRunner().invoke(app, ["datasets", *words])
 
@@ -230,12 +230,11 @@ def test_names_are_listed_and_near_ones_suggested():
     assert run("list", "nothing-like-it").exit_code == 2
 
 
-def test_the_catalogue_is_in_order():
-    assert len(CATALOG) == 1 + 5 + 1 + 86
+def test_catalog_entries_have_a_license_unique_addresses_and_valid_digests():
     urls = [url for entry in CATALOG.values() for file in entry.files for url in file.urls]
     assert len(set(urls)) == len(urls)
     for entry in CATALOG.values():
-        assert entry.licence
+        assert entry.license
         for file in entry.files:
             digest = (file.checksum or "sha256:" + "0" * 64).partition(":")
             assert len(digest[2]) == {"md5": 32, "sha256": 64}[digest[0]]

@@ -1,4 +1,4 @@
-"""What is known about items becomes features; what is missing is marked and listed."""
+"""Features of items from text, images and vectors. Missing ones are marked and listed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from sgurinit.cli import app
 from sgurinit.data import load_dataset, write_native
-from sgurinit.data.encode import blocks, encode, image_files, texts
-from sgurinit.data.encode._device import enough_memory
-from sgurinit.data.encode.images import ImageEncoder, decode
-from sgurinit.data.encode.text import TextEncoder
+from sgurinit.data.encode import blocks, encode, find_images, join_text_columns
+from sgurinit.data.encode._device import explain_out_of_memory
+from sgurinit.data.encode.image_encoder import ImageEncoder, decode_image
+from sgurinit.data.encode.text_encoder import TextEncoder
 from sgurinit.errors import InputError
 
 IDS = ["b1", "b2", "b3", "b4", "b5"]
@@ -46,7 +46,7 @@ def missing(folder: Path, modality: str) -> dict[str, str]:
 
 
 class Lengths:
-    """Encodes a text as its length and first letter; fails where it is told to."""
+    """Encodes a text as its length and first letter. Fails for texts with "bad" in them."""
 
     name = "lengths"
 
@@ -54,7 +54,7 @@ class Lengths:
         self.seen: list[str] = []
         self.stop_after = stop_after
 
-    def __call__(self, values: Sequence[str]) -> blocks.Block:
+    def __call__(self, values: Sequence[str]) -> blocks.EncodedBlock:
         if len(self.seen) >= self.stop_after:
             raise KeyboardInterrupt
         self.seen += values
@@ -66,26 +66,26 @@ class Lengths:
 def test_titles_become_the_vectors_of_the_shipped_model(folder):
     code, said = run("encode", folder, "--text", "title,year", "--device", "cpu")
     assert code == 0, said
-    assert "text: 3 items, 384 numbers each" in said
-    assert "without text: 2 items, there is none" in said
+    assert "text: 3 items, 384 features each" in said
+    assert "without text: 2 items (no value)" in said
     feature = load_dataset(folder).features["text"]
     assert feature.mask().tolist() == [True, True, False, False, True]
-    assert missing(folder, "text") == {"b3": "there is none", "b4": "there is none"}
+    assert missing(folder, "text") == {"b3": "no value", "b4": "no value"}
     model = TextEncoder(device="cpu").model
     expected = model.encode(["Baby blanket. 1999", "Steel pan", "Soft baby cover. 2001"])
     found = feature.values[feature.mask()]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     unit = found / np.linalg.norm(found, axis=1, keepdims=True)
     assert unit[0] @ unit[2] > unit[0] @ unit[1] + 0.2  # meaning, not noise
-    told = json.loads((folder / "features/text.json").read_text())
-    assert (told["items"], told["missing"]) == (3, {"there is none": 2})
+    report = json.loads((folder / "features/text.json").read_text())
+    assert (report["items"], report["missing"]) == (3, {"no value": 2})
     assert {p.name for p in (folder / "features").iterdir()} == {
         "text.npy", "text.json", "text.missing.csv",
     }  # fmt: skip
 
 
-def test_a_stopped_encoding_goes_on_where_it_was(folder, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK", 2)
+def test_an_interrupted_encoding_is_resumed(folder, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_SIZE", 2)
     values = ["a", "bad b", "ccc", "bad d", "eeeee"]
     whole, halved = Lengths(), Lengths(stop_after=4)
     with pytest.raises(KeyboardInterrupt):
@@ -102,8 +102,8 @@ def test_a_stopped_encoding_goes_on_where_it_was(folder, monkeypatch):
     assert missing(folder, "half") == {"b2": "it is bad", "b4": "it is bad"}
 
 
-def test_other_values_begin_anew(folder, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK", 2)
+def test_other_values_are_encoded_from_the_beginning(folder, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_SIZE", 2)
     with pytest.raises(KeyboardInterrupt):
         encode(folder, "t", list("abcde"), Lengths(stop_after=2))
     fresh = Lengths()
@@ -112,11 +112,11 @@ def test_other_values_begin_anew(folder, monkeypatch):
 
 
 def test_a_block_that_was_cut_short_is_written_again(folder, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK", 2)
+    monkeypatch.setattr(blocks, "BLOCK_SIZE", 2)
     with pytest.raises(KeyboardInterrupt):
         encode(folder, "t", list("abcde"), Lengths(stop_after=2))
     with (folder / "features/.t.rows").open("ab") as file:
-        file.write(b"half a row")  # appended, but the state was not written any more
+        file.write(b"half a row")  # appended, but the state was not written
     encode(folder, "t", list("abcde"), Lengths())
     assert load_dataset(folder).features["t"].values[:, 1].tolist() == [ord(c) for c in "abcde"]
 
@@ -134,24 +134,24 @@ def test_images_that_cannot_be_read_are_missing_rows(folder, tmp_path):
     def means(images: list[Image.Image]) -> np.ndarray:
         return np.array([np.asarray(i, float).mean(axis=(0, 1)) / 255 for i in images])
 
-    files = image_files(folder, photos)
+    files = find_images(folder, photos)
     assert [f.name if f else None for f in files] == ["b1.png", "b2.jpg", "b3.png", "b4.gif", None]
-    done = encode(folder, "image", files, ImageEncoder("means", means, batch=2))
-    assert done.missing["there is none"] == 1
+    done = encode(folder, "image", files, ImageEncoder("means", means, batch_size=2))
+    assert done.missing["no value"] == 1
     found = load_dataset(folder).features["image"]
     assert found.mask().tolist() == [True, True, False, False, False]
     np.testing.assert_allclose(found.values[:2], [[1, 0, 0], [0.2, 0.2, 0.2]], atol=0.01)
     why = missing(folder, "image")
     assert why["b3"].startswith("cannot be decoded")
-    assert why["b4"] == "no image of a known format"
-    assert decode(photos / "gone.png") == "file is missing"
+    assert why["b4"] == "not an image of a known format"
+    assert decode_image(photos / "gone.png") == "file is missing"
 
 
 def test_names_of_images_from_a_column(folder, tmp_path):
     table = pl.read_parquet(folder / "items.parquet")
     names = pl.Series("photo", ["x/1.png", None, "2.png", None, None])
     table.with_columns(names).write_parquet(folder / "items.parquet")
-    assert image_files(folder, tmp_path, "photo")[:3] == [
+    assert find_images(folder, tmp_path, "photo")[:3] == [
         tmp_path / "x/1.png", None, tmp_path / "2.png",
     ]  # fmt: skip
 
@@ -168,20 +168,20 @@ def test_vectors_are_joined_by_id(folder, tmp_path):
         file, *more = words
         code, said = run("encode", folder, "--vectors", tmp_path / file, *more)
         assert code == 0, said
-        assert "left out: 1 vectors of items that are not in the data" in said
+        assert "left out: 1 vectors of items that are not in the data set" in said
         found = load_dataset(folder).features[Path(file).stem]
         assert found.mask().tolist() == [True, False, False, False, True]
         assert found.values[[0, 4]].tolist() == [[3.0, 4.0], [1.0, 2.0]]
     assert found.values.dtype == np.float16
-    assert missing(folder, "lists")["b2"] == "no vector of this id"
+    assert missing(folder, "lists")["b2"] == "no vector with this id"
 
 
-def test_features_are_replaced_only_when_told(folder):
+def test_features_are_only_replaced_with_overwrite(folder):
     first = encode(folder, "t", list("abcde"), Lengths())
-    with pytest.raises(InputError, match="has features 't' already; give another `modality`, or"):
+    with pytest.raises(InputError, match="modality 't' exists already; give another `modality`, or"):
         encode(folder, "t", list("abcde"), Lengths())
-    encode(folder, "t", ["x", None, None, None, None], Lengths(), replace=True)
-    encode(folder, "t", list("vwxyz"), Lengths(), replace=True)
+    encode(folder, "t", ["x", None, None, None, None], Lengths(), overwrite=True)
+    encode(folder, "t", list("vwxyz"), Lengths(), overwrite=True)
     assert first.items == 5
     assert load_dataset(folder).features["t"].values[0, 1] == ord("v")
     assert not (folder / "features/t.missing.csv").exists()
@@ -200,10 +200,10 @@ def write(path: Path, content: object) -> Path:
 @pytest.mark.parametrize(
     ("file", "content", "says"),
     [
-        ("v.csv", "item,x\nb1,1\nb1,2\n", "item 'b1' comes twice"),
-        ("v.csv", "item,x\nzz,1\n", "none of its 1 ids is an item of the data"),
-        ("v.csv", "id,x\nb1,1\n", "a column item, others with numbers"),
-        ("v.csv", "item;x\nb1;1\n", "a column item, others with numbers"),
+        ("v.csv", "item,x\nb1,1\nb1,2\n", "item 'b1' is repeated"),
+        ("v.csv", "item,x\nzz,1\n", "none of its 1 ids is an item of the data set"),
+        ("v.csv", "id,x\nb1,1\n", "expected a column item, other columns with numbers"),
+        ("v.csv", "item;x\nb1;1\n", "expected a column item, other columns with numbers"),
         ("v.csv", "item,x\nb1,one\nb2,2\n", "line 2: x is 'one'; a number is expected"),
         ("v.csv", "item,x,y\nb2,2,1\nb1,1,\n", "line 3: y is None; a number is expected"),
         ("v.csv", gzip.compress(b"item,x\nb1,1\n" * 99)[:-9], "unexpected end of file"),
@@ -213,17 +213,17 @@ def write(path: Path, content: object) -> Path:
             "item,x,y\nb1,1,inf\n",
             "the vector of item 'b1' has numbers that are not finite",
         ),
-        ("v.csv", "item,x\nb1,NaN\nb2,NaN\n", "no item of the data has a vector of numbers"),
+        ("v.csv", "item,x\nb1,NaN\nb2,NaN\n", "every vector of an item is NaN"),
         ("v.csv", b"item,x\n\xff\xfe,1\n", "not a table of vectors"),
         ("v.csv", "", "not a table of vectors"),
         ("v.parquet", b"PAR1 cut", "v.parquet: "),
-        ("v.parquet", pl.DataFrame({"item": ["b1", "b2"], "v": [[1.0], [1.0, 2.0]]}), "all need"),
+        ("v.parquet", pl.DataFrame({"item": ["b1", "b2"], "v": [[1.0], [1.0, 2.0]]}), "one width is"),
         (
             "v.parquet",
             pl.DataFrame(
                 {"item": ["b1"], "v": [None]}, {"item": pl.String, "v": pl.List(pl.Float32)}
             ),
-            "has no vector",
+            "the file has no vector",
         ),
         ("v.pt", b"", "expected .parquet, .csv, .tsv, or .npy with --ids"),
         ("v.npy", np.ones((2, 2)), "--ids goes with a .npy file"),
@@ -244,11 +244,11 @@ def test_faulty_vectors_are_refused(folder, tmp_path, file, content, says):
         ([], "give one of --text, --images and --vectors"),
         (["--text", "title", "--images", "."], "give one of --text, --images and --vectors"),
         (["--text", ","], "--text: no column is named"),
-        (["--text", "title", "--model", ""], "--model: no name; minilm needs no network"),
-        (["--text", "name"], "no column 'name'; there are 'item', 'title', 'year'"),
-        (["--text", "title", "--name", "a/b"], "--name is 'a/b': use letters"),
+        (["--text", "title", "--model", ""], "--model: the name is empty; minilm needs no network"),
+        (["--text", "name"], "no column 'name'; the columns are 'item', 'title', 'year'"),
+        (["--text", "title", "--modality", "a/b"], "--modality is 'a/b': use letters"),
         (["--text", "title", "--device", "abacus"], "--device is 'abacus': cannot be used here"),
-        (["--text", "title", "--model", "."], "no folder with a sentence-transformers model"),
+        (["--text", "title", "--model", "."], "not a folder with a sentence-transformers model"),
     ],
 )
 def test_options_that_cannot_be_met(folder, tmp_path, monkeypatch, words, says):
@@ -261,13 +261,13 @@ def test_options_that_cannot_be_met(folder, tmp_path, monkeypatch, words, says):
     assert sorted(folder.rglob("*")) == before
 
 
-def test_nothing_to_encode_is_an_error_and_leaves_nothing(folder):
+def test_an_encoding_without_a_vector_is_refused_and_leaves_no_file(folder):
     with pytest.raises(InputError, match="none of the 5 items could be encoded"):
         encode(folder, "t", ["bad"] * 5, Lengths())
     assert list((folder / "features").iterdir()) == []
 
 
-def test_numbers_may_be_whole_for_a_while(folder, tmp_path):
+def test_integers_may_come_before_other_numbers(folder, tmp_path):
     lines = ["item,x", *(f"z{n},1" for n in range(300)), "b1,1.5", "b2,"]
     write(tmp_path / "v.csv", "\n".join(lines))
     assert run("encode", folder, "--vectors", tmp_path / "v.csv")[0] == 0
@@ -276,7 +276,7 @@ def test_numbers_may_be_whole_for_a_while(folder, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"PAR1", None])
-def test_a_broken_table_of_items_is_one_line(folder, content):
+def test_a_broken_table_of_items_gives_a_one_line_error(folder, content):
     (folder / "items.parquet").unlink()
     if content:
         (folder / "items.parquet").write_bytes(content)
@@ -284,22 +284,22 @@ def test_a_broken_table_of_items_is_one_line(folder, content):
     assert (code, said.strip().count("\n"), "items.parquet: " in said) == (2, 0, True)
 
 
-def test_a_list_is_no_text(folder):
+def test_a_column_of_lists_is_not_text(folder):
     items = pl.read_parquet(folder / "items.parquet").with_columns(tags=pl.lit(["a"]))
     items.write_parquet(folder / "items.parquet")
     with pytest.raises(InputError, match=r"column tags is List\(String\); text or numbers"):
-        texts(folder, ["tags"])
+        join_text_columns(folder, ["tags"])
 
 
-def test_only_the_native_layout_gets_features(write_mmrec):
-    with pytest.raises(InputError, match="layout mmrec; features are made for the native one"):
-        texts(write_mmrec(), ["title"])
+def test_features_are_only_added_to_the_native_layout(write_mmrec):
+    with pytest.raises(InputError, match="the layout is mmrec; features are added to data sets in the native"):
+        join_text_columns(write_mmrec(), ["title"])
 
 
-def test_out_of_memory_is_one_clear_line():
+def test_out_of_memory_gives_a_one_line_error():
     with (
-        pytest.raises(InputError, match="out of memory on cuda with `batch` 512: give a smaller"),
-        enough_memory("cuda", 512),
+        pytest.raises(InputError, match="out of memory on cuda with `batch_size` 512: give a smaller"),
+        explain_out_of_memory("cuda", 512),
     ):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
 
@@ -310,7 +310,7 @@ def test_ml_100k_from_recbole_files_to_features(data_root, tmp_path):
         pytest.skip(f"real data absent: {source}; SGURINIT_DATA may name the folder that holds it")
     out = tmp_path / "ml"
     assert run("prepare", source, "--out", out, "--min-value", 4, "--core", 5)[0] == 0
-    known = texts(out, ["movie_title", "release_year", "class"])
+    known = join_text_columns(out, ["movie_title", "release_year", "class"])
     ids = pl.read_parquet(out / "items.parquet")["item"].to_list()
     assert known[ids.index("1")] == "Toy Story. 1995. Animation Children's Comedy"
     assert None not in known

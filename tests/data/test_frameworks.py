@@ -177,8 +177,8 @@ def test_a_start_becomes_a_file_of_user_vectors(start_file, tmp_path):
     wanted = SGURInit(n_clusters=2, random_state=0).fit(data).start_.users["text"]
     np.testing.assert_array_equal(np.array(found, np.float32), wanted)
     assert load_dataset(tmp_path / "rb").n_users == 4  # the vectors of users are no item features
-    assert "table 'x': the start has image, text" in export(start_file, out, "--table", "x").stderr
-    assert "looks for <data set>.useremb" in export(start_file, tmp_path / "a.txt").stderr
+    assert "--table is 'x', the start has image, text" in export(start_file, out, "--table", "x").stderr
+    assert "expected the name <data set>.useremb" in export(start_file, tmp_path / "a.txt").stderr
 
 
 def test_recbole_reads_what_was_written(frameworks, start_file, tmp_path):

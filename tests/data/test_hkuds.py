@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from sgurinit.data import load_dataset
-from sgurinit.data.layouts.arrays import read_array
+from sgurinit.data.layouts.feature_files import read_array
 from sgurinit.errors import InputError
 
 
@@ -61,12 +61,12 @@ def test_a_made_up_number_of_users_is_refused_before_memory_is_taken(write_hkuds
         for column, name in enumerate(["trnMat", "valMat", "tstMat"])
     }
     message = error_of(write_hkuds(**claimed))
-    assert "trnMat.pkl: its shape says 2147483647 users for 3 interactions" in message
+    assert "trnMat.pkl: the shape has 2147483647 users for 3 interactions" in message
 
 
 def test_an_empty_training_split_is_refused_naming_the_folder(write_hkuds):
     folder = write_hkuds(trnMat=pickle.dumps(sparse.coo_matrix((4, 5))))
-    assert error_of(folder).startswith(f"{folder}: the training split has no interaction")
+    assert error_of(folder).startswith(f"{folder}: train has no interaction")
 
 
 def test_leakage_is_refused(write_hkuds):

@@ -52,7 +52,7 @@ class Evil:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (Evil(), "not a whole file of one tensor"),
+        (Evil(), "not a complete file of one tensor"),
         ({"text": torch.ones(5, 2)}, "holds dict; one dense tensor is expected"),
         (torch.eye(5).to_sparse(), "one dense tensor is expected"),
         (torch.ones(5, 2, dtype=torch.int64), "a 2-D array"),
@@ -73,9 +73,9 @@ def test_a_file_cut_short_and_two_of_one_modality(folder):
     both = as_tensor(folder, "text")
     whole = both.read_bytes()
     both.write_bytes(whole[:100])
-    with pytest.raises(InputError, match="not a whole file of one tensor"):
+    with pytest.raises(InputError, match="not a complete file of one tensor"):
         load_dataset(folder)
     both.write_bytes(whole)
     np.save(both.with_suffix(".npy"), np.ones((5, 2)))
-    with pytest.raises(InputError, match=r"text_feat\.npy is there as well; leave one"):
+    with pytest.raises(InputError, match=r"text_feat\.npy is also there; keep one"):
         load_dataset(folder)

@@ -176,14 +176,14 @@ def test_truncated_parquet_is_one_clear_line(folder, name):
         (
             "interactions",
             {"user": ["ann"], "item": ["v"], "split": ["test"]},
-            "the training split has no interaction",
+            "train has no interaction",
         ),
         (
             "interactions",
             {"user": ["ann"] * 2, "item": ["v"] * 2, "split": ["train", "test"]},
             "in both train and test, for example user ann with item v",
         ),
-        ("users", {"user": ["ann", "bob", "ann"]}, "row 2: user id ann comes twice"),
+        ("users", {"user": ["ann", "bob", "ann"]}, "row 2: user id ann is repeated"),
         ("users", {"user": [0.5, 1.5]}, "user is Float64; ids are strings or integers"),
         ("users", {"name": ["ann"]}, "column user is missing; the file has 'name'"),
         ("items", {"item": ["v", "w", "x", "y"]}, "not one of the 4 ids in items.parquet"),

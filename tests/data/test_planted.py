@@ -139,10 +139,10 @@ def test_scores_of_some_users_are_rows_of_all_scores(data):
 @pytest.mark.parametrize(
     ("sizes", "says"),
     [
-        ({"n_users": 9}, "n_users is 9; it must be at least 10"),
-        ({"n_items": 39}, "n_items is 39; it must be at least 40"),
+        ({"n_users": 9}, "n_users is 9, expected at least 10"),
+        ({"n_items": 39}, "n_items is 39, expected at least 40"),
         ({"n_topics": 0}, "n_topics is 0"),
-        ({"n_items": 50, "n_topics": 51}, "must not exceed n_items"),
+        ({"n_items": 50, "n_topics": 51}, "expected at most n_items"),
         ({"seed": -1}, "seed is -1"),
     ],
 )

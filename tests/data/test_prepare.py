@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 from sgurinit.cli import app
 from sgurinit.data import load_dataset
-from sgurinit.data.prepare import KINDS, find_source, prepare
-from sgurinit.data.prepare.filters import core, once
+from sgurinit.data.prepare import SPLIT_METHODS, find_source, prepare
+from sgurinit.data.prepare.filters import drop_repeated_pairs, filter_k_core
 from sgurinit.data.prepare.log import Log
-from sgurinit.data.prepare.splits import check_leakage, split
+from sgurinit.data.prepare.splits import check_leakage, split_log
 from sgurinit.errors import InputError
 
 DAY = 86_400
@@ -41,7 +41,7 @@ def pairs_of(log: Log) -> list[tuple[int, int]]:
 def random_log(seed: int = 0, n: int = 3000) -> Log:
     rng = np.random.default_rng(seed)
     pairs = np.c_[rng.integers(0, 80, n), rng.integers(0, 60, n)]
-    return once(make_log(pairs, rng.integers(0, 400, n)))
+    return drop_repeated_pairs(make_log(pairs, rng.integers(0, 400, n)))
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_ml_100k_has_the_counts_that_awk_finds(ml_100k, tmp_path, least, n, coun
 
 
 def test_ml_100k_by_time_is_cut_where_sort_and_awk_cut_it(ml_100k, tmp_path):
-    card = prepare(ml_100k, tmp_path / "out", core=1, kind="time")
+    card = prepare(ml_100k, tmp_path / "out", core=1, split="time")
     assert [s.interactions for s in card.splits.values()] == [79_999, 10_001, 10_000]
 
 
@@ -101,26 +101,26 @@ def slow_core(pairs: list[tuple[int, int]], least: int) -> set[tuple[int, int]]:
     st.integers(1, 4),
 )
 def test_the_core_is_what_dropping_by_hand_leaves(pairs, least):
-    log = once(make_log(pairs))
+    log = drop_repeated_pairs(make_log(pairs))
     assert pairs_of(log) == sorted(set(pairs))
-    assert set(pairs_of(core(log, least, least)[0])) == slow_core(pairs, least)
+    assert set(pairs_of(filter_k_core(log, least, least)[0])) == slow_core(pairs, least)
 
 
 def test_of_a_repeated_pair_the_earliest_stays():
-    log = once(make_log([(0, 1), (1, 0), (0, 1), (0, 0)], [30, 5, 20, 9]))
+    log = drop_repeated_pairs(make_log([(0, 1), (1, 0), (0, 1), (0, 0)], [30, 5, 20, 9]))
     assert pairs_of(log) == [(0, 0), (0, 1), (1, 0)]
     assert log.time.tolist() == [9, 20, 5]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SPLIT_METHODS)
 def test_every_split_is_seeded_and_leaks_nothing(kind):
     log = random_log()
-    labels = split(log, kind, seed=1)
+    labels = split_log(log, kind, seed=1)
     check_leakage(log, labels, kind)
-    np.testing.assert_array_equal(labels, split(log, kind, seed=1))
+    np.testing.assert_array_equal(labels, split_log(log, kind, seed=1))
     assert set(labels.tolist()) == {0, 1, 2}
     drawn = kind != "time"
-    assert (labels != split(log, kind, seed=2)).any() == drawn
+    assert (labels != split_log(log, kind, seed=2)).any() == drawn
 
 
 @pytest.mark.parametrize(("degree", "valid", "test"), [
@@ -129,25 +129,25 @@ def test_every_split_is_seeded_and_leaks_nothing(kind):
 ])  # fmt: skip
 def test_a_history_gives_away_what_the_literature_has_it_give(degree, valid, test):
     big = [(0, item) for item in range(40)]
-    log = once(make_log(big + [(1, item) for item in range(degree)], range(40 + degree)))
+    log = drop_repeated_pairs(make_log(big + [(1, item) for item in range(degree)], range(40 + degree)))
     for kind in ("random", "user-time"):
-        labels = split(log, kind)[log.users == 1]
+        labels = split_log(log, kind)[log.users == 1]
         assert ((labels == 1).sum(), (labels == 2).sum()) == (valid, test)
 
 
 def test_the_last_two_are_left_out():
-    log = once(make_log([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 2)], [3, 1, 2, 9, 8, 4]))
-    assert split(log, "leave-one-out").tolist() == [2, 0, 1, 2, 0, 0]
+    log = drop_repeated_pairs(make_log([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 2)], [3, 1, 2, 9, 8, 4]))
+    assert split_log(log, "leave-one-out").tolist() == [2, 0, 1, 2, 0, 0]
 
 
 def test_times_order_each_user_and_all_of_them():
     log = random_log()
-    labels = split(log, "user-time")
+    labels = split_log(log, "user-time")
     for user in np.unique(log.users):
         of = log.users == user
         parts = [log.time[of & (labels == n)] for n in range(3)]
         assert parts[0].max() <= parts[1].min() <= parts[1].max() <= parts[2].min()
-    labels = split(log, "time")
+    labels = split_log(log, "time")
     cuts = [log.time[labels == n] for n in range(3)]
     assert cuts[0].max() < cuts[1].min()
     assert cuts[1].max() < cuts[2].min()
@@ -157,7 +157,7 @@ def test_times_order_each_user_and_all_of_them():
 @pytest.mark.parametrize(("kind", "side"), [("cold-items", "items"), ("cold-users", "users")])
 def test_cold_ones_are_in_one_split_each(kind, side):
     log = random_log()
-    labels = split(log, kind)
+    labels = split_log(log, kind)
     parts = [set(getattr(log, side)[labels == n].tolist()) for n in range(3)]
     total = sum(map(len, parts))
     assert len(set.union(*parts)) == total
@@ -167,7 +167,7 @@ def test_cold_ones_are_in_one_split_each(kind, side):
 @pytest.mark.parametrize("kind", ["user-time", "leave-one-out", "time", "cold-items", "cold-users"])
 def test_a_leak_is_found(kind):
     log = random_log()
-    labels = split(log, kind)
+    labels = split_log(log, kind)
     first_test = int(np.flatnonzero(labels == 2)[0])
     row = int(np.flatnonzero((labels == 0) & (log.users == log.users[first_test]))[0]) if (
         kind in ("user-time", "leave-one-out", "time")
@@ -255,8 +255,8 @@ def ml_100k_items() -> bytes:
 def test_every_form_gives_the_same_data(tmp_path, files, source, kind):
     for name, content in files.items():
         write(tmp_path, name, content)
-    card = prepare(tmp_path / source, tmp_path / "out", min_value=2, core=2, kind="user-time")
-    assert kind in card.recognised
+    card = prepare(tmp_path / source, tmp_path / "out", min_value=2, core=2, split="user-time")
+    assert kind in card.recognized_as
     table = pl.read_parquet(tmp_path / "out" / "interactions.parquet")
     found = sorted(
         (int(u.strip("U")), int(i.strip("B")), v, t)
@@ -398,9 +398,9 @@ CUT = gzip.compress("".join(f"u{n},i{n * 7919 % 10007}\n" for n in range(20_000)
         ("a.csv", GOOD.encode() + b"\xff\xfe,9,5,1000000000\n", [], "not UTF-8 text"),
         ("a.csv", b"\xff\xfe,item\n", [], "not UTF-8 text"),
         ("a.csv", "", [], "the file is empty"),
-        ("a.csv", HEAD + "\n", [], "no interaction in it"),
-        ("a.csv", GOOD, ["--core", "20"], "nothing is left after '20-core"),
-        ("a.csv", GOOD, ["--min-value", "6"], "nothing is left after 'value >= 6'"),
+        ("a.csv", HEAD + "\n", [], "the log has no interaction"),
+        ("a.csv", GOOD, ["--core", "20"], "no interaction is left after '20-core"),
+        ("a.csv", GOOD, ["--min-value", "6"], "no interaction is left after 'value >= 6'"),
         ("a.csv", "user,item\n1,2\n", ["--min-value", "6"], "no column of values"),
         ("a.csv", "user,item\n1,2\n", ["--split", "time", "--core", "1"], "no column of times"),
         ("a.csv", "user,item\n1,2\n", ["--core", "1"], "valid is empty with 1 interactions"),
@@ -409,21 +409,21 @@ CUT = gzip.compress("".join(f"u{n},i{n * 7919 % 10007}\n" for n in range(20_000)
         ("a.csv", GOOD, ["--ratios", "0:1:1"], "expected three whole shares"),
         ("a.csv", GOOD, ["--separator", "::"], "expected tab, or one character"),
         ("a.json", '{"user": "a", "item": "b"}\nnonsense\n', [], "cannot be read"),
-        ("a.json", "nonsense\n", [], "line 1 is no JSON object"),
+        ("a.json", "nonsense\n", [], "line 1 is not a JSON object"),
         ("a.parquet", "nonsense\n", [], "not a complete Parquet file"),
         ("a.csv", GOOD + '"",9,5,1000000000\n', [], "line 50: user is missing"),
         ("a.csv", GOOD + "9, ,5,1000000000\n", [], "line 50: item is missing"),
         ("a.csv", GOOD.replace("user,", "item,"), [], "no column is known as the user"),
-        ("a.csv", GOOD.replace("rating", "user"), [], "column 'user' is there twice"),
+        ("a.csv", GOOD.replace("rating", "user"), [], "column 'user' is repeated"),
         ("a.csv", GOOD, ["--item", "user"], "cannot be both the user and the item"),
         ("a.csv", GOOD, ["--columns", "user,item"], "line 1 has 4 fields, separated at"),
-        ("a.csv", GOOD, ["--columns", "user,item,a,b"], "line 1 is a header, it has 'user' and"),
-        ("a.csv", GOOD + "9,9,5,2020-01-01\n", [], "a finite number is expected; of dates"),
+        ("a.csv", GOOD, ["--columns", "user,item,a,b"], "line 1 is a header with 'user' and"),
+        ("a.csv", GOOD + "9,9,5,2020-01-01\n", [], "a finite number is expected; for dates"),
         ("a.csv", GOOD, ["--time-unit", "iso"], "is '1000000000'; a date such as"),
         ("a.csv", GOOD + "9,9,5,-5\n", [], "-5 read as s lies in the year 1970"),
         ("a.csv", GOOD, ["--ratios", "8:-1:3"], "--ratios is 8:-1:3, expected three whole shares"),
-        ("a.csv", GOOD, ["--separator", '"'], "neither quotes nor ends a line"),
-        ("a.csv", GOOD.replace("\n", "\r"), [], "lines end in a carriage return alone"),
+        ("a.csv", GOOD, ["--separator", '"'], "other than a quote or a line break"),
+        ("a.csv", GOOD.replace("\n", "\r"), [], "lines end with a bare carriage return"),
         ("a.csv", gzip.compress(GOOD.encode()), [], "give its name the suffix .gz"),
         ("a.json", b'\xef\xbb\xbf{"user": "a", "item": "b"}\n', [], "a byte order mark"),
         ("a.json", b'{"user": "a", "item": "b"}\n{"user": "\xff\xfe"}\n', [], "not UTF-8 text"),
@@ -431,7 +431,7 @@ CUT = gzip.compress("".join(f"u{n},i{n * 7919 % 10007}\n" for n in range(20_000)
         ("m/u.data", text(ROWS, ","), [], "line 1 has 1 fields, separated at"),
         ("a.csv", GOOD, ["--features", "t=none.parquet"], "none.parquet: file is missing"),
         ("a.csv", GOOD, ["--items", "none.csv"], "none.csv: file is missing"),
-        ("m/x.txt", GOOD, [], "no log in it is known"),
+        ("m/x.txt", GOOD, [], "no known log in it"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, name, content, options, says):
@@ -476,10 +476,10 @@ def test_a_name_that_is_too_long_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("item,title\n1,a\n1,b\n", "the table of items has '1' twice"),
-        ("item,title\nx,a\n", "knows none of the 6 items"),
+        ("item,title\n1,a\n1,b\n", "has item '1' more than once"),
+        ("item,title\nx,a\n", "has none of the 6 items"),
         ("product,title\n1,a\n", "no column of item ids"),
-        ("item,title\n1,a\n,b\n", "row 2 has no item"),
+        ("item,title\n1,a\n,b\n", "row 2: item is missing"),
         (b"item,title\n1,\xff\n", "not a table of items"),
     ],
 )
@@ -541,7 +541,7 @@ def test_histories_are_shared_out_as_lattice_does(tmp_path, kind):
     rows = [(f"u{n}", f"i{i}", i) for n in lengths for i in range(n)]
     log = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row")
     log.write_parquet(tmp_path / "log.parquet")
-    prepare(tmp_path / "log.parquet", tmp_path / "out", core=1, kind=kind, time_unit="order")
+    prepare(tmp_path / "log.parquet", tmp_path / "out", core=1, split=kind, time_unit="order")
     made = pl.read_parquet(tmp_path / "out/interactions.parquet")
     counts = dict(made.group_by("user", "split").len().select(
         pl.concat_str("user", "split", separator=" "), "len").iter_rows())  # fmt: skip

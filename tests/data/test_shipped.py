@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from sgurinit.cli import app
 from sgurinit.data import Dataset, item_titles, load_dataset, xwines
 from sgurinit.data.dataset import SPLITS
-from sgurinit.data.layouts.native import write_parts
+from sgurinit.data.layouts.native import write_native_files
 from sgurinit.data.shipped import SHIPPED
 from sgurinit.experiments.study import Study
 
@@ -111,7 +111,7 @@ def test_a_path_of_the_name_is_a_folder(make_dataset, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     one = pl.DataFrame({"user": ["a"], "item": ["b"], "split": ["train"]})
     Path("xwines").mkdir()
-    write_parts(
+    write_native_files(
         Path("xwines"),
         "mine",
         interactions=one.lazy(),
@@ -148,6 +148,7 @@ def test_it_is_small_and_brings_its_licence_and_citation():
         assert "Azambuja" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_the_script_makes_the_same_tables(remade, name):
     assert_frame_equal(pl.read_parquet(remade / name), pl.read_parquet(FOLDER / name))

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from sgurinit.core.inputs.features import ItemFeatures
-from sgurinit.data import Interactions, load_dataset, summary
+from sgurinit.data import Interactions, load_dataset, summarize
 
 
 def test_facts_of_the_small_data_are_counted_by_hand(make_dataset):
     values = np.array([[3, 4], [0, 0], [2, 2], [np.nan, 1], [0, 5]])
     features = {"text": ItemFeatures(values, np.array([True, True, True, False, True]))}
     train = Interactions([0, 0, 1, 2, 2], [0, 1, 1, 3, 3])
-    facts = summary(make_dataset(train=train, features=features))
+    facts = summarize(make_dataset(train=train, features=features))
     assert (facts.n_users, facts.n_items) == (4, 5)
     assert (facts.n_train, facts.n_valid, facts.n_test, facts.duplicates) == (4, 1, 2, 1)
     assert facts.density == 4 / 20
@@ -29,25 +29,25 @@ def test_facts_of_the_small_data_are_counted_by_hand(make_dataset):
 
 
 def test_without_test_interactions_there_is_no_share_on_cold_items(make_dataset):
-    facts = summary(make_dataset(test=Interactions([], [])))
+    facts = summarize(make_dataset(test=Interactions([], [])))
     assert facts.test_share_on_cold_items is None
 
 
 def test_facts_can_be_written_as_json(make_dataset):
     dataset = make_dataset()
-    facts = json.loads(json.dumps(summary(dataset).to_dict()))
+    facts = json.loads(json.dumps(summarize(dataset).to_dict()))
     assert facts["fingerprint"] == dataset.fingerprint
     assert facts["modalities"]["image"]["width"] == 3
 
 
 def test_float16_sums_do_not_overflow(make_dataset):
     values = np.full((5, 4), 60000, dtype=np.float16)
-    text = summary(make_dataset(features={"text": values})).modalities["text"]
+    text = summarize(make_dataset(features={"text": values})).modalities["text"]
     assert text.mean_row_norm == text.norm_of_mean_row == 2 * float(values[0, 0])
 
 
 def test_tiktok_has_its_published_facts(tiktok_path):
-    facts = summary(load_dataset(tiktok_path))
+    facts = summarize(load_dataset(tiktok_path))
     assert (facts.layout, facts.n_users, facts.n_items) == ("hkuds", 9308, 6710)
     assert (facts.n_train, facts.n_valid, facts.n_test) == (59541, 3051, 6130)
     assert facts.duplicates == 0

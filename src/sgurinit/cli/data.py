@@ -1,6 +1,6 @@
-"""Commands that make and change data sets: no training, no torch.
+"""Commands that make and change data sets.
 
-Each part of the library is imported by the command that needs it.
+Each command imports the parts of the library that it needs.
 """
 
 # ruff: noqa: PLC0415
@@ -13,20 +13,20 @@ from typing import Annotated, Any
 
 import typer
 
-from sgurinit.cli.app import app, console, emit, if_stopped, say
-from sgurinit.cli.options import Seed, examples, given, names
+from sgurinit.cli.app import app, console, print_json, print_line, set_stop_message
+from sgurinit.cli.options import SeedOption, drop_missing, format_examples, split_names
 from sgurinit.errors import InputError
 
 
 @app.command(
-    epilog=examples(
+    epilog=format_examples(
         "sgurinit prepare data/ml-100k --out ml --min-value 4",
         "sgurinit prepare reviews_Baby_5.json.gz --items meta_Baby.json.gz --out baby",
         "sgurinit prepare clicks.parquet --user visitor --item product --split time --out clicks",
         "sgurinit prepare orders.parquet --features text=products.parquet --out shop",
         "sgurinit prepare plays.csv --columns user,item,time --time-unit ms --out plays",
     ),
-    options={"kind": "--split", "header": "--columns"}
+    options={"header": "--columns"}
     | {f'columns["{role}"]': f"--{role}" for role in ("user", "item", "value", "time")},
 )
 def prepare(
@@ -34,60 +34,63 @@ def prepare(
         Path,
         typer.Argument(
             metavar="LOG",
-            help="CSV, TSV, Parquet or JSON lines, also gzipped; a folder of MovieLens or RecBole.",
+            help="Log of interactions: a CSV, TSV, Parquet or JSON lines file, also gzipped, or a "
+            "folder of MovieLens or RecBole.",
         ),
     ],
     *,
-    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    out: Annotated[Path, typer.Option(help="Folder to create.")],
     items: Annotated[
-        Path | None, typer.Option(help="File with what is known about the items.")
+        Path | None, typer.Option(help="File that describes the items, such as their titles.")
     ] = None,
     features: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=FILE.parquet",
-            help="Vectors of the items: a modality's name and its file, with ids and a column of "
-            "lists of numbers. Repeatable.",
+            help="Item vectors: the name of a modality, and its Parquet file with a column of item "
+            "ids and a column of lists of numbers. Repeatable.",
         ),
     ] = None,
     user: Annotated[
-        str | None, typer.Option(help="Column of users, where it has no usual name.")
+        str | None, typer.Option(help="Column name of the users. Default: recognized.")
     ] = None,
     item: Annotated[
-        str | None, typer.Option(help="Column of items, where it has no usual name.")
+        str | None, typer.Option(help="Column name of the items. Default: recognized.")
     ] = None,
     value: Annotated[
-        str | None, typer.Option(help="Column of ratings or counts, where it has no usual name.")
+        str | None, typer.Option(help="Column name of ratings or counts. Default: recognized.")
     ] = None,
     time: Annotated[
-        str | None, typer.Option(help="Column of times, where it has no usual name.")
+        str | None, typer.Option(help="Column name of the times. Default: recognized.")
     ] = None,
     time_unit: Annotated[
         str | None,
         typer.Option(
             metavar="s|ms|us|ns|iso|order",
             help="Unit of the times: iso for text such as 2024-01-31T12:00, order for numbers that "
-            "are no dates. Default: s, or that of the source.",
+            "only give an order. Default: that of the source, mostly s.",
         ),
     ] = None,
     columns: Annotated[
         str,
         typer.Option(
-            metavar="NAME,NAME", help="Names of all columns, where the file has no header line."
+            metavar="NAME,NAME", help="Names of all columns, if the file has no header line."
         ),
     ] = "",
     separator: Annotated[
         str | None,
-        typer.Option(help="Character between the fields, or 'tab'. Default: by the suffix."),
+        typer.Option(
+            help="Separator of the fields, one character or 'tab'. Default: by the suffix."
+        ),
     ] = None,
     min_value: Annotated[
-        float | None, typer.Option(help="Drop interactions whose value is below it.")
+        float | None, typer.Option(help="Drop interactions with a smaller rating or count.")
     ] = None,
     core: Annotated[
         int,
         typer.Option(
             min=1,
-            help="Drop users and items with fewer interactions until none is left; 1 keeps all.",
+            help="Repeatedly drop users and items with fewer interactions; 1 keeps all.",
         ),
     ] = 5,
     split: Annotated[
@@ -100,57 +103,57 @@ def prepare(
         str, typer.Option(help="Shares of train, validation and test interactions.")
     ] = "8:1:1",
     name: Annotated[
-        str | None, typer.Option(help="Name of the data set. Default: that of the folder.")
+        str | None, typer.Option(help="Name of the data set. Default: the name of the folder.")
     ] = None,
-    seed: Seed = 0,
+    seed: SeedOption = 0,
 ) -> None:
-    """Make a data set from a raw log: filter, split, check."""
-    from sgurinit.data.layouts.vectors import assigned
+    """Make a data set from a raw log: filter, split and check it."""
+    from sgurinit.cli._features_option import parse_features
     from sgurinit.data.prepare import find_source
     from sgurinit.data.prepare import prepare as make
     from sgurinit.report.terminal.card import card_table
     from sgurinit.report.terminal.progress import StageProgress
 
-    found = find_source(
+    log = find_source(
         source,
-        columns=given(user=user, item=item, value=value, time=time),
-        header=names(columns) or None,
-        separator=_character(separator),
+        columns=drop_missing(user=user, item=item, value=value, time=time),
+        header=split_names(columns) or None,
+        separator=_parse_separator(separator),
         items=items,
     )
     with StageProgress(console) as progress:
         card = make(
-            found,
+            log,
             out,
             min_value=min_value,
             core=core,
-            kind=split,
-            ratios=_ratios(ratios),
+            split=split,
+            ratios=_parse_ratios(ratios),
             seed=seed,
             time_unit=time_unit,
             name=name,
-            features=assigned(features or []),
+            features=parse_features(features or []),
             progress=progress,
         )
     console.print(card_table(card))
-    say(console, f"saved to {out}")
-    emit({"out": out, **card.to_dict()})
+    print_line(console, f"saved to {out}")
+    print_json({"out": out, **card.to_dict()})
 
 
-def _character(separator: str | None) -> str | None:
-    r"""One character; ``\t`` is how a shell writes a tabulator."""
+def _parse_separator(separator: str | None) -> str | None:
+    r"""Return the character. ``tab`` and ``\t`` stand for a tab."""
     if separator is None:
         return None
     character = {"\\t": "\t", "tab": "\t"}.get(separator, separator)
     if len(character.encode()) != 1 or character in '"\r\n':
         raise InputError(
-            f"--separator {separator!r}: expected tab, or one character that neither quotes nor "
-            "ends a line"
+            f"--separator {separator!r}: expected tab, or one character other than a quote or a "
+            "line break"
         )
     return character
 
 
-def _ratios(text: str) -> tuple[int, int, int]:
+def _parse_ratios(text: str) -> tuple[int, int, int]:
     try:
         train, valid, test = (int(part) for part in text.split(":"))
     except ValueError:
@@ -159,97 +162,108 @@ def _ratios(text: str) -> tuple[int, int, int]:
 
 
 @app.command(
-    epilog=examples(
+    epilog=format_examples(
         "sgurinit encode ml --text title,year,genres",
-        "sgurinit encode baby --text title,brand --model BAAI/bge-m3 --device cuda --batch 256",
+        "sgurinit encode baby --text title,brand --model BAAI/bge-m3 --batch-size 256",
         "sgurinit encode baby --images photos/ --model vit_base_patch32_clip_224.openai",
-        "sgurinit encode baby --vectors audio.parquet --name audio",
+        "sgurinit encode baby --vectors audio.parquet --modality audio",
     ),
-    options={"modality": "--name", "columns": "--text"},
+    options={"columns": "--text", "column": "--image-column"},
 )
 def encode(
     data: Annotated[
         Path,
-        typer.Argument(metavar="DATA", help="Data set in the native layout, as prepare writes it."),
+        typer.Argument(
+            metavar="DATA", help="Folder of a data set in the native layout, as prepare writes it."
+        ),
     ],
     *,
     text: Annotated[
         str,
         typer.Option(
-            metavar="NAME,NAME", help="Encode the text of these columns of items.parquet, joined."
+            metavar="NAME,NAME", help="Encode the joined text of these columns of items.parquet."
         ),
     ] = "",
-    images: Annotated[
-        Path | None, typer.Option(help="Encode the images in a folder, named by item id.")
-    ] = None,
-    column: Annotated[
-        str | None, typer.Option(help="With --images: column of items.parquet with the file names.")
+    images: Annotated[Path | None, typer.Option(help="Encode the images in this folder.")] = None,
+    image_column: Annotated[
+        str | None,
+        typer.Option(
+            help="With --images: column of items.parquet with the file names of the images. "
+            "Default: the images are named by item id."
+        ),
     ] = None,
     vectors: Annotated[
         Path | None,
-        typer.Option(help="Take finished vectors by item id: .parquet, .csv, .tsv or .npy."),
+        typer.Option(help="Join existing vectors by item id: a .parquet, .csv, .tsv or .npy file."),
     ] = None,
     ids: Annotated[
-        Path | None, typer.Option(help="With .npy --vectors: text file with the id of each row.")
+        Path | None,
+        typer.Option(help="With --vectors FILE.npy: text file with the item id of each row."),
     ] = None,
-    name: Annotated[
+    modality: Annotated[
         str | None,
-        typer.Option(help="Name of the features. Default: text, image or the file's name."),
+        typer.Option(help="Name of the new modality. Default: text, image or the file's name."),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="Model of sentence-transformers (text) or timm (images): name or folder. "
+            help="Name or folder of a model of sentence-transformers (text) or timm (images). "
             "Default: minilm for text, CLIP ViT-B/32 for images."
         ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, ... Default: the best there is.")
+        str | None, typer.Option(help="Device, such as cpu or cuda. Default: cuda where available.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Texts or images at a time.")] = 64,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Replace features of that name.")
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Number of texts or images to encode at a time.")
+    ] = 64,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace features of the same name.")
     ] = False,
 ) -> None:
-    """Make features of the items from text, from images or from finished vectors."""
+    """Add features of the items from text, from images or from existing vectors."""
     from sgurinit.data.encode import encode as make
-    from sgurinit.data.encode import image_files, join_vectors, texts
-    from sgurinit.report.terminal.progress import StageProgress, waiting
+    from sgurinit.data.encode import find_images, join_text_columns, join_vectors
+    from sgurinit.report.terminal.progress import StageProgress, show_waiting
 
     if sum((bool(text), images is not None, vectors is not None)) != 1:
         raise InputError("give one of --text, --images and --vectors")
     if vectors is not None:
-        done = join_vectors(data, name or vectors.stem, vectors, ids=ids, replace=replace)
+        name = modality or vectors.stem
+        done = join_vectors(data, name, vectors, ids=ids, overwrite=overwrite)
     else:
-        options: dict[str, Any] = given(model=model, device=device, batch=batch)
+        options: dict[str, Any] = drop_missing(model=model, device=device, batch_size=batch_size)
         values: list[Any]
         encoder: Any
-        with waiting(console, "loading the model"):
+        with show_waiting(console, "loading the model"):
             if images is not None:
-                values = list(image_files(data, images, column))
-                from sgurinit.data.encode.timm_model import timm_encoder
+                values = list(find_images(data, images, image_column))
+                from sgurinit.data.encode.timm_encoder import load_timm_encoder
 
-                encoder, usual = timm_encoder(**options), "image"
+                encoder, default = load_timm_encoder(**options), "image"
             else:
-                values = list(texts(data, names(text)))
-                from sgurinit.data.encode.text import TextEncoder
+                values = list(join_text_columns(data, split_names(text)))
+                from sgurinit.data.encode.text_encoder import TextEncoder
 
-                encoder, usual = TextEncoder(**options), "text"
-        if_stopped("what was encoded is kept; run the same command again to resume")
+                encoder, default = TextEncoder(**options), "text"
+        set_stop_message("finished blocks are kept; run the same command again to resume")
         with StageProgress(console) as progress:
-            done = make(data, name or usual, values, encoder, replace=replace, progress=progress)
-    say(console, f"{done.modality}: {done.items:,} items, {done.width} numbers each")
+            name = modality or default
+            done = make(data, name, values, encoder, overwrite=overwrite, progress=progress)
+    print_line(console, f"{done.modality}: {done.items:,} items, {done.width} features each")
     for reason, count in done.missing.items():
-        say(console, f"without {done.modality}: {count:,} items, {reason}")
+        print_line(console, f"without {done.modality}: {count:,} items ({reason})")
     if done.missing:
-        say(console, f"listed in {data / 'features' / f'{done.modality}.missing.csv'}")
+        print_line(console, f"listed in {data / 'features' / f'{done.modality}.missing.csv'}")
     if done.unknown:
-        say(console, f"left out: {done.unknown:,} vectors of items that are not in the data")
-    emit({"out": data, **asdict(done)})
+        print_line(
+            console, f"left out: {done.unknown:,} vectors of items that are not in the data set"
+        )
+    print_json({"out": data, **asdict(done)})
 
 
 @app.command(
-    epilog=examples(
+    epilog=format_examples(
         "sgurinit convert data/tiktok tiktok-recbole --to recbole",
         "sgurinit convert start.safetensors ml.useremb --to recbole --table joint",
     )
@@ -258,11 +272,11 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="DATA", help="Folder or name of the data, or a saved start (.safetensors)."
+            metavar="DATA", help="Folder or name of the data set, or a saved start (.safetensors)."
         ),
     ],
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Folder to make; for a start a .useremb file.")
+        Path, typer.Argument(metavar="OUT", help="Folder to create; for a start, a .useremb file.")
     ],
     *,
     to: Annotated[
@@ -274,29 +288,29 @@ def convert(
     ],
     table: Annotated[
         str | None,
-        typer.Option(help="Table of the start: a modality or joint. Default: the first."),
+        typer.Option(help="For a start: its table, a modality or joint. Default: the first."),
     ] = None,
 ) -> None:
-    """Write a data set or a start in the layout of another framework."""
-    from sgurinit.report.terminal.progress import waiting
+    """Convert a data set, or a start, to the layout of another framework."""
+    from sgurinit.report.terminal.progress import show_waiting
 
     lost: list[str]
     if Path(source).suffix == ".safetensors":
-        with waiting(console, "converting"):
-            recognised, lost, advice = "a start", [], _export_start(source, out, to, table)
+        with show_waiting(console, "converting"):
+            recognized, lost, advice = "a start", [], _export_start(source, out, to, table)
     else:
-        from sgurinit.data.convert import convert as change
+        from sgurinit.data.convert import convert as write
 
-        with waiting(console, "converting"):
-            done = change(source, out, to)
-        recognised, lost, advice = done.source, list(done.losses), done.advice
-    say(console, f"read as {recognised}")
+        with show_waiting(console, "converting"):
+            done = write(source, out, to)
+        recognized, lost, advice = done.source, list(done.losses), done.advice
+    print_line(console, f"read as {recognized}")
     for line in lost:
-        say(console, line)
-    say(console, f"saved to {out}")
+        print_line(console, line)
+    print_line(console, f"saved to {out}")
     if advice:
-        say(console, f"to load it, in the framework's config:\n{advice}")
-    emit({"out": out, "source": recognised, "losses": lost, "advice": advice})
+        print_line(console, f"to load it, add this to the framework's configuration:\n{advice}")
+    print_json({"out": out, "source": recognized, "losses": lost, "advice": advice})
 
 
 def _export_start(source: str, out: Path, to: str, table: str | None) -> str:
@@ -304,6 +318,6 @@ def _export_start(source: str, out: Path, to: str, table: str | None) -> str:
     from sgurinit.data.layouts.recbole import write_user_vectors
 
     if to != "recbole":
-        raise InputError(f"--to {to}: a start is exported to recbole only")
+        raise InputError(f"--to {to}: a start can only be converted to recbole")
     start = UserStart.load(source)
     return write_user_vectors(start, out, table or next(iter(start.users)))

@@ -1,10 +1,10 @@
-"""Generated data with known structure: the tests' known answer.
+"""Generated data with known structure, for tests with a known answer.
 
-Users are mixtures of latent topics, items are mostly of one topic, and a user takes items in
+Users are mixtures of latent topics, and items belong mostly to one topic. A user chooses items in
 proportion to ``exp(sharpness * <user topics, item topics> + item popularity)``. The share of test
-interactions on cold items and the common mean in the features follow the TikTok data of DiffMM;
-degrees are sparser. Features hint at an item's topic without naming it: noise is so strong that
-clusters of features are not the topics.
+interactions on cold items and the common mean of the features follow the TikTok data of DiffMM, but
+users have fewer interactions. Features depend on an item's topics, with so much noise that clusters
+of features do not recover the topics.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.data.dataset import Dataset, Interactions
 from sgurinit.errors import InputError
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
-_SHARPNESS = 8.0  # of topic affinity in the choice of items
-_MIXING = 0.7  # Dirichlet weight of all topics together: below 1, few topics per user
+_SHARPNESS = 8.0  # weight of topic affinity when users choose items
+_MIXING = 0.7  # total Dirichlet weight of the topics; below 1, users have few topics
 _POPULARITY_SPREAD = 1.0  # standard deviation of the items' popularity on the log scale
 _DEGREE_LOG_MEDIAN, _DEGREE_LOG_SPREAD = np.log(2.2), 1.25
-_LARGEST_SHARE = 0.25  # of all items, taken by one user
+_LARGEST_SHARE = 0.25  # largest share of all items that one user chooses
 _HELD_OUT = 0.1  # share of a user's interactions in validation, and again in test
 _COLD_ITEMS = 0.1  # share of items without a training interaction
-_COLD_TAKERS = 2  # mean number of held-out interactions of a cold item
+_COLD_INTERACTIONS = 2  # mean number of held-out interactions of a cold item
 _COLD_USERS = 0.005  # share of users without a training interaction
-_BLOCK = 1 << 22  # user x item scores held at a time
+_BLOCK = 1 << 22  # user x item scores in memory at a time
 
 
 @dataclass(frozen=True)
 class _Modality:
-    """How a modality's features come from the topics."""
+    """How the features of a modality depend on the topics."""
 
     width: int
     noise: float
-    """Standard deviation of the noise, where topics lie at standard deviation 1."""
+    """Standard deviation of the noise; that of the topics is 1."""
     common: float
-    """Norm of the mean shared by all rows."""
+    """Norm of the mean that all rows share."""
 
 
 _MODALITIES = {
@@ -52,52 +52,64 @@ _MODALITIES = {
 
 @dataclass(frozen=True, eq=False)
 class PlantedData:
-    """A generated data set together with what it was generated from.
+    """A generated data set, and the topics it was generated from.
 
     Attributes
     ----------
     dataset : Dataset
-        What a model may see.
+        The data set that models may use.
     user_topics : ndarray of float64, shape (n_users, n_topics)
-        Each user's mixture of topics; rows sum to 1.
+        Topic mixture of each user. Rows sum to 1.
     item_topics : ndarray of float64, shape (n_items, n_topics)
-        Each item's mixture, mostly one topic; rows sum to 1.
+        Topic mixture of each item, mostly one topic. Rows sum to 1.
     item_popularity : ndarray of float64, shape (n_items,)
-        Each item's own log-weight in every user's choice.
+        Log-weight of each item in the choices of all users.
+
+    See Also
+    --------
+    plant : Generates it.
+
+    Examples
+    --------
+    >>> from sgurinit.data import plant
+    >>> generated = plant(200, 100)
+    >>> generated.user_topics.shape
+    (200, 30)
     """
 
     dataset: Dataset
-    user_topics: Floats
-    item_topics: Floats
-    item_popularity: Floats
+    user_topics: _Floats
+    item_topics: _Floats
+    item_popularity: _Floats
 
-    def scores(self, users: NDArray[np.int64] | slice = slice(None)) -> Floats:
-        """Return the log-weights by which users choose: the best ranking there can be.
+    def scores(self, users: NDArray[np.int64] | slice = slice(None)) -> _Floats:
+        """Return the log-weights by which users choose, which give the best possible ranking.
 
         Parameters
         ----------
         users : ndarray of int or slice, default all
-            Positions of users.
+            Positions of the users to score.
 
         Returns
         -------
         ndarray of float64, shape (len(users), n_items)
+            One row of scores per user.
         """
         affinity = self.user_topics[users] @ self.item_topics.T
         return np.asarray(_SHARPNESS * affinity + self.item_popularity)
 
     def ceiling(self, k: int = 20) -> float:
-        """Return the test Recall@k of the best ranking there can be, training items left out.
+        """Return the test Recall@k of the best possible ranking, without training items.
 
         Parameters
         ----------
         k : int, default 20
-            Length of the lists.
+            Number of recommended items.
 
         Returns
         -------
         float
-            In [0, 1]: the mean over users with test interactions.
+            Mean over the users with test interactions, in [0, 1].
         """
         test = self.dataset.test
         users, first = np.unique(test.users, return_index=True)
@@ -115,14 +127,44 @@ class PlantedData:
 def planted(
     n_users: int = 2000, n_items: int = 1000, *, n_topics: int = 30, seed: int = 0
 ) -> Dataset:
-    """Generate a data set with known structure; see `plant` for its parameters and properties.
+    """Generate a data set with known structure.
+
+    `plant` describes the structure, and also returns the truth behind it.
+
+    Parameters
+    ----------
+    n_users : int, default 2000
+        Number of users, at least 10. Time grows with ``n_users * n_items``.
+    n_items : int, default 1000
+        Number of items, at least 40.
+    n_topics : int, default 30
+        Number of topics, between 1 and `n_items`.
+    seed : int, default 0
+        Seed of everything random. The same seed and sizes give the same data.
 
     Returns
     -------
     Dataset
-        Named and laid out ``"planted"``; modalities ``"image"`` (64-d, noisy, with a dominant
-        common direction) and ``"text"`` (32-d, less noisy); ids such as ``"u0001"`` and
-        ``"i0001"``.
+        A data set with the modalities ``"image"`` (64-d, noisy, with a dominant common direction)
+        and ``"text"`` (32-d, less noisy), and ids such as ``"u0001"`` and ``"i0001"``.
+
+    Raises
+    ------
+    InputError
+        If a size is out of range.
+
+    See Also
+    --------
+    plant : The same, with the topics and the best possible ranking.
+    xwines : Real data that the package ships.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> planted(200, 100)
+    Dataset('planted', 200 users, 100 items)
+      interactions: train 706, valid 86, test 93
+      features: image 64-d, text 32-d
     """
     return plant(n_users, n_items, n_topics=n_topics, seed=seed).dataset
 
@@ -130,31 +172,45 @@ def planted(
 def plant(
     n_users: int = 2000, n_items: int = 1000, *, n_topics: int = 30, seed: int = 0
 ) -> PlantedData:
-    """Generate a data set and keep the truth behind it.
+    """Generate a data set with known structure, and return the truth behind it.
 
-    Users have a long-tailed number of interactions (training median 2, mean about 4), split at
-    random 8:1:1 per user with at least one in training. A tenth of the items have none in training
-    and a few each in validation and test; a few users have none in training.
+    Users are mixtures of latent topics and choose items by topic and popularity. Their numbers of
+    interactions have a long tail, with a training median of 2 and a mean of about 4. Each user's
+    interactions are split 8:1:1 at random, at least one for training. A tenth of the items have no
+    training interaction, but a few in validation and test. A few users have no training
+    interaction.
 
     Parameters
     ----------
     n_users : int, default 2000
-        At least 10. Work and time grow with ``n_users * n_items``.
+        Number of users, at least 10. Time grows with ``n_users * n_items``.
     n_items : int, default 1000
-        At least 40.
+        Number of items, at least 40.
     n_topics : int, default 30
-        Between 1 and ``n_items``.
+        Number of topics, between 1 and `n_items`.
     seed : int, default 0
-        The same seed and sizes give the same data.
+        Seed of everything random. The same seed and sizes give the same data.
 
     Returns
     -------
     PlantedData
+        The data set, the topics of users and items, and the items' popularity.
 
     Raises
     ------
     InputError
-        If a size is out of its range.
+        If a size is out of range.
+
+    See Also
+    --------
+    planted : The same, without the truth.
+
+    Examples
+    --------
+    >>> from sgurinit.data import plant
+    >>> generated = plant(200, 100)
+    >>> round(generated.ceiling(k=20), 2)
+    0.67
     """
     _check_sizes(n_users, n_items, n_topics, seed)
     topics_rng, degree_rng, choice_rng, split_rng, cold_rng, feature_rng = (
@@ -175,7 +231,7 @@ def plant(
     split = _split(split_rng, users, degrees)
     cold_users = cold_rng.permutation(n_users)[: max(1, round(_COLD_USERS * n_users))]
     split[(split == 0) & np.isin(users, cold_users)] = 2
-    more = _take_cold_items(cold_rng, user_topics, item_topics, np.flatnonzero(cold_items))
+    more = _choose_cold_items(cold_rng, user_topics, item_topics, np.flatnonzero(cold_items))
     users, items, split = (
         np.concatenate(pair) for pair in zip((users, items, split), more, strict=True)
     )
@@ -187,8 +243,8 @@ def plant(
         valid=valid,
         test=test,
         features=_features(feature_rng, item_topics),
-        user_ids=_names("u", n_users),
-        item_ids=_names("i", n_items),
+        user_ids=_numbered_ids("u", n_users),
+        item_ids=_numbered_ids("i", n_items),
     )
     return PlantedData(dataset, user_topics, item_topics, popularity)
 
@@ -197,9 +253,9 @@ def _check_sizes(n_users: int, n_items: int, n_topics: int, seed: int) -> None:
     sizes = (("n_users", n_users, 10), ("n_items", n_items, 40), ("n_topics", n_topics, 1))
     for name, value, least in (*sizes, ("seed", seed, 0)):
         if value < least:
-            raise InputError(f"planted: {name} is {value}; it must be at least {least}")
+            raise InputError(f"{name} is {value}, expected at least {least}")
     if n_topics > n_items:
-        raise InputError(f"planted: n_topics is {n_topics}; it must not exceed n_items ({n_items})")
+        raise InputError(f"n_topics is {n_topics}, expected at most n_items ({n_items})")
 
 
 def _degrees(rng: np.random.Generator, n_users: int, n_items: int) -> NDArray[np.int64]:
@@ -209,9 +265,9 @@ def _degrees(rng: np.random.Generator, n_users: int, n_items: int) -> NDArray[np
 
 def _choose(
     rng: np.random.Generator,
-    user_topics: Floats,
-    item_topics: Floats,
-    popularity: Floats,
+    user_topics: _Floats,
+    item_topics: _Floats,
+    popularity: _Floats,
     degrees: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Draw `degrees` items per user without replacement.
@@ -236,10 +292,10 @@ def _choose(
 def _split(
     rng: np.random.Generator, users: NDArray[np.int64], degrees: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Give each interaction 0 (train), 1 (valid) or 2 (test), 8:1:1 per user.
+    """Label each interaction 0 (train), 1 (valid) or 2 (test), 8:1:1 per user.
 
-    A tenth of a small degree is rounded at random, so that the shares hold on average. The first
-    of a user's interactions in random order always stays in training.
+    A tenth of a small degree is rounded at random, so that the shares are right on average. The
+    first of a user's interactions in random order always stays in training.
     """
     n_valid, n_test = (np.floor(_HELD_OUT * degrees + rng.random(len(degrees))) for _ in range(2))
     n_test = np.minimum(n_test, degrees - 1)
@@ -256,19 +312,19 @@ def _split(
     return split
 
 
-def _take_cold_items(
+def _choose_cold_items(
     rng: np.random.Generator,
-    user_topics: Floats,
-    item_topics: Floats,
+    user_topics: _Floats,
+    item_topics: _Floats,
     cold: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], ...]:
-    """Draw the users who take each cold item, by affinity, into validation or test."""
-    counts = np.minimum(1 + rng.poisson(_COLD_TAKERS - 1, size=len(cold)), len(user_topics))
+    """Draw the users who choose each cold item, by affinity, for validation or test."""
+    counts = np.minimum(1 + rng.poisson(_COLD_INTERACTIONS - 1, size=len(cold)), len(user_topics))
     items, users = _choose(rng, item_topics[cold], user_topics, np.zeros(len(user_topics)), counts)
     return users, cold[items], rng.integers(1, 3, size=len(users))
 
 
-def _features(rng: np.random.Generator, item_topics: Floats) -> dict[str, ItemFeatures]:
+def _features(rng: np.random.Generator, item_topics: _Floats) -> dict[str, ItemFeatures]:
     features = {}
     n_items, n_topics = item_topics.shape
     for name, modality in _MODALITIES.items():
@@ -281,6 +337,6 @@ def _features(rng: np.random.Generator, item_topics: Floats) -> dict[str, ItemFe
     return features
 
 
-def _names(letter: str, count: int) -> NDArray[np.str_]:
+def _numbered_ids(letter: str, count: int) -> NDArray[np.str_]:
     digits = max(4, len(str(count - 1)))
     return np.array([f"{letter}{n:0{digits}d}" for n in range(count)])

@@ -1,4 +1,4 @@
-"""Names of items for people to read."""
+"""Titles of items."""
 
 from __future__ import annotations
 
@@ -6,26 +6,37 @@ from pathlib import Path
 
 import polars as pl
 
-from sgurinit.data.shipped import folder_of
+from sgurinit.data.shipped import dataset_folder
 
 _FILE = "items.parquet"
 
 
 def item_titles(source: str | Path | None) -> dict[str, str]:
-    """Read what the items of a data set are called.
+    """Read the titles of a data set's items.
+
+    Only the native layout has titles, in column ``title`` of ``items.parquet``.
 
     Parameters
     ----------
     source : str, Path or None
-        Where the data set was loaded from: a folder, or the name of a shipped one.
+        The folder that the data set was loaded from, or the name of a shipped data set.
 
     Returns
     -------
-    dict
-        Title by external id as text: of a folder in the native layout, column ``title`` of
-        ``items.parquet``; empty where there is none.
+    dict of str to str
+        Title by external item id, as text. Empty if there are no titles.
+
+    See Also
+    --------
+    load_dataset : Load a data set from a folder.
+
+    Examples
+    --------
+    >>> from sgurinit.data import item_titles
+    >>> item_titles("xwines")["100001"]
+    'Espumante Moscatel'
     """
-    path = None if source is None else folder_of(source) / _FILE
+    path = None if source is None else dataset_folder(source) / _FILE
     if path is None or not path.is_file():
         return {}
     table = pl.read_parquet(path, glob=False)

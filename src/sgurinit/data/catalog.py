@@ -1,4 +1,4 @@
-"""Public data sets by name: where they are, what they may be used for, what reads them."""
+"""Public data sets by name: addresses, licenses, and the commands that read them."""
 
 from __future__ import annotations
 
@@ -7,33 +7,50 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class File:
-    """A file that somebody published."""
+class PublishedFile:
+    """A file of a public data set.
+
+    See Also
+    --------
+    PublishedDataset : A public data set.
+    """
 
     name: str
-    """What it is called here."""
+    """Name of the downloaded file."""
     urls: tuple[str, ...]
-    """Where it is; the first that answers is taken."""
+    """Addresses, tried in this order."""
     checksum: str | None = None
-    """``md5:`` or ``sha256:`` and the digest, as published; None where nobody says."""
+    """``md5:`` or ``sha256:`` and the published digest. None if there is none."""
 
 
 @dataclass(frozen=True)
-class Published:
-    """A data set that can be downloaded."""
+class PublishedDataset:
+    """A public data set that can be downloaded.
+
+    See Also
+    --------
+    CATALOG : All public data sets.
+    sgurinit.data.download.download : Download a data set.
+
+    Examples
+    --------
+    >>> from sgurinit.data.catalog import CATALOG
+    >>> CATALOG["ml-100k"].license
+    'research only; the terms are in its README'
+    """
 
     name: str
-    """Its name here."""
-    licence: str
-    """What its publishers say about its use."""
-    home: str
-    """Their page."""
-    files: tuple[File, ...]
-    """What is downloaded."""
+    """Name in the catalog."""
+    license: str
+    """License, or terms of use, as published."""
+    homepage: str
+    """Address of the publishers' page."""
+    files: tuple[PublishedFile, ...]
+    """Files to download."""
     folder: str = ""
-    """The folder with the data, inside of what is downloaded."""
-    reads: str = "sgurinit inspect {folder}"
-    """The command that reads it; ``{folder}`` stands for where it is."""
+    """Folder with the data inside the download, with all archives unpacked."""
+    command: str = "sgurinit inspect {folder}"
+    """Command that reads the data; ``{folder}`` stands for their folder."""
 
 
 _GROUPLENS = "research only; the terms are in its README"
@@ -43,7 +60,7 @@ _MOVIELENS = {
     "ml-20m": "cd245b17a1ae2cc31bb14903e1204af3",
     "ml-25m": "6b51fb2759a8657d3bfcbfc42b592ada",
     "ml-32m": "d472be332d4daa821edc399621853b57",
-}  # published beside each archive as <name>.zip.md5
+}  # published with each archive, as <name>.zip.md5
 
 _DIFFMM = "https://raw.githubusercontent.com/HKUDS/DiffMM/fae20e642aeeaad4284be6f7fb3432ebb551da8e"
 _TIKTOK = {
@@ -53,13 +70,13 @@ _TIKTOK = {
     "image_feat.npy": "sha256:f6c1ec1726ed2aa80315411199ab2143bee6333821bf58c5f00bd3f5b462efc2",
     "audio_feat.npy": "sha256:d45a44a9d462f578802de914c2feea5cfd45742b2922775a085b9bdc1beba26f",
     "text_feat.npy": None,
-}  # of the files of that commit
+}  # digests of the files of this commit
 
 _UCSD = (
     "https://mcauleylab.ucsd.edu/public_datasets/data",
     "https://datarepo.eng.ucsd.edu/mcauley_group/data",
 )
-_AMAZON = "none stated; asks to be cited"
+_AMAZON = "none stated; please cite the publishers' paper"
 _COMMON = [
     "Automotive",
     "Books",
@@ -94,28 +111,28 @@ _ONLY = {
 _WESTLAKE = "https://recsys.westlake.edu.cn/MicroLens-50k-Dataset"
 
 
-def _movielens() -> Iterator[Published]:
+def _movielens() -> Iterator[PublishedDataset]:
     for name, digest in _MOVIELENS.items():
         url = f"https://files.grouplens.org/datasets/movielens/{name}.zip"
-        yield Published(
+        yield PublishedDataset(
             name,
             _GROUPLENS,
             "https://grouplens.org/datasets/movielens/",
-            (File(f"{name}.zip", (url,), f"md5:{digest}"),),
+            (PublishedFile(f"{name}.zip", (url,), f"md5:{digest}"),),
             folder=f"{name}/{name}",
-            reads=f"sgurinit prepare {{folder}} --out {name} --min-value 4",
+            command=f"sgurinit prepare {{folder}} --out {name} --min-value 4",
         )
 
 
-def _tiktok() -> Published:
+def _tiktok() -> PublishedDataset:
     files = tuple(
-        File(name, (f"{_DIFFMM}/Datasets/tiktok/{name}",), digest)
+        PublishedFile(name, (f"{_DIFFMM}/Datasets/tiktok/{name}",), digest)
         for name, digest in _TIKTOK.items()
     )
-    return Published("tiktok", "none stated", "https://github.com/HKUDS/DiffMM", files)
+    return PublishedDataset("tiktok", "none stated", "https://github.com/HKUDS/DiffMM", files)
 
 
-def _amazon() -> Iterator[Published]:
+def _amazon() -> Iterator[PublishedDataset]:
     homes = {
         2014: "https://jmcauley.ucsd.edu/data/amazon/links.html",
         2018: "https://nijianmo.github.io/amazon/",
@@ -125,11 +142,13 @@ def _amazon() -> Iterator[Published]:
         for category in sorted([*_COMMON, *_ONLY[year].split()], key=str.lower):
             name = f"amazon-{year}-{category.lower().replace('_', '-')}"
             log, items = _amazon_files(year, category)
-            reads = f"sgurinit prepare {{folder}}/{log.name} --items {{folder}}/{items.name}"
-            yield Published(name, _AMAZON, home, (log, items), reads=f"{reads} --out {name}")
+            command = f"sgurinit prepare {{folder}}/{log.name} --items {{folder}}/{items.name}"
+            yield PublishedDataset(
+                name, _AMAZON, home, (log, items), command=f"{command} --out {name}"
+            )
 
 
-def _amazon_files(year: int, category: str) -> tuple[File, File]:
+def _amazon_files(year: int, category: str) -> tuple[PublishedFile, PublishedFile]:
     if year == 2014:
         bases: tuple[str, ...] = ("https://snap.stanford.edu/data/amazon/productGraph",)
         paths = (
@@ -146,27 +165,28 @@ def _amazon_files(year: int, category: str) -> tuple[File, File]:
             f"meta_categories/meta_{category}.jsonl.gz",
         )
     log, items = (
-        File(path.rpartition("/")[2], tuple(f"{base}/{path}" for base in bases)) for path in paths
+        PublishedFile(path.rpartition("/")[2], tuple(f"{base}/{path}" for base in bases))
+        for path in paths
     )
     return log, items
 
 
-def _microlens() -> Published:
+def _microlens() -> PublishedDataset:
     log, titles = (
-        File(f"MicroLens-50k_{what}.csv", (f"{_WESTLAKE}/MicroLens-50k_{what}.csv",))
+        PublishedFile(f"MicroLens-50k_{what}.csv", (f"{_WESTLAKE}/MicroLens-50k_{what}.csv",))
         for what in ("pairs", "titles")
     )
-    return Published(
+    return PublishedDataset(
         "microlens-50k",
         "research only; the terms are on its page",
         "https://github.com/westlake-repl/MicroLens",
         (log, titles),
-        reads=f"sgurinit prepare {{folder}}/{log.name} --items {{folder}}/{titles.name} "
+        command=f"sgurinit prepare {{folder}}/{log.name} --items {{folder}}/{titles.name} "
         "--time-unit ms --out microlens-50k",
     )
 
 
-CATALOG: dict[str, Published] = {
-    found.name: found for found in (_tiktok(), *_movielens(), _microlens(), *_amazon())
+CATALOG: dict[str, PublishedDataset] = {
+    entry.name: entry for entry in (_tiktok(), *_movielens(), _microlens(), *_amazon())
 }
-"""The data sets, by name."""
+"""All public data sets, by name."""

@@ -1,4 +1,4 @@
-"""The data that every other room works on: interactions, their splits, item features, ids."""
+"""The data set: interactions in three splits, item features, and ids."""
 
 from __future__ import annotations
 
@@ -20,35 +20,46 @@ from sgurinit.core.inputs.features import ItemFeatures, as_features
 from sgurinit.errors import InputError
 
 SPLITS = ("train", "valid", "test")
-"""Names of the splits."""
+"""Names of the three splits."""
 
 MODALITY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
-"""Pattern of a modality's name, fit for a file name."""
+"""Pattern of modality names, which are used as file names."""
 
 _HASH_BLOCK_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """User-item pairs by position, sorted by (user, item), each pair once.
+    """User-item pairs by position, sorted by user and item, without repetition.
 
     Parameters
     ----------
     users, items : array_like of int, shape (n,)
-        Positions (from 0) of the user and the item of each interaction, in any order. A pair that
-        comes more than once is kept once.
+        Positions (from 0) of the user and the item of each interaction, in any order. Repeated
+        pairs are dropped.
 
     Attributes
     ----------
     users, items : ndarray of int64, shape (n_unique,)
         The pairs, sorted and read-only.
     duplicates : int
-        How many pairs were dropped because they came before.
+        Number of repeated pairs that were dropped.
 
     Raises
     ------
     InputError
-        If the two arrays are not 1-D, of one length, of an integer type and non-negative.
+        If the arrays are not 1-D, of equal length, of an integer type and non-negative.
+
+    See Also
+    --------
+    Dataset : Three splits of interactions, with features.
+
+    Examples
+    --------
+    >>> from sgurinit.data import Interactions
+    >>> pairs = Interactions(users=[1, 0, 1], items=[2, 3, 2])
+    >>> pairs.users, pairs.items, pairs.duplicates
+    (array([0, 1]), array([3, 2]), 1)
     """
 
     users: NDArray[np.int64]
@@ -57,8 +68,8 @@ class Interactions:
 
     def __post_init__(self) -> None:
         """Check, sort and deduplicate the pairs."""
-        users = _positions(self.users, "users")
-        items = _positions(self.items, "items")
+        users = _check_positions(self.users, "users")
+        items = _check_positions(self.items, "items")
         if users.shape != items.shape:
             raise InputError(
                 f"interactions: {users.size} users but {items.size} items; give one item for "
@@ -68,8 +79,8 @@ class Interactions:
         users, items = users[order], items[order]
         first = np.ones(users.size, dtype=bool)
         first[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
-        object.__setattr__(self, "users", _frozen(users[first]))
-        object.__setattr__(self, "items", _frozen(items[first]))
+        object.__setattr__(self, "users", _read_only(users[first]))
+        object.__setattr__(self, "items", _read_only(items[first]))
         object.__setattr__(self, "duplicates", int(first.size - np.count_nonzero(first)))
 
     def __repr__(self) -> str:
@@ -81,21 +92,21 @@ class Interactions:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copy or a pickle, read-only again."""
-        users, items = _frozen(state["users"]), _frozen(state["items"])
+        users, items = _read_only(state["users"]), _read_only(state["items"])
         self.__dict__.update(state | {"users": users, "items": items})
 
     def matrix(self, n_users: int, n_items: int) -> sparse.csr_array[np.float32, tuple[int, int]]:
-        """Return the interactions as R, 1.0 at each pair.
+        """Return the interactions as a matrix R with 1.0 at each pair.
 
         Parameters
         ----------
         n_users, n_items : int
-            Shape of the matrix; every position must be below it.
+            Shape of the matrix. Every position must be below it.
 
         Returns
         -------
         csr_array of float32, shape (n_users, n_items)
-            A fresh matrix with sorted indices.
+            A new matrix with sorted indices.
         """
         ones = np.ones(len(self), dtype=np.float32)
         return sparse.csr_array((ones, (self.users, self.items)), shape=(n_users, n_items))
@@ -103,29 +114,54 @@ class Interactions:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Interactions in three splits, item features by modality, and the ids they came with.
+    """Interactions in three splits, item features by modality, and external ids.
 
-    Everything is checked when the object is made and cannot be changed after.
+    Everything is checked on creation, and cannot be changed afterwards.
 
     Parameters
     ----------
     name : str
-        What to call the data in tables and logs.
+        Name of the data set, for tables and logs.
     layout : str
-        The on-disk layout it was read from, or ``"planted"`` / ``"memory"``.
+        The on-disk layout it was read from, ``"planted"`` or ``"memory"``.
     train, valid, test : Interactions
-        The splits. They share no pair; `train` has at least one.
+        The splits. No pair is in two splits, and `train` has at least one pair.
     features : mapping of str to ItemFeatures or array of shape (n_items, d)
-        Modality name to features, one row per item. Held as `ItemFeatures`, in the order of the
-        names. Empty before features are made; a start needs at least one.
+        Modality name to features, one row per item. They are kept as `ItemFeatures`, sorted by
+        name. The mapping may be empty, but a start needs at least one modality.
     user_ids, item_ids : array_like of int or str, shape (n_users,) and (n_items,)
-        The external id of each position, unique. Where a layout has none, the positions themselves.
+        Unique external id of each position. Layouts without ids use the positions.
 
     Raises
     ------
     InputError
-        For a position without an id, an empty training split, a pair in two splits, features whose
-        rows are not the items, repeated ids, or a modality name unfit for a file name.
+        If a position has no id, the training split is empty, a pair is in two splits, the number of
+        feature rows is not the number of items, an id is repeated, or a modality name cannot be
+        used as a file name.
+
+    See Also
+    --------
+    load_dataset : Load a data set from a folder.
+    planted : Generate a data set.
+    sgurinit.core.ItemFeatures : Features with missing rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sgurinit.data import Dataset, Interactions
+    >>> Dataset(
+    ...     name="shop",
+    ...     layout="memory",
+    ...     train=Interactions(users=[0, 0, 1], items=[0, 1, 1]),
+    ...     valid=Interactions(users=[1], items=[2]),
+    ...     test=Interactions(users=[0], items=[2]),
+    ...     features={"text": np.array([[0.1, 0.9], [0.8, 0.2], [0.7, 0.4]])},
+    ...     user_ids=["ann", "bob"],
+    ...     item_ids=["tea", "cup", "pot"],
+    ... )
+    Dataset('shop', 2 users, 3 items)
+      interactions: train 3, valid 1, test 1
+      features: text 2-d
     """
 
     name: str
@@ -138,20 +174,18 @@ class Dataset:
     item_ids: NDArray[Any]
 
     def __post_init__(self) -> None:
-        """Check everything; see the class for the rules."""
-        object.__setattr__(self, "user_ids", _ids(self.user_ids, "user"))
-        object.__setattr__(self, "item_ids", _ids(self.item_ids, "item"))
+        """Check everything. For the rules, see the class."""
+        object.__setattr__(self, "user_ids", _check_ids(self.user_ids, "user"))
+        object.__setattr__(self, "item_ids", _check_ids(self.item_ids, "item"))
         given = as_features(self.features) if self.features else {}
-        features = {modality: _sealed(given[modality]) for modality in sorted(given)}
+        features = {modality: _read_only_features(given[modality]) for modality in sorted(given)}
         object.__setattr__(self, "features", MappingProxyType(features))
         self._check_features()
         for split, pairs in self.splits():
             _check_range(split, "user", pairs.users, self.n_users)
             _check_range(split, "item", pairs.items, self.n_items)
         if not len(self.train):
-            raise InputError(
-                "the training split has no interaction; at least one is needed to learn from"
-            )
+            raise InputError("train has no interaction; at least one is needed")
         self._check_disjoint()
 
     def __repr__(self) -> str:
@@ -164,7 +198,7 @@ class Dataset:
         )
 
     def __reduce__(self) -> tuple[type[Dataset], tuple[Any, ...]]:
-        """Copy and pickle by making the data set anew, checks included."""
+        """Copy and pickle by creating the data set again, with all checks."""
         splits = (self.train, self.valid, self.test)
         ids = (self.user_ids, self.item_ids)
         return Dataset, (self.name, self.layout, *splits, dict(self.features), *ids)
@@ -195,11 +229,11 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of all that a result can depend on.
+        """SHA-256 (hex) of everything that a result can depend on.
 
-        Taken over the splits, both id lists and, per modality, type, shape, which rows are there
-        and the values of those. The name, the layout and the count of dropped duplicates stay out,
-        so the same data has the same fingerprint in every layout.
+        It covers the splits, the ids and, for each modality, the type, the shape, which items have
+        a row, and the values of these rows. It does not cover the name, the layout and the number
+        of dropped duplicates, so the same data has the same fingerprint in every layout.
         """
         digest = hashlib.sha256()
         for part in self._fingerprint_parts():
@@ -237,12 +271,12 @@ class Dataset:
                 user, item = divmod(int(shared[0]), self.n_items)
                 raise InputError(
                     f"{shared.size} pairs are in both {one} and {other}, for example user "
-                    f"{self.user_ids[user]} with item {self.item_ids[item]}; the splits must share "
-                    "no pair, so remove them from one of the two"
+                    f"{self.user_ids[user]} with item {self.item_ids[item]}; remove them from one "
+                    "of the two"
                 )
 
 
-def _positions(values: ArrayLike, what: str) -> NDArray[np.int64]:
+def _check_positions(values: ArrayLike, what: str) -> NDArray[np.int64]:
     array = np.asarray(values)
     if array.ndim != 1:
         raise InputError(f"interactions: {what} must be 1-D, not of shape {array.shape}")
@@ -257,7 +291,7 @@ def _positions(values: ArrayLike, what: str) -> NDArray[np.int64]:
     return array
 
 
-def _ids(values: ArrayLike | Iterable[Any], what: str) -> NDArray[Any]:
+def _check_ids(values: ArrayLike | Iterable[Any], what: str) -> NDArray[Any]:
     ids = np.array(values)
     if ids.dtype == object and all(isinstance(value, str) for value in ids.flat):
         ids = ids.astype(str)
@@ -268,8 +302,10 @@ def _ids(values: ArrayLike | Iterable[Any], what: str) -> NDArray[Any]:
         )
     unique, counts = np.unique(ids, return_counts=True)
     if unique.size != ids.size:
-        raise InputError(f"{what} id {unique[np.argmax(counts > 1)]} comes twice; ids are unique")
-    return _frozen(ids)
+        raise InputError(
+            f"{what}_ids: {unique[np.argmax(counts > 1)]} is repeated; ids must be unique"
+        )
+    return _read_only(ids)
 
 
 def _check_range(split: str, what: str, positions: NDArray[np.int64], count: int) -> None:
@@ -280,20 +316,20 @@ def _check_range(split: str, what: str, positions: NDArray[np.int64], count: int
         )
 
 
-def _frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a read-only view, so that the caller's own array stays as it was."""
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a read-only view. The caller's array stays writable."""
     view = array.view()
     view.flags.writeable = False
     return view
 
 
-def _sealed(feature: ItemFeatures) -> ItemFeatures:
-    present = None if feature.present is None else _frozen(feature.present.copy())
-    return replace(feature, values=_frozen(feature.values), present=present)
+def _read_only_features(feature: ItemFeatures) -> ItemFeatures:
+    present = None if feature.present is None else _read_only(feature.present.copy())
+    return replace(feature, values=_read_only(feature.values), present=present)
 
 
 def _feature_bytes(feature: ItemFeatures) -> Iterator[bytes]:
-    """Yield which rows are there and their values, whatever the memory order or byte order."""
+    """Yield which items have a row, and the values, in any memory and byte order."""
     values = feature.values
     present = feature.mask()
     yield np.packbits(present).tobytes()

@@ -1,4 +1,4 @@
-"""Items held out of training altogether, to see what a model makes of new ones."""
+"""Hold out items from training, to measure how a model ranks new items."""
 
 from __future__ import annotations
 
@@ -8,45 +8,57 @@ import numpy as np
 
 from sgurinit.data.dataset import Dataset, Interactions
 from sgurinit.errors import InputError
-from sgurinit.seeds import generator
+from sgurinit.seeds import make_generator
 
 
 def hold_out_items(dataset: Dataset, share: float, *, seed: int = 0) -> Dataset:
-    """Take a share of the items out of training.
+    """Remove a random share of the items from training.
 
-    Half of them, chosen at random, become validation items and half test items: all their
-    interactions go to that split, whichever they were in. All other interactions stay where they
-    are, so that early stopping and testing see both kinds of items.
+    All interactions of half of these items move to validation, those of the other half to test. All
+    other interactions stay in their split, so validation and test have both known and new items.
 
     Parameters
     ----------
     dataset : Dataset
-        Any data set.
+        The data set.
     share : float in (0, 1)
-        Share of the items with a training interaction.
-    seed : int
-        Seed of the choice.
+        Share of the items with a training interaction to hold out.
+    seed : int, default 0
+        Seed of the random choice.
 
     Returns
     -------
     Dataset
+        A data set with the same users, items and features, and other splits.
 
     Raises
     ------
     InputError
-        If the share is out of range, or leaves fewer than two items to hold out or nothing to
-        train on.
+        If `share` is out of range, fewer than two items are held out, or no training interaction is
+        left.
+
+    See Also
+    --------
+    sgurinit.data.prepare.prepare : Its split ``"cold-items"`` holds items out of a raw log.
+
+    Examples
+    --------
+    >>> from sgurinit.data import hold_out_items, planted
+    >>> dataset = planted(200, 100)
+    >>> cold = hold_out_items(dataset, 0.2)
+    >>> int((dataset.popularity() > 0).sum()), int((cold.popularity() > 0).sum())
+    (85, 68)
     """
     if not 0 < share < 1:
-        raise InputError(f"share of items to hold out is {share}, expected a number in (0, 1)")
+        raise InputError(f"share is {share}, expected a number in (0, 1)")
     trained = np.flatnonzero(dataset.popularity())
     count = round(share * len(trained))
     if count < 2:
         raise InputError(
-            f"{share:.0%} of {len(trained)} trained items are {count}, expected at least two to "
-            "hold out, one for each split"
+            f"share is {share}, which is {count} of the {len(trained)} trained items; expected at "
+            "least two items, one for validation and one for test"
         )
-    chosen = generator(seed, "cold items").choice(trained, count, replace=False)
+    chosen = make_generator(seed, "cold items").choice(trained, count, replace=False)
     to_valid = np.zeros(dataset.n_items, dtype=bool)
     to_test = np.zeros(dataset.n_items, dtype=bool)
     to_valid[chosen[: count // 2]] = True

@@ -1,4 +1,4 @@
-"""The facts about a data set that one wants to see before using it."""
+"""Facts about a data set: sizes, degrees, cold items, and feature norms."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgurinit.core.inputs.features import ItemFeatures, row_blocks
+from sgurinit.core.inputs.features import ItemFeatures, iter_row_blocks
 from sgurinit.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
 class ModalitySummary:
-    """Facts about one modality, over the items that have a row in it."""
+    """Facts about one modality, over the items with a row in it.
+
+    See Also
+    --------
+    summarize : Facts about a data set.
+    """
 
     width: int
     """Number of features, d."""
@@ -23,58 +28,96 @@ class ModalitySummary:
     mean_row_norm: float
     """Mean Euclidean norm of the rows."""
     norm_of_mean_row: float
-    """Norm of the mean row; near `mean_row_norm`, all rows share one dominant direction."""
+    """Norm of the mean row. If it is close to `mean_row_norm`, all rows share one direction."""
     missing_rows: int
-    """Items without a row."""
+    """Number of items without a row."""
     zero_rows: int
-    """Rows of zeros alone."""
+    """Number of rows with only zeros."""
     constant_rows: int
-    """Rows of one value other than zero."""
+    """Number of rows with a single value other than zero."""
 
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """Facts about a data set; degrees are numbers of training interactions."""
+    """Facts about a data set. Degrees are numbers of training interactions.
+
+    See Also
+    --------
+    summarize : Computes them.
+    """
 
     name: str
+    """Name of the data set."""
     layout: str
+    """Layout that it was read from."""
     fingerprint: str
+    """SHA-256 of the data, see `Dataset.fingerprint`."""
     n_users: int
+    """Number of users."""
     n_items: int
+    """Number of items."""
     n_train: int
+    """Number of training interactions."""
     n_valid: int
+    """Number of validation interactions."""
     n_test: int
+    """Number of test interactions."""
     duplicates: int
-    """Repeated interactions that were dropped on reading, over all splits."""
+    """Number of repeated interactions that were dropped on reading, over all splits."""
     density: float
     """Share of all user-item pairs that are training interactions."""
     user_degree_median: float
+    """Median degree of the users."""
     user_degree_mean: float
+    """Mean degree of the users."""
     user_degree_max: int
+    """Largest degree of a user."""
     item_degree_median: float
+    """Median degree of the items."""
     item_degree_mean: float
+    """Mean degree of the items."""
     item_degree_max: int
+    """Largest degree of an item."""
     users_without_train: int
+    """Number of users without a training interaction."""
     items_without_train: int
+    """Number of items without a training interaction."""
     test_share_on_cold_items: float | None
-    """Share of test interactions on items without a training interaction; None without a test."""
+    """Share of test interactions on items without a training interaction. None if there are no test
+    interactions."""
     modalities: dict[str, ModalitySummary]
+    """Facts about each modality."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as plain values that JSON can hold."""
         return asdict(self)
 
 
-def summary(dataset: Dataset) -> DatasetSummary:
-    """Collect the facts about a data set.
+def summarize(dataset: Dataset) -> DatasetSummary:
+    """Compute facts about a data set: sizes, degrees, cold items, and feature norms.
 
     Parameters
     ----------
     dataset : Dataset
+        The data set.
 
     Returns
     -------
     DatasetSummary
+        The facts, as attributes.
+
+    See Also
+    --------
+    load_dataset : Load a data set.
+
+    Examples
+    --------
+    >>> from sgurinit.data import summarize, xwines
+    >>> facts = summarize(xwines())
+    >>> facts.n_users, facts.n_items, facts.user_degree_median
+    (8524, 769, 6.0)
+    >>> round(facts.modalities["text"].mean_row_norm, 3)
+    1.0
     """
     users = np.bincount(dataset.train.users, minlength=dataset.n_users)
     items = dataset.popularity()
@@ -99,15 +142,15 @@ def summary(dataset: Dataset) -> DatasetSummary:
         users_without_train=int(np.count_nonzero(users == 0)),
         items_without_train=int(np.count_nonzero(items == 0)),
         test_share_on_cold_items=float(on_cold.mean()) if on_cold.size else None,
-        modalities={m: _modality(feature) for m, feature in dataset.features.items()},
+        modalities={m: _summarize_modality(feature) for m, feature in dataset.features.items()},
     )
 
 
-def _modality(feature: ItemFeatures) -> ModalitySummary:
+def _summarize_modality(feature: ItemFeatures) -> ModalitySummary:
     rows = feature.rows()
     norms, total = np.empty(len(rows)), np.zeros(feature.width)
     constant: NDArray[np.bool_] = np.empty(len(rows), dtype=bool)
-    for where, block in row_blocks(rows):
+    for where, block in iter_row_blocks(rows):
         norms[where] = np.linalg.norm(block, axis=1)
         total += block.sum(axis=0)
         constant[where] = (block == block[:, :1]).all(axis=1)

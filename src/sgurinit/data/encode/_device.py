@@ -1,4 +1,4 @@
-"""Where a model computes, and a word for where it is too big."""
+"""Device selection, and hints for out-of-memory and torchvision errors."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import torch
 from sgurinit.errors import InputError
 
 
-def pick_device(wanted: str | None) -> str:
-    """Return the device that was asked for, or the best there is.
+def choose_device(device: str | None) -> str:
+    """Return the requested device, or by default CUDA where available, else the CPU.
 
     Raises
     ------
     InputError
-        If there is no such device.
+        If the device cannot be used.
     """
-    if wanted is None:
+    if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=wanted)
+        torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         detail = str(error).strip().splitlines()[0]
-        raise InputError(f"device is {wanted!r}: cannot be used here ({detail})") from None
-    return wanted
+        raise InputError(f"device is {device!r}: cannot be used here ({detail})") from None
+    return device
 
 
 @contextmanager
-def fitting_torchvision() -> Iterator[None]:
-    """Say what helps where a library cannot load torchvision.
+def explain_torchvision_errors() -> Iterator[None]:
+    """Explain what helps when a library cannot load torchvision.
 
-    That is so where torch and torchvision are builds that do not belong together, such as torch
-    without CUDA from one index and torchvision for CUDA from another.
+    This happens when the builds of torch and torchvision do not match, such as torch without CUDA
+    from one index and torchvision for CUDA from another.
     """
     try:
         yield
@@ -41,18 +41,18 @@ def fitting_torchvision() -> Iterator[None]:
         if getattr(error, "name", None):  # a package that is not installed
             raise
         raise InputError(
-            f"torchvision cannot be loaded ({' '.join(str(error).split())[:120]}): take it from "
-            "the index that torch is from, or, for text alone, remove it"
+            f"torchvision cannot be loaded ({' '.join(str(error).split())[:120]}): install it from "
+            "the same index as torch, or remove it if only text is encoded"
         ) from error
 
 
 @contextmanager
-def enough_memory(device: str, batch: int) -> Iterator[None]:
-    """Say what helps where the device's memory is not enough."""
+def explain_out_of_memory(device: str, batch_size: int) -> Iterator[None]:
+    """Explain what helps when the device runs out of memory."""
     try:
         yield
     except torch.OutOfMemoryError:
         raise InputError(
-            f"out of memory on {device} with `batch` {batch}: give a smaller `batch`, or `device` "
-            "cpu; what was encoded so far is kept"
+            f"out of memory on {device} with `batch_size` {batch_size}: give a smaller "
+            "`batch_size`, or `device` cpu; finished blocks are kept"
         ) from None

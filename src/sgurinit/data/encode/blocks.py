@@ -1,4 +1,4 @@
-"""Values are encoded in blocks that a killed process leaves behind for the next one."""
+"""Encode values in blocks, so that an interrupted encoding can be resumed."""
 
 from __future__ import annotations
 
@@ -17,80 +17,106 @@ from sgurinit.errors import InputError
 from sgurinit.files import read_json, write_json
 from sgurinit.progress import ProgressCallback
 
-BLOCK = 1024
-"""Values that are encoded, and kept, at a time."""
+BLOCK_SIZE = 1024
+"""Number of values to encode, and to save, at a time."""
 
 Value_contra = TypeVar("Value_contra", contravariant=True)
-Block = tuple[NDArray[Any], dict[int, str]]
+EncodedBlock = tuple[NDArray[Any], dict[int, str]]
 
 
 class Encoder(Protocol[Value_contra]):
-    """Turns values into vectors of one width."""
+    """Turns values into vectors of equal width.
+
+    A protocol: any callable with a `name` that follows it will do.
+
+    See Also
+    --------
+    encode : Run an encoder over all items.
+    sgurinit.data.encode.text_encoder.TextEncoder : The encoder for text.
+    sgurinit.data.encode.timm_encoder.load_timm_encoder : The encoder for images.
+    """
 
     name: str
-    """What the vectors come from; other names give other vectors."""
+    """Name of the encoder. Encoders with different vectors need different names."""
 
-    def __call__(self, values: Sequence[Value_contra]) -> Block:
-        """Encode values: a row for each in order, but for those that failed, and why those did."""
+    def __call__(self, values: Sequence[Value_contra]) -> EncodedBlock:
+        """Encode values.
+
+        Parameters
+        ----------
+        values : sequence
+            Values to encode.
+
+        Returns
+        -------
+        vectors : ndarray of float, shape (n_encoded, d)
+            Vectors of the values that could be encoded, in order.
+        failed : dict of int to str
+            Why a value could not be encoded, by its position in `values`.
+        """
         ...
 
 
 @dataclass(frozen=True)
-class State:
-    """How far an encoding is."""
+class EncodingState:
+    """How far an encoding has come."""
 
     key: str
-    """Of everything that the vectors depend on."""
+    """Hash of everything that the vectors depend on."""
     done: int = 0
-    """Values that were tried."""
+    """Number of values that were tried."""
     width: int = 0
-    """Width of the vectors; 0 before there is one."""
+    """Width of the vectors; 0 before the first."""
     failed: dict[str, str] = field(default_factory=dict)
     """Why an item has no vector, by its position."""
 
 
 def encode_blocks(
     values: Sequence[Any], encoder: Encoder[Any], partial: Path, progress: ProgressCallback
-) -> tuple[Path, State]:
-    """Encode what is not None.
+) -> tuple[Path, EncodingState]:
+    """Encode all values other than None.
 
-    After each block the vectors are appended to ``partial.rows`` and the state is written to
-    ``partial.json``; a call with the same values and encoder goes on where another was stopped.
+    After each block, the vectors are appended to ``partial.rows`` and the state is written to
+    ``partial.json``. A call with the same values and encoder resumes an interrupted one.
 
     Parameters
     ----------
     values : sequence
-        Per item a text or a file, or None.
+        One value per item: a text, a file, or None.
     encoder : Encoder
-        Of such values.
+        Turns values into vectors.
     partial : Path
-        Name of the two files, without a suffix.
+        Path of the two files, without a suffix.
     progress : callable
         Called with ``(stage, done, total)``.
 
     Returns
     -------
-    Path
-        The file of vectors, float32, those of the items that have one in order.
-    State
+    vectors : Path
+        File of float32 vectors, one for each encoded item, in order of position.
+    state : EncodingState
+        The final state.
 
     Raises
     ------
     InputError
-        If the encoder cannot go on.
+        If the encoder fails, or returns vectors of different widths.
     """
-    there = [n for n, value in enumerate(values) if value is not None]
+    present = [n for n, value in enumerate(values) if value is not None]
     vectors, notes = partial.with_suffix(".rows"), partial.with_suffix(".json")
-    state = _begun(notes, vectors, _key(values, encoder.name))
+    state = _read_state(notes, vectors, _hash_inputs(values, encoder.name))
     with vectors.open("r+b" if state.done else "wb") as file:
         file.truncate(4 * state.width * (state.done - len(state.failed)))
         file.seek(0, os.SEEK_END)
-        for first in range(state.done, len(there), BLOCK):
-            progress("encoding", first, len(there))
-            places = there[first : first + BLOCK]
-            rows, failed = _finite(*encoder([values[n] for n in places]))
+        for first in range(state.done, len(present), BLOCK_SIZE):
+            progress("encoding", first, len(present))
+            places = present[first : first + BLOCK_SIZE]
+            rows, failed = _drop_non_finite(*encoder([values[n] for n in places]))
             if len(rows) and state.width not in (0, rows.shape[1]):
-                raise InputError(f"{encoder.name}: vectors of different widths")
+                raise InputError(
+                    f"{encoder.name}: the vectors have different widths, {state.width} and "
+                    f"{rows.shape[1]}; one width is expected"
+                )
             file.write(rows.astype("<f4").tobytes())
             file.flush()
             os.fsync(file.fileno())
@@ -98,14 +124,14 @@ def encode_blocks(
                 state,
                 done=first + len(places),
                 width=state.width or (rows.shape[1] if len(rows) else 0),
-                failed=state.failed | {str(places[at]): why for at, why in failed.items()},
+                failed=state.failed | {str(places[at]): reason for at, reason in failed.items()},
             )
             write_json(notes, asdict(state))
-    progress("encoding", len(there), len(there))
+    progress("encoding", len(present), len(present))
     return vectors, state
 
 
-def _key(values: Sequence[Any], name: str) -> str:
+def _hash_inputs(values: Sequence[Any], name: str) -> str:
     digest = hashlib.sha256(name.encode())
     for value in values:
         digest.update(json.dumps(value, default=str).encode())
@@ -115,19 +141,19 @@ def _key(values: Sequence[Any], name: str) -> str:
     return digest.hexdigest()
 
 
-def _begun(notes: Path, vectors: Path, key: str) -> State:
-    """Return the state in which the same encoding was left, or a fresh one."""
+def _read_state(notes: Path, vectors: Path, key: str) -> EncodingState:
+    """Return the saved state of the same encoding, or a fresh one."""
     if notes.is_file() and vectors.is_file():
         found = read_json(notes)
         if found.get("key") == key:
-            return State(**found)
-    return State(key)
+            return EncodingState(**found)
+    return EncodingState(key)
 
 
-def _finite(rows: NDArray[Any], failed: dict[int, str]) -> Block:
-    whole = np.isfinite(rows).all(axis=1) if len(rows) else np.ones(0, dtype=bool)
-    if whole.all():
+def _drop_non_finite(rows: NDArray[Any], failed: dict[int, str]) -> EncodedBlock:
+    finite = np.isfinite(rows).all(axis=1) if len(rows) else np.ones(0, dtype=bool)
+    if finite.all():
         return rows, failed
     places = [n for n in range(len(rows) + len(failed)) if n not in failed]
-    broken = {places[at]: "the model's numbers are not finite" for at in np.flatnonzero(~whole)}
-    return rows[whole], failed | broken
+    broken = {places[at]: "the vector is not finite" for at in np.flatnonzero(~finite)}
+    return rows[finite], failed | broken

@@ -1,1 +1,1 @@
-"""On-disk layouts, one file each; `registry` finds out which one a folder has."""
+"""On-disk layouts, one module each. `registry` recognizes the layout of a folder."""

@@ -1,4 +1,4 @@
-"""What an on-disk layout is. To add one: write its class here beside and list it in `registry`."""
+"""What an on-disk layout is. To add one, write a class in this folder and list it in `registry`."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import ClassVar
 from typing_extensions import override
 
 from sgurinit.data.dataset import Dataset
-from sgurinit.data.layouts.capabilities import Holds
+from sgurinit.data.layouts.capabilities import Capabilities
 from sgurinit.data.layouts.contents import Contents
 
 
 class Layout(ABC):
-    """A way in which interactions and features lie in a folder."""
+    """A way to store interactions and features in a folder."""
 
     name: ClassVar[str]
-    """The name that `Dataset.layout` carries."""
+    """Name of the layout, also in `Dataset.layout`."""
 
-    sought: ClassVar[str]
-    """What the layout is recognised by, for the message that says that nothing was."""
+    expected_files: ClassVar[str]
+    """The files by which the layout is recognized, for the message when none is."""
 
     @abstractmethod
-    def sees(self, folder: Path) -> str | None:
-        """Say what in the folder belongs to this layout, or None. Looks, reads next to nothing."""
+    def find_evidence(self, folder: Path) -> str | None:
+        """Name the files of this layout in the folder, or return None. At most headers are read."""
 
     @abstractmethod
     def read(self, folder: Path) -> Dataset:
@@ -33,35 +33,35 @@ class Layout(ABC):
         Raises
         ------
         InputError
-            Naming the file, and the row or field, that is at fault.
+            Naming the faulty file, and the row or field.
         """
 
     def contents(self, folder: Path) -> Contents:
-        """Read all that the folder holds; of a layout that holds no more, the data set."""
-        return Contents.of(self.read(folder))
+        """Read everything in the folder. By default this is the data set."""
+        return Contents.from_dataset(self.read(folder))
 
 
 class WritableLayout(Layout):
-    """A layout that other data can be converted to."""
+    """A layout that data sets can be converted to."""
 
-    holds: ClassVar[Holds]
-    """What it can hold."""
+    capabilities: ClassVar[Capabilities]
+    """What the layout can hold."""
 
     @abstractmethod
     def write(self, contents: Contents, folder: Path) -> None:
-        """Write into an empty folder; what `holds` excludes is left out."""
+        """Write into an empty folder. What `capabilities` excludes is left out."""
 
-    def advice(self, contents: Contents) -> str:  # noqa: ARG002 - for those that have some
-        """Say how its framework is told to read what was written; empty where it needs no word."""
+    def advice(self, contents: Contents) -> str:  # noqa: ARG002 - used by subclasses
+        """Return the framework's configuration to load the folder, empty if none is needed."""
         return ""
 
 
 class TableLayout(WritableLayout):
-    """A layout whose files hold more than models see."""
+    """A layout whose files hold more than models use, such as ratings, times and titles."""
 
     @override
     def read(self, folder: Path) -> Dataset:
-        return self.contents(folder).dataset(self.name)
+        return self.contents(folder).to_dataset(self.name)
 
     @override
     @abstractmethod

@@ -1,4 +1,4 @@
-"""All that a folder with a data set may hold, beyond what models see of it."""
+"""Everything that the folder of a data set may hold, including what models do not use."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from sgurinit.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What is moved from one layout to another.
+    """What a conversion carries from one layout to another.
 
     Parameters
     ----------
     name : str
         Name of the data set.
     interactions : DataFrame
-        Columns user, item (ids, all of them known below), split, and where known value (float) and
-        time (integer); a row per interaction, in any order.
+        One row per interaction, in any order: the columns user and item (ids in `users` and
+        `items`), split and, if known, value (float) and time (integer).
     users, items : DataFrame
-        Column user or item, unique, in order of position; other columns are text.
+        The column user or item with unique ids, in order of position, and columns of text.
     features : mapping of str to ItemFeatures
-        By modality, rows in the order of the items.
+        Features by modality, with rows in the order of the items.
     left_out : tuple of str
-        What the folder holds and this does not, in words.
+        Descriptions of what the folder holds and this object does not.
     """
 
     name: str
@@ -42,18 +42,18 @@ class Contents:
     left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Make text of what is known about users and items; empty text is none."""
-        object.__setattr__(self, "users", _texts(self.users, "user"))
-        object.__setattr__(self, "items", _texts(self.items, "item"))
+        """Turn the columns that describe users and items into text. Empty text becomes null."""
+        object.__setattr__(self, "users", _as_text(self.users, "user"))
+        object.__setattr__(self, "items", _as_text(self.items, "item"))
 
     @classmethod
-    def of(cls, dataset: Dataset) -> Contents:
-        """Take what a data set has."""
+    def from_dataset(cls, dataset: Dataset) -> Contents:
+        """Return the contents of a data set."""
         parts = [
             pl.DataFrame(
                 {
-                    "user": as_series(dataset.user_ids[pairs.users]),
-                    "item": as_series(dataset.item_ids[pairs.items]),
+                    "user": ids_to_series(dataset.user_ids[pairs.users]),
+                    "item": ids_to_series(dataset.item_ids[pairs.items]),
                 }
             ).with_columns(split=pl.lit(split))
             for split, pairs in dataset.splits()
@@ -61,68 +61,68 @@ class Contents:
         return cls(
             name=dataset.name,
             interactions=pl.concat(parts),
-            users=pl.DataFrame({"user": as_series(dataset.user_ids)}),
-            items=pl.DataFrame({"item": as_series(dataset.item_ids)}),
+            users=pl.DataFrame({"user": ids_to_series(dataset.user_ids)}),
+            items=pl.DataFrame({"item": ids_to_series(dataset.item_ids)}),
             features=dataset.features,
         )
 
-    def dataset(self, layout: str) -> Dataset:
-        """Return what models see."""
-        places = {what: self.places(what).to_numpy() for what in ("user", "item")}
+    def to_dataset(self, layout: str) -> Dataset:
+        """Return the data set that models use."""
+        positions = {what: self.positions(what).to_numpy() for what in ("user", "item")}
         splits = {}
         for split in SPLITS:
             rows = (self.interactions["split"] == split).to_numpy()
-            splits[split] = Interactions(places["user"][rows], places["item"][rows])
+            splits[split] = Interactions(positions["user"][rows], positions["item"][rows])
         return Dataset(
             name=self.name,
             layout=layout,
             **splits,
             features=self.features,
-            user_ids=as_array(self.users["user"]),
-            item_ids=as_array(self.items["item"]),
+            user_ids=ids_to_array(self.users["user"]),
+            item_ids=ids_to_array(self.items["item"]),
         )
 
-    def places(self, what: str) -> pl.Series:
-        """Return the position of the user or the item of each interaction."""
+    def positions(self, what: str) -> pl.Series:
+        """Return the position of the user, or of the item, of each interaction."""
         known = self.users if what == "user" else self.items
-        lookup = known.select(what).with_row_index("place")
+        lookup = known.select(what).with_row_index("position")
         rows = self.interactions.select(what)
-        found = rows.join(lookup, on=what, how="left", maintain_order="left")["place"]
+        found = rows.join(lookup, on=what, how="left", maintain_order="left")["position"]
         return found.cast(pl.Int64)
 
-    def parts(self) -> Iterator[tuple[str, pl.DataFrame]]:
+    def by_split(self) -> Iterator[tuple[str, pl.DataFrame]]:
         """Yield ``(name, interactions)`` of train, valid and test."""
         for split in SPLITS:
             yield split, self.interactions.filter(split=split).drop("split")
 
-    def lonely(self, what: str) -> int:
+    def count_isolated(self, what: str) -> int:
         """Count users or items without any interaction."""
         known = self.users if what == "user" else self.items
         return len(known) - self.interactions[what].n_unique()
 
-    def with_positions(self) -> Contents:
-        """Return the same with positions for ids."""
+    def with_position_ids(self) -> Contents:
+        """Return the same with positions instead of ids."""
         return replace(
             self,
             interactions=self.interactions.with_columns(
-                user=self.places("user"), item=self.places("item")
+                user=self.positions("user"), item=self.positions("item")
             ),
             users=self.users.with_columns(user=np.arange(len(self.users))),
             items=self.items.with_columns(item=np.arange(len(self.items))),
         )
 
 
-def as_array(ids: pl.Series) -> NDArray[Any]:
-    """Ids as NumPy has them."""
+def ids_to_array(ids: pl.Series) -> NDArray[Any]:
+    """Convert ids from polars to NumPy."""
     return np.array(ids.to_list(), dtype=str) if ids.dtype == pl.String else ids.to_numpy()
 
 
-def as_series(ids: NDArray[Any]) -> pl.Series:
-    """Ids as polars has them."""
+def ids_to_series(ids: NDArray[Any]) -> pl.Series:
+    """Convert ids from NumPy to polars."""
     return pl.Series(ids.tolist(), dtype=pl.String) if ids.dtype.kind == "U" else pl.Series(ids)
 
 
-def _texts(table: pl.DataFrame, key: str) -> pl.DataFrame:
+def _as_text(table: pl.DataFrame, key: str) -> pl.DataFrame:
     for name, dtype in table.schema.items():
         if dtype.is_nested():
             raise InputError(f"{key}s: column {name} is {dtype}; text or numbers are expected")

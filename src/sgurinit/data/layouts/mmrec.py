@@ -1,11 +1,11 @@
 """The layout of MMRec: one tab-separated table of interactions and feature files.
 
 ``<name>.inter`` has the columns ``userID``, ``itemID`` (integers from 0) and ``x_label`` (0 train,
-1 valid, 2 test); models see no others, but a conversion
-takes ``rating`` and ``timestamp`` along. Row n of
-``<modality>_feat.npy`` is item n. ``u_id_mapping.csv`` and ``i_id_mapping.csv`` (tab-separated, in
-spite of their suffix) may give the external id of each ``userID`` and ``itemID`` in their other
-column; without them, positions stand for ids.
+1 valid, 2 test). Conversions also keep ``rating`` and ``timestamp``. Row n of
+``<modality>_feat.npy`` or ``<modality>_feat.pt`` belongs to item n. The optional files
+``u_id_mapping.csv`` and ``i_id_mapping.csv`` give the external id of each ``userID`` and ``itemID``
+in their other column. They are tab-separated despite their suffix. Without them, positions are used
+as ids.
 """
 
 from __future__ import annotations
@@ -20,16 +20,21 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sgurinit.data.dataset import SPLITS, Dataset, Interactions
-from sgurinit.data.layouts.arrays import (
-    feature_files,
+from sgurinit.data.layouts.base import WritableLayout
+from sgurinit.data.layouts.capabilities import Capabilities
+from sgurinit.data.layouts.contents import Contents, ids_to_series
+from sgurinit.data.layouts.feature_files import (
+    find_feature_files,
     read_array,
     read_features,
-    write_whole_rows,
+    write_feature_files,
 )
-from sgurinit.data.layouts.base import WritableLayout
-from sgurinit.data.layouts.capabilities import Holds
-from sgurinit.data.layouts.contents import Contents, as_series
-from sgurinit.data.layouts.tables import interactions, positions, read_tsv, require
+from sgurinit.data.layouts.tables import (
+    check_interactions,
+    parse_positions,
+    read_tsv,
+    require_columns,
+)
 from sgurinit.errors import InputError
 
 _COLUMNS = ("userID", "itemID", "x_label")
@@ -40,33 +45,35 @@ class MMRec(WritableLayout):
     """`<name>.inter` with userID, itemID, x_label, and `<modality>_feat.npy`."""
 
     name = "mmrec"
-    sought = "<name>.inter with the columns userID, itemID, x_label"
-    holds = Holds(ids="text", texts=False, missing=False, breaks=False)
+    expected_files = "<name>.inter with the columns userID, itemID, x_label"
+    capabilities = Capabilities(ids="text", texts=False, missing_rows=False, line_breaks=False)
 
-    def sees(self, folder: Path) -> str | None:
-        """Say which `.inter` files have a column of this layout."""
-        return ", ".join(path.name for path in _tables(folder)) or None
+    def find_evidence(self, folder: Path) -> str | None:
+        """Name the `.inter` files with a column of this layout."""
+        return ", ".join(path.name for path in _find_tables(folder)) or None
 
     def read(self, folder: Path) -> Dataset:
-        """Read the data set; `Layout.read` says what is raised."""
-        path, *others = _tables(folder)
+        """Read the data set. For errors, see `Layout.read`."""
+        path, *others = _find_tables(folder)
         if others:
             names = ", ".join(table.name for table in (path, *others))
-            raise InputError(f"{folder}: {names}: one .inter file is expected; leave one")
-        files = feature_files(folder)
+            raise InputError(f"{folder}: {names}: one .inter file is expected; keep one of them")
+        files = find_feature_files(folder)
         first = next(iter(files.values()))
         n_items = len(read_array(first))
-        table = require(path, read_tsv(path), _COLUMNS)
-        user_ids = _external_ids(folder / "u_id_mapping.csv", "userID")
+        table = require_columns(path, read_tsv(path), _COLUMNS)
+        user_ids = _read_external_ids(folder / "u_id_mapping.csv", "userID")
         if user_ids is None:
-            # Ids without gaps cannot exceed the rows; a stray large one would cost a huge table.
-            users = positions(path, table, "userID", len(table), "ids without gaps")
+            # Ids without gaps are below the number of rows. A stray id would cost a huge table.
+            users = parse_positions(path, table, "userID", len(table), "ids without gaps")
             user_ids = np.arange(users.max(initial=-1) + 1)
         else:
-            users = positions(path, table, "userID", len(user_ids), "rows of u_id_mapping.csv")
-        items = positions(path, table, "itemID", n_items, f"rows of {first.name}")
-        labels = positions(path, table, "x_label", len(SPLITS), "0 train, 1 valid, 2 test")
-        item_ids = _external_ids(folder / "i_id_mapping.csv", "itemID")
+            users = parse_positions(
+                path, table, "userID", len(user_ids), "rows of u_id_mapping.csv"
+            )
+        items = parse_positions(path, table, "itemID", n_items, f"rows of {first.name}")
+        labels = parse_positions(path, table, "x_label", len(SPLITS), "0 train, 1 valid, 2 test")
+        item_ids = _read_external_ids(folder / "i_id_mapping.csv", "itemID")
         if item_ids is not None and len(item_ids) != n_items:
             raise InputError(
                 f"{folder / 'i_id_mapping.csv'}: {len(item_ids)} items but {first.name} has "
@@ -86,25 +93,25 @@ class MMRec(WritableLayout):
 
     @override
     def contents(self, folder: Path) -> Contents:
-        dataset = self.read(folder)  # its checks
-        path = _tables(folder)[0]
+        dataset = self.read(folder)  # with all checks
+        path = _find_tables(folder)[0]
         table = read_tsv(path)
         named = {"userID": "user", "itemID": "item", "rating": "value", "timestamp": "time"}
-        checked = interactions(path, table.rename(named, strict=False), 2)
+        checked = check_interactions(path, table.rename(named, strict=False), 2)
         places = checked.select(pl.col("user", "item").str.strip_chars().cast(pl.Int64))
         split = table["x_label"].str.strip_chars().cast(pl.Int64)
         log = checked.with_columns(
-            user=as_series(dataset.user_ids).gather(places["user"]),
-            item=as_series(dataset.item_ids).gather(places["item"]),
+            user=ids_to_series(dataset.user_ids).gather(places["user"]),
+            item=ids_to_series(dataset.item_ids).gather(places["item"]),
             split=split.replace_strict(dict(enumerate(SPLITS))),
         )
         others = [c for c in table.columns if c not in (*named, "x_label")]
         left_out = (f"{path.name}: columns {', '.join(others)}",) if others else ()
-        return replace(Contents.of(dataset), interactions=log, left_out=left_out)
+        return replace(Contents.from_dataset(dataset), interactions=log, left_out=left_out)
 
     @override
     def write(self, contents: Contents, folder: Path) -> None:
-        log = contents.with_positions().interactions
+        log = contents.with_position_ids().interactions
         named = {"user": "userID", "item": "itemID", "value": "rating", "time": "timestamp"}
         there = {old: new for old, new in named.items() if old in log.columns}
         label = pl.col("split").replace_strict({s: n for n, s in enumerate(SPLITS)})
@@ -116,10 +123,10 @@ class MMRec(WritableLayout):
             ids.with_row_index(f"{what}ID").write_csv(
                 folder / f"{what[0]}_id_mapping.csv", separator="\t", quote_style="never"
             )
-        write_whole_rows(folder, contents.features)
+        write_feature_files(folder, contents.features)
 
 
-def _tables(folder: Path) -> list[Path]:
+def _find_tables(folder: Path) -> list[Path]:
     """Return the `.inter` files whose header has a column of this layout."""
     found = []
     for path in sorted(p for p in folder.glob("*.inter") if p.is_file()):
@@ -130,23 +137,23 @@ def _tables(folder: Path) -> list[Path]:
     return found
 
 
-def _external_ids(path: Path, column: str) -> NDArray[Any] | None:
-    """Return the external id of each position, or None where there is no such file."""
+def _read_external_ids(path: Path, column: str) -> NDArray[Any] | None:
+    """Return the external id of each position, or None without a file."""
     if not path.exists():
         return None
     table = read_tsv(path)
     external = [name for name in table.columns if name != column]
     if len(external) != 1:
         raise InputError(
-            f"{path}: columns {', '.join(map(repr, table.columns))}; {column} and one column with "
-            "the external id are expected"
+            f"{path}: columns {', '.join(map(repr, table.columns))}; expected {column} and one "
+            "column with the external id"
         )
-    require(path, table, [column])
+    require_columns(path, table, [column])
     count = len(table)
-    places = positions(path, table, column, count, "one row per id")
+    places = parse_positions(path, table, column, count, "one row per id")
     repeated = np.bincount(places, minlength=count) > 1
     if repeated.any():
-        raise InputError(f"{path}: {column} {np.argmax(repeated)} comes twice; once is expected")
+        raise InputError(f"{path}: {column} {np.argmax(repeated)} is repeated; give one row each")
     empty = table[external[0]].is_null()
     if empty.any():
         raise InputError(f"{path}: line {empty.arg_true()[0] + 2}: {external[0]} is missing")

@@ -1,9 +1,9 @@
 """The layout of MRLib: one table of interactions and feature files.
 
 ``inter.csv`` has the columns ``user_id``, ``item_id`` (positions), ``label`` (0 train, 1 valid, 2
-test) and, where known, ``rating``. Row n of ``<modality>_feat.npy``, or of
-``<modality>_feat.pt``, is item n. (With an ``.inter``
-file it is the layout of MMRec.)
+test) and, if known, ``rating``. Row n of ``<modality>_feat.npy`` or ``<modality>_feat.pt`` belongs
+to item n. MRLib also reads the ``.inter`` file of MMRec's layout; such a folder is recognized as
+``mmrec``.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ import polars as pl
 from typing_extensions import override
 
 from sgurinit.data.dataset import SPLITS
-from sgurinit.data.layouts.arrays import (
-    feature_files,
+from sgurinit.data.layouts.base import TableLayout
+from sgurinit.data.layouts.capabilities import Capabilities
+from sgurinit.data.layouts.contents import Contents
+from sgurinit.data.layouts.feature_files import (
+    find_feature_files,
     read_array,
     read_features,
-    write_whole_rows,
+    write_feature_files,
 )
-from sgurinit.data.layouts.base import TableLayout
-from sgurinit.data.layouts.capabilities import Holds
-from sgurinit.data.layouts.contents import Contents
-from sgurinit.data.layouts.tables import interactions, positions, read_text, require
+from sgurinit.data.layouts.tables import (
+    check_interactions,
+    parse_positions,
+    read_text_table,
+    require_columns,
+)
 
 _FILE = "inter.csv"
 _COLUMNS = ("user_id", "item_id", "label")
@@ -36,11 +41,13 @@ class MRLib(TableLayout):
     """`inter.csv` with user_id, item_id, label, and `<modality>_feat.npy`."""
 
     name = "mrlib"
-    sought = "inter.csv with the columns user_id, item_id, label"
-    holds = Holds(ids="positions", times=False, texts=False, lonely=False, missing=False)
+    expected_files = "inter.csv with the columns user_id, item_id, label"
+    capabilities = Capabilities(
+        ids="positions", times=False, texts=False, isolated=False, missing_rows=False
+    )
 
     @override
-    def sees(self, folder: Path) -> str | None:
+    def find_evidence(self, folder: Path) -> str | None:
         if not (folder / _FILE).is_file():
             return None
         with (folder / _FILE).open("rb") as file:
@@ -50,19 +57,19 @@ class MRLib(TableLayout):
     @override
     def contents(self, folder: Path) -> Contents:
         path = folder / _FILE
-        raw = read_text(path, ",", quoted=True)
-        require(path, raw, _COLUMNS)
+        raw = read_text_table(path, ",", quoted=True)
+        require_columns(path, raw, _COLUMNS)
         there = [*folder.glob("*_feat.npy"), *folder.glob("*_feat.pt")]
-        files = feature_files(folder) if there else {}
+        files = find_feature_files(folder) if there else {}
         n_items = len(read_array(next(iter(files.values())))) if files else np.iinfo(np.int32).max
         most = _USERS_PER_INTERACTION * max(len(raw), 1)
-        users = positions(path, raw, "user_id", most, "ids without large gaps")
-        items = positions(path, raw, "item_id", n_items, "rows of the features")
-        labels = positions(path, raw, "label", len(SPLITS), "0 train, 1 valid, 2 test")
+        users = parse_positions(path, raw, "user_id", most, "ids without large gaps")
+        items = parse_positions(path, raw, "item_id", n_items, "rows of the features")
+        labels = parse_positions(path, raw, "label", len(SPLITS), "0 train, 1 valid, 2 test")
         others = [c for c in raw.columns if c not in (*_COLUMNS, "rating")]
         roles = {"user_id": "user", "item_id": "item", "rating": "value"}
         named = raw.drop(others).rename(roles, strict=False)
-        log = interactions(path, named, 2).with_columns(
+        log = check_interactions(path, named, 2).with_columns(
             user=users, item=items, split=pl.Series(np.array(SPLITS)[labels])
         )
         if not files:
@@ -79,9 +86,9 @@ class MRLib(TableLayout):
 
     @override
     def write(self, contents: Contents, folder: Path) -> None:
-        log = contents.with_positions().interactions
+        log = contents.with_position_ids().interactions
         label = pl.col("split").replace_strict({s: n for n, s in enumerate(SPLITS)})
         columns = [pl.col("user").alias("user_id"), pl.col("item").alias("item_id")]
         columns += [pl.col("value").alias("rating")] if "value" in log.columns else []
         log.select(*columns, label.alias("label")).write_csv(folder / _FILE)
-        write_whole_rows(folder, contents.features)
+        write_feature_files(folder, contents.features)

@@ -1,20 +1,20 @@
-"""The layout of this project: Parquet tables and NumPy files that keep every id.
+"""The layout of this library: Parquet tables and NumPy files, with all ids.
 
 ::
 
     dataset.json              {"format": "sgurinit-dataset", "version": 1, "name": ...,
                                "modalities": ["image", ...]}
     users.parquet             column user: the external id of every user, in order of position;
-                              others as they are
+                              other columns are optional
     items.parquet             column item: the external id of every item, in order of position;
-                              others, such as title, as they are
+                              other columns, such as title, are optional
     interactions.parquet      columns user, item (external ids) and split (train, valid, test);
-                              value and time (seconds) where known
+                              value and time (seconds) are optional
     features/<modality>.npy   shape (n_items, d), float16 / 32 / 64 or bfloat16; row n
-                              belongs to row n of items.parquet; NaN alone: the item has none
+                              belongs to row n of items.parquet; a row of NaN: no features
 
-Ids are strings or integers. `interactions.parquet` names users and items by their ids, so its rows
-may be in any order; users and items without interactions stay known through their own tables.
+Ids are strings or integers. `interactions.parquet` has ids instead of positions, so its rows may be
+in any order. Users and items without interactions are kept in their own tables.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import override
 
-from sgurinit.core.inputs.features import ItemFeatures, widened
+from sgurinit.core.inputs.features import ItemFeatures, widen_bfloat16
 from sgurinit.data.dataset import MODALITY_NAME, SPLITS, Dataset, Interactions
-from sgurinit.data.layouts.arrays import read_features
 from sgurinit.data.layouts.base import WritableLayout
-from sgurinit.data.layouts.capabilities import Holds
-from sgurinit.data.layouts.contents import Contents, as_array
-from sgurinit.data.layouts.tables import interactions, read_ids, read_parquet
+from sgurinit.data.layouts.capabilities import Capabilities
+from sgurinit.data.layouts.contents import Contents, ids_to_array
+from sgurinit.data.layouts.feature_files import read_features
+from sgurinit.data.layouts.tables import check_interactions, read_ids, read_parquet
 from sgurinit.errors import InputError
 from sgurinit.files import new_folder, write_text
 
@@ -45,12 +45,12 @@ _IDS = {"user": "users.parquet", "item": "items.parquet"}
 
 
 class Manifest(BaseModel):
-    """What `dataset.json` says."""
+    """Contents of `dataset.json`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["sgurinit-dataset"] = "sgurinit-dataset"
-    """Always this word."""
+    """Identifies the format."""
 
     version: Literal[1] = 1
     """Version of the layout."""
@@ -59,22 +59,22 @@ class Manifest(BaseModel):
     """Name of the data set."""
 
     modalities: tuple[Annotated[str, Field(pattern=MODALITY_NAME)], ...]
-    """Names of the files in `features`, without `.npy`; none before features are made."""
+    """Names of the files in `features`, without `.npy`; empty before features are made."""
 
 
 class Native(WritableLayout):
     """`dataset.json`, `users`, `items` and `interactions.parquet`, `features/<modality>.npy`."""
 
     name = "native"
-    sought = f"{_MANIFEST}, {_INTERACTIONS}"
-    holds = Holds()
+    expected_files = f"{_MANIFEST}, {_INTERACTIONS}"
+    capabilities = Capabilities()
 
-    def sees(self, folder: Path) -> str | None:
-        """Say which of the two files are there."""
+    def find_evidence(self, folder: Path) -> str | None:
+        """Name the files of this layout in the folder."""
         return ", ".join(f for f in (_MANIFEST, _INTERACTIONS) if (folder / f).is_file()) or None
 
     def read(self, folder: Path) -> Dataset:
-        """Read the data set; `Layout.read` says what is raised."""
+        """Read the data set. For errors, see `Layout.read`."""
         manifest = _read_manifest(folder / _MANIFEST)
         ids = {what: read_ids(folder / file, what) for what, file in _IDS.items()}
         splits = _read_splits(folder / _INTERACTIONS, ids)
@@ -84,17 +84,17 @@ class Native(WritableLayout):
             layout=self.name,
             **splits,
             features=read_features(files, len(ids["item"]), absent_rows=True),
-            user_ids=as_array(ids["user"]),
-            item_ids=as_array(ids["item"]),
+            user_ids=ids_to_array(ids["user"]),
+            item_ids=ids_to_array(ids["item"]),
         )
 
     @override
     def contents(self, folder: Path) -> Contents:
-        dataset = self.read(folder)  # its checks
+        dataset = self.read(folder)  # with all checks
         tables = {what: pl.read_parquet(folder / file, glob=False) for what, file in _IDS.items()}
         table = pl.read_parquet(folder / _INTERACTIONS, glob=False)
         table = table.with_columns(pl.col("split").cast(pl.String))
-        log = interactions(folder / _INTERACTIONS, table, 0)
+        log = check_interactions(folder / _INTERACTIONS, table, 0)
         others = [column for column in table.columns if column not in log.columns]
         return Contents(
             name=dataset.name,
@@ -107,7 +107,7 @@ class Native(WritableLayout):
 
     @override
     def write(self, contents: Contents, folder: Path) -> None:
-        write_parts(
+        write_native_files(
             folder,
             contents.name,
             interactions=contents.interactions.lazy(),
@@ -118,16 +118,16 @@ class Native(WritableLayout):
 
 
 def write_native(dataset: Dataset, path: str | Path) -> Path:
-    """Write a data set in the native layout: all of it, or nothing.
+    """Write a data set in the native layout.
 
-    It is written into a hidden folder beside `path`, which takes the final name at the very end.
+    The folder is written atomically: it is filled under a hidden name and renamed at the end.
 
     Parameters
     ----------
     dataset : Dataset
-        Any data set; reading it back gives one of the same fingerprint.
+        The data set. Reading it back gives the same fingerprint.
     path : str or Path
-        The folder to make. It must not exist yet, or be empty; its parents are made.
+        Folder to create. It must not exist, or be empty. Missing parent folders are created.
 
     Returns
     -------
@@ -137,14 +137,31 @@ def write_native(dataset: Dataset, path: str | Path) -> Path:
     Raises
     ------
     InputError
-        If there is something at `path` already, or it cannot be written there.
+        If `path` exists and is not empty, or cannot be written.
+
+    See Also
+    --------
+    load_dataset : Load a data set from a folder.
+    sgurinit.data.convert.convert : Write any layout, with ratings, times and titles.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from sgurinit.data import load_dataset, planted, write_native
+    >>> dataset = planted(200, 100)
+    >>> with TemporaryDirectory() as folder:
+    ...     path = write_native(dataset, Path(folder, "small"))
+    ...     same = load_dataset(path).fingerprint == dataset.fingerprint
+    >>> same
+    True
     """
     with new_folder(Path(path)) as folder:
-        Native().write(Contents.of(dataset), folder)
+        Native().write(Contents.from_dataset(dataset), folder)
     return Path(path)
 
 
-def write_parts(
+def write_native_files(
     folder: Path,
     name: str,
     *,
@@ -153,20 +170,20 @@ def write_parts(
     items: pl.DataFrame,
     features: Mapping[str, ItemFeatures] | None = None,
 ) -> None:
-    """Write the files of the layout into a folder that is there.
+    """Write the files of the native layout into an existing folder.
 
     Parameters
     ----------
     folder : Path
-        Where they go.
+        The folder.
     name : str
         Name of the data set.
     interactions : LazyFrame
-        Columns user, item, split, and any others; written as they come, without being held.
+        Columns user, item, split, and any others. They are streamed to disk, never fully in memory.
     users, items : DataFrame
         Column user or item, in order of position, and any others.
     features : mapping of str to ItemFeatures, optional
-        By modality.
+        Features by modality.
     """
     manifest = Manifest(name=name, modalities=tuple(features or ()))
     write_text(folder / _MANIFEST, manifest.model_dump_json(indent=2) + "\n")
@@ -175,26 +192,26 @@ def write_parts(
     interactions.sink_parquet(folder / _INTERACTIONS)
     (folder / "features").mkdir()
     for modality, feature in (features or {}).items():
-        np.save(folder / "features" / f"{modality}.npy", _with_nan_rows(feature))
+        np.save(folder / "features" / f"{modality}.npy", _mark_absent_rows(feature))
 
 
-def modalities(folder: Path) -> tuple[str, ...]:
-    """Return the names of a data set's features."""
+def read_modalities(folder: Path) -> tuple[str, ...]:
+    """Return the names of the modalities of a data set."""
     return _read_manifest(folder / _MANIFEST).modalities
 
 
-def add_modality(folder: Path, modality: str) -> None:
-    """Name features whose file is in its place."""
+def register_modality(folder: Path, modality: str) -> None:
+    """Add a modality to `dataset.json`, once its file is complete."""
     manifest = _read_manifest(folder / _MANIFEST)
     names = tuple(sorted({*manifest.modalities, modality}))
     whole = manifest.model_copy(update={"modalities": names})
     write_text(folder / _MANIFEST, whole.model_dump_json(indent=2) + "\n")
 
 
-def _with_nan_rows(feature: ItemFeatures) -> NDArray[Any]:
+def _mark_absent_rows(feature: ItemFeatures) -> NDArray[Any]:
     if feature.present is None:
-        return widened(feature.values)
-    values = np.array(widened(feature.values))
+        return widen_bfloat16(feature.values)
+    values = np.array(widen_bfloat16(feature.values))
     values[~feature.present] = np.nan
     return values
 
@@ -212,7 +229,7 @@ def _read_manifest(path: Path) -> Manifest:
 
 def _read_splits(path: Path, ids: dict[str, pl.Series]) -> dict[str, Interactions]:
     table = read_parquet(path, ["user", "item", "split"])
-    places = {what: _places(path, table[what], known) for what, known in ids.items()}
+    places = {what: _find_positions(path, table[what], known) for what, known in ids.items()}
     labels = table["split"].cast(pl.String)
     unknown = ~labels.is_in(SPLITS)
     if unknown.any():
@@ -227,15 +244,15 @@ def _read_splits(path: Path, ids: dict[str, pl.Series]) -> dict[str, Interaction
     return splits
 
 
-def _places(path: Path, column: pl.Series, known: pl.Series) -> NDArray[np.int64]:
-    """Return the position of each id in the table of known ids."""
+def _find_positions(path: Path, column: pl.Series, known: pl.Series) -> NDArray[np.int64]:
+    """Return the position of each id in the table of ids."""
     what = column.name
     if column.dtype != known.dtype:
         raise InputError(
-            f"{path}: {what} is {column.dtype} but {known.dtype} in {_IDS[what]}; write both alike"
+            f"{path}: {what} is {column.dtype} but {known.dtype} in {_IDS[what]}; use one type"
         )
-    lookup = known.to_frame().with_row_index("place")
-    found = column.to_frame().join(lookup, on=what, how="left", maintain_order="left")["place"]
+    lookup = known.to_frame().with_row_index("position")
+    found = column.to_frame().join(lookup, on=what, how="left", maintain_order="left")["position"]
     unknown = found.is_null()
     if unknown.any():
         at = unknown.arg_true()[0]

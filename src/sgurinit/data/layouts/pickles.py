@@ -1,10 +1,10 @@
 """Read pickled SciPy sparse matrices without running anything that the pickle names.
 
-A pickle is a program: it names functions and has them called. Here the few NumPy and SciPy names
-that a pickled sparse matrix needs are mapped to plain records that only note what they were given;
-every other name is refused. The matrix is then rebuilt from the records, each value checked. So not
-even NumPy's or SciPy's own unpickling code sees the file, which matters: SciPy takes the pickled
-state of a matrix as it is, coordinates out of range included.
+A pickle is a program: it names functions and calls them. Here the few NumPy and SciPy names that a
+pickled sparse matrix needs are mapped to plain records, which only store their arguments. Every
+other name is refused. The matrix is then rebuilt from the records, and each value is checked. Not
+even the unpickling code of NumPy or SciPy sees the file. This matters because SciPy accepts the
+pickled state of a matrix unchecked, even with coordinates out of range.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sgurinit.errors import InputError
 
-# What the unpickler raises on bytes that are cut off or make no sense.
+# What the unpickler raises for incomplete or invalid files.
 _BROKEN = (
     pickle.UnpicklingError,
     EOFError,
@@ -37,16 +37,16 @@ _MEMO_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
 class _RefusedError(Exception):
-    """The pickle names something that no sparse matrix needs."""
+    """The pickle names something that a sparse matrix does not need."""
 
 
 class _Record:
-    """What a pickle says of one object. Nothing is computed from it while unpickling."""
+    """The arguments of one pickled object. Nothing is computed while unpickling."""
 
     state: Any = None
 
     def __init__(self, *_: Any) -> None:
-        """Accept whatever arguments the file gives."""
+        """Accept any arguments."""
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -70,14 +70,13 @@ class _Dtype(_Record):
 
 
 class _NdarrayClass(_Record):
-    """Record of the class ``numpy.ndarray``, named as an argument only."""
+    """Record of the class ``numpy.ndarray``, which is only named as an argument."""
 
 
 class _Array(_Record):
     """Record of ``_reconstruct(ndarray, (0,), b"b")``, state (version, shape, dtype, order, raw).
 
-    ``_frombuffer(raw, dtype, shape, order)``, which newer files use, has the same facts as
-    arguments.
+    Newer files use ``_frombuffer(raw, dtype, shape, order)``, with the same values as arguments.
     """
 
     arguments: tuple[Any, ...] = ()
@@ -102,11 +101,11 @@ class _Array(_Record):
 
 
 class _Encode:
-    """Stand-in for ``_codecs.encode``, with which old protocols write bytes as text."""
+    """Stand-in for ``_codecs.encode``, with which old pickle protocols store bytes as text."""
 
     def __new__(cls, text: str, encoding: str) -> bytes:  # type: ignore[misc]
         if encoding != "latin1":
-            raise pickle.UnpicklingError("text that does not stand for bytes")
+            raise pickle.UnpicklingError("text that does not encode bytes")
         return text.encode("latin1")
 
     def __setstate__(self, state: Any) -> None:
@@ -114,7 +113,7 @@ class _Encode:
 
 
 class _Sparse(_Record):
-    """Record of a sparse matrix; its state is the matrix's attributes."""
+    """Record of a sparse matrix. Its state holds the attributes of the matrix."""
 
     format: ClassVar[str]
 
@@ -173,21 +172,21 @@ def read_sparse(path: Path) -> tuple[tuple[int, int], NDArray[np.int64], NDArray
     Parameters
     ----------
     path : Path
-        Pickle (protocol 2 or later) of a coo, csr or csc matrix or array, as any SciPy with NumPy 1
-        or 2 writes it.
+        Pickle (protocol 2 or later) of a coo, csr or csc matrix or array, as written by any SciPy
+        with NumPy 1 or 2.
 
     Returns
     -------
     shape : tuple of int
         ``(n_rows, n_columns)``.
     rows, columns : ndarray of int64, shape (n,)
-        Coordinates of the stored values that are not zero, in stored order, all in range.
+        Coordinates of the stored values other than zero, in stored order, all in range.
 
     Raises
     ------
     InputError
-        If the file is missing or cut off, names anything else than such a matrix needs, or is not
-        a 2-D matrix of non-negative numbers with its coordinates in range.
+        If the file is missing or incomplete, names anything that a sparse matrix does not need, or
+        is not a 2-D matrix of non-negative numbers with all coordinates in range.
     """
     try:
         raw = path.read_bytes()
@@ -215,7 +214,7 @@ def read_sparse(path: Path) -> tuple[tuple[int, int], NDArray[np.int64], NDArray
 
 
 def _check_memo(raw: bytes) -> None:
-    """Refuse memo numbers that no honest pickle has: memory is taken for all numbers below."""
+    """Refuse implausibly large memo numbers: memory is allocated for all smaller ones."""
     for opcode, argument, _ in pickletools.genops(raw):
         if opcode.name in _MEMO_PUTS and argument is not None and argument > len(raw):
             raise pickle.UnpicklingError(f"memo number {argument}")

@@ -1,10 +1,10 @@
 """Plain tables with named columns: CSV, TSV or Parquet.
 
-``log.<suffix>`` has the columns user, item, split (train, valid, test; without it all is
-training) and, where known, value and time. ``users.<suffix>`` and ``items.<suffix>``, where there
-are any, name all users and items in column user or item and what is known about them. A table
-``features/<modality>.<suffix>`` has the column item and one column per number, in Parquet also one
-column of lists of numbers; an item without features has no row.
+``log.<suffix>`` has the columns user and item and, optionally, split, value and time. The split is
+train, valid or test; without this column, all interactions are for training. ``users.<suffix>`` and
+``items.<suffix>`` are optional and describe all users and items, with their ids in column user or
+item. A table ``features/<modality>.<suffix>`` has the column item and one column per number. In
+Parquet, it may have one column of lists of numbers instead. An item without features has no row.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import numpy as np
 import polars as pl
 from typing_extensions import override
 
-from sgurinit.core.inputs.features import ItemFeatures, widened
+from sgurinit.core.inputs.features import ItemFeatures, widen_bfloat16
 from sgurinit.data.dataset import SPLITS
+from sgurinit.data.item_vectors import stack_vectors
 from sgurinit.data.layouts.base import TableLayout
-from sgurinit.data.layouts.capabilities import Holds
+from sgurinit.data.layouts.capabilities import Capabilities
 from sgurinit.data.layouts.contents import Contents
 from sgurinit.data.layouts.tables import (
-    interactions,
-    known_ids,
-    placed,
+    align_features,
+    check_interactions,
+    check_unique_ids,
+    collect_ids,
     read_parquet,
-    read_text,
-    require,
-    unique_ids,
+    read_text_table,
+    require_columns,
 )
-from sgurinit.data.layouts.vectors import as_rows
 from sgurinit.errors import InputError
 
 
@@ -39,21 +39,21 @@ class Plain(TableLayout):
     def __init__(self, suffix: str) -> None:
         self.suffix = suffix
         self.name = suffix  # type: ignore[misc]
-        self.sought = f"log.{suffix} with the columns user, item"  # type: ignore[misc]
-        self.holds = (  # type: ignore[misc]
-            Holds() if suffix == "parquet" else Holds(ids="text", features="float32")
+        self.expected_files = f"log.{suffix} with the columns user, item"  # type: ignore[misc]
+        self.capabilities = (  # type: ignore[misc]
+            Capabilities() if suffix == "parquet" else Capabilities(ids="text", features="float32")
         )
 
     @override
-    def sees(self, folder: Path) -> str | None:
+    def find_evidence(self, folder: Path) -> str | None:
         path = folder / f"log.{self.suffix}"
         return path.name if path.is_file() else None
 
     @override
     def contents(self, folder: Path) -> Contents:
         path = folder / f"log.{self.suffix}"
-        table = self._table(path, ["user", "item"])
-        log = interactions(path, table, 0 if self.suffix == "parquet" else 2)
+        table = self._read_table(path, ["user", "item"])
+        log = check_interactions(path, table, 0 if self.suffix == "parquet" else 2)
         if "split" not in log.columns:
             log = log.with_columns(split=pl.lit("train"))
         strange = log.filter(~pl.col("split").is_in(SPLITS) | pl.col("split").is_null())
@@ -62,12 +62,12 @@ class Plain(TableLayout):
                 f"{path}: split is {strange['split'][0]!r}; allowed are {', '.join(SPLITS)}"
             )
         others = [c for c in table.columns if c not in log.columns]
-        users = self._known(folder, "user", log["user"])
-        items = self._known(folder, "item", log["item"])
+        users = self._read_descriptions(folder, "user", log["user"])
+        items = self._read_descriptions(folder, "item", log["item"])
         features = {}
         for file in sorted((folder / "features").glob(f"*.{self.suffix}")):
-            rows = self._table(file, ["item"])
-            features[file.stem] = _features(file, rows, items["item"])
+            rows = self._read_table(file, ["item"])
+            features[file.stem] = _read_features(file, rows, items["item"])
         left_out = (f"{path.name}: columns {', '.join(others)}",) if others else ()
         return Contents(folder.name, log, users, items, features, left_out)
 
@@ -80,7 +80,7 @@ class Plain(TableLayout):
         }
         (folder / "features").mkdir()
         for modality, feature in contents.features.items():
-            values = widened(feature.rows())
+            values = widen_bfloat16(feature.rows())
             columns = {str(n): values[:, n] for n in range(values.shape[1])}
             ids = contents.items["item"].filter(pl.Series(feature.mask()))
             tables[f"features/{modality}"] = pl.DataFrame({"item": ids, **columns})
@@ -95,40 +95,42 @@ class Plain(TableLayout):
     def _separator(self) -> str:
         return "\t" if self.suffix == "tsv" else ","
 
-    def _table(self, path: Path, columns: list[str]) -> pl.DataFrame:
+    def _read_table(self, path: Path, columns: list[str]) -> pl.DataFrame:
         if self.suffix == "parquet":
-            read_parquet(path, columns)  # its checks
+            read_parquet(path, columns)  # for its checks
             return pl.read_parquet(path, glob=False)
-        table = read_text(path, self._separator, quoted=True)
-        require(path, table, columns)
+        table = read_text_table(path, self._separator, quoted=True)
+        require_columns(path, table, columns)
         return table
 
-    def _known(self, folder: Path, what: str, used: pl.Series) -> pl.DataFrame:
+    def _read_descriptions(self, folder: Path, what: str, used: pl.Series) -> pl.DataFrame:
         path = folder / f"{what}s.{self.suffix}"
-        ids = known_ids(used)
+        ids = collect_ids(used)
         if not path.is_file():
             return ids.alias(what).to_frame()
-        table = self._table(path, [what])
-        unique_ids(path, table[what], 0 if self.suffix == "parquet" else 2)
+        table = self._read_table(path, [what])
+        check_unique_ids(path, table[what], 0 if self.suffix == "parquet" else 2)
         if table[what].dtype != ids.dtype:
             raise InputError(
-                f"{path}: {what} is {table[what].dtype} but {ids.dtype} in the interactions"
+                f"{path}: {what} is {table[what].dtype} but {ids.dtype} in the log; use one type"
             )
         strange = ids.filter(~ids.is_in(table[what].implode()))
         if len(strange):
-            raise InputError(f"{path}: {what} id {strange[0]} of the interactions is missing")
+            raise InputError(f"{path}: {what} id {strange[0]} of the log is missing; add its row")
         return table.select(what, pl.exclude(what))
 
 
-def _features(path: Path, rows: pl.DataFrame, items: pl.Series) -> ItemFeatures:
+def _read_features(path: Path, rows: pl.DataFrame, items: pl.Series) -> ItemFeatures:
     values = rows.drop("item")
     if not values.width:
-        raise InputError(f"{path}: columns with numbers are expected beside item")
+        raise InputError(
+            f"{path}: the file has no column of numbers; one or more are expected beside item"
+        )
     if values.width == 1 and isinstance(values.dtypes[0], pl.List | pl.Array):
         vectors = values.to_series()
         there = vectors.is_not_null()
-        ids, found = as_rows(path, rows["item"].filter(there), vectors.filter(there))
-        return placed(path, ids, found, items)
+        ids, found = stack_vectors(path, rows["item"].filter(there), vectors.filter(there))
+        return align_features(path, ids, found, items)
     if pl.String in values.dtypes:
         numbers = values.cast(pl.Float32, strict=False)
         for column in numbers.columns:
@@ -140,4 +142,4 @@ def _features(path: Path, rows: pl.DataFrame, items: pl.Series) -> ItemFeatures:
                     "expected"
                 )
         values = numbers
-    return placed(path, rows["item"], np.ascontiguousarray(values.to_numpy()), items)
+    return align_features(path, rows["item"], np.ascontiguousarray(values.to_numpy()), items)

@@ -1,4 +1,4 @@
-"""Which layout a folder has, found out by looking."""
+"""Recognize the layout of a folder, and read it."""
 
 from __future__ import annotations
 
@@ -16,27 +16,35 @@ from sgurinit.data.layouts.mrlib import MRLib
 from sgurinit.data.layouts.native import Native
 from sgurinit.data.layouts.plain import Plain
 from sgurinit.data.layouts.recbole import RecBole
-from sgurinit.data.shipped import folder_of
+from sgurinit.data.shipped import dataset_folder
 from sgurinit.errors import InputError
 
 LAYOUTS: tuple[Layout, ...] = (
     *(Hkuds(), MMRec(), Native(), MRLib(), RecBole(), Elliot(), Cornac(), FreeRec()),
     *(Plain("csv"), Plain("tsv"), Plain("parquet")),
 )
+"""All known layouts."""
 
-_LISTED = 12
+_LISTED = 12  # most file names in a message
 
 
 @dataclass(frozen=True)
-class Recognised:
-    """A layout and what in the folder spoke for it."""
+class RecognizedLayout:
+    """A layout, and the files by which it was recognized.
+
+    See Also
+    --------
+    recognize_layout : Recognize the layout of a folder.
+    """
 
     layout: Layout
-    saw: str
+    """The layout."""
+    evidence: str
+    """Names of the files by which it was recognized."""
 
 
-def recognise(path: str | Path) -> Recognised:
-    """Find the layout of a folder.
+def recognize_layout(path: str | Path) -> RecognizedLayout:
+    """Recognize the layout of a folder.
 
     Parameters
     ----------
@@ -45,15 +53,26 @@ def recognise(path: str | Path) -> Recognised:
 
     Returns
     -------
-    Recognised
-        The one layout whose files are there.
+    RecognizedLayout
+        The only layout whose files are in the folder.
 
     Raises
     ------
     InputError
-        If there is no such folder, or no layout or more than one is recognised in it.
+        If there is no such folder, or it is recognized as no layout or as more than one.
+
+    See Also
+    --------
+    load_dataset : Load the data set in a folder.
+
+    Examples
+    --------
+    >>> from sgurinit.data import recognize_layout
+    >>> found = recognize_layout("xwines")
+    >>> found.layout.name, found.evidence
+    ('native', 'dataset.json, interactions.parquet')
     """
-    folder = folder_of(path)
+    folder = dataset_folder(path)
     if not folder.exists():
         raise InputError(
             f"{folder}: no such folder; give a folder with a data set, or the name 'planted' or "
@@ -61,36 +80,42 @@ def recognise(path: str | Path) -> Recognised:
         )
     if not folder.is_dir():
         raise InputError(
-            f"{folder}: a file; give the folder that holds the data set. Of a raw log `sgurinit "
-            "prepare` makes one, and `sgurinit stream` computes starts from it as it is"
+            f"{folder}: this is a file; give the folder of a data set. From a raw log, `sgurinit "
+            "prepare` makes a data set, and `sgurinit stream` computes starts directly"
         )
-    matches = [Recognised(layout, saw) for layout in LAYOUTS if (saw := layout.sees(folder))]
+    matches = [
+        RecognizedLayout(layout, evidence)
+        for layout in LAYOUTS
+        if (evidence := layout.find_evidence(folder))
+    ]
     if len(matches) == 1:
         return matches[0]
     if matches:
-        seen = "; ".join(f"{match.layout.name} ({match.saw})" for match in matches)
-        raise InputError(f"{folder}: more than one layout: {seen}; give each its own folder")
-    sought = "; ".join(f"{layout.name}: {layout.sought}" for layout in LAYOUTS)
-    raise InputError(f"{folder}: no known layout; looked for {sought}; found {_listing(folder)}")
+        found = "; ".join(f"{match.layout.name} ({match.evidence})" for match in matches)
+        raise InputError(f"{folder}: more than one layout: {found}; give each its own folder")
+    expected = "; ".join(f"{layout.name}: {layout.expected_files}" for layout in LAYOUTS)
+    raise InputError(
+        f"{folder}: no known layout; looked for {expected}; found {_list_files(folder)}"
+    )
 
 
-def read(path: str | Path) -> Dataset:
-    """Read the data set in a folder, whatever its layout.
+def read_dataset(path: str | Path) -> Dataset:
+    """Read the data set in a folder of any layout.
 
     Raises
     ------
     InputError
-        As `recognise`, and as `Layout.read` for what is wrong inside.
+        As `recognize_layout`, and as `Layout.read` for faulty files.
     """
     try:
-        folder = folder_of(path).resolve()
-        return _read(folder)
+        folder = dataset_folder(path).resolve()
+        return _read_folder(folder)
     except (OSError, RuntimeError) as error:  # no permission, a name too long, a loop of links
         raise InputError(f"{path}: cannot be read ({error})") from error
 
 
-def _read(folder: Path) -> Dataset:
-    layout = recognise(folder).layout
+def _read_folder(folder: Path) -> Dataset:
+    layout = recognize_layout(folder).layout
     try:
         return layout.read(folder)
     except InputError as error:
@@ -99,7 +124,7 @@ def _read(folder: Path) -> Dataset:
         raise InputError(f"{folder}: {error}") from error
 
 
-def _listing(folder: Path) -> str:
+def _list_files(folder: Path) -> str:
     names = sorted(entry.name for entry in folder.iterdir())
     if not names:
         return "nothing"

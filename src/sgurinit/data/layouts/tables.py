@@ -1,4 +1,4 @@
-"""Tables on disk, read with one clear line for whatever is wrong with them."""
+"""Read tables from disk, with a one-line error for every fault."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sgurinit.errors import InputError
 
 
 def read_tsv(path: Path) -> pl.DataFrame:
-    """Read a tab-separated file with a header; every value stays text.
+    """Read a tab-separated file with a header. Every value stays text.
 
     Raises
     ------
     InputError
-        If the file is missing, empty, not text, or its rows have more fields than the header.
+        If the file is missing, empty or not text, or a row has more fields than the header.
     """
     return _read(
         path,
@@ -30,15 +30,15 @@ def read_tsv(path: Path) -> pl.DataFrame:
 
 
 def read_parquet(path: Path, columns: Sequence[str]) -> pl.DataFrame:
-    """Read some columns of a Parquet file; none of their values is null.
+    """Read some columns of a Parquet file without nulls.
 
     Raises
     ------
     InputError
-        If the file is missing, cut off or not Parquet, or a column or a value is missing.
+        If the file is missing, incomplete or not Parquet, or a column or a value is missing.
     """
     table = _read(path, "a complete Parquet file", lambda: pl.read_parquet(path, glob=False))
-    table = require(path, table, columns)
+    table = require_columns(path, table, columns)
     for column in columns:
         empty = table[column].is_null()
         if empty.any():
@@ -49,12 +49,12 @@ def read_parquet(path: Path, columns: Sequence[str]) -> pl.DataFrame:
 def read_ids(path: Path, what: str, *, distinct: bool = False) -> pl.Series:
     """Read the external ids in column `what` of a Parquet file, in order of position.
 
-    With `distinct` an id may come again, and stands where it came first.
+    With `distinct`, ids may be repeated, and each is returned once, in order of first occurrence.
 
     Raises
     ------
     InputError
-        As `read_parquet`, and if they are neither strings nor integers, or one comes twice.
+        As `read_parquet`, and if the ids are neither strings nor integers, or one is repeated.
     """
     ids = read_parquet(path, [what])[what]
     if not (ids.dtype.is_integer() or ids.dtype == pl.String):
@@ -64,17 +64,17 @@ def read_ids(path: Path, what: str, *, distinct: bool = False) -> pl.Series:
     repeated = ids.is_duplicated()
     if repeated.any():
         at = repeated.arg_true()[-1]
-        raise InputError(f"{path}: row {at}: {what} id {ids[at]} comes twice; ids are unique")
+        raise InputError(f"{path}: row {at}: {what} id {ids[at]} is repeated; ids must be unique")
     return ids
 
 
-def require(path: Path, table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+def require_columns(path: Path, table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     """Return the named columns of a table.
 
     Raises
     ------
     InputError
-        Naming those that are not there, and those that are.
+        Naming the missing columns, and those that the file has.
     """
     missing = [column for column in columns if column not in table.columns]
     if missing:
@@ -85,32 +85,33 @@ def require(path: Path, table: pl.DataFrame, columns: Sequence[str]) -> pl.DataF
     return table.select(columns)
 
 
-def positions(
+def parse_positions(
     path: Path, table: pl.DataFrame, column: str, count: int, source: str
 ) -> NDArray[np.int64]:
-    """Read a text column of a tab-separated file as positions.
+    """Parse a text column as positions.
 
     Parameters
     ----------
     path : Path
-        The file, for the messages.
+        The file, for messages.
     table : DataFrame
-        As `read_tsv` gives it.
+        Rows of the file, as text.
     column : str
-        The column to read.
+        Name of the column.
     count : int
-        Positions must be below it.
+        Number of positions; each must be below it.
     source : str
-        Where the limit comes from, for the messages.
+        Where the limit comes from, for messages.
 
     Returns
     -------
     ndarray of int64, shape (n_rows,)
+        The positions.
 
     Raises
     ------
     InputError
-        Naming the line and the value that is no integer or out of range.
+        Naming the line with a value that is not an integer or is out of range.
     """
     numbers = table[column].str.strip_chars().cast(pl.Int64, strict=False)
     unreadable = numbers.is_null()
@@ -143,26 +144,31 @@ def _read(path: Path, expected: str, reader: Callable[[], pl.DataFrame]) -> pl.D
         raise InputError(f"{path}: not {expected} ({detail})") from error
 
 
-def read_text(
+def read_text_table(
     path: Path, separator: str, names: Sequence[str] | None = None, *, quoted: bool = False
 ) -> pl.DataFrame:
-    """Read a text table; every value stays text.
+    """Read a text table. Every value stays text.
 
     Parameters
     ----------
     path : Path
         The file.
     separator : str
-        What separates the fields.
+        Separator of the fields.
     names : sequence of str, optional
-        Names of the columns of a file without a header.
-    quoted : bool
-        Whether fields may stand in double quotes.
+        Column names of a file without a header.
+    quoted : bool, default False
+        Whether fields may be in double quotes.
+
+    Returns
+    -------
+    DataFrame
+        The columns as text.
 
     Raises
     ------
     InputError
-        If the file is missing, is not text, or a row has more fields than the first.
+        If the file is missing or not text, or a row has more fields than the first.
     """
     if names is not None and path.is_file() and path.stat().st_size == 0:
         return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
@@ -188,27 +194,33 @@ def read_text(
     return table.rename(dict(zip(table.columns, names, strict=True)))
 
 
-def interactions(path: Path, table: pl.DataFrame, first: int) -> pl.DataFrame:
-    """Check the columns user, item and, where they are, value and time of a table.
+def check_interactions(path: Path, table: pl.DataFrame, first: int) -> pl.DataFrame:
+    """Check the columns user and item of a table and, if present, value and time.
 
-    Values and times may be text, as text files have them; dates become seconds.
+    Values and times may be text. Dates become seconds.
 
     Parameters
     ----------
     path : Path
-        Where it is from, for the messages.
+        The file, for messages.
     table : DataFrame
         Its rows.
     first : int
-        Number of the line or row that the first of them has in the file.
+        Number of the first row in the file, as a line or row number.
+
+    Returns
+    -------
+    DataFrame
+        The columns user, item, split, value and time that the table has; values and times are
+        numbers.
 
     Raises
     ------
     InputError
-        Naming the line with a missing id or value, or one that is no number.
+        Naming the line with a missing id or value, or a value that is not a number.
     """
     line = "row" if path.suffix == ".parquet" else "line"
-    require(path, table, ["user", "item"])
+    require_columns(path, table, ["user", "item"])
     for column in ("user", "item"):
         empty = _blank(table[column])
         if empty.any():
@@ -235,66 +247,90 @@ def interactions(path: Path, table: pl.DataFrame, first: int) -> pl.DataFrame:
     return table.select(c for c in ("user", "item", "split", "value", "time") if c in table.columns)
 
 
-def unique_ids(path: Path, ids: pl.Series, first: int) -> None:
-    """Check the ids of a table that names each user or item once.
+def check_unique_ids(path: Path, ids: pl.Series, first: int) -> None:
+    """Check that the ids of a table are present and unique.
 
     Parameters
     ----------
     path : Path
-        Where it is from, for the messages.
+        The file, for messages.
     ids : Series
-        Named user or item.
+        The ids, named user or item.
     first : int
-        Number of the line or row that the first of them has in the file.
+        Number of the first row in the file, as a line or row number.
 
     Raises
     ------
     InputError
-        If an id is missing or comes twice.
+        If an id is missing or repeated.
     """
     line = "row" if path.suffix == ".parquet" else "line"
     empty = _blank(ids)
     if empty.any():
         raise InputError(f"{path}: {line} {empty.arg_true()[0] + first}: {ids.name} is missing")
-    twice = ids.is_duplicated()
-    if twice.any():
-        raise InputError(f"{path}: {ids.name} id {ids.filter(twice)[0]} comes twice")
+    repeated = ids.is_duplicated()
+    if repeated.any():
+        raise InputError(
+            f"{path}: {ids.name} id {ids.filter(repeated)[0]} is repeated; ids must be unique"
+        )
 
 
 def _blank(ids: pl.Series) -> pl.Series:
     return ids.is_null() | (ids == "") if ids.dtype == pl.String else ids.is_null()
 
 
-def known_ids(*columns: pl.Series) -> pl.Series:
-    """Return all ids of some columns, each once, sorted."""
+def collect_ids(*columns: pl.Series) -> pl.Series:
+    """Return the distinct ids of some columns, sorted."""
     return pl.concat(columns, rechunk=True).unique().sort()
 
 
-def placed(path: Path, ids: pl.Series, values: NDArray[Any], known: pl.Series) -> ItemFeatures:
-    """Put feature rows that come with the ids of their items in the order of the items.
+def align_features(
+    path: Path, ids: pl.Series, values: NDArray[Any], known: pl.Series
+) -> ItemFeatures:
+    """Put feature rows with item ids in the order of the items.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for messages.
+    ids : Series
+        Item id of each row.
+    values : ndarray of float, shape (n, d)
+        The rows.
+    known : Series
+        Ids of all items, in order of position.
+
+    Returns
+    -------
+    ItemFeatures
+        One row per item. Items without a row are marked as such.
 
     Raises
     ------
     InputError
-        If an id is not known or comes twice, or as `ItemFeatures`.
+        If an id is unknown or repeated, or as `ItemFeatures`.
     """
-    twice = ids.is_duplicated()
-    if twice.any():
-        raise InputError(f"{path}: item id {ids.filter(twice)[0]} comes twice; give one row each")
+    repeated = ids.is_duplicated()
+    if repeated.any():
+        raise InputError(
+            f"{path}: item id {ids.filter(repeated)[0]} is repeated; give one row each"
+        )
     if (ids.dtype == pl.String) != (known.dtype == pl.String):
-        raise InputError(f"{path}: item is {ids.dtype}, but {known.dtype} in the data")
-    lookup = pl.DataFrame({"id": known}).with_row_index("place")
+        raise InputError(
+            f"{path}: item is {ids.dtype}, but {known.dtype} in the data set; use one type"
+        )
+    lookup = pl.DataFrame({"id": known}).with_row_index("position")
     found = ids.alias("id").to_frame().join(lookup, on="id", how="left", maintain_order="left")
-    unknown = found["place"].is_null()
+    unknown = found["position"].is_null()
     if unknown.any():
         raise InputError(
             f"{path}: item id {ids.filter(unknown)[0]} is not one of the {len(known)} items of the "
-            "data; remove its row, or add the item"
+            "data set; remove its row, or add the item"
         )
     rows = np.zeros((len(known), values.shape[1]), dtype=values.dtype)
     present = np.zeros(len(known), dtype=bool)
-    places = found["place"].to_numpy()
-    rows[places], present[places] = values, True
+    positions = found["position"].to_numpy()
+    rows[positions], present[positions] = values, True
     try:
         return ItemFeatures(rows, None if present.all() else present)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""What was done to a log, step by step, and what was left of it."""
+"""The card of a prepared data set: each step, and the counts after it."""
 
 from __future__ import annotations
 
@@ -14,63 +14,74 @@ from sgurinit.data.prepare.log import Log
 
 @dataclass(frozen=True)
 class Step:
-    """A state of the log."""
+    """Counts of the log after a step.
+
+    See Also
+    --------
+    Card : All steps of a prepared data set.
+    """
 
     name: str
-    """What had just been done."""
+    """Name of the step."""
     interactions: int
-    """Interactions that were left."""
+    """Number of interactions."""
     users: int
-    """Users with an interaction."""
+    """Number of users with an interaction."""
     items: int
-    """Items with an interaction."""
+    """Number of items with an interaction."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """How a data set was made; `card.json` in its folder."""
+    """How a data set was prepared. `card.json` in its folder holds the same.
+
+    See Also
+    --------
+    prepare : Makes a data set and its card.
+    """
 
     name: str
+    """Name of the data set."""
     source: str
     """File name of the log."""
-    recognised: str
-    """What the log was recognised as, and its columns."""
+    recognized_as: str
+    """The kind of log, and its columns."""
     options: dict[str, Any]
-    """What was asked for."""
+    """The options of `prepare`."""
     steps: tuple[Step, ...]
-    """States of the log, in order; the first is the log as it was read."""
+    """Counts after each step, in order. The first are those of the log as read."""
     splits: dict[str, Step]
-    """Interactions, users and items of each split."""
+    """Counts of each split."""
     test_pairs_on_untrained_items: int
-    """Test interactions whose item has none in training."""
+    """Number of test interactions whose item has no training interaction."""
     test_pairs_of_untrained_users: int
-    """Test interactions whose user has none in training."""
+    """Number of test interactions whose user has no training interaction."""
     items_described: int | None
-    """Items that the table of items knows; None without such a table."""
+    """Number of items that the table of items describes. None without a table."""
     versions: dict[str, str]
-    """Versions of what computed it."""
+    """Versions of the packages that computed it."""
     left_out: tuple[str, ...] = ()
-    """Columns of the log, and vectors in the table of items where no features were asked for, that
-    nothing was taken from."""
+    """Columns that were not used: of the log, and columns of vectors in the table of items if
+    `features` was not given."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values that JSON can hold."""
+        """Return the card as plain values that JSON can hold."""
         return asdict(self)
 
 
-def step(name: str, log: Log) -> Step:
-    """Count a log."""
+def count_log(name: str, log: Log) -> Step:
+    """Count the interactions, users and items of a log."""
     users, items = log.degrees()
     return Step(name, len(log), int(np.count_nonzero(users)), int(np.count_nonzero(items)))
 
 
-def split_steps(log: Log, labels: NDArray[np.uint8]) -> dict[str, Step]:
-    """Count each split."""
-    return {name: step(name, log.take(labels == n)) for n, name in enumerate(SPLITS)}
+def count_splits(log: Log, labels: NDArray[np.uint8]) -> dict[str, Step]:
+    """Count the interactions, users and items of each split."""
+    return {name: count_log(name, log.take(labels == n)) for n, name in enumerate(SPLITS)}
 
 
-def untrained(log: Log, labels: NDArray[np.uint8]) -> tuple[int, int]:
-    """Count test interactions on items, and of users, without training interactions."""
+def count_untrained(log: Log, labels: NDArray[np.uint8]) -> tuple[int, int]:
+    """Count the test interactions whose item, and whose user, has no training interaction."""
     users, items = log.take(labels == 0).degrees()
     test = log.take(labels == 2)
     return (

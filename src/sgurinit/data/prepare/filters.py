@@ -1,4 +1,4 @@
-"""What of a log is kept: strong values, each pair once, those with enough company."""
+"""Filters of a log: minimum value, de-duplication, k-core."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from sgurinit.data.prepare.log import Log
 from sgurinit.errors import InputError
 
 
-def above(log: Log, least: float) -> Log:
-    """Keep interactions whose value is at least `least`.
+def filter_by_value(log: Log, min_value: float) -> Log:
+    """Keep the interactions with a value of at least `min_value`.
 
     Raises
     ------
@@ -18,32 +18,36 @@ def above(log: Log, least: float) -> Log:
     """
     if log.value is None:
         raise InputError(
-            f"min_value is {least:g}, but the log has no column of values; name it as "
+            f"min_value is {min_value:g}, but the log has no column of values; name it as "
             '`columns["value"]`'
         )
-    return log.take(log.value >= least)
+    return log.take(log.value >= min_value)
 
 
-def once(log: Log) -> Log:
-    """Sort by user and item and keep each pair once: its earliest, or first, interaction."""
+def drop_repeated_pairs(log: Log) -> Log:
+    """Sort by user and item, and keep only the first interaction of each pair.
+
+    The first is the earliest, or without times the first in the log.
+    """
     keys = (log.items, log.users) if log.time is None else (log.time, log.items, log.users)
-    log = log.take(np.lexsort(keys))  # stable, so that without times the first stays first
+    log = log.take(np.lexsort(keys))  # a stable sort, so the order of the log breaks ties
     new = np.ones(len(log), dtype=bool)
     new[1:] = (log.users[1:] != log.users[:-1]) | (log.items[1:] != log.items[:-1])
     return log if new.all() else log.take(new)
 
 
-def core(log: Log, per_user: int, per_item: int) -> tuple[Log, int]:
-    """Drop users and items with too few interactions until none has.
+def filter_k_core(log: Log, per_user: int, per_item: int) -> tuple[Log, int]:
+    """Drop users and items with too few interactions, repeatedly, until none is left.
 
-    What is left is the largest part of the log in which each user has at least `per_user` and each
-    item at least `per_item` interactions; the order of dropping does not matter.
+    The result is the largest part of the log in which each user has at least `per_user`, and each
+    item at least `per_item`, interactions. It does not depend on the order of dropping.
 
     Returns
     -------
     log : Log
+        The k-core.
     rounds : int
-        How often something was dropped.
+        Number of rounds in which something was dropped.
     """
     rounds = 0
     while True:

@@ -1,4 +1,4 @@
-"""A log in memory: a code for every id, sixteen to twenty-four bytes an interaction."""
+"""A log in memory, with ids as integer codes: 8 to 24 bytes per interaction."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ from numpy.typing import NDArray
 from sgurinit.data.prepare.sources import Source, first_line
 from sgurinit.errors import InputError
 
-UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000, "iso": 1}
-"""Units of time, as parts of a second; of unit ``iso``, dates as ISO 8601 writes them, in UTC where
-they name no zone. Times of unit ``order`` tell the order and no date."""
+TIME_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000, "iso": 1}
+"""Number of parts of a second in each unit of time.
+
+Times with the unit ``iso`` are dates as in ISO 8601, in UTC if they have no time zone. Times with
+the unit ``order`` only give an order.
+"""
 
 _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 
 
 @dataclass(frozen=True, eq=False)
 class Log:
-    """Interactions with ids as codes.
+    """Interactions with ids as integer codes.
 
     Parameters
     ----------
     users, items : ndarray of uint32, shape (n,)
-        Places in `user_ids` and `item_ids`.
+        Positions in `user_ids` and `item_ids`.
     value : ndarray of float64, shape (n,), or None
         Rating or count.
     time : ndarray of int64, shape (n,), or None
-        Seconds since 1970, or any numbers in order.
+        Seconds since 1970, or any numbers that give an order.
     user_ids, item_ids : Series
-        External ids, sorted; those that no interaction has any more are among them.
+        External ids, sorted. After filtering, some may have no interaction.
     """
 
     users: NDArray[np.uint32]
@@ -55,7 +58,7 @@ class Log:
         )
 
     def take(self, rows: NDArray[Any]) -> Log:
-        """Return some of the interactions, by mask or by place."""
+        """Return some of the interactions, by mask or by position."""
         return replace(
             self,
             users=self.users[rows],
@@ -66,69 +69,76 @@ class Log:
 
 
 def read_log(source: Source, time_unit: str | None = None) -> Log:
-    """Read a log; every value in it is checked.
+    """Read a log and check every value in it.
 
     Parameters
     ----------
     source : Source
-        Where it is.
+        The log.
     time_unit : str, optional
-        ``s``, ``ms``, ``us``, ``ns``, ``iso`` or ``order``; the source's own without it. Columns of
-        dates in a Parquet file need none.
+        A unit in `TIME_UNITS`, or ``"order"``. Default: that of the source. Columns of dates in a
+        Parquet file do not need it.
+
+    Returns
+    -------
+    Log
+        The interactions in the order of the file.
 
     Raises
     ------
     InputError
-        Naming the file, and the line and the column where a value is missing or is no number, or
-        where times are not of their unit.
+        Naming the file, and the line and column, if a value is missing or is not a number, or if
+        times do not have their unit.
     """
     unit = time_unit or source.time_unit
-    if unit not in (*UNITS, "order"):
-        raise InputError(f"time_unit is {unit!r}, allowed are {', '.join(UNITS)}, order")
+    if unit not in (*TIME_UNITS, "order"):
+        raise InputError(f"time_unit is {unit!r}, allowed are {', '.join(TIME_UNITS)}, order")
     scan = source.scan()
     try:
         kinds = scan.collect_schema()
-        _check_kinds(source, kinds)
+        _check_types(source, kinds)
         spaces = {role: pl.Categories.random(role) for role in ("user", "item")}
         columns = [pl.col(r).cast(pl.String).cast(pl.Categorical(c)) for r, c in spaces.items()]
-        columns += [_numbers(role, kinds, unit) for role in ("value", "time") if role in kinds]
+        columns += [
+            _parse_numbers(role, kinds, unit) for role in ("value", "time") if role in kinds
+        ]
         table = scan.select(columns).collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{source.path}: {_why(source, error)}") from error
+        raise InputError(f"{source.path}: {_explain(source, error)}") from error
     if table.is_empty():
-        raise InputError(f"{source.path}: no interaction in it")
+        raise InputError(f"{source.path}: the log has no interaction")
     codes: dict[str, tuple[NDArray[np.uint32], pl.Series]] = {}
     numbers: dict[str, NDArray[Any]] = {}
     for role in source.columns:
         column = table.get_column(role)
-        table = table.drop(role)  # a column at a time is held twice
-        _check(source, column, unit)
+        table = table.drop(role)  # only one column at a time is in memory twice
+        _check_values(source, column, unit)
         if role in spaces:
-            codes[role] = _codes(source, column, kinds[role].is_integer())
+            codes[role] = _number_ids(source, column, kinds[role].is_integer())
         else:
             numbers[role] = column.to_numpy()
     return Log(
         users=codes["user"][0],
         items=codes["item"][0],
         value=numbers.get("value"),
-        time=_seconds(source, numbers.get("time"), _unit(kinds, unit)),
+        time=_to_seconds(source, numbers.get("time"), _numeric_unit(kinds, unit)),
         user_ids=codes["user"][1],
         item_ids=codes["item"][1],
     )
 
 
-def _check_kinds(source: Source, kinds: Mapping[str, pl.DataType]) -> None:
-    """Refuse columns of types that hold no ids, or no numbers."""
+def _check_types(source: Source, kinds: Mapping[str, pl.DataType]) -> None:
+    """Refuse columns whose type does not fit their role."""
     for role, kind in kinds.items():
         if role in ("user", "item"):
-            held, fit = "text or integers", kind.is_integer() or kind in _TEXTS
+            expected, fits = "text or integers", kind.is_integer() or kind in _TEXTS
         else:
-            dated = role == "time" and _is_date(kind)
-            held, fit = "numbers", dated or not (kind.is_nested() or kind.is_temporal())
-        if not fit:
+            is_date = role == "time" and _is_date(kind)
+            expected, fits = "numbers", is_date or not (kind.is_nested() or kind.is_temporal())
+        if not fits:
             raise InputError(
-                f"{source.path}: column {source.columns[role]} is {kind}; {held} are expected for "
-                f"the {role}"
+                f"{source.path}: column {source.columns[role]} is {kind}; {expected} are expected "
+                f"for the {role}"
             )
 
 
@@ -139,13 +149,13 @@ def _is_date(kind: pl.DataType) -> bool:
     return kind in (pl.Date, pl.Datetime)
 
 
-def _unit(kinds: Mapping[str, pl.DataType], unit: str) -> str:
-    """Return the unit of the times once they are numbers: dates become seconds."""
+def _numeric_unit(kinds: Mapping[str, pl.DataType], unit: str) -> str:
+    """Return the unit of the times as numbers. Dates become seconds."""
     return "s" if "time" in kinds and _is_date(kinds["time"]) and unit != "order" else unit
 
 
-def _numbers(role: str, kinds: Mapping[str, pl.DataType], unit: str) -> pl.Expr:
-    """Make numbers of a column; null where it holds none."""
+def _parse_numbers(role: str, kinds: Mapping[str, pl.DataType], unit: str) -> pl.Expr:
+    """Parse a column as numbers, null where it cannot be parsed."""
     given = pl.col(role)
     if role == "value":
         return given.cast(pl.Float64, strict=False)
@@ -162,7 +172,7 @@ def _numbers(role: str, kinds: Mapping[str, pl.DataType], unit: str) -> pl.Expr:
             *(moment.dt.epoch("s") for moment in moments),
             text.str.to_date("%Y-%m-%d", strict=False).dt.epoch("s"),
         )
-    # An integer where it is one, so that times in nanoseconds keep every digit.
+    # Integers first, so that times in nanoseconds keep every digit.
     return pl.coalesce(
         given.cast(pl.Int64, strict=False),
         given.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False),
@@ -172,8 +182,8 @@ def _numbers(role: str, kinds: Mapping[str, pl.DataType], unit: str) -> pl.Expr:
 _ISO = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
 
 
-def _check(source: Source, column: pl.Series, unit: str) -> None:
-    """Refuse a value that is missing, or was no number."""
+def _check_values(source: Source, column: pl.Series, unit: str) -> None:
+    """Refuse a missing value, and one that is not a number."""
     wrong = column.is_null()
     if column.dtype.is_float():
         wrong |= ~column.is_finite()
@@ -183,27 +193,30 @@ def _check(source: Source, column: pl.Series, unit: str) -> None:
     value = source.scan().slice(at, 1).select(column.name).collect().item()
     if value is None or value == "":
         raise _missing(source, column.name, at)
-    wanted = "a finite number is expected"
+    expected = "a finite number is expected"
     if column.name == "time":
-        wanted = (
+        expected = (
             "a date such as 2024-01-31T12:00:00Z is expected"
             if unit == "iso"
-            else f"{wanted}; of dates give `time_unit` iso"
+            else f"{expected}; for dates give `time_unit` iso"
         )
     raise InputError(
-        f"{source.path}: {source.line(at)}: {source.columns[column.name]} is {value!r}; {wanted}"
+        f"{source.path}: {source.row_label(at)}: {source.columns[column.name]} is {value!r}; "
+        f"{expected}"
     )
 
 
 def _missing(source: Source, role: str, row: int) -> InputError:
     return InputError(
-        f"{source.path}: {source.line(row)}: {source.columns[role]} is missing; fill it in, or "
-        "remove the line"
+        f"{source.path}: {source.row_label(row)}: {source.columns[role]} is missing; fill it in, "
+        "or remove the line"
     )
 
 
-def _codes(source: Source, column: pl.Series, whole: bool) -> tuple[NDArray[np.uint32], pl.Series]:
-    """Number the ids in their order."""
+def _number_ids(
+    source: Source, column: pl.Series, whole: bool
+) -> tuple[NDArray[np.uint32], pl.Series]:
+    """Return the code of each id, and the sorted ids."""
     physical = column.to_physical().to_numpy()
     distinct = column.unique()
     ids = distinct.cast(pl.String)
@@ -217,36 +230,38 @@ def _codes(source: Source, column: pl.Series, whole: bool) -> tuple[NDArray[np.u
     table = pl.DataFrame({"id": ids, "seen": distinct.to_physical()})
     table = table.sort("id")
     seen = table["seen"].to_numpy()
-    place = np.zeros(int(seen.max()) + 1, dtype=np.uint32)
-    place[seen] = np.arange(len(seen), dtype=np.uint32)
-    return place[physical], table["id"]
+    position = np.zeros(int(seen.max()) + 1, dtype=np.uint32)
+    position[seen] = np.arange(len(seen), dtype=np.uint32)
+    return position[physical], table["id"]
 
 
-def _seconds(source: Source, time: NDArray[np.int64] | None, unit: str) -> NDArray[np.int64] | None:
-    """Turn times into seconds, and refuse such as lie in no year that has logs."""
+def _to_seconds(
+    source: Source, time: NDArray[np.int64] | None, unit: str
+) -> NDArray[np.int64] | None:
+    """Turn times into seconds, and refuse implausible years."""
     if time is None or unit == "order":
         return time
-    seconds = time // UNITS[unit] if UNITS[unit] > 1 else time
+    seconds = time // TIME_UNITS[unit] if TIME_UNITS[unit] > 1 else time
     for extreme in (int(seconds.min()), int(seconds.max())):
         year = 1970 + extreme / 31_556_952
         if not _FIRST_YEAR <= year < _LAST_YEAR:
             raise InputError(
-                f"{source.path}: column {source.columns['time']}: {extreme * UNITS[unit]} read "
-                f"as {unit} lies in the year {year:.0f}; give `time_unit` {', '.join(UNITS)}, "
-                "or order where the numbers are no dates"
+                f"{source.path}: column {source.columns['time']}: {extreme * TIME_UNITS[unit]} "
+                f"read as {unit} lies in the year {year:.0f}; give `time_unit` "
+                f"{', '.join(TIME_UNITS)}, or order if the numbers are not dates"
             )
     return seconds
 
 
-def _why(source: Source, error: BaseException) -> str:
-    said = first_line(error)
-    if "utf-8" in said.lower() or "utf8" in said.lower():
+def _explain(source: Source, error: BaseException) -> str:
+    detail = first_line(error)
+    if "utf-8" in detail.lower() or "utf8" in detail.lower():
         return "not UTF-8 text; convert it, such as with iconv"
-    if "more fields" in said:
+    if "more fields" in detail:
         return (
             f"a line has more fields than the first, separated at {source.separator!r}; correct "
             "it, or give `separator`"
         )
-    if "end of file" in said.lower() or "corrupt" in said.lower():
-        return f"the file is cut off, or damaged ({said}); get it again"
-    return f"cannot be read ({said})"
+    if "end of file" in detail.lower() or "corrupt" in detail.lower():
+        return f"the file is cut off, or damaged ({detail}); get it again"
+    return f"cannot be read ({detail})"

@@ -1,6 +1,6 @@
-"""Raw logs, recognised by looking: where user, item, value and time are, and which items there are.
+"""Recognize raw logs: the columns of user, item, value and time, and the table of items.
 
-Nothing of a log is read here but its first line; `Source.scan` is a lazy query.
+Only the first line of a log is read here. `Source.scan` is a lazy query.
 """
 
 from __future__ import annotations
@@ -18,34 +18,24 @@ from typing import Any
 
 import polars as pl
 
-from sgurinit.data.prepare import catalogues
+from sgurinit.data.prepare import item_tables
 from sgurinit.errors import InputError
 
 ROLES = ("user", "item", "value", "time")
 
-NAMES = {
+COLUMN_NAMES = {
     "user": (
         *("user", "user_id", "userId", "userID", "uid", "reviewerID", "USER"),
         *("customer_id", "customer", "visitor_id", "session_id"),
     ),
     "item": (
-        "item",
-        "item_id",
-        "itemId",
-        "itemID",
-        "iid",
-        "movieId",
-        "parent_asin",
-        "asin",
-        "ITEM",
-        "product_id",
-        "article_id",
-        "sku",
+        *("item", "item_id", "itemId", "itemID", "iid", "movieId", "parent_asin", "asin", "ITEM"),
+        *("product_id", "article_id", "sku"),
     ),
     "value": ("value", "rating", "ratings", "score", "overall", "RATING"),
     "time": ("time", "timestamp", "Timestamp", "unixReviewTime", "ts", "TIMESTAMP"),
 }
-"""Columns that are taken for a role where none is named, the first that is there."""
+"""Default column names of each role. The first that the file has is used."""
 
 _HEADERLESS = ("user", "item", "value", "time")
 _JSON = (".json", ".jsonl", ".ndjson")
@@ -53,33 +43,40 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t", ".data": "\t", ".inter": "\t"}
 _FIRST_BYTES = 1 << 20
 _GZIP = b"\x1f\x8b"
 
-Catalogue = Callable[[], pl.DataFrame]
+ItemTableReader = Callable[[], pl.DataFrame]
 
 
 @dataclass(frozen=True)
 class Source:
-    """A raw log.
+    """A raw log, with the columns to read.
+
+    `find_source` makes one. Nothing is checked here.
 
     Parameters
     ----------
     kind : str
-        What it was recognised as.
+        What the log was recognized as.
     path : Path
-        The file with the interactions.
+        File with the interactions.
     columns : mapping of str to str
-        Column of the file for each of user, item, and value and time where they are.
+        Column name of each role: user, item and, where the file has them, value and time.
     separator : str, optional
-        What separates the fields of a text table.
+        Separator of the fields of a text table.
     header : tuple of str, optional
-        Names of the columns of a file without a header.
-    quoted : bool
-        Whether fields of a text table may stand in double quotes.
-    time_unit : str
-        Unit of its times, where none is named.
+        Names of all columns of a text table without a header line.
+    quoted : bool, default False
+        Whether fields of a text table may be in double quotes.
+    time_unit : str, default "s"
+        Unit of the times, unless `prepare` is given another.
     items : callable, optional
-        Gives the table of the items: column item, and what is known about each.
+        Returns the table of items: a column item, and columns that describe it.
     left_out : tuple of str
-        Columns of the file that nothing is taken from.
+        Columns of the file that are not used.
+
+    See Also
+    --------
+    find_source : Recognize a log.
+    prepare : Make a data set from a log.
     """
 
     kind: str
@@ -89,16 +86,16 @@ class Source:
     header: tuple[str, ...] | None = None
     quoted: bool = False
     time_unit: str = "s"
-    items: Catalogue | None = field(default=None, compare=False)
+    items: ItemTableReader | None = field(default=None, compare=False)
     left_out: tuple[str, ...] = ()
 
     def scan(self) -> pl.LazyFrame:
-        """Query the columns user, item, value, time; text stays text."""
+        """Return a lazy query of the columns user, item, value and time. Text stays text."""
         columns = [pl.col(column).alias(role) for role, column in self.columns.items()]
         return self._scan().select(columns)
 
-    def line(self, row: int) -> str:
-        """Name a row the way an editor counts it."""
+    def row_label(self, row: int) -> str:
+        """Return a name of a row for messages: the line as an editor counts it, or the row."""
         if self.path.suffix == ".parquet":
             return f"row {row}"
         return f"line {row + 1 + (self.separator is not None and self.header is None)}"
@@ -120,73 +117,102 @@ class Source:
 
 
 def find_source(
-    path: Path,
+    path: str | Path,
     *,
     columns: Mapping[str, str] | None = None,
     header: Iterable[str] | None = None,
     separator: str | None = None,
-    items: Path | None = None,
+    items: str | Path | None = None,
 ) -> Source:
-    """Recognise a raw log.
+    r"""Recognize a raw log, and find its columns.
 
     Parameters
     ----------
-    path : Path
-        A file of interactions, or a folder of MovieLens or of RecBole atomic files.
+    path : str or Path
+        A CSV, TSV, Parquet or JSON lines file, also gzipped; or a folder of MovieLens or of RecBole
+        atomic files.
     columns : mapping of str to str, optional
-        Column for user, item, value or time, where it has a name of its own.
+        Column name of the roles ``"user"``, ``"item"``, ``"value"`` and ``"time"``. Default: the
+        first of `COLUMN_NAMES` that the file has.
     header : iterable of str, optional
-        Names of the columns of a text table that has no header.
+        Names of all columns, for a text table without a header line.
     separator : str, optional
-        What separates the fields, where the suffix says otherwise or nothing.
-    items : Path, optional
-        A file that tells about the items.
+        Separator of the fields of a text table. Default: by the suffix, or else guessed.
+    items : str or Path, optional
+        File with a table of the items: CSV, TSV, Parquet, RecBole's ``.item`` or Amazon's product
+        files. Default: the one that belongs to a folder of MovieLens or RecBole.
+
+    Returns
+    -------
+    Source
+        The log, to be given to `prepare`.
 
     Raises
     ------
     InputError
-        If the file is missing or cannot be read, or a column is missing.
+        If the file is missing or cannot be read, or a column is missing or ambiguous.
+
+    See Also
+    --------
+    prepare : Make a data set from a log.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from sgurinit.data.prepare import find_source
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "plays.csv")
+    ...     _ = path.write_text("listener,track,ts\nann,a,978300760\n")
+    ...     source = find_source(path, columns={"user": "listener", "item": "track"})
+    >>> source.columns
+    {'user': 'listener', 'item': 'track', 'time': 'ts'}
     """
+    path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file; give a log, or a folder of MovieLens or RecBole")
-    source = _in_folder(path) if path.is_dir() else _file(path, columns, header, separator)
+    if path.is_dir():
+        source = _recognize_folder(path)
+    else:
+        source = _recognize_file(path, columns, header, separator)
     if items is not None:
-        names = (*filter(None, [(columns or {}).get("item")]), *NAMES["item"])
-        source = replace(source, items=lambda: catalogues.read_catalogue(items, names))
+        names = (*filter(None, [(columns or {}).get("item")]), *COLUMN_NAMES["item"])
+        table = Path(items)
+        source = replace(source, items=lambda: item_tables.read_item_table(table, names))
     return source
 
 
-def _in_folder(folder: Path) -> Source:
-    """The log of a folder that is published as such."""
+def _recognize_folder(folder: Path) -> Source:
+    """Find the log in a folder of MovieLens or RecBole."""
     movies = {
-        "u.data": ("\t", None, ("u.item", catalogues.movielens_100k)),
+        "u.data": ("\t", None, ("u.item", item_tables.read_movielens_100k)),
         "ratings.dat": (":", ("user", "", "item", "", "value", "", "time"),
-                        ("movies.dat", catalogues.movielens_1m)),
-        "ratings.csv": (",", None, ("movies.csv", catalogues.movielens)),
+                        ("movies.dat", item_tables.read_movielens_1m)),
+        "ratings.csv": (",", None, ("movies.csv", item_tables.read_movielens)),
     }  # fmt: skip
-    for name, (separator, header, (catalogue, read)) in movies.items():
-        path, items = folder / name, folder / catalogue
+    for name, (separator, header, (table, read)) in movies.items():
+        path, items = folder / name, folder / table
         if not path.is_file():
             continue
         if name == "ratings.csv":
-            source = _file(path, None, None, separator)
+            source = _recognize_file(path, None, None, separator)
         else:
             names = header or _HEADERLESS
             named = tuple(n or f"empty {i}" for i, n in enumerate(names))
             source = Source("", path, dict(zip(ROLES, ROLES, strict=True)), separator, named)
-            _check_header(source, _fields(path, separator)[0])
-        told = (lambda: read(items)) if items.is_file() else None  # noqa: B023 - returned here
-        return replace(source, kind=f"MovieLens ({name})", items=told)
+            _check_header(source, _read_fields(path, separator)[0])
+        reader = (lambda: read(items)) if items.is_file() else None  # noqa: B023 - returned here
+        return replace(source, kind=f"MovieLens ({name})", items=reader)
     logs = sorted(folder.glob("*.inter"))
     if len(logs) == 1:
-        return _file(logs[0], None, None, "\t")
+        return _recognize_file(logs[0], None, None, "\t")
     raise InputError(
-        f"{folder}: no log in it is known: looked for u.data, ratings.dat, ratings.csv (MovieLens) "
+        f"{folder}: no known log in it; looked for u.data, ratings.dat, ratings.csv (MovieLens) "
         "and one <name>.inter (RecBole); give the file of the log itself"
     )
 
 
-def _file(
+def _recognize_file(
     path: Path,
     columns: Mapping[str, str] | None,
     header: Iterable[str] | None,
@@ -196,16 +222,16 @@ def _file(
     fields: tuple[str, ...] = ()
     if suffix in _JSON:
         separator = None
-        found = tuple(_first_record(path))
+        found = tuple(_read_first_record(path))
     elif suffix == ".parquet":
         separator = None
-        found = tuple(_schema(path))
+        found = tuple(_read_schema(path))
     else:
-        separator = separator or _SEPARATORS.get(suffix) or _guess(path)
-        fields, quoted = _fields(path, separator)
+        separator = separator or _SEPARATORS.get(suffix) or _guess_separator(path)
+        fields, quoted = _read_fields(path, separator)
         header = tuple(header) if header is not None else None
         found = header or fields
-    roles = _roles(path, found, columns or {}, separator)
+    roles = _assign_roles(path, found, columns or {}, separator)
     source = Source(
         "", path, roles, separator, tuple(header) if header is not None else None, quoted,
         left_out=tuple(name for name in found if name not in roles.values()),
@@ -215,8 +241,8 @@ def _file(
         _check_header(source, fields)
     if suffix == ".inter":
         beside = path.with_suffix(".item")
-        told = (lambda: catalogues.atomic(beside)) if beside.is_file() else None
-        return replace(source, kind="RecBole atomic file", items=told)
+        reader = (lambda: item_tables.read_recbole_items(beside)) if beside.is_file() else None
+        return replace(source, kind="RecBole atomic file", items=reader)
     if {"parent_asin", "user_id"} <= set(found):
         return replace(source, kind="Amazon reviews 2023", time_unit="ms")
     if {"reviewerID", "asin"} <= set(found):
@@ -224,7 +250,7 @@ def _file(
     return replace(source, kind="log with named columns")
 
 
-def _roles(
+def _assign_roles(
     path: Path, found: tuple[str, ...], named: Mapping[str, str], separator: str | None
 ) -> dict[str, str]:
     bare = {name.partition(":")[0]: name for name in found}  # a typed header, such as user_id:token
@@ -232,21 +258,21 @@ def _roles(
     for role in ROLES:
         if role in named:
             if named[role] not in found and named[role] not in bare:
-                raise _no_column(path, role, named[role], found, separator)
+                raise _missing_column(path, role, named[role], found, separator)
             roles[role] = bare.get(named[role], named[role])
             continue
-        known = [bare[name] for name in NAMES[role] if name in bare]
+        known = [bare[name] for name in COLUMN_NAMES[role] if name in bare]
         if known:
             roles[role] = known[0]
         elif role in ("user", "item"):
-            raise _no_column(path, role, None, found, separator)
+            raise _missing_column(path, role, None, found, separator)
     return roles
 
 
-def _no_column(
+def _missing_column(
     path: Path, role: str, name: str | None, found: tuple[str, ...], separator: str | None
 ) -> InputError:
-    wanted = f"column {name!r}" if name else f"no column is known as the {role}, it"
+    missing = f"column {name!r} is missing" if name else f"no column is known as the {role}"
     shown = ", ".join(map(repr, found[:12]))
     hint = f'name it as `columns["{role}"]`'
     if separator is not None:
@@ -254,15 +280,15 @@ def _no_column(
             f"fields were separated at {separator!r}: give `separator` if that is wrong, `header` "
             f"if the file has none, or {hint}"
         )
-    return InputError(f"{path}: {wanted} is missing; the file has {shown}; {hint}")
+    return InputError(f"{path}: {missing}; the file has {shown}; {hint}")
 
 
 def _check_roles(source: Source, found: Sequence[str]) -> None:
-    """Refuse a column that is there twice, or is taken twice."""
+    """Refuse a repeated column, and a column with two roles."""
     taken: dict[str, str] = {}
     for role, column in source.columns.items():
         if found.count(column) > 1:
-            raise InputError(f"{source.path}: column {column!r} is there twice; rename one")
+            raise InputError(f"{source.path}: column {column!r} is repeated; rename one")
         if column in taken:
             raise InputError(
                 f"{source.path}: column {column!r} cannot be both the {taken[column]} and the "
@@ -272,7 +298,7 @@ def _check_roles(source: Source, found: Sequence[str]) -> None:
 
 
 def _check_header(source: Source, fields: Sequence[str]) -> None:
-    """Compare names that stand for a header with the first line."""
+    """Compare `header` with the first line of the file."""
     names = source.header
     if names is None:
         return
@@ -282,10 +308,10 @@ def _check_header(source: Source, fields: Sequence[str]) -> None:
             f"{len(names)} are expected: {', '.join(names)}"
         )
     ids = [fields[names.index(source.columns[role])] for role in ("user", "item")]
-    if ids[0] in NAMES["user"] and ids[1] in NAMES["item"]:
+    if ids[0] in COLUMN_NAMES["user"] and ids[1] in COLUMN_NAMES["item"]:
         raise InputError(
-            f"{source.path}: line 1 is a header, it has {ids[0]!r} and {ids[1]!r}; leave "
-            '`header` out, and name columns as `columns["user"]`, `columns["item"]` and so on'
+            f"{source.path}: line 1 is a header with {ids[0]!r} and {ids[1]!r}; leave `header` "
+            'out, and name columns as `columns["user"]`, `columns["item"]` and so on'
         )
 
 
@@ -293,20 +319,20 @@ def _suffix(path: Path) -> str:
     return path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
 
 
-def _schema(path: Path) -> pl.Schema:
+def _read_schema(path: Path) -> pl.Schema:
     try:
         return pl.read_parquet_schema(path)  # type: ignore[return-value]
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{path}: not a complete Parquet file ({first_line(error)})") from error
 
 
-def _fields(path: Path, separator: str) -> tuple[tuple[str, ...], bool]:
-    """Return the fields of the first line, and whether quotes count in the file.
+def _read_fields(path: Path, separator: str) -> tuple[tuple[str, ...], bool]:
+    """Return the fields of the first line, and whether fields may be in double quotes.
 
-    They do where fields end at a comma or a semicolon, as spreadsheets write them, and in any
-    other file that begins with one.
+    They may if the separator is a comma or a semicolon, as spreadsheets write it, and in any other
+    file that begins with a quote.
     """
-    line = _first_line(path)
+    line = _read_first_line(path)
     quoted = separator in (",", ";") or line.startswith('"')
     if not quoted:
         return tuple(line.split(separator)), False
@@ -316,7 +342,7 @@ def _fields(path: Path, separator: str) -> tuple[tuple[str, ...], bool]:
         raise InputError(f"{path}: line 1 cannot be read ({error})") from error
 
 
-def _first_line(path: Path) -> str:
+def _read_first_line(path: Path) -> str:
     line = b""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
@@ -324,37 +350,37 @@ def _first_line(path: Path) -> str:
         text = line.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
         packed = line.startswith(_GZIP)
-        mend = "give its name the suffix .gz" if packed else "convert it, such as with iconv"
-        raise InputError(f"{path}: not UTF-8 text; {mend}") from None
+        hint = "give its name the suffix .gz" if packed else "convert it, such as with iconv"
+        raise InputError(f"{path}: not UTF-8 text; {hint}") from None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error}); get the file again") from error
     if not text:
         raise InputError(f"{path}: the file is empty or begins with an empty line")
     if "\r" in text:
-        raise InputError(f"{path}: lines end in a carriage return alone; a line feed is expected")
+        raise InputError(f"{path}: lines end with a bare carriage return; a line feed is expected")
     return text
 
 
-def _first_record(path: Path) -> dict[str, Any]:
-    record, text = None, _first_line(path)
+def _read_first_record(path: Path) -> dict[str, Any]:
+    record, text = None, _read_first_line(path)
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8:
             raise InputError(
-                f"{path}: begins with a byte order mark, which JSON has none of; remove it, such "
-                "as with: tail -c +4"
+                f"{path}: begins with a byte order mark, which JSON does not allow; remove it, "
+                "such as with: tail -c +4"
             )
     with contextlib.suppress(ValueError):
         record = json.loads(text)
     if not isinstance(record, dict):
-        raise InputError(f"{path}: line 1 is no JSON object; a file of JSON lines is expected")
+        raise InputError(f"{path}: line 1 is not a JSON object; a file of JSON lines is expected")
     return record
 
 
-def _guess(path: Path) -> str:
-    line = _first_line(path)
+def _guess_separator(path: Path) -> str:
+    line = _read_first_line(path)
     return max("\t,;|", key=line.count)
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what a library says."""
+    """Return the first line of an error message."""
     return str(error).strip().split("\n", maxsplit=1)[0]

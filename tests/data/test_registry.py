@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from sgurinit.data import load_dataset, planted, recognise, write_native
+from sgurinit.data import load_dataset, planted, recognize_layout, write_native
 from sgurinit.errors import InputError
 
 
 def test_each_layout_is_recognised_by_its_files(write_hkuds, write_mmrec, make_dataset, tmp_path):
     native = write_native(make_dataset(), tmp_path / "native")
     seen = {
-        match.layout.name: match.saw
-        for match in map(recognise, (write_hkuds(), write_mmrec(), native))
+        match.layout.name: match.evidence
+        for match in map(recognize_layout, (write_hkuds(), write_mmrec(), native))
     }
     assert seen == {
         "hkuds": "trnMat.pkl, valMat.pkl, tstMat.pkl",
@@ -26,7 +26,7 @@ def test_two_layouts_in_one_folder_are_refused(write_hkuds, write_mmrec):
     folder = write_hkuds()
     shutil.copy(write_mmrec() / "small.inter", folder)
     with pytest.raises(InputError, match=r"more than one layout: hkuds \(trnMat.* mmrec \(small"):
-        recognise(folder)
+        recognize_layout(folder)
 
 
 def test_an_unknown_folder_says_what_was_looked_for_and_found(tmp_path):
@@ -43,18 +43,18 @@ def test_an_unknown_folder_says_what_was_looked_for_and_found(tmp_path):
 
 def test_long_listings_are_cut_and_empty_folders_said(tmp_path):
     with pytest.raises(InputError, match=r"found nothing$"):
-        recognise(tmp_path)
+        recognize_layout(tmp_path)
     for n in range(20):
         (tmp_path / f"{n:02d}").touch()
     with pytest.raises(InputError, match=r"10, 11 and 8 more$"):
-        recognise(tmp_path)
+        recognize_layout(tmp_path)
 
 
 def test_tables_of_two_toolkits_with_one_suffix_are_told_apart(write_mmrec, tmp_path):
     (tmp_path / "rb").mkdir()
     (tmp_path / "rb" / "a.inter").write_text("user_id:token\titem_id:token\n1\t2\n")
-    assert recognise(tmp_path / "rb").layout.name == "recbole"
-    assert recognise(write_mmrec()).layout.name == "mmrec"
+    assert recognize_layout(tmp_path / "rb").layout.name == "recbole"
+    assert recognize_layout(write_mmrec()).layout.name == "mmrec"
 
 
 def test_a_missing_folder_and_a_file_are_refused(tmp_path):

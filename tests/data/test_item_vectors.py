@@ -1,4 +1,4 @@
-"""Item vectors in a column of a Parquet file."""
+"""Item vectors in columns of Parquet files."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ from typer.testing import CliRunner
 from sgurinit.cli import app
 from sgurinit.core import ItemFeatures, SGURInit
 from sgurinit.data import load_dataset
-from sgurinit.data.layouts.vectors import named_features
+from sgurinit.data.item_vectors import read_item_features
 from sgurinit.errors import InputError
 
 IDS = ["tea", "cup", "pot", "lamp"]
 ROWS = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
 
 
-def write(path: Path, **columns: object) -> str:
+def write(path: Path, **columns: object) -> Path:
     pl.DataFrame({"item": IDS, **columns}).write_parquet(path)
-    return str(path)
+    return path
 
 
 @pytest.mark.parametrize(
     "kind", [pl.Array(pl.Float32, 3), pl.List(pl.Float32), pl.List(pl.Float64)], ids=str
 )
-def test_vectors_are_read_whatever_kind_of_list_they_are(tmp_path: Path, kind: pl.DataType) -> None:
+def test_all_types_of_lists_are_read(tmp_path: Path, kind: pl.DataType) -> None:
     file = write(tmp_path / "i.parquet", text=pl.Series(ROWS.tolist(), dtype=kind), title=IDS)
-    features, ids = named_features([f"text={file}"])
+    features, ids = read_item_features({"text": file})
     assert ids.to_list() == IDS
     np.testing.assert_array_equal(features["text"].values, ROWS)
     # Under another name, as the only column of lists; whole numbers become floats.
-    other, _ = named_features([f"image={file}"])
+    other, _ = read_item_features({"image": file})
     np.testing.assert_array_equal(other["image"].values, ROWS)
     write(tmp_path / "n.parquet", text=[[1, 2], [3, 4], [5, 6], [7, 8]])
-    counted, _ = named_features([f"text={tmp_path / 'n.parquet'}"])
+    counted, _ = read_item_features({"text": tmp_path / "n.parquet"})
     assert counted["text"].values.dtype == np.float32
 
 
-def test_several_files_meet_by_the_items_ids(tmp_path: Path) -> None:
+def test_files_are_aligned_by_item_id(tmp_path: Path) -> None:
     text = write(tmp_path / "t.parquet", text=ROWS)
     image = tmp_path / "i.parquet"
     pl.DataFrame({"item": ["pot", "tea"], "image": ROWS[[2, 0]]}).write_parquet(image)
     np.save(tmp_path / "audio.npy", ROWS + 1)
-    words = [f"text={text}", f"image={image}", f"audio={tmp_path / 'audio.npy'}"]
-    features, _ = named_features(words)
+    files = {"text": text, "image": image, "audio": tmp_path / "audio.npy"}
+    features, _ = read_item_features(files)
     assert list(features) == ["text", "image", "audio"]
     np.testing.assert_array_equal(features["image"].mask(), [True, False, True, False])
     np.testing.assert_array_equal(features["image"].rows(), ROWS[[0, 2]])
     np.testing.assert_array_equal(features["audio"].values, ROWS + 1)
     order = tmp_path / "order.parquet"
     pl.DataFrame({"item": IDS[::-1]}).write_parquet(order)
-    turned, ids = named_features([f"text={text}"], order)
+    turned, ids = read_item_features({"text": text}, order)
     assert ids.to_list() == IDS[::-1]
     np.testing.assert_array_equal(turned["text"].values, ROWS[::-1])
 
@@ -61,15 +61,15 @@ def test_several_files_meet_by_the_items_ids(tmp_path: Path) -> None:
 def test_a_null_is_an_item_without_a_vector(tmp_path: Path) -> None:
     rows = [ROWS[0].tolist(), None, ROWS[2].tolist(), ROWS[3].tolist()]
     file = write(tmp_path / "i.parquet", text=rows)
-    features, _ = named_features([f"text={file}"])
+    features, _ = read_item_features({"text": file})
     np.testing.assert_array_equal(features["text"].mask(), [True, False, True, True])
 
 
-def test_ids_of_another_kind_are_refused(tmp_path: Path) -> None:
+def test_ids_of_another_type_are_refused(tmp_path: Path) -> None:
     text = write(tmp_path / "t.parquet", text=ROWS)
     pl.DataFrame({"item": [1, 2]}).write_parquet(tmp_path / "log.parquet")
     with pytest.raises(InputError, match=r"integers in .*log.parquet, strings in .*t\.parquet"):
-        named_features([f"text={text}"], tmp_path / "log.parquet")
+        read_item_features({"text": text}, tmp_path / "log.parquet")
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_ids_of_another_kind_are_refused(tmp_path: Path) -> None:
         ({"a": ROWS, "b": ROWS}, "there are several: a, b"),
     ],
 )
-def test_a_fault_is_one_line(tmp_path: Path, columns: dict[str, object], expected: str) -> None:
+def test_faulty_vectors_give_a_one_line_error(tmp_path: Path, columns: dict[str, object], expected: str) -> None:
     file = write(tmp_path / "i.parquet", **columns)
     with pytest.raises(InputError) as raised:
-        named_features([f"text={file}"])
+        read_item_features({"text": file})
     assert expected in str(raised.value)
     assert "i.parquet" in str(raised.value)
 
@@ -93,7 +93,7 @@ def test_a_stream_from_two_parquet_files_is_the_fit(tmp_path: Path) -> None:
     write(tmp_path / "items.parquet", text=ROWS)
     log = pl.DataFrame({"user": ["ann", "ann", "bob", "eve"], "item": ["tea", "cup", "pot", "tea"]})
     log.write_parquet(tmp_path / "log.parquet")
-    features, ids = named_features([f"text={tmp_path / 'items.parquet'}"])
+    features, ids = read_item_features({"text": tmp_path / "items.parquet"})
     estimator = SGURInit(n_clusters=2, random_state=0)
     estimator.stream(
         tmp_path / "log.parquet", features, tmp_path / "users", item_ids=ids, layout="parquet"
@@ -117,7 +117,7 @@ def test_the_parquet_layout_takes_a_column_of_lists(tmp_path: Path) -> None:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """Two files as a warehouse has them, with names of their own, and whole-number ids."""
+    """A log and a table of products with other column names and integer ids."""
     draw = np.random.default_rng(0)
     log = [(f"c{u}", 100 + i) for u in range(30) for i in draw.choice(20, 8, replace=False)]
     pl.DataFrame(log, schema=["buyer", "product"], orient="row").write_parquet(
@@ -130,7 +130,7 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_prepare_brings_the_vectors_of_the_items_that_are_left(shop: Path) -> None:
+def test_prepare_keeps_the_vectors_of_the_remaining_items(shop: Path) -> None:
     words = ["prepare", shop / "orders.parquet", "--user", "buyer", "--item", "product"]
     more = ["--items", shop / "products.parquet", "--features", f"text={shop / 'products.parquet'}"]
     result = CliRunner().invoke(app, [str(w) for w in (*words, *more, "--out", shop / "data")])
@@ -144,21 +144,21 @@ def test_prepare_brings_the_vectors_of_the_items_that_are_left(shop: Path) -> No
     assert kept.columns == ["item", "name"]
     assert SGURInit(n_clusters=2, random_state=0).fit(data).start_.n_users == data.n_users
     bad = [*words, "--features", f"text={shop / 'none.npy'}", "--out", shop / "other"]
-    refused = CliRunner().invoke(app, [str(word) for word in bad])
-    assert refused.exit_code == 2
-    assert "expected a Parquet file with a column of item ids" in refused.stderr
+    failed = CliRunner().invoke(app, [str(word) for word in bad])
+    assert failed.exit_code == 2
+    assert "expected a Parquet file with a column of item ids" in failed.stderr
 
 
-def test_stream_takes_columns_of_any_name(shop: Path) -> None:
+def test_stream_accepts_any_column_names(shop: Path) -> None:
     words = ["stream", shop / "orders.parquet", "--features", f"text={shop / 'products.parquet'}"]
     more = ["--out", shop / "users", "--layout", "parquet", "--n-clusters", 2, "--seed", 0]
-    refused = CliRunner().invoke(app, [str(word) for word in (*words, *more, "--item", "product")])
-    assert refused.exit_code == 2
+    failed = CliRunner().invoke(app, [str(word) for word in (*words, *more, "--item", "product")])
+    assert failed.exit_code == 2
     assert "has no column 'user', it has buyer, product; name the one with the users as --user" in (
-        refused.stderr
+        failed.stderr
     )
-    refused = CliRunner().invoke(app, [str(word) for word in (*words, *more)])
-    assert "has no column 'item', it has product, name, vector; name the one" in refused.stderr
+    failed = CliRunner().invoke(app, [str(word) for word in (*words, *more)])
+    assert "no column 'item', the file has product, name, vector; name the column" in failed.stderr
     names = ["--user", "buyer", "--item", "product"]
     result = CliRunner().invoke(app, [str(word) for word in (*words, *more, *names)])
     assert result.exit_code == 0, result.output
@@ -171,16 +171,16 @@ def test_stream_takes_columns_of_any_name(shop: Path) -> None:
     np.testing.assert_allclose(users["text"].to_numpy(), estimator.start_.users["text"], atol=1e-6)
 
 
-def test_a_log_names_the_items_where_some_have_no_vector(shop: Path) -> None:
+def test_item_ids_of_a_log_allow_items_without_a_vector(shop: Path) -> None:
     products = pl.read_parquet(shop / "products.parquet").filter(pl.col("product") >= 104)
     products.write_parquet(shop / "some.parquet")
     words = ["stream", shop / "orders.parquet", "--features", f"text={shop / 'some.parquet'}"]
     names = ["--user", "buyer", "--item", "product", "--layout", "parquet", "--n-clusters", 2]
     call = [str(word) for word in (*words, *names, "--out", shop / "users")]
-    refused = CliRunner().invoke(app, call)
-    assert refused.exit_code == 2
-    assert "which is not among the known ids" in refused.stderr
-    assert "--item-ids (where features are Parquet files, the log itself does)" in refused.stderr
+    failed = CliRunner().invoke(app, call)
+    assert failed.exit_code == 2
+    assert "which is not among the known ids" in failed.stderr
+    assert "--item-ids (where features are Parquet files, the log itself does)" in failed.stderr
     result = CliRunner().invoke(app, [*call, "--item-ids", str(shop / "orders.parquet")])
     assert result.exit_code == 0, result.output
     log = pl.read_parquet(shop / "orders.parquet").rename({"buyer": "user", "product": "item"})

@@ -1,4 +1,4 @@
-"""Feature files: one NumPy file, or one of torch, per modality, one row per item."""
+"""Feature files: one NumPy or torch file per modality, with one row per item."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgurinit.core.inputs.features import FLOATS, ItemFeatures, as_floats, is_float, widened
+from sgurinit.core.inputs.features import (
+    FLOATS,
+    ItemFeatures,
+    is_feature_dtype,
+    restore_bfloat16,
+    widen_bfloat16,
+)
 from sgurinit.errors import InputError
 
 _BLOCK_BYTES = 1 << 24
@@ -19,20 +25,20 @@ _SUFFIX = "_feat.npy"
 _TENSOR = "_feat.pt"
 
 
-def feature_files(folder: Path) -> dict[str, Path]:
-    """Return the files ``<modality>_feat.npy`` and ``.pt`` of a folder by modality.
+def find_feature_files(folder: Path) -> dict[str, Path]:
+    """Return the files ``<modality>_feat.npy`` and ``<modality>_feat.pt`` of a folder, by modality.
 
     Raises
     ------
     InputError
-        If there is none, or a modality has both.
+        If there is no such file, or a modality has both.
     """
     found: dict[str, Path] = {}
     for suffix in (_SUFFIX, _TENSOR):
         for path in sorted(folder.glob(f"*{suffix}")):
             modality = path.name.removesuffix(suffix)
             if modality in found:
-                raise InputError(f"{path}: {found[modality].name} is there as well; leave one")
+                raise InputError(f"{path}: {found[modality].name} is also there; keep one of them")
             found[modality] = path
     if not found:
         raise InputError(
@@ -49,22 +55,21 @@ def read_features(
     Parameters
     ----------
     files : mapping of str to Path
-        Modality to ``.npy`` file.
+        Modality to ``.npy`` or ``.pt`` file.
     n_items : int
-        The number of rows that each must have.
+        Number of rows that each file must have.
     absent_rows : bool, default False
-        Whether a row of NaN alone says that the item has no row in the modality. If not, any NaN is
-        an error.
+        Whether a row of NaN means that the item has no features. Without it, any NaN is an error.
 
     Returns
     -------
     dict of str to ItemFeatures
-        Memory-mapped, so wide features take memory only while they are used.
+        Features of ``.npy`` files are memory-mapped, so they take memory only while in use.
 
     Raises
     ------
     InputError
-        Naming the file, and the row and column where one is at fault.
+        Naming the faulty file, and the row and column.
     """
     features = {}
     for modality, path in files.items():
@@ -83,21 +88,23 @@ def read_features(
 
 
 def read_array(path: Path) -> NDArray[Any]:
-    """Map a ``.npy`` file of floats, shape (n_rows, d), without unpickling anything.
+    """Read a file of floats, shape (n_rows, d), without unpickling anything.
 
-    A ``.pt`` file is read as a tensor by torch, which then takes nothing else out of it.
+    A ``.npy`` file is memory-mapped. From a ``.pt`` file, torch reads one tensor and nothing else.
 
     Raises
     ------
     InputError
-        If the file is missing, cut off, no ``.npy`` file, or holds anything but a 2-D array of
+        If the file is missing, incomplete or of another format, or does not hold a 2-D array of
         float16, bfloat16, float32 or float64.
     """
     try:
         if path.suffix == ".pt":
-            values = _tensor(path)
+            values = _read_tensor(path)
         else:
             values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path}: file is missing") from None
     except OSError as error:
@@ -109,9 +116,9 @@ def read_array(path: Path) -> NDArray[Any]:
         ) from e
     if not isinstance(values, np.ndarray):
         values.close()
-        raise InputError(f"{path}: an archive of arrays; one plain .npy array is expected")
-    values = as_floats(values)
-    if values.ndim != 2 or not is_float(values.dtype):
+        raise InputError(f"{path}: this is an archive of arrays; a single .npy array is expected")
+    values = restore_bfloat16(values)
+    if values.ndim != 2 or not is_feature_dtype(values.dtype):
         raise InputError(
             f"{path}: {values.dtype} of shape {values.shape}; a 2-D array (items, width) of "
             f"{FLOATS} is expected"
@@ -119,16 +126,16 @@ def read_array(path: Path) -> NDArray[Any]:
     return values
 
 
-def _tensor(path: Path) -> NDArray[Any]:
-    """Read a tensor; half precision that NumPy does not know becomes float32."""
-    import torch  # noqa: PLC0415 - other files need no torch
+def _read_tensor(path: Path) -> NDArray[Any]:
+    """Read a tensor. bfloat16, which NumPy does not have, becomes float32."""
+    import torch  # noqa: PLC0415 - only needed for .pt files
 
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(
-            f"{path}: not a whole file of one tensor ({' '.join(str(error).split())[:120]}); a "
-            "tensor that torch.save wrote is expected, and nothing else is taken out of such a file"
+            f"{path}: not a complete file of one tensor ({' '.join(str(error).split())[:120]}); "
+            "only a tensor written by torch.save is read"
         ) from None
     if not isinstance(found, torch.Tensor) or found.layout != torch.strided:
         raise InputError(f"{path}: holds {type(found).__name__}; one dense tensor is expected")
@@ -152,14 +159,18 @@ def _present_rows(path: Path, values: NDArray[Any], absent_rows: bool) -> NDArra
             raise InputError(
                 f"{path}: row {start + row}, column {column} is {block[row, column]}; features "
                 "must be finite numbers"
-                + (" (a whole row of NaN marks an item without features)" if absent_rows else "")
+                + (
+                    " (only a whole row of NaN is allowed, for an item without features)"
+                    if absent_rows
+                    else ""
+                )
             )
     return present
 
 
-def write_whole_rows(folder: Path, features: Mapping[str, ItemFeatures]) -> None:
-    """Write ``<modality>_feat.npy`` files; an item without features has a row of zeros."""
+def write_feature_files(folder: Path, features: Mapping[str, ItemFeatures]) -> None:
+    """Write ``<modality>_feat.npy`` files. An item without features gets a row of zeros."""
     for modality, feature in features.items():
-        values = widened(feature.values)
+        values = widen_bfloat16(feature.values)
         values = np.where(feature.mask()[:, None], values, values.dtype.type(0))
         np.save(folder / f"{modality}{_SUFFIX}", values)

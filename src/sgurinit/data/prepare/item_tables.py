@@ -1,6 +1,7 @@
-"""What is known about items: titles and other text, in the forms in which it is published.
+"""Tables of items, with titles and other text, in the formats in which they are published.
 
-Every reader gives a table with the column item, as text, and text columns; what is unknown is null.
+Every reader returns a table with the column item, as text, and columns that describe the items.
+Unknown values are null.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import IO, Any
 
 import polars as pl
 
-from sgurinit.data.layouts.tables import require
-from sgurinit.data.layouts.vectors import is_vector
+from sgurinit.data.item_vectors import is_vector_type
+from sgurinit.data.layouts.tables import require_columns
 from sgurinit.errors import InputError
 
 _GENRES = (
@@ -26,7 +27,7 @@ _GENRES = (
 )  # fmt: skip
 _YEAR = r"^(.*?)\s*\((\d{4})\)\s*$"
 
-# Fields of the Amazon product files, 2014 to 2023, by the column that they become.
+# Fields of the Amazon product files of 2014 to 2023, by the column they are read into.
 _AMAZON = {
     "title": ("title",),
     "brand": ("brand", "store"),
@@ -37,15 +38,20 @@ _AMAZON = {
 }
 
 
-def read_catalogue(path: Path, names: Sequence[str]) -> pl.DataFrame:
-    """Read a table of items: CSV, TSV or Parquet, RecBole's `.item`, or Amazon's product files.
+def read_item_table(path: Path, names: Sequence[str]) -> pl.DataFrame:
+    """Read a table of items: CSV, TSV, Parquet, RecBole's `.item`, or Amazon's product files.
 
     Parameters
     ----------
     path : Path
-        The file; text may be gzipped.
+        The file. Text may be gzipped.
     names : sequence of str
-        Columns that are taken for the item's id, the first that is there.
+        Possible names of the column of item ids. The first that the file has is used.
+
+    Returns
+    -------
+    DataFrame
+        The column item, and columns that describe the items.
 
     Raises
     ------
@@ -56,12 +62,12 @@ def read_catalogue(path: Path, names: Sequence[str]) -> pl.DataFrame:
         raise InputError(f"{path}: file is missing")
     stem = path.with_suffix("") if path.suffix == ".gz" else path
     if stem.suffix in (".json", ".jsonl", ".ndjson"):
-        return _amazon(path)
+        return _read_amazon_products(path)
     if stem.suffix == ".item":
-        return atomic(path)
+        return read_recbole_items(path)
     try:
         if stem.suffix == ".parquet":
-            table = _flat(path, pl.read_parquet(path, glob=False))
+            table = _join_lists(path, pl.read_parquet(path, glob=False))
         else:
             separator = "," if stem.suffix == ".csv" else "\t"
             table = pl.read_csv(path, separator=separator, infer_schema=False, glob=False)
@@ -78,16 +84,18 @@ def read_catalogue(path: Path, names: Sequence[str]) -> pl.DataFrame:
     table = table.rename({column: "item"}).with_columns(pl.col("item").cast(pl.String))
     if table["item"].has_nulls():
         at = table["item"].is_null().arg_true()[0]
-        raise InputError(f"{path}: row {at + 1} has no {column}; fill it in, or remove the row")
+        raise InputError(
+            f"{path}: row {at + 1}: {column} is missing; fill it in, or remove the row"
+        )
     return table
 
 
-def _flat(path: Path, table: pl.DataFrame) -> pl.DataFrame:
-    """Make text of lists that are no vectors."""
+def _join_lists(path: Path, table: pl.DataFrame) -> pl.DataFrame:
+    """Join lists of text. Lists of numbers stay vectors."""
     flat = []
     for column in table:
         inner = getattr(column.dtype, "inner", None)
-        vector = is_vector(column.dtype)
+        vector = is_vector_type(column.dtype)
         if isinstance(column.dtype, pl.List) and not (vector or inner.is_nested()):  # type: ignore[union-attr]
             column = column.cast(pl.List(pl.String)).list.join(", ")  # noqa: PLW2901
         elif column.dtype.is_nested() and not vector:
@@ -99,8 +107,8 @@ def _flat(path: Path, table: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(flat)
 
 
-def atomic(path: Path) -> pl.DataFrame:
-    """Read RecBole's `.item` file; the types of its header go, the values stay text."""
+def read_recbole_items(path: Path) -> pl.DataFrame:
+    """Read RecBole's `.item` file. The types in its header are dropped; values stay text."""
     try:
         table = pl.read_csv(path, separator="\t", infer_schema=False, quote_char=None, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -111,35 +119,35 @@ def atomic(path: Path) -> pl.DataFrame:
     return table.rename({"item_id": "item"})
 
 
-def movielens_100k(path: Path) -> pl.DataFrame:
-    """Read `u.item`: Latin-1, fields between bars, a flag per genre."""
+def read_movielens_100k(path: Path) -> pl.DataFrame:
+    """Read `u.item`: Latin-1, fields separated by bars, one flag per genre."""
 
     def parse(fields: list[str]) -> dict[str, str]:
         genres = [name for name, flag in zip(_GENRES, fields[5:], strict=True) if flag == "1"]
         return {"item": fields[0], "title": fields[1], "genres": ", ".join(genres)}
 
-    return _movies(path, "|", 24, parse)
+    return _read_movies(path, "|", 24, parse)
 
 
-def movielens_1m(path: Path) -> pl.DataFrame:
-    """Read `movies.dat`: Latin-1, fields between double colons."""
+def read_movielens_1m(path: Path) -> pl.DataFrame:
+    """Read `movies.dat`: Latin-1, fields separated by double colons."""
 
     def parse(fields: list[str]) -> dict[str, str]:
         return {"item": fields[0], "title": fields[1], "genres": fields[2].replace("|", ", ")}
 
-    return _movies(path, "::", 3, parse)
+    return _read_movies(path, "::", 3, parse)
 
 
-def movielens(path: Path) -> pl.DataFrame:
-    """Read `movies.csv` of the later sets."""
-    table = read_catalogue(path, ["movieId"])
-    require(path, table, ["title", "genres"])
-    return _with_years(
+def read_movielens(path: Path) -> pl.DataFrame:
+    """Read `movies.csv` of the later MovieLens sets."""
+    table = read_item_table(path, ["movieId"])
+    require_columns(path, table, ["title", "genres"])
+    return _split_years(
         table.with_columns(pl.col("genres").str.replace_all("|", ", ", literal=True))
     )
 
 
-def _movies(
+def _read_movies(
     path: Path, separator: str, count: int, parse: Callable[[list[str]], dict[str, str]]
 ) -> pl.DataFrame:
     rows = []
@@ -147,15 +155,15 @@ def _movies(
         fields = line.split(separator)
         if len(fields) != count:
             raise InputError(
-                f"{path}: line {number}: {len(fields)} fields; {count} are expected between "
+                f"{path}: line {number}: {len(fields)} fields; {count} are expected, separated at "
                 f"{separator!r}"
             )
         rows.append(parse(fields))
-    return _with_years(pl.DataFrame(rows))
+    return _split_years(pl.DataFrame(rows))
 
 
-def _with_years(table: pl.DataFrame) -> pl.DataFrame:
-    """Part ``Toy Story (1995)`` into title and year."""
+def _split_years(table: pl.DataFrame) -> pl.DataFrame:
+    """Split ``Toy Story (1995)`` into title and year."""
     title = pl.col("title")
     return table.with_columns(
         title=title.str.extract(_YEAR, 1).fill_null(title.str.strip_chars()),
@@ -163,53 +171,55 @@ def _with_years(table: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _amazon(path: Path) -> pl.DataFrame:
+def _read_amazon_products(path: Path) -> pl.DataFrame:
     rows: dict[str, dict[str, str | None]] = {}
-    for number, record in _records(path):
+    for number, record in _read_records(path):
         item = record.get("parent_asin") or record.get("asin") or record.get("item")
         if not isinstance(item, str):
-            raise InputError(f"{path}: line {number}: neither asin nor parent_asin is there")
+            raise InputError(
+                f"{path}: line {number}: asin and parent_asin are missing; one is expected"
+            )
         row: dict[str, str | None] = {"item": item}
         for column, fields in _AMAZON.items():
-            row[column] = _text(next((record[f] for f in fields if record.get(f)), None))
+            row[column] = _to_text(next((record[f] for f in fields if record.get(f)), None))
         rows[item] = row
     if not rows:
         raise InputError(f"{path}: the file is empty")
     return pl.DataFrame(list(rows.values()), schema=dict.fromkeys(["item", *_AMAZON], pl.String))
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Lines of JSON, or of Python literals as the files of 2014 have."""
+def _read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the lines of a file as records: JSON, or Python literals in the files of 2014."""
     number = 0
     try:
-        with _open(path) as file:
+        with _open_text(path) as file:
             for number, line in enumerate(file, 1):
                 record = json.loads(line) if line.startswith('{"') else ast.literal_eval(line)
                 if not isinstance(record, dict):
-                    raise ValueError(f"{type(record).__name__} found")
+                    raise ValueError(f"found {type(record).__name__}")
                 yield number, record
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text; convert it, such as with iconv") from None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error}); get the file again") from error
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise InputError(f"{path}: line {number} is no JSON object ({_brief(error)})") from error
+        raise InputError(f"{path}: line {number} is not a JSON object ({_brief(error)})") from error
 
 
-def _open(path: Path) -> IO[str]:
+def _open_text(path: Path) -> IO[str]:
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8")
     return path.open(encoding="utf-8")
 
 
-def _text(value: Any) -> str | None:
-    """One text from what may be nested; of images, the address of the first."""
+def _to_text(value: Any) -> str | None:
+    """Return nested values as one text. For images, return the address of the first."""
     if isinstance(value, dict):
         value = value.get("hi_res") or value.get("large") or value.get("thumb")
     if isinstance(value, list):
         if value and isinstance(value[0], dict):
-            return _text(value[0])
-        parts = [part for part in map(_text, value) if part]
+            return _to_text(value[0])
+        parts = [part for part in map(_to_text, value) if part]
         if parts and all(part.startswith("http") for part in parts):
             return parts[0]
         return ", ".join(dict.fromkeys(parts)) or None

@@ -1,0 +1,30 @@
+"""The grammar of ``--features NAME=FILE``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from sgurinit.data.dataset import MODALITY_NAME
+from sgurinit.errors import InputError
+
+
+def parse_features(assignments: Sequence[str]) -> dict[str, Path]:
+    """Parse ``NAME=FILE`` for every modality.
+
+    Raises
+    ------
+    InputError
+        If an assignment has another form, or a name is repeated.
+    """
+    files: dict[str, Path] = {}
+    for assignment in assignments:
+        name, equals, file = assignment.partition("=")
+        if not (re.fullmatch(MODALITY_NAME, name) and equals and file) or name in files:
+            raise InputError(
+                f"--features: {assignment!r} is not NAME=FILE.npy or NAME=FILE.parquet, with every "
+                "name once, such as text=text.npy"
+            )
+        files[name] = Path(file)
+    return files
