@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and a folder belongs to one set of settings."""
+"""Atomic writes, and folders that are claimed for one set of settings."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def test_numbers_survive_a_table_exactly(tmp_path: Path, suffix: str) -> None:
 
 def test_a_claim_names_the_first_field_that_differs(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
-    wanted = {"train": {"max_epochs": 5, "patience": 3}, "arms": {"random": {}}}
-    claim(path, wanted)
-    claim(path, wanted)
+    settings = {"train": {"max_epochs": 5, "patience": 3}, "arms": {"random": {}}}
+    claim(path, settings)
+    claim(path, settings)
     with pytest.raises(InputError, match=r"train\.max_epochs is 5 there and 6 now"):
-        claim(path, {**wanted, "train": {"max_epochs": 6, "patience": 4}})
+        claim(path, {**settings, "train": {"max_epochs": 6, "patience": 4}})
     with pytest.raises(InputError, match=r"arms\.local is absent there and \{\} now"):
-        claim(path, {**wanted, "arms": {"random": {}, "local": {}}})
+        claim(path, {**settings, "arms": {"random": {}, "local": {}}})
     with pytest.raises(InputError, match=r"train\.patience is 3 there and absent now"):
-        claim(path, {**wanted, "train": {"max_epochs": 5}})
+        claim(path, {**settings, "train": {"max_epochs": 5}})
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]"])

@@ -1,4 +1,4 @@
-"""What the machine is asked for."""
+"""Memory of the allocator, and cores."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from sgurinit.runtime import available_cores, keep_freed_memory
+from sgurinit.runtime import count_cores, keep_freed_memory
 
 
-def test_the_allocator_is_told_to_keep_memory(monkeypatch):
-    told = {}
-    library = SimpleNamespace(mallopt=told.__setitem__)
+def test_the_allocator_is_set_to_keep_memory(monkeypatch):
+    options = {}
+    library = SimpleNamespace(mallopt=options.__setitem__)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     keep_freed_memory()
     trim_threshold, mmap_threshold = -1, -3  # as malloc.h has them
-    assert told == {trim_threshold: 1 << 30, mmap_threshold: 1 << 30}
+    assert options == {trim_threshold: 1 << 30, mmap_threshold: 1 << 30}
 
 
 @pytest.mark.parametrize("error", [OSError, TypeError, AttributeError])
@@ -29,4 +29,4 @@ def test_other_c_libraries_are_left_alone(monkeypatch, error):
 
 
 def test_there_is_a_core():
-    assert available_cores() >= 1
+    assert count_cores() >= 1

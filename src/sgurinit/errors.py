@@ -1,4 +1,4 @@
-"""The one error that bad input raises."""
+"""The error that unusable input raises."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ from __future__ import annotations
 class InputError(ValueError):
     """Input that cannot be used as it is.
 
-    The message is one line for the person who supplied the input: it names the file, the row or
-    the field, says what was expected and what to do. It names parameters as Python does: it begins
-    with the one at fault (``core is 0, expected 1 or more``), and further ones stand as arguments
-    (``core=0``) or in backticks. The command line puts its options in their place, prints the line
-    and exits with code 2.
+    The message is one line. It names the parameter, or the file, row or field, and says what was
+    expected and what to do. Parameters have their Python names. The message begins with the
+    parameter at fault (``core is 0, expected 1 or more``), and others appear as arguments
+    (``core=0``) or in backticks. The command line replaces them by its options, prints the line and
+    exits with code 2.
+
+    Examples
+    --------
+    >>> from sgurinit import InputError, SGURInit
+    >>> try:
+    ...     SGURInit(n_clusters=0).fit([[0]], {})
+    ... except InputError as error:
+    ...     print(error)
+    n_clusters must be an integer >= 1, got 0
     """

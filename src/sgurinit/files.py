@@ -1,4 +1,4 @@
-"""Files of runs and comparisons: written whole or not at all, read with a clear word if broken."""
+"""Reading and writing files: atomic writes, and clear errors for broken files."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from sgurinit.errors import InputError
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write plain data as indented JSON. Numbers must be finite."""
+    """Write plain data as indented JSON, atomically. Numbers must be finite."""
     text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     write_text(path, text)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text."""
+    """Write UTF-8 text atomically."""
     _replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def write_table(path: Path, table: pl.DataFrame) -> None:
-    """Write a table as CSV or Parquet by suffix, every number in full."""
+    """Write a table atomically, as CSV or Parquet by suffix, with all digits of every number."""
     write = table.write_csv if path.suffix == ".csv" else table.write_parquet
     _replace(path, write)
 
 
 def write_parts(path: Path, parts: Iterable[str]) -> None:
-    """Write UTF-8 text that is made part by part, never as a whole in memory."""
+    """Write UTF-8 text atomically, part by part, so that memory never holds all of it."""
 
     def write(partial: Path) -> None:
         with partial.open("w", encoding="utf-8") as file:
@@ -44,7 +44,7 @@ def write_parts(path: Path, parts: Iterable[str]) -> None:
 
 
 def write_arrays(path: Path, *arrays: np.ndarray[Any, Any]) -> None:
-    """Write arrays one behind the other, to be read by as many calls of ``np.load``."""
+    """Write arrays one after another, atomically; as many calls of ``np.load`` read them."""
 
     def write(partial: Path) -> None:
         with partial.open("wb") as file:
@@ -56,14 +56,15 @@ def write_arrays(path: Path, *arrays: np.ndarray[Any, Any]) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Make a folder: all of it, or nothing.
+    """Context manager: create a folder atomically.
 
-    What is written into the hidden folder that is given takes the name `path` at the very end.
+    It returns a hidden folder to write into, which is renamed to `path` at the end. After an
+    exception it is removed.
 
     Raises
     ------
     InputError
-        If there is something at `path` already, or it cannot be written there.
+        `path` exists already, or it cannot be written.
     """
     refuse_occupied(path)
     try:
@@ -78,27 +79,27 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def refuse_occupied(path: Path) -> None:
-    """Refuse a folder that cannot be made because something is there, before long work."""
+    """Refuse a new folder whose path exists and is not an empty folder, before long work."""
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise InputError(f"{path}: exists already; give a new folder, or remove it first")
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None, **where: Any) -> pl.DataFrame:
-    """Read a CSV table, or no more of it than is wanted.
+    """Read a CSV table, or some columns and rows of it.
 
     Parameters
     ----------
-    path
+    path : Path
         The file.
-    columns
-        Which columns; all where None.
-    where
-        Rows of which column is equal to what.
+    columns : sequence of str, optional
+        Columns to read; all by default.
+    **where
+        Values by column name; only rows with these values are read.
 
     Raises
     ------
     InputError
-        The file is missing or no such table.
+        The file is missing, or is not such a table.
     """
     try:
         table = pl.scan_csv(path).filter(**where) if where else pl.scan_csv(path)
@@ -106,7 +107,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None, **where: Any) -
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(
             f"{path}: expected a table of a finished comparison ({' '.join(str(error).split())}); "
-            "the command that made the folder writes it again"
+            "run the command that wrote the folder again"
         ) from None
 
 
@@ -116,7 +117,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        The file is missing or no JSON object.
+        The file is missing or not a JSON object.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -127,24 +128,24 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def claim(path: Path, wanted: Mapping[str, Any]) -> None:
-    """Write `wanted` to `path`, or check that the file there says the same.
+def claim(path: Path, settings: Mapping[str, Any]) -> None:
+    """Claim a folder for some settings: write them to `path`, or check those already there.
 
     Raises
     ------
     InputError
-        The folder belongs to something else; the message names the first field that differs.
+        `path` holds other settings; the message names the first field that differs.
     """
     if not path.is_file():
-        write_json(path, wanted)
+        write_json(path, settings)
         return
-    found = _flat(read_json(path))
-    expected = _flat(json.loads(json.dumps(wanted)))
+    found = _flatten(read_json(path))
+    expected = _flatten(json.loads(json.dumps(settings)))
     for field in [*expected, *found]:
         if found.get(field) != expected.get(field):
             raise InputError(
-                f"{path}: {field} is {_shown(found, field)} there and {_shown(expected, field)} "
-                "now; choose another folder or the settings it was started with"
+                f"{path}: {field} is {_show(found, field)} there and {_show(expected, field)} "
+                "now; choose another folder, or the settings that it was created with"
             )
 
 
@@ -157,16 +158,16 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested objects as ``{"train.max_epochs": 5}``; an empty object is a value."""
+def _flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested objects to ``{"train.max_epochs": 5}``; an empty object is a value."""
     flat: dict[str, Any] = {}
     for key, value in data.items():
         if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= _flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat
 
 
-def _shown(flat: Mapping[str, Any], field: str) -> str:
+def _show(flat: Mapping[str, Any], field: str) -> str:
     return json.dumps(flat[field]) if field in flat else "absent"

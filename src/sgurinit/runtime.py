@@ -1,4 +1,4 @@
-"""What the machine and the terminal ask of a long job: cores, memory, cache, stopping on Ctrl-C."""
+"""The machine and the terminal: cores, memory, the cache folder, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,33 +11,32 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def available_cores() -> int:
-    """Cores that this process may use, which in a container can be fewer than there are."""
+def count_cores() -> int:
+    """Count the cores that this process can use; in a container they can be fewer than all."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def cache_folder() -> Path:
-    """Where graphs and downloads are kept: ``$SGURINIT_CACHE``, else the user's cache folder.
+def get_cache_folder() -> Path:
+    """Return the folder for graphs and downloads: ``$SGURINIT_CACHE``, or the user's cache folder.
 
-    Any file in it may be deleted at any time; it is made or fetched again when it is needed.
+    Every file in it can be deleted at any time; it is computed or downloaded again when needed.
     """
     named = os.environ.get("SGURINIT_CACHE")
     if named:
         return Path(named)
-    from platformdirs import user_cache_path  # noqa: PLC0415 - the bare package goes without
+    from platformdirs import user_cache_path  # noqa: PLC0415 - not in the bare package
 
     return user_cache_path("sgurinit", appauthor=False)
 
 
 def keep_freed_memory() -> None:
-    """Have this process reuse freed memory rather than hand it back to the system.
+    """Make this process reuse freed memory instead of returning it to the system.
 
-    A training step allocates and frees the same tables every time. With glibc's defaults each of
-    them is fresh from the system, page by page, which costs as much as the arithmetic. For
-    processes that are ours alone; a host process decides for itself. Without effect elsewhere than
-    on glibc.
+    Every training step allocates and frees tables of the same sizes. With glibc's defaults their
+    pages come from the system each time, which costs as much as the arithmetic. Only call this in a
+    process that belongs to this library. It has no effect without glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -49,10 +48,10 @@ def keep_freed_memory() -> None:
 
 
 @contextmanager
-def keyboard_interrupts() -> Iterator[None]:
-    """Let Ctrl-C out as ``KeyboardInterrupt``.
+def raise_keyboard_interrupts() -> Iterator[None]:
+    """Context manager: raise ``KeyboardInterrupt`` on Ctrl-C while Lightning trains.
 
-    Lightning turns it into ``SystemExit`` and has the process ignore further ones; both are undone.
+    Lightning raises ``SystemExit`` instead and ignores further interrupts. Both are undone here.
     """
     in_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT)
@@ -69,7 +68,7 @@ def keyboard_interrupts() -> Iterator[None]:
 
 @contextmanager
 def children_ignore_interrupts() -> Iterator[None]:
-    """Start processes inside that leave Ctrl-C to their parent."""
+    """Context manager: processes created inside it ignore Ctrl-C and leave it to their parent."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

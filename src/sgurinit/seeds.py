@@ -1,8 +1,8 @@
-"""One seed in, one independent generator per consumer out.
+"""Independent random streams derived from one seed.
 
-Weights, batches, negatives, the model's own sampling, the initializer and K-means each draw from a
-stream of their own. Two runs that differ in one consumer alone therefore see the same numbers
-everywhere else, and a resumed epoch draws what it would have drawn without the interruption.
+Weights, batches, negatives, the model's sampling, the initializer and K-means each have a separate
+random stream. If two runs differ in one of these only, all others draw the same numbers. A resumed
+epoch draws the same numbers as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -12,25 +12,55 @@ import hashlib
 import numpy as np
 
 
-def derive(seed: int, *names: str | int) -> int:
-    """Seed of the stream that `names` stand for.
+def derive_seed(seed: int, *names: str | int) -> int:
+    """Derive the seed of a named random stream.
 
     Parameters
     ----------
-    seed
-        The run's seed, 0 or greater.
-    names
-        What the stream is for, for example ``("negatives", epoch)``.
+    seed : int >= 0
+        The run's seed.
+    *names : str or int
+        Name of the stream, for example ``"negatives", epoch``.
 
     Returns
     -------
     int
-        A number in [0, 2**32), the same on every platform and in every process.
+        Seed in [0, 2**32), the same on every platform and in every process.
+
+    See Also
+    --------
+    make_generator : A generator with this seed.
+
+    Examples
+    --------
+    >>> derive_seed(0, "negatives", 3)
+    434478877
     """
     key = "/".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
 
 
-def generator(seed: int, *names: str | int) -> np.random.Generator:
-    """NumPy generator of the stream that `names` stand for (see `derive`)."""
-    return np.random.default_rng(derive(seed, *names))
+def make_generator(seed: int, *names: str | int) -> np.random.Generator:
+    """Make the NumPy generator of a named random stream.
+
+    Parameters
+    ----------
+    seed : int >= 0
+        The run's seed.
+    *names : str or int
+        Name of the stream, for example ``"negatives", epoch``.
+
+    Returns
+    -------
+    Generator
+
+    See Also
+    --------
+    derive_seed : The seed alone, for other libraries.
+
+    Examples
+    --------
+    >>> int(make_generator(0, "points").integers(10)) in range(10)
+    True
+    """
+    return np.random.default_rng(derive_seed(seed, *names))

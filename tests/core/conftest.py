@@ -1,4 +1,4 @@
-"""Made data, and a slow float64 reference that follows METHOD's equations by loops."""
+"""Generated data, and a slow float64 reference that follows the equations with loops."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def reference_preprocess(table: ItemFeatures, steps) -> np.ndarray:
 
 def reference_pca(rows: np.ndarray, dim: int | None = None):
     """Scores and deviations by a full SVD; each axis' largest entry is positive."""
-    centred = rows - rows.mean(axis=0)
+    centered = rows - rows.mean(axis=0)
     with threadpool_limits(limits=1):  # threads that wait for each other make it slow
-        _, singular, axes = np.linalg.svd(centred, full_matrices=False)
+        _, singular, axes = np.linalg.svd(centered, full_matrices=False)
     rank = int((singular**2 > 1e-10 * singular[0] ** 2).sum())
     keep = rank if dim is None else min(rank, dim)
     axes = axes[:keep]
     axes = np.stack([axis * np.sign(axis[np.argmax(np.abs(axis))]) for axis in axes])
-    return centred @ axes.T, singular[:keep] / np.sqrt(len(rows) - 1)
+    return centered @ axes.T, singular[:keep] / np.sqrt(len(rows) - 1)
 
 
 def reference_content(features: dict[str, ItemFeatures], dim: int):
@@ -90,7 +90,7 @@ def reference_content(features: dict[str, ItemFeatures], dim: int):
 
 
 def reference_collaborative(baskets, n_items: int, dim: int) -> np.ndarray:
-    """Leading right singular vectors of the regularised interactions, entry by entry."""
+    """Leading right singular vectors of the regularized interactions, entry by entry."""
     counts = np.zeros(n_items)
     for basket in baskets:
         counts[basket] += 1
@@ -163,7 +163,7 @@ def reference() -> types.SimpleNamespace:
         joint=reference_joint,
         centroids=reference_centroids,
         parts=reference_parts,
-        close=assert_rows_close,
+        assert_close=assert_rows_close,
         case=Case,
     )
 
@@ -227,7 +227,7 @@ def quick(monkeypatch):
 def _remember(monkeypatch):
     clustered, joined = _CLUSTERED, _JOINED
     cluster_rows = sgurinit.core.steps.clusters.cluster_rows
-    content_items = sgurinit.core.steps.joint.content_items
+    compute_content_items = sgurinit.core.steps.joint.compute_content_items
 
     def remembered_clusters(rows, n_clusters, seed, backend):
         key = (rows.shape, str(rows.dtype), hash(rows.tobytes()), n_clusters, seed, backend)
@@ -238,13 +238,13 @@ def _remember(monkeypatch):
     def remembered_content(features, dim, n_jobs=None):
         key = (tuple(hash(t.values.tobytes()) for t in features.values()), dim)
         if key not in joined:
-            joined[key] = content_items(features, dim, n_jobs)
+            joined[key] = compute_content_items(features, dim, n_jobs)
         return joined[key]
 
     monkeypatch.setattr(sgurinit.core.steps.space, "cluster_rows", remembered_clusters)
-    monkeypatch.setattr(sgurinit.core.steps.joint, "content_items", remembered_content)
-    monkeypatch.setattr(sgurinit.core.semantic_gap, "SAMPLE", 50)
-    monkeypatch.setattr(sgurinit.core.semantic_gap, "_separability", lambda *_: None)
+    monkeypatch.setattr(sgurinit.core.steps.joint, "compute_content_items", remembered_content)
+    monkeypatch.setattr(sgurinit.core.semantic_gap, "_SAMPLE", 50)
+    monkeypatch.setattr(sgurinit.core.semantic_gap, "_measure_separability", lambda *_: None)
 
 
 _CLUSTERED: dict = {}

@@ -13,8 +13,8 @@ from sgurinit.core import ItemFeatures, SGURInit, UserStart
 from sgurinit.core.params import Parameters
 from sgurinit.core.steps import collaborative
 from sgurinit.core.steps import joint as joint_module
-from sgurinit.core.steps.aggregate import item_degrees
-from sgurinit.core.steps.joint import content_items
+from sgurinit.core.steps.aggregate import count_item_degrees
+from sgurinit.core.steps.joint import compute_content_items
 
 
 def parts_of(matrix: sp.csr_array, n_parts: int = 1) -> list:
@@ -24,14 +24,16 @@ def parts_of(matrix: sp.csr_array, n_parts: int = 1) -> list:
 
 
 def collaborative_items(matrix: sp.csr_array, dim: int, n_parts: int = 1, **options) -> np.ndarray:
-    degrees = item_degrees(matrix)
-    return collaborative.collaborative_items(parts_of(matrix, n_parts), degrees, dim, **options)
+    degrees = count_item_degrees(matrix)
+    return collaborative.compute_collaborative_items(
+        parts_of(matrix, n_parts), degrees, dim, **options
+    )
 
 
 def joint_items(matrix, features, dim, **params):
     parameters = Parameters.check(SGURInit(**params).get_params())
-    parts, degrees = parts_of(matrix), item_degrees(matrix)
-    return joint_module.joint_items(parts, degrees, features, dim, parameters)
+    parts, degrees = parts_of(matrix), count_item_degrees(matrix)
+    return joint_module.compute_joint_items(parts, degrees, features, dim, parameters)
 
 
 def reference(dense: np.ndarray, dim: int) -> np.ndarray:
@@ -78,13 +80,13 @@ def test_few_users_of_many_items_equal_the_reference(sparse, monkeypatch):
     np.testing.assert_allclose(found @ found.T, expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_numbers_do_not_depend_on_the_threads_and_passes_are_told(sparse, monkeypatch):
+def test_numbers_do_not_depend_on_the_threads_and_passes_are_reported(sparse, monkeypatch):
     monkeypatch.setattr(collaborative, "_SMALL", 0)
-    told: list[int] = []
-    one = collaborative_items(sparse, 5, 6, on_pass=told.append)
+    reported: list[int] = []
+    one = collaborative_items(sparse, 5, 6, on_pass=reported.append)
     np.testing.assert_array_equal(collaborative_items(sparse, 5, 6, n_jobs=3), one)
-    assert told == list(range(1, len(told) + 1))
-    assert len(told) > 1
+    assert reported == list(range(1, len(reported) + 1))
+    assert len(reported) > 1
 
 
 def test_two_groups_without_a_link_worked_by_hand():
@@ -129,8 +131,8 @@ def test_carried_users_score_other_items_as_the_joint_space_does(gappy):
     penalty = np.sqrt(0.1 * np.square(items).sum() / 5)
     design = np.vstack([items, penalty * np.eye(5)])
     for user in range(start.n_users):
-        wanted = np.concatenate([joint.items @ joint.users[user], np.zeros(5)])
-        expected, *_ = np.linalg.lstsq(design, wanted, rcond=None)
+        target = np.concatenate([joint.items @ joint.users[user], np.zeros(5)])
+        expected, *_ = np.linalg.lstsq(design, target, rcond=None)
         np.testing.assert_allclose(found[user], expected, rtol=1e-4, atol=1e-6)
     # A space that holds the joint one, turned, holds the users too but for the ridge.
     turn = np.linalg.qr(rng.normal(size=(8, 8)))[0]
@@ -139,7 +141,7 @@ def test_carried_users_score_other_items_as_the_joint_space_does(gappy):
     assert not start.carry_to(np.zeros((start.n_items, 5)), width=8).any()
 
 
-def test_what_cannot_be_carried_says_so(gappy, tmp_path):
+def test_what_cannot_be_carried_is_refused(gappy, tmp_path):
     estimator = SGURInit(n_clusters=3, collaborative=0.5, joint_dim=6, random_state=0)
     start = estimator.fit(gappy.matrix, gappy.features).start_
     with pytest.raises(ValueError, match=r"shape \(3, 5\), expected 40 rows of finite"):
@@ -163,7 +165,7 @@ def test_what_cannot_be_carried_says_so(gappy, tmp_path):
 
 
 def test_joint_columns_are_split_as_asked_and_scaled_alike(gappy):
-    plain, present = content_items(gappy.features, 8)
+    plain, present = compute_content_items(gappy.features, 8)
     same, there = joint_items(gappy.matrix, gappy.features, 8, collaborative=0)
     np.testing.assert_array_equal(same, plain)
     np.testing.assert_array_equal(there, present)
@@ -172,7 +174,7 @@ def test_joint_columns_are_split_as_asked_and_scaled_alike(gappy):
     raw = collaborative_items(gappy.matrix, 2)
     ratio = np.linalg.norm(raw[raw.any(axis=1)], axis=1).mean()
     np.testing.assert_allclose(first * ratio, raw, rtol=1e-5)
-    content, featured = content_items(gappy.features, 6)
+    content, featured = compute_content_items(gappy.features, 6)
     np.testing.assert_allclose(
         second * np.linalg.norm(content[featured], axis=1).mean(), content, rtol=1e-5, atol=1e-7
     )

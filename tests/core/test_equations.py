@@ -9,10 +9,10 @@ import pytest
 
 from sgurinit.core import SGURInit
 from sgurinit.core.params import PRESETS
-from sgurinit.core.steps.joint import content_items
+from sgurinit.core.steps.joint import compute_content_items
 
 WEIGHTS = (0.0, 0.1, 0.5, 1.0)
-PREPARATIONS = ((), ("center",), ("center", "unit"), ("whiten",), ("unit", "center", "whiten"))
+PREPROCESSING = ((), ("center",), ("center", "unit"), ("whiten",), ("unit", "center", "whiten"))
 CASES = ("small", "gappy", "planted_case", "tiktok_case")
 WIDTHS = {"small": 5, "gappy": 7, "planted_case": 16, "tiktok_case": 64}
 
@@ -38,7 +38,7 @@ def expected_parts(case, reference, start, modality, options):
 
 
 @pytest.mark.parametrize("local_norm", ["sym", "mean"])
-@pytest.mark.parametrize("preprocess", PREPARATIONS, ids="-".join)
+@pytest.mark.parametrize("preprocess", PREPROCESSING, ids="-".join)
 @pytest.mark.parametrize("name", CASES)
 def test_start_equals_the_reference(name, preprocess, local_norm, reference, quick, request):
     case = request.getfixturevalue(name)
@@ -57,7 +57,7 @@ def test_start_equals_the_reference(name, preprocess, local_norm, reference, qui
         for modality, users in found.items():
             options = (preprocess if modality != "joint" else (), local_norm)
             local, cluster = expected_parts(case, reference, start, modality, options)
-            reference.close(users, local_weight * local + (1 - local_weight) * cluster)
+            reference.assert_close(users, local_weight * local + (1 - local_weight) * cluster)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -78,7 +78,7 @@ def test_centroids_are_the_exact_means_of_their_members(name, reference, quick, 
     start = SGURInit(n_clusters=5, random_state=0).fit(case.matrix, case.features).start_
     for modality, clusters in start.clusters.items():
         rows = reference.preprocess(case.features[modality], ())
-        reference.close(clusters.centroids, reference.centroids(rows, clusters.labels))
+        reference.assert_close(clusters.centroids, reference.centroids(rows, clusters.labels))
         assert clusters.labels.dtype == np.int32
         assert clusters.centroids.dtype == start.users[modality].dtype == np.float32
 
@@ -101,7 +101,7 @@ def test_every_item_is_in_the_cluster_of_its_nearest_centroid(name, reference, q
 def test_joint_items_equal_the_reference(name, reference, request):
     case = request.getfixturevalue(name)
     dim = WIDTHS[name]
-    items, present = content_items(case.features, dim)
+    items, present = compute_content_items(case.features, dim)
     compute = functools.partial(reference.content, case.features, dim)
     expected, anywhere = case.once(("joint", dim), compute)
     np.testing.assert_array_equal(present, anywhere)
@@ -201,7 +201,7 @@ def test_every_preset_equals_the_dense_reference(name, case_name, reference, qui
         weight = config["local_weight"]
         # Directions have no sign to agree on, so inner products are compared.
         mixed = weight * parts[0] + (1 - weight) * parts[1]
-        reference.close(users @ users.T.astype(np.float64), mixed @ mixed.T, 1e-4)
+        reference.assert_close(users @ users.T.astype(np.float64), mixed @ mixed.T, 1e-4)
 
 
 def test_the_published_preset_is_the_default():

@@ -1,4 +1,4 @@
-"""scikit-learn conduct, parameters, policies, determinism."""
+"""SGURInit as a scikit-learn estimator: parameters, policies, determinism, transform."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interactions in every accepted form, and features, checked at the door."""
+"""Interactions in every accepted form, and features, checked when they are parsed."""
 
 from __future__ import annotations
 

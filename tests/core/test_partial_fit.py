@@ -1,4 +1,4 @@
-"""Adding to a fit gives what a fit on all of it gives, and computes only what changes."""
+"""partial_fit equals a fit on all of the data, and computes only the rows that change."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ def world(seed, n_users=14, n_items=9):
     return dense, {"a": features["a"], "b": ItemFeatures(features["b"], present)}
 
 
-def head(features, n):
+def take_first(features, n):
     return {
         "a": features["a"][:n],
         "b": ItemFeatures(features["b"].values[:n], features["b"].present[:n]),
     }
 
 
-def tail(features, n):
+def take_rest(features, n):
     rows, present = features["b"].values[n:], features["b"].present[n:]
     some = {"b": ItemFeatures(rows, present)} if present.any() else {}
     return {"a": features["a"][n:], **some}
 
 
-def close(found, expected):
+def assert_close(found, expected):
     """Equal but for the last digit: a product of matrices rounds by its shape."""
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
 
 
-def same(found, expected):
+def assert_same_start(found, expected):
     one, two = found.start_, expected.start_
     for name in two.users:
-        close(one.users[name], two.users[name])
+        assert_close(one.users[name], two.users[name])
         np.testing.assert_array_equal(one.clusters[name].labels, two.clusters[name].labels)
     if found.joint_dim is not None:
-        close(one.joint(found.joint_dim).users, two.joint(found.joint_dim).users)
+        assert_close(one.joint(found.joint_dim).users, two.joint(found.joint_dim).users)
     counts = [
         {
             name: value
@@ -78,7 +78,7 @@ def same(found, expected):
     old_users=st.integers(1, 14),
     old_items=st.integers(4, 9),
 )
-def test_it_equals_a_fit_on_all_of_it(
+def test_it_equals_a_fit_on_all_of_the_data(
     seed, norm, local_weight, joint_dim, collaborative, old_users, old_items
 ):
     dense, features = world(seed)
@@ -95,8 +95,10 @@ def test_it_equals_a_fit_on_all_of_it(
     options |= {"collaborative": collaborative, "random_state": 0}
     late = dense.copy()
     late[:old_users, :old_items] &= ~early | (rng.random(early.shape) < 0.3)  # some come again
-    found = SGURInit(**options).partial_fit(sp.csr_array(early), head(features, old_items))
-    found.partial_fit(sp.csr_array(late), None if old_items == 9 else tail(features, old_items))
+    found = SGURInit(**options).partial_fit(sp.csr_array(early), take_first(features, old_items))
+    found.partial_fit(
+        sp.csr_array(late), None if old_items == 9 else take_rest(features, old_items)
+    )
     edges = np.concatenate([np.argwhere(early), np.argwhere(late)])
     together = sp.coo_array((np.ones(len(edges)), tuple(edges.T)), shape=dense.shape)
     expected = SGURInit(**options).fit(sp.csr_array(together), features)
@@ -104,7 +106,7 @@ def test_it_equals_a_fit_on_all_of_it(
         repeated = len(edges) - int(expected.start_.fit.interactions.matrix.nnz)
         assert found.start_.diagnostics.duplicate_interactions == repeated
         object.__setattr__(expected.start_.fit.interactions, "duplicates", repeated)
-    same(found, expected)
+    assert_same_start(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_only_users_whose_rows_change_are_computed(norm, local_weight, expected,
         sp.csr_array(dense), {"m": np.random.default_rng(0).normal(size=(4, 3))}
     )
     seen = []
-    users = Space.users
+    users = Space.compute_users
 
     def counted(self, matrix, n_jobs=None):
         seen.append(matrix.shape[0])
@@ -131,7 +133,7 @@ def test_only_users_whose_rows_change_are_computed(norm, local_weight, expected,
 
     before = found.start_
     rows = before.users["m"].copy()
-    monkeypatch.setattr(Space, "users", counted)
+    monkeypatch.setattr(Space, "compute_users", counted)
     found.partial_fit(np.array([[1, 2]]))
     assert seen == [len(expected)]
     changed = (found.start_.users["m"] != rows).any(axis=1)
@@ -154,7 +156,7 @@ def test_ids_are_kept_and_new_ones_come_last():
         every, features, item_ids=["x", "y", "z", "w"]
     )
     order = [expected.start_.user_ids.tolist().index(u) for u in ["b", "d", "a", "c"]]
-    close(found.start_.users["m"], expected.start_.users["m"][order])
+    assert_close(found.start_.users["m"], expected.start_.users["m"][order])
     found.partial_fit(pd.DataFrame({"user": ["a"], "item": ["x"]}))
     assert found.start_.user_ids.tolist() == ["b", "d", "a", "c"]
 
@@ -167,7 +169,7 @@ def test_real_data_grows_week_by_week(tiktok_case):
     for part in np.array_split(edges, 3):
         matrix = sp.csr_array((np.ones(len(part)), tuple(part.T)), shape=shape)
         found.partial_fit(matrix, tiktok_case.features if not hasattr(found, "start_") else None)
-    same(
+    assert_same_start(
         found,
         SGURInit(n_clusters=4, local_weight=0.5, random_state=0).fit(
             tiktok_case.matrix, tiktok_case.features
@@ -193,7 +195,7 @@ EDGE = np.array([[0, 0]])
         (pd.DataFrame({"user": [1], "item": [2]}), {}, "pass item_ids"),
     ],
 )
-def test_what_does_not_go_with_the_fit_says_so(interactions, more, message):
+def test_what_does_not_match_the_fit_is_refused(interactions, more, message):
     found = SGURInit(n_clusters=2, random_state=0).fit(
         np.eye(4, dtype=int)[:, :2] + EDGE, {"m": np.eye(4)[:, :3]}
     )

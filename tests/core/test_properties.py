@@ -9,28 +9,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sgurinit.core import SGURInit
-from sgurinit.core import semantic_gap as gap
+from sgurinit.core import SGURInit, semantic_gap
 from sgurinit.core.steps.aggregate import (
     ItemSide,
-    histogram,
-    item_degrees,
-    item_weights,
-    popular_centroid,
-    user_rows,
+    aggregate_users,
+    compute_fallback,
+    compute_item_weights,
+    count_clusters,
+    count_item_degrees,
 )
 from sgurinit.core.steps.clusters import cluster_rows
 
 quick = settings(max_examples=25, deadline=None)
 norms = st.sampled_from(["sym", "mean"])
-mixes = st.floats(0, 1)
+weights = st.floats(0, 1)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_classifier():
     """Leave out the slowest part of the diagnostics, which no rule here is about."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gap, "_separability", lambda *_: None)
+        patch.setattr(semantic_gap, "_measure_separability", lambda *_: None)
         yield
 
 
@@ -53,31 +52,31 @@ def fit(matrix, values, **params):
     return SGURInit(**params).fit(matrix, {"m": values}).start_
 
 
-def same(found, expected):
+def assert_close(found, expected):
     scale = max(float(np.abs(expected).max()), 1e-30)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * scale)
 
 
 @quick
-@given(worlds(), norms, mixes, st.randoms(use_true_random=False))
+@given(worlds(), norms, weights, st.randoms(use_true_random=False))
 def test_permuted_users_have_permuted_starts(world, norm, local_weight, random):
     matrix, values = world
     order = list(range(matrix.shape[0]))
     random.shuffle(order)
     start = fit(matrix, values, local_norm=norm, local_weight=local_weight)
     found = fit(matrix[order], values, local_norm=norm, local_weight=local_weight)
-    same(found.users["m"], start.users["m"][order])
+    assert_close(found.users["m"], start.users["m"][order])
 
 
 @quick
-@given(worlds(), norms, mixes, st.randoms(use_true_random=False))
+@given(worlds(), norms, weights, st.randoms(use_true_random=False))
 def test_the_order_of_the_items_does_not_matter(world, norm, local_weight, random):
     matrix, values = world
     order = list(range(matrix.shape[1]))
     random.shuffle(order)
     start = fit(matrix, values, local_norm=norm, local_weight=local_weight)
     found = fit(matrix[:, order], values[order], local_norm=norm, local_weight=local_weight)
-    same(found.users["m"], start.users["m"])
+    assert_close(found.users["m"], start.users["m"])
     np.testing.assert_array_equal(found.clusters["m"].labels, start.clusters["m"].labels[order])
 
 
@@ -115,7 +114,7 @@ def test_symmetric_weights_send_root_item_degrees_to_root_user_degrees(world):
 
 
 @quick
-@given(worlds(), norms, mixes, st.integers(2, 4))
+@given(worlds(), norms, weights, st.integers(2, 4))
 def test_duplicates_change_nothing(world, norm, local_weight, times):
     matrix, values = world
     once = np.argwhere(matrix.toarray())
@@ -128,17 +127,17 @@ def test_duplicates_change_nothing(world, norm, local_weight, times):
 
 
 @quick
-@given(worlds(), norms, mixes)
-def test_mix_is_linear_between_local_and_global(world, norm, local_weight):
+@given(worlds(), norms, weights)
+def test_the_weight_is_linear_between_local_and_global(world, norm, local_weight):
     matrix, values = world
     local = fit(matrix, values, local_norm=norm, local_weight=1.0).users["m"].astype(float)
     cluster = fit(matrix, values, local_norm=norm, local_weight=0.0).users["m"].astype(float)
     found = fit(matrix, values, local_norm=norm, local_weight=local_weight).users["m"]
-    same(found, local_weight * local + (1 - local_weight) * cluster)
+    assert_close(found, local_weight * local + (1 - local_weight) * cluster)
 
 
 @quick
-@given(worlds(), norms, mixes)
+@given(worlds(), norms, weights)
 def test_transforming_the_training_interactions_gives_the_fit(world, norm, local_weight):
     matrix, values = world
     estimator = SGURInit(
@@ -148,20 +147,20 @@ def test_transforming_the_training_interactions_gives_the_fit(world, norm, local
 
 
 @quick
-@given(worlds(), norms, mixes, st.integers(1, 200), st.integers(1, 200))
+@given(worlds(), norms, weights, st.integers(1, 200), st.integers(1, 200))
 def test_blocks_equal_the_whole(world, norm, local_weight, column_bytes, block_bytes):
     matrix, values = world
-    degrees = item_degrees(matrix)
+    degrees = count_item_degrees(matrix)
     labels, centroids = cluster_rows(values, 2, 0)
     items = ItemSide(
         values,
         labels,
         centroids,
-        item_weights(degrees, norm),
-        popular_centroid(degrees, labels, centroids),
+        compute_item_weights(degrees, norm),
+        compute_fallback(degrees, labels, centroids),
     )
-    whole = user_rows(matrix, items, local_weight=local_weight, local_norm=norm)
-    blocks = user_rows(
+    whole = aggregate_users(matrix, items, local_weight=local_weight, local_norm=norm)
+    blocks = aggregate_users(
         matrix,
         items,
         local_weight=local_weight,
@@ -179,7 +178,7 @@ def test_the_histogram_is_the_product_with_the_one_hot_labels(world, n_clusters,
     matrix, values = world
     labels = np.random.default_rng(seed).integers(0, n_clusters, len(values))
     expected = matrix.toarray() @ np.eye(n_clusters)[labels]
-    np.testing.assert_array_equal(histogram(matrix, labels, n_clusters).toarray(), expected)
+    np.testing.assert_array_equal(count_clusters(matrix, labels, n_clusters).toarray(), expected)
 
 
 @quick

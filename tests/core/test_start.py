@@ -1,4 +1,4 @@
-"""Starts survive the way to disk and back; bad files say what is wrong with them."""
+"""Starts on disk: saving, loading, and errors about broken files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clustering, preparation, principal axes, scale and semantic gap, each with known answers."""
+"""Clustering, preprocessing, principal axes and the semantic gap, against known answers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from threadpoolctl import threadpool_limits
 from sgurinit.core import SGURInit
 from sgurinit.core.diagnostics import Diagnostics
 from sgurinit.core.inputs import features
-from sgurinit.core.semantic_gap import semantic_gap
+from sgurinit.core.semantic_gap import compute_gaps
 from sgurinit.core.steps import kmeans, pca
 from sgurinit.core.steps.clusters import cluster_rows
-from sgurinit.core.steps.pca import principal_rows
+from sgurinit.core.steps.pca import compute_principal_rows
 from sgurinit.core.steps.preprocess import preprocess_rows
 from sgurinit.errors import InputError
 
@@ -48,8 +48,8 @@ class TestClusters:
     def test_many_rows_and_columns_cost_no_inertia(self, backend, n, width, monkeypatch):
         if backend == "faiss":
             pytest.importorskip("faiss")
-        monkeypatch.setattr(kmeans, "SAMPLE_CELLS", 24_000)
-        monkeypatch.setattr(kmeans, "SAMPLE_PER_CLUSTER", 20)
+        monkeypatch.setattr(kmeans, "_SAMPLE_CELLS", 24_000)
+        monkeypatch.setattr(kmeans, "_SAMPLE_PER_CLUSTER", 20)
         rng = np.random.default_rng(0)
         topics = rng.normal(size=(12, 16))[rng.integers(0, 12, n)] + rng.normal(size=(n, 16))
         rows = np.maximum(topics @ rng.normal(size=(16, width)) + rng.normal(size=(n, width)), 0)
@@ -79,8 +79,8 @@ class TestClusters:
         np.testing.assert_allclose(centroids[used], means, rtol=1e-9, atol=1e-12)
 
     def test_a_sample_without_enough_distinct_rows_is_no_obstacle(self, monkeypatch):
-        monkeypatch.setattr(kmeans, "SAMPLE_CELLS", 200)
-        monkeypatch.setattr(kmeans, "SAMPLE_PER_CLUSTER", 1)
+        monkeypatch.setattr(kmeans, "_SAMPLE_CELLS", 200)
+        monkeypatch.setattr(kmeans, "_SAMPLE_PER_CLUSTER", 1)
         rows = np.repeat([[1.0, 0], [0, 1], [9, 9], [0, -9]], [997, 1, 1, 1], axis=0)
         labels, centroids = cluster_rows(rows, 4, 0)
         np.testing.assert_allclose(centroids[labels], rows)
@@ -90,7 +90,7 @@ class TestClusters:
         points = (rng.normal(size=(6, 30))[rng.integers(0, 6, 3000)] / 3).astype(np.float32)
         points += rng.normal(size=points.shape).astype(np.float32) / 3
         means = points[:6].astype(np.float64)
-        plain = KMeans(6, init=means, n_init=1, max_iter=kmeans.REFINEMENTS, tol=0).fit(points)
+        plain = KMeans(6, init=means, n_init=1, max_iter=kmeans._REFINEMENTS, tol=0).fit(points)
         found = kmeans.refine(points, means, 6)
         assert (found == plain.labels_).mean() > 0.999
         assert inertia(points, found) == pytest.approx(plain.inertia_, rel=1e-4)
@@ -103,7 +103,7 @@ class TestClusters:
         means = np.array([points.mean(axis=0), [1e3, 0, 0], points[7]])
         assert sorted(set(kmeans.refine(points, means, 5))) == [0, 1, 2, 3, 4]
 
-    def test_a_back_end_that_is_not_installed_says_so(self, monkeypatch):
+    def test_a_backend_that_is_not_installed_says_so(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "faiss", None)
         with pytest.raises(InputError, match=r"pip install 'sgurinit\[faiss\]'"):
             cluster_rows(np.eye(4), 2, 0, "faiss")
@@ -139,7 +139,7 @@ class TestClusters:
         np.testing.assert_array_equal(labels, cluster_rows(rows, 3, 0)[0])
 
 
-class TestPreparation:
+class TestPreprocessing:
     rows = np.random.default_rng(0).normal(size=(50, 4)) @ np.diag([5, 2, 1, 0.1]) + 3
 
     def test_no_step_returns_the_rows_themselves(self):
@@ -187,7 +187,7 @@ class TestPreparation:
 class TestPrincipalRows:
     def test_a_large_mean_costs_no_precision(self):
         rows = np.random.default_rng(0).normal(size=(300, 5)) @ np.diag([4, 3, 2, 1, 0.5])
-        near, far = principal_rows(rows), principal_rows(rows + 1e6)
+        near, far = compute_principal_rows(rows), compute_principal_rows(rows + 1e6)
         np.testing.assert_allclose(far.rows, near.rows, atol=1e-7)
         np.testing.assert_allclose(far.deviations, near.deviations, rtol=1e-7)
 
@@ -198,7 +198,7 @@ class TestPrincipalRows:
         monkeypatch.setattr(features, "_BLOCK_BYTES", 8 * shape[1] * 7)
         rng = np.random.default_rng(1)
         rows = rng.normal(size=(shape[0], 6)) * [9, 7, 5, 4, 3, 2] @ rng.normal(size=(6, shape[1]))
-        found = principal_rows(rows, 3)
+        found = compute_principal_rows(rows, 3)
         expected, deviations = reference.pca(rows, 3)
         np.testing.assert_allclose(found.rows, expected, atol=1e-8 * np.abs(expected).max())
         np.testing.assert_allclose(found.deviations, deviations, rtol=1e-8)
@@ -206,18 +206,21 @@ class TestPrincipalRows:
     def test_a_step_is_done_to_every_block_first(self, monkeypatch):
         monkeypatch.setattr(features, "_BLOCK_BYTES", 8 * 5 * 7)
         rows = np.random.default_rng(0).normal(size=(300, 5)) @ np.diag([4, 3, 2, 1, 0.5])
-        found, expected = principal_rows(rows, step=np.tanh), principal_rows(np.tanh(rows))
+        found, expected = (
+            compute_principal_rows(rows, transform=np.tanh),
+            compute_principal_rows(np.tanh(rows)),
+        )
         np.testing.assert_allclose(found.rows, expected.rows, atol=1e-12)
 
     def test_a_single_row_spans_no_direction(self):
-        assert principal_rows(np.ones((1, 4))).rows.shape == (1, 0)
+        assert compute_principal_rows(np.ones((1, 4))).rows.shape == (1, 0)
 
 
 class TestGap:
     def test_users_that_are_their_items_share_the_space(self):
         rng = np.random.default_rng(0)
         items = rng.normal(size=(400, 8))
-        before, after = semantic_gap(sp.eye_array(400).tocsr(), items, items.copy(), 0)
+        before, after = compute_gaps(sp.eye_array(400).tocsr(), items, items.copy(), 0)
         assert after.alignment == pytest.approx(1.0, abs=0.05)
         assert after.centroid_distance < 0.1
         assert abs(after.separability - 0.5) < 0.15
@@ -226,7 +229,7 @@ class TestGap:
     def test_users_far_from_the_items_are_told_apart(self):
         rng = np.random.default_rng(0)
         items = rng.normal(size=(400, 8)) + 10
-        _, after = semantic_gap(sp.eye_array(400).tocsr(), items, -items, 0)
+        _, after = compute_gaps(sp.eye_array(400).tocsr(), items, -items, 0)
         assert after.separability == 1.0
         assert after.centroid_distance == pytest.approx(2.0, rel=0.05)
 
@@ -235,7 +238,7 @@ class TestGap:
         dense = rng.random((15, 12)) < 0.3
         dense[:, 0] |= ~dense.any(axis=1)
         items, users = rng.normal(size=(12, 4)), rng.normal(size=(15, 4))
-        _, after = semantic_gap(sp.csr_array(dense.astype(float)), items, users, 0)
+        _, after = compute_gaps(sp.csr_array(dense.astype(float)), items, users, 0)
         expected = []
         for u in range(15):
             cosines = [
@@ -247,17 +250,17 @@ class TestGap:
     def test_random_users_have_the_mean_norm_of_the_start(self):
         items = np.random.default_rng(0).normal(size=(300, 5)) + 4
         matrix = sp.eye_array(300).tocsr()
-        small, _ = semantic_gap(matrix, items, items * 1e-6, 0)
+        small, _ = compute_gaps(matrix, items, items * 1e-6, 0)
         mean, norm = np.linalg.norm(items.mean(axis=0)), np.linalg.norm(items, axis=1).mean()
         assert small.centroid_distance == pytest.approx(2 * mean / norm, rel=1e-3)
 
     def test_too_few_rows_to_judge(self):
-        _, after = semantic_gap(sp.eye_array(3).tocsr(), np.eye(3), np.eye(3), 0)
+        _, after = compute_gaps(sp.eye_array(3).tocsr(), np.eye(3), np.eye(3), 0)
         assert after.separability is None
 
     def test_equal_rows_cannot_be_told_apart(self):
         rows = np.ones((8, 2))
-        _, after = semantic_gap(sp.eye_array(8).tocsr(), rows, rows, 0)
+        _, after = compute_gaps(sp.eye_array(8).tocsr(), rows, rows, 0)
         assert after.separability == 0.5
 
     def test_the_start_closes_the_gap_on_real_data(self, tiktok_case):

@@ -1,4 +1,4 @@
-"""Streams give what a fit gives, whatever the pieces, and survive being killed."""
+"""A stream gives the numbers of a fit for any chunk size, and resumes after being killed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sgurinit.core import ItemFeatures, SGURInit
-from sgurinit.core.inputs.features import as_floats
+from sgurinit.core.inputs.features import restore_bfloat16
 from sgurinit.core.steps import aggregate, collaborative
 from sgurinit.core.stream import buckets, edges
 from sgurinit.core.stream.buckets import Buckets
-from sgurinit.core.stream.run import STORAGE
+from sgurinit.core.stream.request import DTYPES
 from sgurinit.errors import InputError
 
 N_ITEMS = 40
@@ -57,13 +57,13 @@ def users(start, name):
     return start.joint(4).users if name == "joint" else start.users[name]
 
 
-def same(folder: Path, start) -> None:
+def assert_equals_fit(folder: Path, start) -> None:
     for name in ("a", "b", "joint"):
         found = np.load(folder / "users" / f"{name}.npy", mmap_mode="r")
-        close(found, users(start, name))
+        assert_close(found, users(start, name))
 
 
-def close(found, expected) -> None:
+def assert_close(found, expected) -> None:
     """Equal but for the last digit: a product of matrices rounds by its shape."""
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
 
@@ -80,21 +80,21 @@ def close(found, expected) -> None:
     n_files=st.integers(1, 3),
     share=st.sampled_from([0.0, 0.5]),
 )
-def test_it_equals_the_fit_whatever_the_pieces(
+def test_it_equals_the_fit_for_any_size_of_the_pieces(
     chunk, bucket, block, columns, n_jobs, norm, n_files, share, tmp_path_factory
 ):
     folder = tmp_path_factory.mktemp("stream")
     for number, part in enumerate(np.array_split(pairs(), n_files)):
         write(folder / f"{number}.parquet", part)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(edges, "CHUNK", chunk)
-        patch.setattr(buckets, "BUCKET", bucket)
-        patch.setattr(aggregate.user_blocks, "__defaults__", (block,))
-        patch.setattr(aggregate.column_blocks, "__defaults__", (columns,))
+        patch.setattr(edges, "_CHUNK_ROWS", chunk)
+        patch.setattr(buckets, "_BUCKET_SIZE", bucket)
+        patch.setattr(aggregate.split_users, "__defaults__", (block,))
+        patch.setattr(aggregate.split_columns, "__defaults__", (columns,))
         found = estimator(local_norm=norm, n_jobs=n_jobs, collaborative=share)
         out = found.stream(folder / "*.parquet", FEATURES, folder / "out")
     start = estimator(local_norm=norm, collaborative=share).fit(pairs(), FEATURES).start_
-    same(out, start)
+    assert_equals_fit(out, start)
     facts = json.loads((out / "start.json").read_text())
     for name in ("n_users", "n_items", "n_interactions", "duplicate_interactions"):
         assert facts[name] == getattr(start.diagnostics, name)
@@ -109,8 +109,8 @@ def test_it_equals_the_fit_whatever_the_pieces(
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_ids_and_parquet(dtype, tmp_path, monkeypatch):
-    monkeypatch.setattr(edges, "CHUNK", 70)
-    monkeypatch.setattr(buckets, "BUCKET", 100)
+    monkeypatch.setattr(edges, "_CHUNK_ROWS", 70)
+    monkeypatch.setattr(buckets, "_BUCKET_SIZE", 100)
     path = write(tmp_path / "log.parquet", pairs(), text=True)
     ids = [f"item-{i}" for i in np.random.default_rng(0).permutation(N_ITEMS)]
     out = estimator().stream(
@@ -133,7 +133,7 @@ def test_ids_and_parquet(dtype, tmp_path, monkeypatch):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_an_edge_list_and_memory_mapped_half_precision(dtype, tmp_path):
     np.save(tmp_path / "edges.npy", pairs().astype(np.int32))
-    half = FEATURES["a"].astype(STORAGE[dtype])
+    half = FEATURES["a"].astype(DTYPES[dtype])
     np.save(tmp_path / "a.npy", half)
     mapped = {"a": np.load(tmp_path / "a.npy", mmap_mode="r")}
     whole = estimator().fit(pairs(), {"a": half.astype(np.float64)}).start_
@@ -141,7 +141,7 @@ def test_an_edge_list_and_memory_mapped_half_precision(dtype, tmp_path):
     found = np.load(out / "users" / "a.npy")
     np.testing.assert_allclose(found, whole.users["a"], rtol=1e-5, atol=1e-6)
     out = estimator().stream(tmp_path / "edges.npy", mapped, tmp_path / "half", dtype=dtype)
-    found = as_floats(np.load(out / "users" / "a.npy", mmap_mode="r"))
+    found = restore_bfloat16(np.load(out / "users" / "a.npy", mmap_mode="r"))
     assert found.dtype == half.dtype
     np.testing.assert_allclose(found.astype(float), whole.users["a"], rtol=5e-3, atol=1e-4)
 
@@ -150,9 +150,9 @@ def test_an_edge_list_and_memory_mapped_half_precision(dtype, tmp_path):
     "stage", ["reading", "dividing", "grouping", "items of b", "users of a", "users of joint"]
 )
 @pytest.mark.parametrize("layout", ["npy", "parquet"])
-def test_interrupted_anywhere_it_goes_on_to_the_same(stage, layout, tmp_path, monkeypatch):
-    monkeypatch.setattr(edges, "CHUNK", 200)
-    monkeypatch.setattr(buckets, "BUCKET", 200)
+def test_it_resumes_from_an_interruption_at_any_stage(stage, layout, tmp_path, monkeypatch):
+    monkeypatch.setattr(edges, "_CHUNK_ROWS", 200)
+    monkeypatch.setattr(buckets, "_BUCKET_SIZE", 200)
     path = write(tmp_path / "log.parquet", pairs())
     seen: list[tuple[str, int]] = []
 
@@ -173,51 +173,51 @@ def test_interrupted_anywhere_it_goes_on_to_the_same(stage, layout, tmp_path, mo
     )
     start = estimator().fit(pairs(), FEATURES).start_
     if layout == "npy":
-        same(out, start)
+        assert_equals_fit(out, start)
     else:
         table = pl.read_parquet(out / "users" / "*.parquet")
-        close(table["b"].to_numpy(), start.users["b"])
+        assert_close(table["b"].to_numpy(), start.users["b"])
     if stage.startswith("users of"):  # what was grouped stays so, and what was written
         assert not {"reading", "dividing", "grouping"} & {at for at, _ in seen}
-        whole = len(buckets.divide(np.bincount(pairs()[:, 0]))) - 1
+        whole = len(buckets.divide_users(np.bincount(pairs()[:, 0]))) - 1
         assert all(total < whole for at, total in seen if at == stage)
     assert not list(tmp_path.glob(".*"))
 
 
-def test_the_spectrum_is_the_same_from_disk(tmp_path, monkeypatch):
+def test_collaborative_columns_are_the_same_from_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(collaborative, "_SMALL", 0)  # by passes over the interactions
     path = write(tmp_path / "log.parquet", pairs())
     start = estimator(collaborative=1.0).fit(pairs(), FEATURES).start_
-    monkeypatch.setattr(buckets, "BUCKET", 100)
-    told: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(buckets, "_BUCKET_SIZE", 100)
+    reported: list[tuple[str, int, int]] = []
 
-    def progress(*news):
-        told.append(news)
-        if news[0] == "users of joint":
+    def progress(*report):
+        reported.append(report)
+        if report[0] == "users of joint":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         estimator(collaborative=1.0).stream(path, FEATURES, tmp_path / "o", progress=progress)
-    assert max(done for stage, done, _ in told if stage == "joint space") > 1
-    told.clear()
+    assert max(done for stage, done, _ in reported if stage == "joint space") > 1
+    reported.clear()
     out = estimator(collaborative=1.0, n_jobs=2).stream(
-        path, FEATURES, tmp_path / "o", progress=lambda *news: told.append(news)
+        path, FEATURES, tmp_path / "o", progress=lambda *report: reported.append(report)
     )
-    assert [done for stage, done, _ in told if stage == "joint space"] == [0]
-    same(out, start)
+    assert [done for stage, done, _ in reported if stage == "joint space"] == [0]
+    assert_equals_fit(out, start)
 
 
 @pytest.mark.slow
-def test_killed_it_goes_on_to_the_same(tmp_path):
+def test_it_resumes_after_being_killed(tmp_path):
     path = write(tmp_path / "log.parquet", pairs(20000, 5000))
     np.save(tmp_path / "a.npy", FEATURES["a"])
     program = (
         "import sys, time, numpy as np\n"
         "from sgurinit.core import SGURInit\n"
         "from sgurinit.core.stream import buckets\n"
-        "buckets.BUCKET = 100\n"
-        "def progress(*news):\n"
-        "    print(*news, flush=True)\n"
+        "buckets._BUCKET_SIZE = 100\n"
+        "def progress(*report):\n"
+        "    print(*report, flush=True)\n"
         "    time.sleep(0.002)\n"
         "log, features, out = sys.argv[1:]\n"
         "SGURInit(n_clusters=3, joint_dim=4).stream("
@@ -238,13 +238,13 @@ def test_killed_it_goes_on_to_the_same(tmp_path):
     options = {"n_clusters": 3, "joint_dim": 4, "random_state": facts["config"]["seed"]}
     start = SGURInit(**options).fit(pairs(20000, 5000), {"a": FEATURES["a"]}).start_
     found = np.load(tmp_path / "out" / "users" / "a.npy")
-    close(found, start.users["a"])
+    assert_close(found, start.users["a"])
 
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_interactions(tmp_path, monkeypatch):
-    monkeypatch.setattr(edges, "CHUNK", 20_000)
-    monkeypatch.setattr(buckets, "BUCKET", 20_000)
+    monkeypatch.setattr(edges, "_CHUNK_ROWS", 20_000)
+    monkeypatch.setattr(buckets, "_BUCKET_SIZE", 20_000)
     peaks = []
     for n in (100_000, 1_000_000):
         path = write(tmp_path / f"{n}.parquet", pairs(n, 5000))
@@ -255,7 +255,7 @@ def test_memory_does_not_grow_with_the_interactions(tmp_path, monkeypatch):
     assert peaks[1] < 1.1 * peaks[0]
 
 
-def test_other_data_or_parameters_begin_anew(tmp_path):
+def test_other_data_or_parameters_begin_again(tmp_path):
     path = write(tmp_path / "log.parquet", pairs())
 
     def stop(stage, *_):
@@ -268,7 +268,7 @@ def test_other_data_or_parameters_begin_anew(tmp_path):
         estimator(local_weight=0.25).stream(path, FEATURES, tmp_path / "out", progress=stop)
     write(path, pairs(1000, seed=1))
     out = estimator(local_weight=0.25).stream(path, FEATURES, tmp_path / "out")
-    same(out, estimator(local_weight=0.25).fit(pairs(1000, seed=1), FEATURES).start_)
+    assert_equals_fit(out, estimator(local_weight=0.25).fit(pairs(1000, seed=1), FEATURES).start_)
 
 
 def nulls(path):
@@ -324,7 +324,7 @@ def test_bad_interactions_name_the_file_and_the_row(make, message, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_steps_that_no_wanted_table_sees_are_refused(tmp_path):
+def test_preprocessing_that_changes_no_table_is_refused(tmp_path):
     path = write(tmp_path / "log.parquet", pairs())
     streaming = estimator(preprocess=("center",))
     with pytest.raises(InputError, match=r"preprocess=\('center',\) has no effect"):
@@ -350,13 +350,13 @@ def test_steps_that_no_wanted_table_sees_are_refused(tmp_path):
         ),
     ],
 )
-def test_bad_wishes_say_so(options, message, tmp_path):
+def test_bad_options_are_named(options, message, tmp_path):
     path = write(tmp_path / "log.parquet", pairs())
     with pytest.raises(InputError, match=message):
         estimator().stream(path, FEATURES, tmp_path / "out", **options)
 
 
-def test_what_is_there_stays(tmp_path):
+def test_an_existing_folder_is_refused(tmp_path):
     path = write(tmp_path / "log.parquet", pairs())
     with pytest.raises(InputError, match="exists already"):
         estimator().stream(path, FEATURES, tmp_path)
@@ -365,9 +365,9 @@ def test_what_is_there_stays(tmp_path):
 
 
 def test_a_range_holds_whole_users_and_about_as_many_interactions(monkeypatch):
-    monkeypatch.setattr(buckets, "BUCKET", 10)
+    monkeypatch.setattr(buckets, "_BUCKET_SIZE", 10)
     counts = np.array([3, 3, 3, 3, 30, 0, 0, 4, 8])
-    bounds = buckets.divide(counts)
+    bounds = buckets.divide_users(counts)
     assert bounds.tolist() == [0, 4, 5, 7, 9] or (bounds[0] == 0 and bounds[-1] == len(counts))
     assert (np.diff(bounds) > 0).all()
     assert Buckets(Path(), bounds, 3).n_users == len(counts)

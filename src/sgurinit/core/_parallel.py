@@ -1,4 +1,4 @@
-"""Work on several parts at a time."""
+"""Work on several threads."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from joblib import effective_n_jobs
 
 
 @contextmanager
-def mapping(n_jobs: int | None) -> Iterator[Callable[..., Iterator[Any]]]:
-    """Give a ``map`` over as many threads, as in scikit-learn: None is 1, -1 all cores.
+def thread_map(n_jobs: int | None) -> Iterator[Callable[..., Iterator[Any]]]:
+    """Context manager: a ``map`` over `n_jobs` threads, as in scikit-learn.
 
-    One job stays in the thread that asks: another would begin with fresh memory, whose pages the
-    system clears first, which costs more than the work on a small table.
+    None is 1, -1 all cores. With one job the work stays in the calling thread. A new thread would
+    begin with fresh memory, which the system clears first. For a small table that costs more than
+    the work.
     """
     jobs = effective_n_jobs(n_jobs)
     if jobs == 1:

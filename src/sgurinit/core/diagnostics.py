@@ -1,4 +1,4 @@
-"""What a fit reports about itself: sizes, norms, policies that applied, the semantic gap."""
+"""Diagnostics of a fit: sizes, norms, how often each policy applied, and the semantic gap."""
 
 from __future__ import annotations
 
@@ -10,34 +10,40 @@ import numpy as np
 import scipy.sparse as sp
 
 from sgurinit.core.inputs.arrays import Float32Array, FloatArray
-from sgurinit.core.inputs.features import ItemFeatures, row_blocks, row_norms
+from sgurinit.core.inputs.features import ItemFeatures, iter_row_blocks, row_norms
 from sgurinit.core.inputs.interactions import ParsedInteractions
-from sgurinit.core.semantic_gap import Gap, semantic_gap
-from sgurinit.core.steps.aggregate import user_degrees
+from sgurinit.core.semantic_gap import Gap, compute_gaps
+from sgurinit.core.steps.aggregate import count_user_degrees
 from sgurinit.core.steps.space import FittedSpace, Space
 
 
 @dataclass(frozen=True)
 class ModalityDiagnostics:
-    """Facts about one space.
+    """Diagnostics of one space: a modality, or the joint space.
 
     Parameters
     ----------
     cluster_sizes : tuple of int
-        Items per cluster.
+        Number of items in each cluster.
     user_mean_norm, item_mean_norm : float
-        Mean Euclidean row norm of the users and of the (prepared) items that have a row.
+        Mean Euclidean row norm of the users, and of the preprocessed items that have a row.
     users_without_featured_items : int
-        Users with interactions, none of them on an item with a row in this space. They start from
-        the popularity-weighted mean of the centroids.
+        Users with interactions, but with no item that has a row in this space. Their row is the
+        popularity-weighted mean of the centroids.
     items_without_features : int
-        Items without a row; their users' sums skip them and are renormalised.
+        Items without a row. The sums of their users skip them and are renormalized.
     zero_rows : int
-        Items whose row is all zero; preprocessing and the joint space leave them zero.
+        Items whose row is all zero. Preprocessing and the joint space leave them zero.
     constant_rows : int
-        Items whose row repeats one value other than zero; used as they are.
-    gap_before, gap_after : Gap
-        Semantic gap of random normal users of the same mean norm, and of the start.
+        Items whose row repeats one value other than zero. They are used unchanged.
+    gap_before : Gap
+        Semantic gap of normally distributed random users of the same mean norm.
+    gap_after : Gap
+        Semantic gap of the start.
+
+    See Also
+    --------
+    Diagnostics : Holds one per modality.
     """
 
     cluster_sizes: tuple[int, ...]
@@ -53,22 +59,34 @@ class ModalityDiagnostics:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """Facts about one fit.
+    """Diagnostics of one fit.
 
     Parameters
     ----------
     n_users, n_items, n_interactions : int
-        Size of the training interactions, each counted once.
+        Size of the training interactions, duplicates counted once.
     users_without_interactions : int
-        Users that start from the popularity-weighted mean of the centroids.
+        Users whose row is the popularity-weighted mean of the centroids.
     items_without_interactions : int
-        Items that no user has in training; they take part in the clusters only.
+        Items without a user in training. They only take part in the clusters.
     duplicate_interactions : int
-        Interactions that were given more than once and counted once.
+        Interactions given more than once, beyond the first.
     modalities : mapping of str to ModalityDiagnostics
-        Facts per modality.
-    joint : ModalityDiagnostics or None
-        Facts about the joint space, where one was asked for at fit.
+        Diagnostics of each modality.
+    joint : ModalityDiagnostics or None, default None
+        Diagnostics of the joint space, where the fit set ``joint_dim``.
+
+    See Also
+    --------
+    UserStart : Holds them as ``diagnostics``.
+
+    Examples
+    --------
+    >>> from sgurinit import SGURInit
+    >>> from sgurinit.data import planted
+    >>> facts = SGURInit(random_state=0).fit(planted(200, 100)).start_.diagnostics
+    >>> facts.n_users, facts.modalities["text"].zero_rows
+    (200, 0)
     """
 
     n_users: int
@@ -81,19 +99,34 @@ class Diagnostics:
     joint: ModalityDiagnostics | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as a dictionary that JSON can hold."""
+        """Return the diagnostics as a dictionary that JSON can hold.
+
+        See Also
+        --------
+        from_dict : The inverse.
+        """
         return asdict(self)
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Diagnostics:
-        """Rebuild what `to_dict` returned; a missing or unknown field is a TypeError."""
+        """Rebuild the diagnostics from what `to_dict` returned.
+
+        Raises
+        ------
+        KeyError, TypeError
+            A field is missing or unknown.
+
+        See Also
+        --------
+        to_dict : The inverse.
+        """
         counts = {key: facts[key] for key in facts if key not in ("modalities", "joint")}
-        modalities = {name: _modality(part) for name, part in facts["modalities"].items()}
+        modalities = {name: _rebuild_modality(part) for name, part in facts["modalities"].items()}
         joint = facts["joint"]
         return cls(
             **counts,
             modalities=modalities,
-            joint=None if joint is None else _modality(joint),
+            joint=None if joint is None else _rebuild_modality(joint),
         )
 
 
@@ -102,7 +135,7 @@ def diagnose(
     spaces: Mapping[str, FittedSpace],
     joint: FittedSpace | None,
 ) -> Diagnostics:
-    """Collect the facts about a fit.
+    """Compute the diagnostics of a fit.
 
     Parameters
     ----------
@@ -111,7 +144,7 @@ def diagnose(
     spaces : mapping of str to FittedSpace
         Space of each modality.
     joint : FittedSpace or None
-        Joint space, where one was asked for at fit.
+        Joint space, where the fit set ``joint_dim``.
 
     Returns
     -------
@@ -123,7 +156,7 @@ def diagnose(
         n_users=n_users,
         n_items=n_items,
         n_interactions=int(matrix.nnz),
-        users_without_interactions=int((user_degrees(matrix) == 0).sum()),
+        users_without_interactions=int((count_user_degrees(matrix) == 0).sum()),
         items_without_interactions=n_items - len(np.unique(matrix.indices)),
         duplicate_interactions=interactions.duplicates,
         modalities={name: _diagnose_space(matrix, *parts) for name, parts in spaces.items()},
@@ -134,10 +167,10 @@ def diagnose(
 def _diagnose_space(
     matrix: sp.csr_array, table: ItemFeatures, space: Space, users: Float32Array
 ) -> ModalityDiagnostics:
-    featured = space.featured(matrix)
-    without = (user_degrees(featured) == 0) & (user_degrees(matrix) > 0)
-    zero, constant = _odd_rows(table.rows())
-    before, after = semantic_gap(featured, space.items.rows, users, space.parameters.seed)
+    featured = space.select_present(matrix)
+    without = (count_user_degrees(featured) == 0) & (count_user_degrees(matrix) > 0)
+    zero, constant = _count_zero_and_constant_rows(table.rows())
+    before, after = compute_gaps(featured, space.items.rows, users, space.parameters.seed)
     sizes = np.bincount(space.items.labels, minlength=len(space.items.centroids))
     return ModalityDiagnostics(
         cluster_sizes=tuple(int(size) for size in sizes),
@@ -152,10 +185,10 @@ def _diagnose_space(
     )
 
 
-def _odd_rows(rows: FloatArray) -> tuple[int, int]:
+def _count_zero_and_constant_rows(rows: FloatArray) -> tuple[int, int]:
     """Count the all-zero rows, and the rows that repeat one other value over several columns."""
     zero = constant = 0
-    for _, block in row_blocks(rows):
+    for _, block in iter_row_blocks(rows):
         empty = ~block.any(axis=1)
         zero += int(empty.sum())
         if block.shape[1] > 1:
@@ -163,7 +196,7 @@ def _odd_rows(rows: FloatArray) -> tuple[int, int]:
     return zero, constant
 
 
-def _modality(facts: Mapping[str, Any]) -> ModalityDiagnostics:
+def _rebuild_modality(facts: Mapping[str, Any]) -> ModalityDiagnostics:
     fields = dict(facts)
     fields["cluster_sizes"] = tuple(fields["cluster_sizes"])
     for name in ("gap_before", "gap_after"):

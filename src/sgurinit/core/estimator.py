@@ -16,18 +16,18 @@ from sgurinit.core.inputs.arrays import BoolArray, Float32Array, FloatArray
 from sgurinit.core.inputs.features import ItemFeatures, as_features
 from sgurinit.core.inputs.interactions import InteractionsLike, parse_interactions
 from sgurinit.core.inputs.training_data import TrainingData
-from sgurinit.core.params import Parameters, default, preset
+from sgurinit.core.params import Parameters, get_default, get_preset
 from sgurinit.core.partial_fit import add_interactions
 from sgurinit.errors import InputError
 from sgurinit.progress import ProgressCallback, no_progress
 
 
 class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Training-free, semantically guaranteed start for every user.
+    """SG-URInit: a training-free initial vector for every user.
 
-    By default the method as its authors draw it: in each modality a user is the mean, over the
-    items of their training interactions, of the item's features (local) and of the centroid of the
-    item's cluster (global)::
+    The defaults are the method as its authors draw it. In each modality a user is the mean, over
+    the items of their training interactions, of the item's features (local) and of the centroid of
+    the item's cluster (global)::
 
         U_local  = D_U^-1 R F                 (local_norm="sym": D_U^-1/2 R D_I^-1/2 F)
         U_global = D_U^-1 R Z C               (C, Z: K-means of the items, K clusters)
@@ -59,38 +59,40 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     random_state : int, RandomState or None, default None
         Seed of K-means.
     n_jobs : int or None, default None
-        Threads for the users' sums: None is 1, -1 all cores. The result does not depend on it.
+        Threads, as in scikit-learn: None is 1, -1 all cores. The result does not depend on it.
 
     Attributes
     ----------
-    start_ : UserStart
-        The start of every user.
+    start_ : FittedStart
+        The start of every user; a `UserStart` that can also compute users on other items.
     n_users_in_, n_items_in_ : int
-        Size of the training interactions.
+        Numbers of users and items in the training interactions.
 
     See Also
     --------
-    UserStart : What a fit computes.
-    hand_over : Fills the user tables of a model.
+    UserStart : The result of a fit.
+    hand_over : Fills the user tables of a model from a start.
+    initialize_ : Fills one user table of any torch module.
 
     Notes
     -----
-    Xu et al., *Well Begun is Half Done* (SIGIR 2026, arXiv 2604.14839). The equation follows the
-    authors' own figure; the figure's sum of item and centroid is twice the mean that is computed
-    here, which differs in scale alone. Presets (`from_preset`):
+    Source: Xu et al., *Well Begun is Half Done* (SIGIR 2026, arXiv 2604.14839). The equation
+    follows the authors' figure. The figure's sum of item and centroid is twice the mean that is
+    computed here; only the scale differs. Presets (`from_preset`):
 
     ``published``
         The defaults.
     ``stair``
         An independent re-implementation: ``local_norm="sym"``, ``local_weight=0.1``.
     ``hybrid``
-        This library's own: half of the joint space's columns, at most 32, are collaborative, see
-        `sgurinit.core.steps.collaborative.collaborative_items`.
+        A variant of this library: ``local_weight=0.9``, and half of the joint space's columns, at
+        most 32, are collaborative, see
+        `sgurinit.core.steps.collaborative.compute_collaborative_items`.
 
-    Users without a training interaction, or without any on an item with a row in the modality,
-    start from the mean of the centroids weighted by the interactions on each cluster's items.
-    Items without a row are skipped by their users' sums, which are renormalised. Duplicate
-    interactions count once. ``start_.diagnostics`` counts each case.
+    The row of a user without training interactions, or without any on an item that has a row in the
+    modality, is the mean of the centroids weighted by the interactions on each cluster's items.
+    Items without a row are skipped, and the users' sums are renormalized. Duplicate interactions
+    count once. ``start_.diagnostics`` counts each case.
 
     Examples
     --------
@@ -107,15 +109,15 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     def __init__(
         self,
         *,
-        n_clusters: int = default("n_clusters"),
-        local_weight: float = default("local_weight"),
-        local_norm: str = default("local_norm"),
-        preprocess: Sequence[str] = default("preprocess"),
-        joint_dim: int | None = default("joint_dim"),
-        collaborative: float = default("collaborative"),
-        collaborative_rank: int | None = default("collaborative_rank"),
-        content: bool = default("content"),
-        kmeans: str = default("kmeans"),
+        n_clusters: int = get_default("n_clusters"),
+        local_weight: float = get_default("local_weight"),
+        local_norm: str = get_default("local_norm"),
+        preprocess: Sequence[str] = get_default("preprocess"),
+        joint_dim: int | None = get_default("joint_dim"),
+        collaborative: float = get_default("collaborative"),
+        collaborative_rank: int | None = get_default("collaborative_rank"),
+        content: bool = get_default("content"),
+        kmeans: str = get_default("kmeans"),
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
     ) -> None:
@@ -140,7 +142,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         name : {"published", "stair", "hybrid"}, default "published"
             Name of the preset, see the notes of the class.
         **overrides
-            Parameters to set on top of it.
+            Parameters of `SGURInit` that replace those of the preset.
 
         Returns
         -------
@@ -149,14 +151,19 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         Raises
         ------
         InputError
-            When the name is unknown.
+            The name is unknown.
+
+        See Also
+        --------
+        SGURInit : Describes the presets in its notes.
 
         Examples
         --------
+        >>> from sgurinit import SGURInit
         >>> SGURInit.from_preset("stair", n_clusters=4)
         SGURInit(local_norm='sym', local_weight=0.1, n_clusters=4)
         """
-        return cls(**(preset(name) | overrides))
+        return cls(**(get_preset(name) | overrides))
 
     def fit(
         self,
@@ -170,16 +177,24 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
 
         Parameters
         ----------
-        interactions : sparse matrix, edge list, DataFrame or Dataset
-            Training interactions: a SciPy sparse matrix of shape (n_users, n_items) with weights
-            >= 0 (only zero or not counts); an integer edge list of shape (n, 2); a pandas or polars
-            DataFrame with columns ``user`` and ``item`` of external ids; or a ``Dataset``.
-        features : mapping of str to ItemFeatures or ndarray of shape (n_items, d)
-            Item features by modality; a Dataset brings its own.
+        interactions : sparse matrix, edge list, list of items per user, DataFrame or Dataset
+            Training interactions, in one of these forms:
+
+            - a SciPy sparse matrix of shape (n_users, n_items) with weights >= 0. Only whether a
+              weight is zero matters;
+            - an integer edge list, an ndarray of shape (n, 2) with a user and an item position per
+              row;
+            - a list with one list (tuple, set, 1-d array) of items per user. Items are ids where
+              `item_ids` is given, otherwise positions. A plain nested list always has this meaning,
+              so ``[[0, 1]]`` is one user with two items;
+            - a pandas or polars DataFrame with columns ``user`` and ``item`` of external ids;
+            - a `Dataset`.
+        features : mapping of str to ItemFeatures or ndarray of shape (n_items, d), optional
+            Item features by modality. Not needed with a `Dataset`, which has its own.
         item_ids : array-like of shape (n_items,), optional
-            External id of each feature row; needed for a DataFrame.
+            External id of each feature row. Needed with a DataFrame.
         progress : callable, optional
-            Called with a stage, how much of it is done and how much there is, 0 where nobody knows.
+            Called with the stage, how much of it is done, and how much there is (0 if unknown).
 
         Returns
         -------
@@ -189,7 +204,26 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         Raises
         ------
         InputError
-            On a bad parameter, unusable interactions or features; the message names it.
+            A parameter, the interactions or the features are not usable; the message names what.
+
+        See Also
+        --------
+        partial_fit : Adds interactions, users and items later.
+        transform : Users that were not in the fit.
+        stream : Interactions that do not fit into memory.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sgurinit import SGURInit
+        >>> features = {"text": np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])}
+        >>> estimator = SGURInit(n_clusters=2, random_state=0)
+        >>> names = ["tea", "cup", "pot"]
+        >>> estimator.fit([["tea", "cup"], ["cup", "pot"]], features, item_ids=names)
+        SGURInit(n_clusters=2, random_state=0)
+        >>> estimator.start_.users["text"]
+        array([[1. , 0. ],
+               [0.5, 0.5]], dtype=float32)
         """
         parameters = Parameters.check(self.get_params(deep=False))
         dataset = None
@@ -219,20 +253,21 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         *,
         item_ids: Any = None,
     ) -> Self:
-        """Add interactions to a fit: of known users, of new ones, with new items.
+        """Add interactions to a fit, of known or new users and with known or new items.
 
-        What comes out equals a fit on all of it; what does not change is not computed again.
-        Without new items these are all users that none of the new interactions reaches.
-        ``start_`` is a new object, the one before stays as it is.
+        The result equals that of a fit on all of the data, but only what changes is computed. A
+        user's row changes with an interaction that is new for them or, under ``local_norm="sym"``,
+        for one of their items. New items change the clusters, so they change every row. ``start_``
+        becomes a new object; the old one does not change.
 
         Parameters
         ----------
-        interactions : sparse matrix, edge list, DataFrame or Dataset
-            The new interactions, as for `fit`. Positions go on behind the known ones; a DataFrame's
-            new users come last, in the order of their ids.
+        interactions : sparse matrix, edge list, list of items per user, DataFrame or Dataset
+            New interactions, in the forms that `fit` takes. New positions continue after the known
+            ones. New users of a DataFrame come last, in the order of their ids. In a list, the
+            first entry has the items of the user at position 0.
         features : mapping of str to ItemFeatures or ndarray of shape (n_new_items, d), optional
-            Features of the new items alone; a modality that is left out has a row for none of
-            them.
+            Features of the new items only. In a modality that is left out, no new item has a row.
         item_ids : array-like of shape (n_new_items,), optional
             Ids of the new items, where the fit knows items by id.
 
@@ -244,8 +279,24 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         Raises
         ------
         InputError
-            When the interactions or features are unusable or do not go with the fit, or parameters
-            were changed since.
+            The interactions or features are not usable or do not match the fit, or parameters were
+            changed since.
+
+        See Also
+        --------
+        fit : The first computation.
+        transform : New users, without changing the fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sgurinit import SGURInit
+        >>> features = {"text": np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])}
+        >>> estimator = SGURInit(n_clusters=2, random_state=0).fit([[0, 1], [1, 2]], features)
+        >>> estimator.partial_fit(np.array([[2, 2]])).start_.users["text"]  # a third user
+        array([[1. , 0. ],
+               [0.5, 0.5],
+               [0. , 1. ]], dtype=float32)
         """
         if not hasattr(self, "start_"):
             return self.fit(interactions, features, item_ids=item_ids)
@@ -265,16 +316,18 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         return self
 
     def transform(self, interactions: InteractionsLike) -> dict[str, Float32Array]:
-        """Compute the start of unseen users from their interactions with the same items.
+        """Compute the start of other users from their interactions with the same items.
 
         Clusters, item degrees and the row of users without interactions are those of the fit, so
         the training interactions give the rows of the fit.
 
         Parameters
         ----------
-        interactions : sparse matrix, edge list, DataFrame or Dataset
-            As for `fit`, over the same items; a DataFrame's ids are those passed to `fit`, and its
-            users come in the order of their sorted unique ids.
+        interactions : sparse matrix, edge list, list of items per user, DataFrame or Dataset
+            Interactions with the items of the fit, in the forms that `fit` takes. In a list, items
+            are ids where the fit knows items by id, otherwise positions, and an empty list is a
+            user without interactions. Users of a DataFrame come in the order of their sorted ids,
+            those of the other forms in their own order.
 
         Returns
         -------
@@ -285,9 +338,25 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before `fit`.
+            There was no `fit` before.
         InputError
-            When the interactions are unusable.
+            The interactions are not usable.
+
+        See Also
+        --------
+        on : Users in the space of any item vectors, such as a trained model's.
+        partial_fit : Adds the interactions to the fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sgurinit import SGURInit
+        >>> features = {"text": np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])}
+        >>> estimator = SGURInit(n_clusters=2, random_state=0)
+        >>> _ = estimator.fit([["tea", "cup"]], features, item_ids=["tea", "cup", "pot"])
+        >>> estimator.transform([["tea", "pot"], ["pot"]])["text"]
+        array([[0.5, 0.5],
+               [0. , 1. ]], dtype=float32)
         """
         check_is_fitted(self, "start_")
         fit = self.start_.fit
@@ -295,7 +364,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         spaces = dict(fit.spaces)
         if fit.parameters.joint_dim is not None:
             spaces["joint"] = fit.fit_joint_space(fit.parameters.joint_dim).space
-        return {name: space.users(matrix, self.n_jobs) for name, space in spaces.items()}
+        return {name: space.compute_users(matrix, self.n_jobs) for name, space in spaces.items()}
 
     def stream(
         self,
@@ -310,36 +379,41 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         columns: tuple[str, str] = ("user", "item"),
         progress: ProgressCallback = no_progress,
     ) -> Path:
-        """Compute the start of every user from files of any size, into a folder.
+        """Compute the start of every user from files of any size and write it to a folder.
 
-        The numbers are those of `fit`. Memory holds the items, a count per user and a range of
-        users at a time, never all interactions or all users' rows. What is finished stays in a
-        hidden folder beside `out` when the work is interrupted; the same call goes on from there.
+        The estimator stays unfitted: the result is the folder, not ``start_``. Its numbers are the
+        same as those of `fit`. Memory holds the items, one count per user and one range of users at
+        a time, never all interactions or all rows. Interrupted work stays in a hidden folder beside
+        `out`, and the same call resumes it.
 
         Parameters
         ----------
         interactions : path or sequence of paths
             Parquet files with `columns` for users and items, folders of them or patterns, in any
-            order; or one ``.npy`` edge list. External ids with `item_ids`, else positions.
+            order; or one ``.npy`` edge list. They hold external ids if `item_ids` is given,
+            otherwise positions.
         features : mapping of str to ItemFeatures or ndarray of shape (n_items, d)
             Item features by modality, best memory-mapped: ``np.load(file, mmap_mode="r")``.
         out : path
-            Folder to make: ``start.json`` with the facts, ``items.safetensors`` with clusters and
-            the items of the joint space, and the users, in the order of their ids.
+            Folder to create. It holds ``start.json`` with sizes and parameters,
+            ``items.safetensors`` with the clusters and the items of the joint space, and the users
+            in the order of their ids.
         item_ids : array-like of shape (n_items,), optional
             External id of each feature row.
         tables : sequence of str, optional
-            Modalities whose users are wanted, and ``"joint"`` for the joint space of width
-            `joint_dim`; all by default.
+            Modalities to compute users for, and ``"joint"`` for the joint space of width
+            ``joint_dim``; all by default.
         layout : {"npy", "parquet"}, default "npy"
-            ``users/<table>.npy``, to be memory-mapped, with ``user_ids.parquet`` where there are
-            ids; or ``users/part-*.parquet`` with a column ``user`` and one per table.
+            ``"npy"``: ``users/<table>.npy``, to be memory-mapped, with ``user_ids.parquet`` where
+            users have ids. ``"parquet"``: ``users/part-*.parquet`` with a column ``user`` and one
+            column per table.
         dtype : {"float32", "float16", "bfloat16"}, default "float32"
-            What numbers are stored as; bfloat16 in ``npy`` alone, see `as_floats`.
+            Type that the users are stored in. bfloat16 needs the layout ``"npy"``; read it with
+            `sgurinit.core.inputs.features.restore_bfloat16`.
         columns : (str, str), default ("user", "item")
             Columns of the Parquet files with the users and with the items.
         progress : callable, optional
-            Called with a stage, how much of it is done and how much there is, 0 where nobody knows.
+            Called with the stage, how much of it is done, and how much there is (0 if unknown).
 
         Returns
         -------
@@ -349,17 +423,31 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         Raises
         ------
         InputError
-            On a bad parameter, file or feature, and where `out` exists already.
-        """
-        # Here, so that the core loads neither polars nor safetensors.
-        from sgurinit.core.stream.run import Wanted, run_stream, unfinished  # noqa: PLC0415
-        from sgurinit.files import read_json  # noqa: PLC0415
+            A parameter, a file or a feature is not usable, or `out` exists already.
 
-        parameters = Parameters.check(self.get_params(deep=False))
-        kept = unfinished(Path(out)) / "wanted.json"
-        if self.random_state is None and kept.exists():  # go on with the seed that was drawn then
-            parameters = replace(parameters, seed=read_json(kept)["parameters"]["seed"])
-        wanted = Wanted.check(
+        See Also
+        --------
+        fit : Interactions that fit into memory.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sgurinit import SGURInit
+        >>> np.save("edges.npy", np.array([[0, 0], [0, 1], [1, 1], [1, 2]]))
+        >>> features = {"text": np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])}
+        >>> out = SGURInit(n_clusters=2, random_state=0).stream("edges.npy", features, "starts")
+        >>> np.load(out / "users" / "text.npy")
+        array([[1. , 0. ],
+               [0.5, 0.5]], dtype=float32)
+        """
+        # Imported here, so that a fit loads neither polars nor safetensors.
+        from sgurinit.core.stream.request import StreamRequest  # noqa: PLC0415
+        from sgurinit.core.stream.run import read_interrupted_seed, run_stream  # noqa: PLC0415
+
+        parameters, out = Parameters.check(self.get_params(deep=False)), Path(out)
+        if self.random_state is None and (seed := read_interrupted_seed(out)) is not None:
+            parameters = replace(parameters, seed=seed)
+        request = StreamRequest.check(
             interactions,
             features,
             parameters,
@@ -369,8 +457,8 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             dtype=dtype,
             columns=columns,
         )
-        run_stream(wanted, Path(out), n_jobs=self.n_jobs, progress=progress)
-        return Path(out)
+        run_stream(request, out, n_jobs=self.n_jobs, progress=progress)
+        return out
 
     def on(
         self,
@@ -381,15 +469,15 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     ) -> Float32Array:
         """Compute users in the space of any item vectors, such as a trained model's.
 
-        New users of a served model get their vectors this way, without training: interactions and
-        parameters give the weights, the given vectors stand for the features.
+        New users of a deployed model get their vectors this way, without training. Interactions
+        and parameters give the weights, and the given vectors take the place of the features.
 
         Parameters
         ----------
         items : ndarray of shape (n_items, d)
             Vectors of the items of the fit.
-        interactions : sparse matrix, edge list, DataFrame or Dataset, optional
-            Whose users to start, as for `transform`; those of the fit by default.
+        interactions : sparse matrix, edge list, list, DataFrame or Dataset, optional
+            Interactions of the users to compute, as for `transform`; those of the fit by default.
         present : ndarray of bool, shape (n_items,), optional
             Which items have a vector; all by default.
 
@@ -400,13 +488,28 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before `fit`.
+            There was no `fit` before.
         InputError
-            When the vectors or the interactions are unusable.
+            The vectors or the interactions are not usable.
+
+        See Also
+        --------
+        transform : Users in the space of the features.
+        UserStart.on : The users of the fit.
+
+        Examples
+        --------
+        >>> from sgurinit import SGURInit
+        >>> from sgurinit.data import planted
+        >>> data = planted(200, 100)
+        >>> estimator = SGURInit(random_state=0).fit(data)
+        >>> vectors = data.features["text"].values[:, :5]  # those of a model, say
+        >>> estimator.on(vectors, [data.item_ids[:3]]).shape
+        (1, 5)
         """
         check_is_fitted(self, "start_")
         if interactions is None:
             return self.start_.on(items, present=present)
         space = self.start_.fit.fit_space(ItemFeatures(items, present))
         matrix = parse_interactions(interactions, self.n_items_in_, self.start_.item_ids).matrix
-        return space.users(matrix, self.n_jobs)
+        return space.compute_users(matrix, self.n_jobs)

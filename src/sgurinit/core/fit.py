@@ -13,13 +13,13 @@ import numpy as np
 from sgurinit.core.diagnostics import Diagnostics, diagnose
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, FloatArray
 from sgurinit.core.inputs.features import ItemFeatures
-from sgurinit.core.inputs.fingerprint import fingerprint
+from sgurinit.core.inputs.fingerprint import compute_fingerprint
 from sgurinit.core.inputs.interactions import ParsedInteractions
 from sgurinit.core.inputs.training_data import TrainingData
 from sgurinit.core.params import Parameters
 from sgurinit.core.start import JointStart, UserStart, check_dim
-from sgurinit.core.steps.aggregate import item_degrees
-from sgurinit.core.steps.joint import joint_items
+from sgurinit.core.steps.aggregate import count_item_degrees
+from sgurinit.core.steps.joint import compute_joint_items
 from sgurinit.core.steps.space import FittedSpace, Space
 from sgurinit.errors import InputError
 from sgurinit.progress import ProgressCallback, no_progress
@@ -68,7 +68,7 @@ class Fit:
             raise InputError(
                 f"the item table has {table.n_items} rows, expected {n_items}: one per item"
             )
-        degrees = item_degrees(self.interactions.matrix)
+        degrees = count_item_degrees(self.interactions.matrix)
         return Space.fit(degrees, table, self.parameters, preprocess=False)
 
     def fit_spaces(self, progress: ProgressCallback = no_progress) -> dict[str, Space]:
@@ -80,7 +80,7 @@ class Fit:
             A modality cannot be used; the message names it.
         """
         spaces: dict[str, Space] = {}
-        degrees = item_degrees(self.interactions.matrix)
+        degrees = count_item_degrees(self.interactions.matrix)
         for name, table in self.features.items():
             progress(f"items of {name}", 0, 0)
             try:
@@ -99,9 +99,9 @@ class Fit:
         """
         if dim not in self.joints:
             matrix = self.interactions.matrix
-            items, present = joint_items(
+            items, present = compute_joint_items(
                 [lambda: matrix],
-                item_degrees(matrix),
+                count_item_degrees(matrix),
                 self.features,
                 dim,
                 self.parameters,
@@ -117,7 +117,7 @@ class Fit:
 
     def compute_users(self, space: Space) -> Float32Array:
         """Compute the users' rows in a space, shape (n_users, d)."""
-        return space.users(self.interactions.matrix, self.n_jobs)
+        return space.compute_users(self.interactions.matrix, self.n_jobs)
 
 
 class FittedStart(UserStart):
@@ -140,7 +140,7 @@ class FittedStart(UserStart):
         values = {
             "fit": fit,
             "users": dict(users),
-            "clusters": {name: space.clusters() for name, space in fit.spaces.items()},
+            "clusters": {name: space.to_clusters() for name, space in fit.spaces.items()},
             "config": fit.parameters.to_config(),
             "user_ids": fit.interactions.user_ids,
             "item_ids": fit.interactions.item_ids,
@@ -165,7 +165,7 @@ class FittedStart(UserStart):
         """SHA-256 (hex) of the data that the start was computed from."""
         if self.fit.dataset is not None:
             return self.fit.dataset.fingerprint
-        return fingerprint(self.fit.interactions, self.fit.features)
+        return compute_fingerprint(self.fit.interactions, self.fit.features)
 
     @property
     def joint_tables(self) -> tuple[Float32Array, Float32Array] | None:
@@ -183,7 +183,7 @@ class FittedStart(UserStart):
     def joint(self, dim: int) -> JointStart:
         """Return users and items in one joint space, see `UserStart.joint`."""
         table, space, users = self.fit.fit_joint_space(check_dim(dim))
-        return JointStart(users, np.asarray(table.values), space.clusters())
+        return JointStart(users, np.asarray(table.values), space.to_clusters())
 
     def features(self, modality: str) -> FloatArray:
         """Return the features of all items in a modality, see `UserStart.features`."""

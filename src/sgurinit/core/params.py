@@ -27,11 +27,11 @@ class Param:
     Parameters
     ----------
     default : Any
-        Its default; together the defaults are the method as its authors draw it.
+        Its default. The defaults together are the method as its authors draw it.
     values : str
-        What it may be.
+        Type and allowed values.
     text : str
-        What it does, in a sentence or two.
+        Description in a sentence or two.
     """
 
     default: Any
@@ -97,21 +97,21 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def default(name: str, of: str = "published") -> Any:
-    """Return the value of a parameter in a preset; what a preset leaves out has its default."""
+def get_default(name: str, of: str = "published") -> Any:
+    """Return the value of a parameter in a preset: its default, unless the preset sets it."""
     return PRESETS[of].get(name, PARAMS[name].default)
 
 
-def described(name: str, of: str = "published") -> str:
-    """Return a parameter's text and default, for help texts."""
-    value = default(name, of)
+def describe_parameter(name: str, of: str = "published") -> str:
+    """Return a parameter's description and default, for help texts."""
+    value = get_default(name, of)
     shown = "none" if value is None or value == () else value
     return f"{PARAMS[name].text} Default: {shown}."
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters of one fit, checked; see `PARAMS`.
+    """Checked parameters of one fit, see `PARAMS`.
 
     Parameters
     ----------
@@ -146,37 +146,39 @@ class Parameters:
         Parameters
         ----------
         params : mapping
-            What ``SGURInit.get_params()`` returns.
+            Parameters as ``SGURInit.get_params()`` returns them.
 
         Raises
         ------
         InputError
-            Naming the parameter, its value and what is allowed.
+            A value is not allowed; the message names the parameter and the allowed values.
         """
         joint_dim, rank = params["joint_dim"], params["collaborative_rank"]
-        found = cls(
-            n_clusters=_positive_int("n_clusters", params["n_clusters"]),
-            local_weight=_share("local_weight", params["local_weight"]),
-            local_norm=_one_of("local_norm", params["local_norm"], LOCAL_NORMS),
-            preprocess=_steps(params["preprocess"]),
-            joint_dim=None if joint_dim is None else _positive_int("joint_dim", joint_dim),
-            collaborative=_share("collaborative", params["collaborative"]),
-            collaborative_rank=None if rank is None else _positive_int("collaborative_rank", rank),
-            content=_flag("content", params["content"]),
-            kmeans=_one_of("kmeans", params["kmeans"], KMEANS),
-            seed=_seed(params["random_state"]),
+        checked = cls(
+            n_clusters=_check_positive_int("n_clusters", params["n_clusters"]),
+            local_weight=_check_share("local_weight", params["local_weight"]),
+            local_norm=_check_one_of("local_norm", params["local_norm"], LOCAL_NORMS),
+            preprocess=_check_steps(params["preprocess"]),
+            joint_dim=None if joint_dim is None else _check_positive_int("joint_dim", joint_dim),
+            collaborative=_check_share("collaborative", params["collaborative"]),
+            collaborative_rank=None
+            if rank is None
+            else _check_positive_int("collaborative_rank", rank),
+            content=_check_flag("content", params["content"]),
+            kmeans=_check_one_of("kmeans", params["kmeans"], KMEANS),
+            seed=_draw_seed(params["random_state"]),
         )
-        if found.collaborative_rank is not None and found.collaborative == 0:
+        if checked.collaborative_rank is not None and checked.collaborative == 0:
             raise InputError(
-                f"collaborative_rank={found.collaborative_rank} has no effect with "
+                f"collaborative_rank={checked.collaborative_rank} has no effect with "
                 "collaborative=0: set `collaborative` above 0, or leave `collaborative_rank` out"
             )
-        if not found.content and found.collaborative == 0:
+        if not checked.content and checked.collaborative == 0:
             raise InputError(
                 "content=False with collaborative=0 leaves the joint space without columns: set "
                 "`collaborative` above 0, or leave `content` out"
             )
-        return found
+        return checked
 
     def to_config(self) -> dict[str, Any]:
         """Return the parameters as a dictionary that JSON can hold."""
@@ -186,7 +188,7 @@ class Parameters:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Parameters:
-        """Rebuild what `to_config` returned."""
+        """Rebuild parameters from what `to_config` returned."""
         return cls.check({**config, "random_state": config["seed"]})
 
     def n_collaborative(self, dim: int) -> int:
@@ -195,38 +197,44 @@ class Parameters:
         return columns if self.collaborative_rank is None else min(columns, self.collaborative_rank)
 
 
-def preset(name: str) -> dict[str, Any]:
-    """Return a copy of the named preset; an unknown name is an InputError that lists the names."""
+def get_preset(name: str) -> dict[str, Any]:
+    """Return a copy of a preset.
+
+    Raises
+    ------
+    InputError
+        The name is unknown; the message lists the names.
+    """
     if name not in PRESETS:
         raise InputError(f"unknown preset {name!r}: choose from {', '.join(sorted(PRESETS))}")
     return dict(PRESETS[name])
 
 
-def _positive_int(name: str, value: object) -> int:
+def _check_positive_int(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
         raise InputError(f"{name} must be an integer >= 1, got {value!r}")
     return int(value)
 
 
-def _share(name: str, value: object) -> float:
+def _check_share(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise InputError(f"{name} must be a number in [0, 1], got {value!r}")
     return float(value)
 
 
-def _flag(name: str, value: object) -> bool:
+def _check_flag(name: str, value: object) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise InputError(f"{name} must be True or False, got {value!r}")
     return bool(value)
 
 
-def _one_of(name: str, value: object, known: Collection[str]) -> str:
+def _check_one_of(name: str, value: object, known: Collection[str]) -> str:
     if not isinstance(value, str) or value not in known:
         raise InputError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     return value
 
 
-def _steps(value: object) -> tuple[str, ...]:
+def _check_steps(value: object) -> tuple[str, ...]:
     known = isinstance(value, Sequence) and not isinstance(value, str)
     steps = tuple(value) if known and isinstance(value, Sequence) else ()
     if not known or any(step not in PREPROCESS_STEPS for step in steps):
@@ -237,12 +245,12 @@ def _steps(value: object) -> tuple[str, ...]:
     return steps
 
 
-def _seed(random_state: Any) -> int:
+def _draw_seed(random_state: Any) -> int:
     if isinstance(random_state, Integral) and not isinstance(random_state, bool):
         if 0 <= int(random_state) < 2**32:
             return int(random_state)
         raise InputError(f"random_state must be in [0, 2**32 - 1], got {random_state!r}")
-    # Here, so that the table of parameters can be read without loading scikit-learn.
+    # Imported here, so that the table of parameters can be read without loading scikit-learn.
     from sklearn.utils import check_random_state  # noqa: PLC0415
 
     try:
@@ -251,5 +259,5 @@ def _seed(random_state: Any) -> int:
         raise InputError(
             f"random_state must be None, an integer or a numpy RandomState, got {random_state!r}"
         ) from error
-    # One draw fixes everything that follows, so that `on` and `joint` can be repeated.
+    # One draw decides everything that follows, so that `on` and `joint` are reproducible.
     return int(generator.randint(np.iinfo(np.int32).max))

@@ -18,7 +18,7 @@ from sgurinit.core.inputs.interactions import (
     ParsedInteractions,
     parse_interactions,
 )
-from sgurinit.core.steps.aggregate import item_degrees, user_degrees
+from sgurinit.core.steps.aggregate import count_item_degrees, count_user_degrees
 from sgurinit.core.steps.space import FittedSpace, Space
 from sgurinit.errors import InputError
 
@@ -53,7 +53,7 @@ def add_interactions(
     Raises
     ------
     InputError
-        The interactions or features are unusable or do not match the fit.
+        The interactions or features are not usable or do not match the fit.
     """
     tables, all_ids = _append_items(fit, features, item_ids)
     n_items = next(iter(tables.values())).n_items
@@ -62,13 +62,13 @@ def add_interactions(
     new = replace(fit, interactions=every, features=tables, dataset=None, joints={})
     if features is not None:
         return _refit(new)
-    spaces = {name: space.after(every.matrix) for name, space in fit.spaces.items()}
+    spaces = {name: space.reweight(every.matrix) for name, space in fit.spaces.items()}
     new = replace(new, spaces=spaces)
     changed = _Changes(fit.interactions.matrix, every.matrix)
     rows = {name: changed.update_rows(new, space, users[name]) for name, space in spaces.items()}
     if fit.parameters.collaborative == 0:
         for width, (table, space, own) in fit.joints.items():
-            after = space.after(every.matrix)
+            after = space.reweight(every.matrix)
             new.joints[width] = FittedSpace(table, after, changed.update_rows(new, after, own))
     return new, rows
 
@@ -79,35 +79,35 @@ def _refit(fit: Fit) -> tuple[Fit, dict[str, Float32Array]]:
 
 
 class _Changes:
-    """Which users a change of the interactions reaches."""
+    """Users whose rows change when interactions are added."""
 
     def __init__(self, before: sp.csr_array, after: sp.csr_array) -> None:
         self.after = after
         grown = np.zeros(after.shape[0], dtype=np.float64)
-        grown[: before.shape[0]] = user_degrees(before)
-        self.own: BoolArray = user_degrees(after) > grown
+        grown[: before.shape[0]] = count_user_degrees(before)
+        self.own: BoolArray = count_user_degrees(after) > grown
         self.own[before.shape[0] :] = True
-        self.items: BoolArray = item_degrees(after) > item_degrees(before)
+        self.items: BoolArray = count_item_degrees(after) > count_item_degrees(before)
 
     def update_rows(self, fit: Fit, space: Space, before: Float32Array) -> Float32Array:
-        """Users' rows in a space: those before, and new ones where they change."""
-        reached = self.own | (user_degrees(space.featured(self.after)) == 0)
+        """Compute the rows that change; the others are copied from those before."""
+        reached = self.own | (count_user_degrees(space.select_present(self.after)) == 0)
         if space.parameters.local_norm == "sym" and space.parameters.local_weight > 0:
             reached |= self.after.astype(np.int32) @ self.items.astype(np.int32) > 0
         rows = np.empty((self.after.shape[0], before.shape[1]), dtype=np.float32)
         rows[: len(before)] = before
-        rows[reached] = space.users(sp.csr_array(self.after[reached]), fit.n_jobs)
+        rows[reached] = space.compute_users(sp.csr_array(self.after[reached]), fit.n_jobs)
         return rows
 
 
 def _append_items(
     fit: Fit, features: Mapping[str, Any] | None, item_ids: Any
 ) -> tuple[dict[str, ItemFeatures], IdArray | None]:
-    """Features and ids of all items, the new ones last."""
+    """Append the features and ids of new items to those of the fit."""
     known = fit.interactions.item_ids
     if features is None:
         if item_ids is not None:
-            raise InputError("item_ids are those of new items: give their features too")
+            raise InputError("item_ids are those of new items: pass their features too")
         return dict(fit.features), known
     added = as_features(features)
     for name in added:
@@ -135,7 +135,7 @@ def _append_items(
 def _append_rows(
     name: str, table: ItemFeatures, more: ItemFeatures | None, n_new: int
 ) -> ItemFeatures:
-    """Features with those of new items behind them, of which None has no row."""
+    """Append the rows of new items; None adds items without a row."""
     if more is not None and more.width != table.width:
         raise InputError(
             f"features[{name!r}] of the new items have {more.width} columns, the fit's have "
@@ -152,7 +152,7 @@ def _append_rows(
 def _join(
     known: ParsedInteractions, more: ParsedInteractions, item_ids: IdArray | None
 ) -> ParsedInteractions:
-    """All interactions; users that were not known yet come last."""
+    """Join all interactions; new users come last."""
     rows, user_ids = _find_rows(known, more)
     n_users = max(known.matrix.shape[0], int(rows.max(initial=-1)) + 1)
     shape = (n_users, int(more.matrix.shape[1]))
@@ -173,7 +173,7 @@ def _join(
 def _find_rows(
     known: ParsedInteractions, more: ParsedInteractions
 ) -> tuple[IntArray, IdArray | None]:
-    """Row of each user of `more` among all users, and the ids of these."""
+    """Find the row of each user of `more` among all users, and the ids of all users."""
     n_known, n_more = int(known.matrix.shape[0]), int(more.matrix.shape[0])
     if (known.user_ids is None) != (more.user_ids is None):
         here, there = ("position", "id") if known.user_ids is None else ("id", "position")

@@ -1,4 +1,4 @@
-"""How far apart users and items start: the semantic gap."""
+"""The semantic gap: how far apart users and items are in one space."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from threadpoolctl import threadpool_limits
 
 from sgurinit.core.inputs.arrays import Float64Array, FloatArray
 from sgurinit.core.inputs.features import row_norms
-from sgurinit.core.steps.aggregate import user_degrees
+from sgurinit.core.steps.aggregate import count_user_degrees
 
-# Sampled users, and sampled items that stand for "random items".
-SAMPLE = 2000
+# Number of sampled users, and of sampled items that stand for "random items".
+_SAMPLE = 2000
 
-# Users and items on each side of the classifier's split.
+# Largest number of users, and of items, in each half of the classifier's split.
 _HALF = 500
 # Ridge penalty relative to the mean squared norm of the rows.
 _RIDGE = 1e-3
@@ -32,12 +32,16 @@ class Gap:
     ----------
     alignment : float in [-2, 2]
         Mean cosine of users with their own items minus that with random items; higher is better.
-    centroid_distance : float, >= 0
+    centroid_distance : float >= 0
         Distance between the mean user and the mean item, relative to the mean row norm of both
-        tables; 0 where the tables share a centre.
+        tables; 0 where both tables have the same mean.
     separability : float in [0, 1] or None
-        Held-out AUC of a linear classifier that tells users from items; 0.5 where it cannot.
-        None where there are too few rows to hold any out.
+        Held-out AUC of a linear classifier that tells users from items; 0.5 where it cannot. None
+        where there are too few rows to hold any out.
+
+    See Also
+    --------
+    compute_gap : Measures it.
     """
 
     alignment: float
@@ -47,7 +51,7 @@ class Gap:
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """Sampled users and items, and who has what among them."""
+    """Sampled users and items, and the interactions among them."""
 
     users: NDArray[np.int64]
     own: sp.csr_array  # sampled users x their items
@@ -55,10 +59,10 @@ class _Sample:
     random_rows: Float64Array
 
 
-def semantic_gap(
+def compute_gaps(
     matrix: sp.csr_array, items: FloatArray, users: FloatArray, seed: int
 ) -> tuple[Gap, Gap]:
-    """Gap of a random start, and of the given users, in one space.
+    """Measure the gap of random users, and that of the given users, in one space.
 
     Parameters
     ----------
@@ -69,63 +73,106 @@ def semantic_gap(
     users : ndarray of shape (n_users, d)
         User rows.
     seed : int
-        Seed of the sample and of the random start.
+        Seed of the sample and of the random users.
 
     Returns
     -------
-    before, after : Gap
-        Of normal random users with the mean norm of `users`, and of `users`.
+    before : Gap
+        Gap of normally distributed random users with the mean norm of `users`.
+    after : Gap
+        Gap of `users`.
+
+    See Also
+    --------
+    compute_gap : Only the gap of the given users.
     """
     generator = np.random.default_rng(seed)
-    sample = _draw(matrix, items, generator)
+    sample = _draw_sample(matrix, items, generator)
     start = users[sample.users].astype(np.float64)
     random = generator.standard_normal(start.shape)
-    random *= _mean_norm(start) / max(_mean_norm(random), np.finfo(np.float64).tiny)
-    return _gap(random, sample), _gap(start, sample)
+    random *= _compute_mean_norm(start) / max(_compute_mean_norm(random), np.finfo(np.float64).tiny)
+    return _measure(random, sample), _measure(start, sample)
 
 
-def gap(matrix: sp.csr_array, items: FloatArray, users: FloatArray, seed: int) -> Gap:
-    """Gap of the given users alone; for parameters see `semantic_gap`."""
-    sample = _draw(matrix, items, np.random.default_rng(seed))
-    return _gap(users[sample.users].astype(np.float64), sample)
+def compute_gap(matrix: sp.csr_array, items: FloatArray, users: FloatArray, seed: int) -> Gap:
+    """Measure the semantic gap of the given users.
+
+    Parameters
+    ----------
+    matrix : csr_array of shape (n_users, n_items)
+        Binary interactions with the items that have a row.
+    items : ndarray of shape (n_items, d)
+        Item rows.
+    users : ndarray of shape (n_users, d)
+        User rows.
+    seed : int
+        Seed of the sample.
+
+    Returns
+    -------
+    Gap
+
+    See Also
+    --------
+    compute_gaps : Also the gap of random users.
+    compute_pair_cosines : The cosines that the alignment is a mean of.
+
+    Examples
+    --------
+    >>> from sgurinit import SGURInit
+    >>> from sgurinit.data import planted
+    >>> data = planted(200, 100)
+    >>> joint = SGURInit(random_state=0).fit(data).start_.joint(16)
+    >>> gap = compute_gap(data.train_matrix(), joint.items, joint.users, seed=0)
+    >>> gap.alignment > 0.2
+    True
+    """
+    sample = _draw_sample(matrix, items, np.random.default_rng(seed))
+    return _measure(users[sample.users].astype(np.float64), sample)
 
 
-def pair_cosines(
+def compute_pair_cosines(
     matrix: sp.csr_array, items: FloatArray, users: FloatArray, seed: int
 ) -> tuple[Float64Array, Float64Array]:
-    """Cosines of users with one of their own items each, and with one item drawn at random.
+    """Compute cosines of sampled users with one own item each, and with one random item each.
 
     Parameters
     ----------
     matrix, items, users, seed
-        See `semantic_gap`.
+        See `compute_gap`.
 
     Returns
     -------
-    own, random : ndarray of shape (n,)
-        Of the same sampled users with interactions, in [-1, 1]; 0 where a row is zero.
+    own, random : ndarray of float64, shape (n,)
+        Cosines in [-1, 1] of the same users, who have interactions; 0 where a row is zero.
+
+    See Also
+    --------
+    compute_gap : Their mean difference, and two more measures.
     """
     generator = np.random.default_rng(seed)
-    degrees = user_degrees(matrix)
-    drawn = _some(np.flatnonzero(degrees), generator)
+    degrees = count_user_degrees(matrix)
+    drawn = _draw_positions(np.flatnonzero(degrees), generator)
     nth = (generator.random(len(drawn)) * degrees[drawn]).astype(np.int64)
     own = matrix.indices[matrix.indptr[drawn] + nth]
     random = generator.integers(items.shape[0], size=len(drawn))
-    start = _unit(users[drawn].astype(np.float64))
+    start = _normalize(users[drawn].astype(np.float64))
     with_own, with_random = (
-        np.einsum("nd,nd->n", start, _unit(items[where].astype(np.float64)))
+        np.einsum("nd,nd->n", start, _normalize(items[where].astype(np.float64)))
         for where in (own, random)
     )
     return with_own, with_random
 
 
-def _draw(matrix: sp.csr_array, items: FloatArray, generator: np.random.Generator) -> _Sample:
-    active = np.flatnonzero(user_degrees(matrix))
-    users = _some(active, generator)
+def _draw_sample(
+    matrix: sp.csr_array, items: FloatArray, generator: np.random.Generator
+) -> _Sample:
+    active = np.flatnonzero(count_user_degrees(matrix))
+    users = _draw_positions(active, generator)
     part = sp.csr_array(matrix[users])
     used, columns = np.unique(part.indices, return_inverse=True)
     own = sp.csr_array((np.ones(part.nnz), columns, part.indptr), shape=(len(users), len(used)))
-    random = _some(np.arange(items.shape[0]), generator)
+    random = _draw_positions(np.arange(items.shape[0]), generator)
     return _Sample(
         users=users,
         own=own,
@@ -134,33 +181,35 @@ def _draw(matrix: sp.csr_array, items: FloatArray, generator: np.random.Generato
     )
 
 
-def _some(positions: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
-    """At most SAMPLE of the positions, in random order."""
-    return generator.permutation(positions)[:SAMPLE]
+def _draw_positions(
+    positions: NDArray[np.int64], generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw up to `_SAMPLE` of the positions, in random order."""
+    return generator.permutation(positions)[:_SAMPLE]
 
 
-def _gap(users: Float64Array, sample: _Sample) -> Gap:
+def _measure(users: Float64Array, sample: _Sample) -> Gap:
     return Gap(
-        alignment=_alignment(users, sample),
-        centroid_distance=_centroid_distance(users, sample.random_rows),
-        separability=_separability(users, sample.random_rows),
+        alignment=_measure_alignment(users, sample),
+        centroid_distance=_measure_centroid_distance(users, sample.random_rows),
+        separability=_measure_separability(users, sample.random_rows),
     )
 
 
-def _alignment(users: Float64Array, sample: _Sample) -> float:
-    # A mean of cosines is the cosine's bilinear form on the means: no pair is ever formed.
-    own = sample.own @ _unit(sample.own_rows) / user_degrees(sample.own)[:, None]
-    contrast = own - _unit(sample.random_rows).mean(axis=0)
-    return float(np.einsum("ud,ud->u", _unit(users), contrast).mean())
+def _measure_alignment(users: Float64Array, sample: _Sample) -> float:
+    # Cosines of unit rows are bilinear, so their mean needs no pairs, only the mean of the rows.
+    own = sample.own @ _normalize(sample.own_rows) / count_user_degrees(sample.own)[:, None]
+    contrast = own - _normalize(sample.random_rows).mean(axis=0)
+    return float(np.einsum("ud,ud->u", _normalize(users), contrast).mean())
 
 
-def _centroid_distance(users: Float64Array, items: Float64Array) -> float:
-    scale = (_mean_norm(users) + _mean_norm(items)) / 2
+def _measure_centroid_distance(users: Float64Array, items: Float64Array) -> float:
+    scale = (_compute_mean_norm(users) + _compute_mean_norm(items)) / 2
     distance = float(np.linalg.norm(users.mean(axis=0) - items.mean(axis=0)))
     return distance / scale if scale > 0 else 0.0
 
 
-def _separability(users: Float64Array, items: Float64Array) -> float | None:
+def _measure_separability(users: Float64Array, items: Float64Array) -> float | None:
     half = min(len(users) // 2, len(items) // 2, _HALF)
     if half < 2:
         return None
@@ -172,20 +221,20 @@ def _separability(users: Float64Array, items: Float64Array) -> float | None:
         return 0.5
     with threadpool_limits(limits=1):
         classifier = Ridge(alpha=_RIDGE * size, solver="cholesky").fit(train, is_user * 2.0 - 1.0)
-    return _auc(classifier.predict(test), half)
+    return _compute_auc(classifier.predict(test), half)
 
 
-def _auc(scores: Float64Array, n_users: int) -> float:
-    """Area under the ROC curve of scores whose first half is the users'; ties count half."""
+def _compute_auc(scores: Float64Array, n_users: int) -> float:
+    """Area under the ROC curve; the first half of the scores is the users', ties count half."""
     wins = float(rankdata(scores)[:n_users].sum()) - n_users * (n_users + 1) / 2
     return wins / n_users**2
 
 
-def _unit(rows: Float64Array) -> Float64Array:
+def _normalize(rows: Float64Array) -> Float64Array:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     scaled: Float64Array = rows / np.where(norms > 0, norms, 1.0)
     return scaled
 
 
-def _mean_norm(rows: Float64Array) -> float:
+def _compute_mean_norm(rows: Float64Array) -> float:
     return float(row_norms(rows).mean())

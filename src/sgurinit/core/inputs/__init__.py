@@ -1,1 +1,1 @@
-"""What a fit takes: interactions, item features, and the fingerprint of both."""
+"""Inputs of a fit: interactions, item features, ids, and the fingerprint of the data."""

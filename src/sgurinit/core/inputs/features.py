@@ -1,4 +1,4 @@
-"""Item features of one modality, checked once at the door."""
+"""Item features of one modality, checked when they are wrapped."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from sgurinit.errors import InputError
 
 BFLOAT16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
 FLOATS = "float16, bfloat16, float32 or float64"
+"""Types that features can have, for messages."""
 
-# Saved starts use these names for the joint space and for the column of user ids.
 RESERVED_NAMES = frozenset({"joint", "user"})
+"""Names that no modality can have: saved starts use them for the joint space and the user ids."""
 
-# As much as a core's cache holds: rows are gone through once or twice in float64.
+# Size of a block in float64: about a core's cache, since each block is read once or twice.
 _BLOCK_BYTES = 1 << 22
 
 
@@ -30,18 +31,29 @@ class ItemFeatures:
     Parameters
     ----------
     values : ndarray of float16, bfloat16, float32 or float64, shape (n_items, d)
-        One row per item, in any memory order; may be a memory map. It is kept, not copied.
-        bfloat16 is that of the package ml_dtypes, or as NumPy loads it, see `as_floats`.
+        One row per item, in any memory order; a memory map is accepted. The array is kept, not
+        copied. bfloat16 is the type of the package ml_dtypes, or what NumPy loads of it, see
+        `restore_bfloat16`.
     present : ndarray of bool, shape (n_items,), optional
-        Which items have a row in this modality. ``None`` means all of them. The rows of the other
-        items are never read, so they may hold anything.
+        Which items have a row in this modality; all by default. The rows of the other items are
+        never read and can hold anything.
 
     Raises
     ------
     InputError
-        When `values` is not a two-dimensional floating-point array with at least one column, when
-        a row that is present holds NaN or infinity, when `present` does not fit, or when no item
-        has a row.
+        `values` is not a two-dimensional floating-point array with at least one column, a present
+        row holds NaN or infinity, `present` has another shape or type, or no item has a row.
+
+    See Also
+    --------
+    SGURInit.fit : Takes one per modality.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sgurinit import ItemFeatures
+    >>> ItemFeatures(np.eye(3), np.array([True, True, False]))
+    ItemFeatures(3 x 3 float64, 1 without a row)
     """
 
     values: FloatArray
@@ -49,11 +61,11 @@ class ItemFeatures:
 
     def __post_init__(self) -> None:
         """Check the arrays; see the class for the rules."""
-        values = as_floats(np.asanyarray(self.values))
+        values = restore_bfloat16(np.asanyarray(self.values))
         _check_table(values)
         object.__setattr__(self, "values", values)
         if self.present is not None:
-            object.__setattr__(self, "present", _checked_present(self.present, len(values)))
+            object.__setattr__(self, "present", _check_present(self.present, len(values)))
         _check_finite(values, self.present)
 
     def __repr__(self) -> str:
@@ -77,28 +89,41 @@ class ItemFeatures:
         return self.n_items if self.present is None else int(self.present.sum())
 
     def mask(self) -> BoolArray:
-        """Which items have a row, shape (n_items,)."""
+        """Return which items have a row, shape (n_items,)."""
         return np.ones(self.n_items, dtype=bool) if self.present is None else self.present
 
     def rows(self) -> FloatArray:
-        """Rows of the items that have one, shape (n_present, d); no copy where all have one."""
+        """Return the rows that are present, shape (n_present, d); not copied where all are."""
         if self.present is None or bool(self.present.all()):
             return self.values
         return np.asarray(self.values[self.present])
 
 
-def as_floats(values: NDArray[Any]) -> NDArray[Any]:
-    """Take numbers of two bytes without a type for bfloat16, as which ``np.save`` writes them."""
+def restore_bfloat16(values: NDArray[Any]) -> NDArray[Any]:
+    """View untyped two-byte numbers as bfloat16; other arrays are returned unchanged.
+
+    ``np.save`` writes bfloat16 without its type, so ``np.load`` returns such numbers.
+
+    See Also
+    --------
+    widen_bfloat16 : Converts bfloat16 to float32.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> restore_bfloat16(np.zeros(2, dtype="V2")).dtype
+    dtype(bfloat16)
+    """
     return values.view(BFLOAT16) if values.dtype == np.dtype("V2") else values
 
 
-def widened(values: NDArray[Any]) -> NDArray[Any]:
-    """Turn bfloat16 into float32, for programs that do not know it."""
+def widen_bfloat16(values: NDArray[Any]) -> NDArray[Any]:
+    """Convert bfloat16 to float32, for programs without bfloat16; others are unchanged."""
     return values.astype(np.float32) if values.dtype == BFLOAT16 else values
 
 
-def is_float(dtype: np.dtype[Any]) -> bool:
-    """Tell whether features may be of this type."""
+def is_feature_dtype(dtype: np.dtype[Any]) -> bool:
+    """Whether features can have this type."""
     return dtype == BFLOAT16 or (dtype.kind == "f" and dtype.itemsize <= 8)
 
 
@@ -118,7 +143,7 @@ def as_features(features: Mapping[str, Any]) -> dict[str, ItemFeatures]:
     Raises
     ------
     InputError
-        Naming the modality, when a table is unusable or the numbers of rows differ.
+        A table is not usable, or the numbers of rows differ; the message names the modality.
     """
     if not isinstance(features, Mapping) or not features:
         raise InputError(
@@ -143,23 +168,23 @@ def as_features(features: Mapping[str, Any]) -> dict[str, ItemFeatures]:
     return checked
 
 
-def row_slices(rows: FloatArray) -> Iterator[slice]:
+def iter_row_slices(rows: FloatArray) -> Iterator[slice]:
     """Yield slices of rows that take a bounded size in float64."""
     step = max(1, _BLOCK_BYTES // (8 * max(1, rows.shape[1])))
     for first in range(0, rows.shape[0], step):
         yield slice(first, first + step)
 
 
-def row_blocks(rows: FloatArray) -> Iterator[tuple[slice, Float64Array]]:
+def iter_row_blocks(rows: FloatArray) -> Iterator[tuple[slice, Float64Array]]:
     """Yield the rows in float64 blocks of bounded size, each with its slice."""
-    for where in row_slices(rows):
+    for where in iter_row_slices(rows):
         yield where, np.asarray(rows[where], dtype=np.float64)
 
 
 def row_norms(rows: FloatArray) -> Float64Array:
-    """Euclidean norm of every row in float64, shape (n,)."""
+    """Compute the Euclidean norm of every row in float64, shape (n,)."""
     norms = np.empty(rows.shape[0])
-    for where, block in row_blocks(rows):
+    for where, block in iter_row_blocks(rows):
         norms[where] = np.linalg.norm(block, axis=1)
     return norms
 
@@ -175,7 +200,7 @@ def _check_name(name: object) -> None:
 def _check_table(values: NDArray[Any]) -> None:
     if values.ndim != 2:
         raise InputError(f"expected a table of shape (n_items, d), got shape {values.shape}")
-    if not is_float(values.dtype):
+    if not is_feature_dtype(values.dtype):
         raise InputError(
             f"expected {FLOATS} values, got {values.dtype}: convert them with .astype('float32')"
         )
@@ -183,7 +208,7 @@ def _check_table(values: NDArray[Any]) -> None:
         raise InputError(f"expected at least one column, got shape {values.shape}")
 
 
-def _checked_present(present: object, n_items: int) -> BoolArray:
+def _check_present(present: object, n_items: int) -> BoolArray:
     mask = np.asarray(present)
     if mask.dtype != np.bool_ or mask.shape != (n_items,):
         raise InputError(

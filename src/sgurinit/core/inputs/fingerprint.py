@@ -1,4 +1,4 @@
-"""A fingerprint of the data that a start was made from."""
+"""Fingerprint of the data that a start was computed from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from sgurinit.core.inputs.interactions import ParsedInteractions
 _BLOCK_ROWS = 4096
 
 
-def fingerprint(interactions: ParsedInteractions, features: Mapping[str, ItemFeatures]) -> str:
+def compute_fingerprint(
+    interactions: ParsedInteractions, features: Mapping[str, ItemFeatures]
+) -> str:
     """Hash interactions, ids and features.
 
     Parameters
@@ -21,12 +23,12 @@ def fingerprint(interactions: ParsedInteractions, features: Mapping[str, ItemFea
     interactions : ParsedInteractions
         Training interactions.
     features : mapping of str to ItemFeatures
-        Features; rows of items without one do not count.
+        Features. The values of rows that are not present are ignored.
 
     Returns
     -------
     str
-        SHA-256 in hexadecimal; the same for any memory layout of the same values and types.
+        SHA-256 in hexadecimal. It does not depend on the memory layout.
     """
     digest = hashlib.sha256()
     matrix = interactions.matrix

@@ -1,1 +1,1 @@
-"""The steps of the method on arrays, one module each."""
+"""Steps of the method on arrays, one module per step."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from sgurinit.core.inputs.arrays import Float32Array, Float64Array, FloatArray, IntArray, LabelArray
-from sgurinit.core.inputs.features import row_blocks, row_slices
-from sgurinit.core.steps.kmeans import cluster_means, k_means
+from sgurinit.core.inputs.features import iter_row_blocks, iter_row_slices
+from sgurinit.core.steps.kmeans import compute_cluster_means, k_means
 from sgurinit.errors import InputError
 
-# Columns that are brought into order at a time.
-_COLUMNS = 64
+# Columns that are sorted at a time.
+_COLUMNS_AT_A_TIME = 64
 
 # Largest entries that can be scaled to 1 and back in float32.
 _MODERATE = (1e-30, 1e30)
@@ -42,9 +42,9 @@ def cluster_rows(
 ) -> tuple[LabelArray, Float64Array]:
     """Cluster rows with K-means.
 
-    The same rows, in any order, precision or memory layout that holds them exactly, give the same
-    clusters: `k_means` sees them centred, in float32 and in an order that depends on their values
-    only.
+    The result depends on the values of the rows only, not on their order, memory layout or
+    precision, as long as the precision holds them exactly. For that, `k_means` gets the rows
+    centered, in float32 and sorted by value.
 
     Parameters
     ----------
@@ -67,12 +67,12 @@ def cluster_rows(
     Raises
     ------
     InputError
-        When there are fewer distinct rows than clusters, the message states both numbers; or the
-        back end is not installed.
+        There are fewer distinct rows than clusters (the message names both numbers), or the
+        backend is not installed.
     """
-    points = _normalised(rows)
+    points = _normalize(rows)
     order = np.argsort(points.view(f"V{points.shape[1] * 4}").ravel(), kind="stable")
-    distinct = _bring_into(points, order)
+    distinct = _sort_(points, order)
     if n_clusters > distinct:
         raise InputError(
             f"n_clusters={n_clusters} is more than the {distinct} distinct item rows: "
@@ -80,14 +80,14 @@ def cluster_rows(
         )
     labels = np.empty(len(order), dtype=np.int32)
     labels[order] = k_means(points, n_clusters, seed, backend)
-    return labels, cluster_means(rows, labels, n_clusters)
+    return labels, compute_cluster_means(rows, labels, n_clusters)
 
 
-def _bring_into(points: Float32Array, order: IntArray) -> int:
-    """Bring points into order in place, some columns at a time, and count the distinct ones."""
+def _sort_(points: Float32Array, order: IntArray) -> int:
+    """Sort points in place, some columns at a time, and count the distinct ones."""
     changes = np.zeros(len(points) - 1, dtype=bool)
-    for first in range(0, points.shape[1], _COLUMNS):
-        columns = slice(first, first + _COLUMNS)
+    for first in range(0, points.shape[1], _COLUMNS_AT_A_TIME):
+        columns = slice(first, first + _COLUMNS_AT_A_TIME)
         part = points[order, columns]
         points[:, columns] = part
         if not changes.all():
@@ -95,20 +95,21 @@ def _bring_into(points: Float32Array, order: IntArray) -> int:
     return 1 + int(changes.sum())
 
 
-def _normalised(rows: FloatArray) -> Float32Array:
-    """Rows centred and scaled to at most about 1, in float32; K-means does not mind either."""
+def _normalize(rows: FloatArray) -> Float32Array:
+    """Center rows and scale them to at most about 1, in float32, which keeps the clusters."""
     peak, total = 0.0, np.zeros(rows.shape[1])
-    for where, block in row_blocks(rows):
+    for where, block in iter_row_blocks(rows):
         peak = max(peak, float(rows[where].max()), -float(rows[where].min()))
         total += block.sum(axis=0)
-    # First by a power of two, which rounds nothing, so that float32 rows are centred in float32.
+    # First scaled by a power of two, which does not round, so that float32 rows are centered in
+    # float32.
     scale = 2.0 ** np.floor(np.log2(peak or 1.0))
     exact = rows.dtype.itemsize <= 4 and _MODERATE[0] < peak < _MODERATE[1]
     kind = np.float32 if exact else np.float64
-    # Rounded, so that the order in which the mean was summed leaves no trace.
+    # Rounded, so that the order of the terms of the mean does not matter.
     mean = (total / len(rows) / scale).astype(np.float32)
     points = np.empty(rows.shape, dtype=np.float32)
-    for where in row_slices(rows):
+    for where in iter_row_slices(rows):
         scaled: FloatArray = rows[where].astype(kind)
         scaled /= kind(scale)
         scaled -= mean

@@ -1,4 +1,4 @@
-"""K-means on points that are ready for it, by one of several back ends."""
+"""K-means on normalized points, with one of several backends."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from sgurinit.core.inputs.arrays import Float32Array, Float64Array, FloatArray, LabelArray
-from sgurinit.core.inputs.features import row_slices
+from sgurinit.core.inputs.features import iter_row_slices
 from sgurinit.errors import InputError
 
-N_INIT = 10
+_N_INIT = 10
 
-# Lloyd's starts are tried on so many rows that rows times clusters, which an iteration takes, is at
-# most this, but at least so many per cluster; and along at least so many leading directions, at
-# least one per cluster, found on so many numbers. The best goes on on all rows, for at most so many
-# iterations.
-SAMPLE_CELLS = 1 << 17
-SAMPLE_PER_CLUSTER = 64
-DIRECTIONS = 32
-DIRECTION_CELLS = 1 << 21
-REFINEMENTS = 20
-# Products of points and means that are held at a time.
-PRODUCTS = 1 << 20
+# Rows times clusters of the sample on which Lloyd's initializations are compared.
+_SAMPLE_CELLS = 1 << 17
+# Smallest number of rows per cluster of that sample.
+_SAMPLE_PER_CLUSTER = 64
+# Smallest number of leading directions of that sample; at least one per cluster is used.
+_DIRECTIONS = 32
+# Numbers that these directions are computed from.
+_DIRECTION_CELLS = 1 << 21
+# Most iterations of the best initialization on all rows.
+_REFINEMENTS = 20
+# Products of points and means held at a time.
+_PRODUCTS = 1 << 20
 
 _BATCH = 4096
 _FAISS_ITERATIONS = 25
@@ -34,25 +35,25 @@ _FAISS_PER_CLUSTER = 256
 
 
 def k_means(points: Float32Array, n_clusters: int, seed: int, backend: str = "lloyd") -> LabelArray:
-    """Cluster points with one of `BACKENDS`, on one thread, where the order of sums is fixed.
+    """Cluster points with one of the backends, on one thread so that the order of sums is fixed.
 
-    ``"lloyd"`` is k-means++ with the best of 10 starts. Where there are many rows or columns the
-    starts are tried on a sample of the rows along their leading directions, which hold nearly all
-    that tells clusters apart, and Lloyd's iterations go on from the best on all of it. The inertia
-    is that of trying the starts on all of it, to about half a per cent, at a fraction of the time.
-    ``"minibatch"`` sees a few thousand rows at a time; ``"faiss"`` is made for thousands of
-    clusters.
+    ``"lloyd"`` takes the best of 10 k-means++ initializations. With many rows or columns, these are
+    compared on a sample of the rows along the leading directions, which hold nearly all that
+    separates the clusters. Lloyd's iterations then continue from the best one on all rows and columns. The
+    inertia is within about half a percent of comparing them on all of the data, at a
+    fraction of the time. ``"minibatch"`` reads a few thousand rows at a time. ``"faiss"`` is made
+    for thousands of clusters.
 
     Parameters
     ----------
     points : ndarray of float32, shape (n, d)
-        Finite rows of a size of about 1, at least `n_clusters` distinct ones.
+        Finite rows of norm about 1, at least `n_clusters` of them distinct.
     n_clusters : int
         K.
     seed : int
-        Seed of everything random.
-    backend : {"lloyd", "minibatch", "faiss"}
-        How.
+        Seed of K-means.
+    backend : {"lloyd", "minibatch", "faiss"}, default "lloyd"
+        K-means backend.
 
     Returns
     -------
@@ -62,52 +63,52 @@ def k_means(points: Float32Array, n_clusters: int, seed: int, backend: str = "ll
     Raises
     ------
     InputError
-        When faiss is asked for and not installed.
+        The backend is faiss, which is not installed.
     """
     with threadpool_limits(limits=1):
-        return BACKENDS[backend](points, n_clusters, seed).astype(np.int32)
+        return _BACKENDS[backend](points, n_clusters, seed).astype(np.int32)
 
 
-def _lloyd(points: Float32Array, n_clusters: int, seed: int) -> LabelArray:
-    wanted = max(SAMPLE_CELLS // n_clusters, SAMPLE_PER_CLUSTER * n_clusters)
-    sample = _sample(points, wanted, seed)
-    leading = _leading(sample, n_clusters, seed)
-    best = KMeans(n_clusters, n_init=N_INIT, random_state=seed).fit(leading)
+def _cluster_lloyd(points: Float32Array, n_clusters: int, seed: int) -> LabelArray:
+    size = max(_SAMPLE_CELLS // n_clusters, _SAMPLE_PER_CLUSTER * n_clusters)
+    sample = _draw_sample(points, size, seed)
+    leading = _project_to_leading(sample, n_clusters, seed)
+    best = KMeans(n_clusters, n_init=_N_INIT, random_state=seed).fit(leading)
     if leading is points:
         return np.asarray(best.labels_)
     # A sample of few distinct rows has fewer clusters.
     used, found = np.unique(best.labels_, return_inverse=True)
-    means = cluster_means(sample, found.astype(np.int32), len(used), np.float32)
+    means = compute_cluster_means(sample, found.astype(np.int32), len(used), np.float32)
     return refine(points, means, n_clusters)
 
 
 def refine(points: Float32Array, means: Float64Array, n_clusters: int) -> LabelArray:
-    """Lloyd's iterations from given means, at most as many as clusters are wanted.
+    """Run Lloyd's iterations from given means, of which there are at most `n_clusters`.
 
-    scikit-learn's would centre all points once more, in most of the time that this takes.
+    scikit-learn's would center all points again, which takes most of the time that this takes.
     """
-    labels, nearness = _nearest(points, means)
-    for _ in range(REFINEMENTS):
-        means = cluster_means(points, labels, n_clusters, np.float32)
+    labels, nearness = _find_nearest(points, means)
+    for _ in range(_REFINEMENTS):
+        means = compute_cluster_means(points, labels, n_clusters, np.float32)
         empty = np.flatnonzero(np.bincount(labels, minlength=n_clusters) == 0)
         if len(empty):
-            # As scikit-learn has it: a cluster that lost all goes on from a point far from its own.
+            # As in scikit-learn, an empty cluster continues from a point far from its own mean.
             distances = np.einsum("nd,nd->n", points, points) / 2 - nearness
             means[empty] = points[np.argpartition(-distances, len(empty) - 1)[: len(empty)]]
         before = labels
-        labels, nearness = _nearest(points, means)
+        labels, nearness = _find_nearest(points, means)
         if np.array_equal(labels, before):
             break
     return labels
 
 
-def _nearest(points: Float32Array, means: Float64Array) -> tuple[LabelArray, Float32Array]:
-    """Each point's nearest mean, and ``|x|^2 / 2`` less half their squared distance."""
+def _find_nearest(points: Float32Array, means: Float64Array) -> tuple[LabelArray, Float32Array]:
+    """Find each point's nearest mean, and ``|x|^2 / 2`` minus half their squared distance."""
     axes = means.astype(np.float32).T
     lengths = (means**2).sum(axis=1).astype(np.float32) / 2
     labels = np.empty(len(points), dtype=np.int32)
     nearness = np.empty(len(points), dtype=np.float32)
-    step = max(1, PRODUCTS // len(means))
+    step = max(1, _PRODUCTS // len(means))
     for first in range(0, len(points), step):
         block = slice(first, first + step)
         products = points[block] @ axes
@@ -117,15 +118,15 @@ def _nearest(points: Float32Array, means: Float64Array) -> tuple[LabelArray, Flo
     return labels, nearness
 
 
-def cluster_means(
+def compute_cluster_means(
     rows: FloatArray, labels: LabelArray, n_clusters: int, precision: type[np.floating] = np.float64
 ) -> Float64Array:
-    """Mean of each cluster's rows, shape (K, d); zero for an empty one.
+    """Compute the mean of each cluster's rows, shape (K, d); zero for an empty cluster.
 
-    Rows are added up in `precision` within blocks of them, the blocks in float64.
+    Rows are added up in `precision` within a block of rows, and the blocks in float64.
     """
     sums = np.zeros((n_clusters, rows.shape[1]))
-    for where in row_slices(rows):
+    for where in iter_row_slices(rows):
         block = np.asarray(rows[where], dtype=precision)
         members = (np.ones(len(block), precision), (labels[where], np.arange(len(block))))
         sums += sp.csr_array(members, shape=(n_clusters, len(block))) @ block
@@ -134,31 +135,31 @@ def cluster_means(
     return means
 
 
-def _sample(points: Float32Array, wanted: int, seed: int) -> Float32Array:
-    if len(points) <= wanted:
+def _draw_sample(points: Float32Array, size: int, seed: int) -> Float32Array:
+    if len(points) <= size:
         return points
-    return points[np.random.default_rng(seed).choice(len(points), wanted, replace=False)]
+    return points[np.random.default_rng(seed).choice(len(points), size, replace=False)]
 
 
-def _leading(points: Float32Array, n_clusters: int, seed: int) -> Float32Array:
-    """Coordinates along the leading directions, where these are less than half of the columns."""
-    wanted, width = max(DIRECTIONS, n_clusters), points.shape[1]
-    if width <= 2 * wanted or len(points) <= wanted:
+def _project_to_leading(points: Float32Array, n_clusters: int, seed: int) -> Float32Array:
+    """Project to the leading directions, where these are less than half of the columns."""
+    keep, width = max(_DIRECTIONS, n_clusters), points.shape[1]
+    if width <= 2 * keep or len(points) <= keep:
         return points
-    some = _sample(points, max(DIRECTION_CELLS // width, 8 * wanted), seed)
-    left, values, axes = randomized_svd(some, wanted, n_iter=1, random_state=seed)
-    # The first is there already where the directions were found on all points.
+    some = _draw_sample(points, max(_DIRECTION_CELLS // width, 8 * keep), seed)
+    left, values, axes = randomized_svd(some, keep, n_iter=1, random_state=seed)
+    # Where the directions were found on all points, the decomposition holds the coordinates.
     coordinates: Float32Array = left * values if some is points else points @ axes.T
     return np.asarray(coordinates, dtype=np.float32)
 
 
-def _minibatch(points: Float32Array, n_clusters: int, seed: int) -> LabelArray:
+def _cluster_minibatch(points: Float32Array, n_clusters: int, seed: int) -> LabelArray:
     batch = max(_BATCH, 4 * n_clusters)
-    found = MiniBatchKMeans(n_clusters, batch_size=batch, n_init=N_INIT, random_state=seed)
+    found = MiniBatchKMeans(n_clusters, batch_size=batch, n_init=_N_INIT, random_state=seed)
     return np.asarray(found.fit(points).labels_)
 
 
-def _faiss(points: Float32Array, n_clusters: int, seed: int) -> LabelArray:
+def _cluster_faiss(points: Float32Array, n_clusters: int, seed: int) -> LabelArray:
     try:
         import faiss  # noqa: PLC0415  (optional)
     except ModuleNotFoundError:
@@ -169,7 +170,7 @@ def _faiss(points: Float32Array, n_clusters: int, seed: int) -> LabelArray:
         points.shape[1],
         n_clusters,
         niter=_FAISS_ITERATIONS,
-        nredo=N_INIT if n_clusters <= DIRECTIONS else 1,
+        nredo=_N_INIT if n_clusters <= _DIRECTIONS else 1,
         seed=seed & 0x7FFFFFFF,
         min_points_per_centroid=1,
         max_points_per_centroid=_FAISS_PER_CLUSTER,
@@ -180,8 +181,8 @@ def _faiss(points: Float32Array, n_clusters: int, seed: int) -> LabelArray:
     return np.asarray(nearest[:, 0], dtype=np.int32)
 
 
-BACKENDS: Mapping[str, Callable[[Float32Array, int, int], LabelArray]] = {
-    "lloyd": _lloyd,
-    "minibatch": _minibatch,
-    "faiss": _faiss,
+_BACKENDS: Mapping[str, Callable[[Float32Array, int, int], LabelArray]] = {
+    "lloyd": _cluster_lloyd,
+    "minibatch": _cluster_minibatch,
+    "faiss": _cluster_faiss,
 }

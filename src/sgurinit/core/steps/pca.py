@@ -10,24 +10,25 @@ import numpy as np
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
-from sgurinit.core._parallel import mapping
+from sgurinit.core._parallel import thread_map
 from sgurinit.core.inputs.arrays import Float64Array, FloatArray
-from sgurinit.core.inputs.features import row_blocks
+from sgurinit.core.inputs.features import iter_row_blocks
 
-Step = Callable[[Float64Array], Float64Array]
+RowTransform = Callable[[Float64Array], Float64Array]
 
-# Directions with less than this share of the largest variance are rounding noise.
-DEGENERATE = 1e-10
+# Directions with less than this share of the largest variance are rounding errors.
+_DEGENERATE = 1e-10
 
-# Variance below this share of the mean squared norm is rounding (a relative spread of 1e-13).
-ROUNDING = 1e-26
+# Variance below this share of the mean squared norm is a rounding error (a spread of 1e-13).
+_ROUNDING = 1e-26
 
-# Up to this width the covariance matrix is cheap; beyond it only the leading part is computed, and
-# all rows are held for it as long as they take no more than so many bytes in float64.
+# Up to this width all axes are computed from the covariance matrix. Wider rows are held in memory,
+# where a solver can find the leading axes only.
 _WIDE = 1024
+# Largest size in float64 of rows that are held in memory.
 _HELD_BYTES = 1 << 31
 
-# Rows that are read in blocks are divided into so many parts.
+# Number of parts that rows are divided into for the threads.
 _PARTS = 16
 
 
@@ -38,9 +39,9 @@ class PrincipalRows:
     Parameters
     ----------
     rows : ndarray of float64, shape (n, r)
-        Centred rows along the directions of largest variance; r counts no degenerate direction.
+        Centered rows along the directions of largest variance, without degenerate ones.
     deviations : ndarray of float64, shape (r,)
-        Standard deviation along each direction, falling.
+        Standard deviation along each direction, in descending order.
     """
 
     rows: Float64Array
@@ -54,27 +55,27 @@ class Axes:
     Parameters
     ----------
     vectors : ndarray of float64, shape (d, r)
-        A direction of unit length per column.
+        One direction of unit length per column.
     deviations : ndarray of float64, shape (r,)
-        Standard deviation along each, falling.
+        Standard deviation along each direction, in descending order.
     """
 
     vectors: Float64Array
     deviations: Float64Array
 
 
-def principal_rows(
+def compute_principal_rows(
     rows: FloatArray,
     at_most: int | None = None,
     *,
-    step: Step | None = None,
+    transform: RowTransform | None = None,
     n_jobs: int | None = None,
 ) -> PrincipalRows:
-    """Turn rows to their principal axes, without the directions that hold no variance.
+    """Rotate rows to their principal axes and drop the directions without variance.
 
-    Signs are fixed by the axes (their largest entry is positive), so that equal rows in another
-    order give equal coordinates. Rows are read in blocks, so they may be a memory map, unless they
-    are wide and few, see ``_HELD_BYTES``.
+    The largest entry of each axis is positive, so the coordinates do not depend on the order of the
+    rows. Rows are read in blocks and can be a memory map. Only wide rows that take less than
+    `_HELD_BYTES` are held in memory.
 
     Parameters
     ----------
@@ -82,11 +83,10 @@ def principal_rows(
         At least one row.
     at_most : int, optional
         Largest number of directions to keep; all by default.
-    step : callable, optional
-        What is done to a block of rows first, shape (b, d) to (b, d).
-    n_jobs : int, optional
-        Parts of the rows at a time, as in scikit-learn, where they are read in blocks. The result
-        is the same for any number.
+    transform : callable, optional
+        Applied to every block of rows first, shape (b, d) to (b, d).
+    n_jobs : int or None, default None
+        Threads, as in scikit-learn: None is 1, -1 all cores. The result does not depend on it.
 
     Returns
     -------
@@ -97,52 +97,52 @@ def principal_rows(
     if n_rows < 2:
         return PrincipalRows(np.zeros((n_rows, 0)), np.zeros(0))
     keep = limit if at_most is None else min(at_most, limit)
-    with threadpool_limits(limits=1):  # the same sums on any machine
+    with threadpool_limits(limits=1):  # the order of sums is then the same on any machine
         if n_rows >= width and (width <= _WIDE or 8 * rows.size > _HELD_BYTES):
-            return _by_covariance(_Blocks(rows, step), keep, n_jobs)
-        return _held(rows, keep, step)
+            return _solve_by_covariance(_Blocks(rows, transform), keep, n_jobs)
+        return _solve_in_memory(rows, keep, transform)
 
 
-def _by_covariance(blocks: _Blocks, keep: int, n_jobs: int | None) -> PrincipalRows:
+def _solve_by_covariance(blocks: _Blocks, keep: int, n_jobs: int | None) -> PrincipalRows:
     n_rows, width = blocks.rows.shape
     parts = blocks.parts()
-    with mapping(n_jobs) as each:
-        mean = sum(each(_total, parts), np.zeros(width)) / n_rows
+    with thread_map(n_jobs) as each:
+        mean = sum(each(_add_up, parts), np.zeros(width)) / n_rows
         covariance, size = np.zeros((width, width)), 0.0
-        for squares, own in each(partial(_squares, mean=mean), parts):
+        for squares, own in each(partial(_add_up_products, mean=mean), parts):
             covariance += squares
             size += own
-        axes = principal_axes(covariance / (n_rows - 1), keep, size / n_rows)
-        turn = partial(_turned, mean=mean, axes=axes.vectors)
+        axes = compute_principal_axes(covariance / (n_rows - 1), keep, size / n_rows)
+        turn = partial(_rotate, mean=mean, axes=axes.vectors)
         turned = np.concatenate(list(each(turn, parts)))
     return PrincipalRows(turned, axes.deviations)
 
 
-def _total(part: _Blocks) -> Float64Array:
+def _add_up(part: _Blocks) -> Float64Array:
     return sum((block.sum(axis=0) for _, block in part), np.zeros(part.rows.shape[1]))
 
 
-def _squares(part: _Blocks, mean: Float64Array) -> tuple[Float64Array, float]:
-    """Sum of the products of the centred columns, and of the squares of all entries."""
+def _add_up_products(part: _Blocks, mean: Float64Array) -> tuple[Float64Array, float]:
+    """Add up the products of the centered columns, and the squares of all entries."""
     products, size = np.zeros((len(mean), len(mean))), 0.0
     for _, block in part:
         size += float(np.square(block).sum())
-        # Centred before it is squared: afterwards it would cost the precision of rows that lie
-        # close together far from the origin.
-        centred = block - mean
-        products += centred.T @ centred
+        # Centered before squaring: rows close together but far from the origin would otherwise
+        # lose their precision.
+        centered = block - mean
+        products += centered.T @ centered
     return products, size
 
 
-def _turned(part: _Blocks, mean: Float64Array, axes: Float64Array) -> Float64Array:
+def _rotate(part: _Blocks, mean: Float64Array, axes: Float64Array) -> Float64Array:
     turned = np.empty((len(part.rows), axes.shape[1]))
     for where, block in part:
         turned[where] = (block - mean) @ axes
     return turned
 
 
-def principal_axes(covariance: Float64Array, keep: int, size: float) -> Axes:
-    """Find the directions of largest variance, without those that hold none.
+def compute_principal_axes(covariance: Float64Array, keep: int, size: float) -> Axes:
+    """Find the directions of largest variance, without those that have none.
 
     Parameters
     ----------
@@ -151,58 +151,58 @@ def principal_axes(covariance: Float64Array, keep: int, size: float) -> Axes:
     keep : int
         Largest number of directions.
     size : float
-        Mean squared norm of the rows, which tells what variance is rounding.
+        Mean squared norm of the rows; variance far below it is a rounding error.
 
     Returns
     -------
     Axes
-        Signs are such that the largest entry of each is positive.
+        The largest entry of each direction is positive.
     """
     variance, axes = np.linalg.eigh(covariance)
     variance, axes = variance[::-1][:keep], axes[:, ::-1][:, :keep]
-    rank = _rank(variance, size)
+    rank = _count_directions(variance, size)
     axes = axes[:, :rank] * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(keep)])[:rank]
     return Axes(axes, np.sqrt(variance[:rank]))
 
 
-def _held(rows: FloatArray, keep: int, step: Step | None) -> PrincipalRows:
-    """Hold all rows, for solvers that need them."""
+def _solve_in_memory(rows: FloatArray, keep: int, transform: RowTransform | None) -> PrincipalRows:
+    """Find principal rows with a solver that holds all rows in memory."""
     whole = np.empty(rows.shape)
-    for where, block in _Blocks(rows, step):
+    for where, block in _Blocks(rows, transform):
         whole[where] = block
     size = float(np.square(whole).sum(axis=1).mean())
     whole -= whole.mean(axis=0)
     solver = "arpack" if min(whole.shape) > _WIDE and keep < min(whole.shape) // 4 else "full"
     pca = PCA(n_components=keep, svd_solver=solver, random_state=0)
-    with np.errstate(invalid="ignore"):  # equal rows: the share of a total variance of zero
+    with np.errstate(invalid="ignore"):  # for equal rows it divides by zero variance
         turned = pca.fit_transform(whole)
     variance = pca.explained_variance_
-    rank = _rank(variance, size)
+    rank = _count_directions(variance, size)
     return PrincipalRows(turned[:, :rank], np.sqrt(variance[:rank]))
 
 
-def _rank(variance: Float64Array, size: float) -> int:
-    """Count the directions with more than rounding; `size` is the rows' mean squared norm."""
-    # Relative to the rows' size as well: what centring leaves of equal rows is rounding.
-    floor = max(DEGENERATE * float(variance[0]), ROUNDING * size)
+def _count_directions(variance: Float64Array, size: float) -> int:
+    """Count the directions with variance above rounding errors."""
+    # Also relative to the rows' norm: centering leaves only rounding errors of equal rows.
+    floor = max(_DEGENERATE * float(variance[0]), _ROUNDING * size)
     return int((variance > floor).sum())
 
 
 @dataclass(frozen=True)
 class _Blocks:
-    """Rows after a step, in float64 blocks, as often as they are asked for."""
+    """Transformed rows in float64 blocks; can be iterated several times."""
 
     rows: FloatArray
-    step: Step | None
+    transform: RowTransform | None
 
     def parts(self) -> list[_Blocks]:
-        """Divide the rows among threads, into as many parts whatever the number of these."""
+        """Divide the rows into parts for the threads; their number does not depend on `n_jobs`."""
         step = max(1, -(-len(self.rows) // _PARTS))
         return [
-            _Blocks(self.rows[first : first + step], self.step)
+            _Blocks(self.rows[first : first + step], self.transform)
             for first in range(0, len(self.rows), step)
         ]
 
     def __iter__(self) -> Iterator[tuple[slice, Float64Array]]:
-        for where, block in row_blocks(self.rows):
-            yield where, block if self.step is None else self.step(block)
+        for where, block in iter_row_blocks(self.rows):
+            yield where, block if self.transform is None else self.transform(block)

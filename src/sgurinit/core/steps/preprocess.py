@@ -1,4 +1,4 @@
-"""Optional preparation of the features before the method's first step."""
+"""Optional preprocessing of the features."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from sgurinit.core.inputs.arrays import Float64Array, FloatArray
-from sgurinit.core.steps.pca import principal_rows
+from sgurinit.core.steps.pca import compute_principal_rows
 
 
 def preprocess_rows(rows: FloatArray, steps: Sequence[str]) -> FloatArray:
-    """Apply preparation steps, in order, to the rows of one modality.
+    """Apply preprocessing steps, in order, to the rows of one modality.
 
-    All-zero rows carry no meaning: they stay zero and do not enter the statistics. Without steps
-    the rows are returned as they are.
+    All-zero rows carry no information. They stay zero and do not enter the statistics. Without
+    steps the rows are returned unchanged.
 
     Parameters
     ----------
     rows : ndarray of shape (n_present, d)
         Rows of the items that have one.
     steps : sequence of {"center", "unit", "whiten"}
-        ``center`` subtracts the mean row; ``unit`` scales rows to unit length; ``whiten`` gives the
-        principal coordinates unit variance, directions without variance becoming zero columns.
+        ``center`` subtracts the mean row. ``unit`` scales rows to unit length. ``whiten`` rotates
+        rows to their principal axes and scales these to unit variance; the columns beyond the rank
+        are zero.
 
     Returns
     -------
     ndarray of shape (n_present, d)
-        float64 where there was a step.
+        float64 if there is a step.
     """
     if not steps:
         return rows
@@ -42,29 +43,29 @@ def preprocess_rows(rows: FloatArray, steps: Sequence[str]) -> FloatArray:
     return prepared
 
 
-def center(rows: Float64Array) -> Float64Array:
+def center_rows(rows: Float64Array) -> Float64Array:
     """Subtract the mean row."""
-    centred: Float64Array = rows - rows.mean(axis=0)
-    return centred
+    centered: Float64Array = rows - rows.mean(axis=0)
+    return centered
 
 
-def unit(rows: Float64Array) -> Float64Array:
+def normalize_rows(rows: Float64Array) -> Float64Array:
     """Scale every row to unit length; a zero row stays zero."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     scaled: Float64Array = rows / np.where(norms > 0, norms, 1.0)
     return scaled
 
 
-def whiten(rows: Float64Array) -> Float64Array:
-    """Centre and turn to principal axes of unit variance; columns beyond the rank are zero."""
-    principal = principal_rows(rows)
+def whiten_rows(rows: Float64Array) -> Float64Array:
+    """Center, rotate to principal axes of unit variance; columns beyond the rank are zero."""
+    principal = compute_principal_rows(rows)
     whitened = np.zeros_like(rows)
     whitened[:, : principal.rows.shape[1]] = principal.rows / principal.deviations
     return whitened
 
 
 _STEPS: Mapping[str, Callable[[Float64Array], Float64Array]] = {
-    "center": center,
-    "unit": unit,
-    "whiten": whiten,
+    "center": center_rows,
+    "unit": normalize_rows,
+    "whiten": whiten_rows,
 }

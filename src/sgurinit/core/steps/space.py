@@ -13,10 +13,10 @@ from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.core.params import Parameters
 from sgurinit.core.steps.aggregate import (
     ItemSide,
-    item_degrees,
-    item_weights,
-    popular_centroid,
-    user_rows,
+    aggregate_users,
+    compute_fallback,
+    compute_item_weights,
+    count_item_degrees,
 )
 from sgurinit.core.steps.clusters import Clusters, cluster_rows
 from sgurinit.core.steps.preprocess import preprocess_rows
@@ -25,14 +25,14 @@ from sgurinit.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """A fitted space: everything that turns interactions into users' rows.
+    """A fitted space, which turns interactions into users' rows.
 
     Parameters
     ----------
     items : ItemSide
         Rows, clusters and weights of the items that have a row.
     present : ndarray of bool, shape (n_items,)
-        Which items these are.
+        Which items have a row.
     parameters : Parameters
         Parameters of the fit.
     """
@@ -45,18 +45,18 @@ class Space:
     def fit(
         cls, degrees: Float64Array, table: ItemFeatures, parameters: Parameters, *, preprocess: bool
     ) -> Space:
-        """Prepare and cluster the items, and weigh them by the training interactions.
+        """Preprocess and cluster the items, and compute their weights.
 
         Parameters
         ----------
         degrees : ndarray of float64, shape (n_items,)
-            Users of each item in training.
+            Number of users of each item in training.
         table : ItemFeatures
             Items of this space.
         parameters : Parameters
             Parameters of the method.
         preprocess : bool
-            Whether the preparation steps apply to these items.
+            Whether to apply the preprocessing steps to these items.
 
         Returns
         -------
@@ -65,13 +65,13 @@ class Space:
         Raises
         ------
         InputError
-            When no interaction touches an item with a row, or K is too large.
+            No interaction is with an item that has a row, or K is too large.
         """
         present = table.mask()
         degrees = degrees[present]
         if not degrees.any():
             raise InputError(
-                "no training interaction touches an item that has a feature row: check that the "
+                "no training interaction is with an item that has a feature row: check that the "
                 "rows of the features are in the order of the items"
             )
         rows = preprocess_rows(table.rows(), parameters.preprocess if preprocess else ())
@@ -82,37 +82,37 @@ class Space:
             rows=rows,
             labels=labels,
             centroids=centroids,
-            weights=item_weights(degrees, parameters.local_norm),
-            fallback=popular_centroid(degrees, labels, centroids),
+            weights=compute_item_weights(degrees, parameters.local_norm),
+            fallback=compute_fallback(degrees, labels, centroids),
         )
         return cls(items, present, parameters)
 
-    def after(self, matrix: sp.csr_array) -> Space:
-        """Weigh the same items by other training interactions."""
-        degrees = item_degrees(matrix)[self.present]
+    def reweight(self, matrix: sp.csr_array) -> Space:
+        """Return the space with the item weights of other training interactions."""
+        degrees = count_item_degrees(matrix)[self.present]
         items = replace(
             self.items,
-            weights=item_weights(degrees, self.parameters.local_norm),
-            fallback=popular_centroid(degrees, self.items.labels, self.items.centroids),
+            weights=compute_item_weights(degrees, self.parameters.local_norm),
+            fallback=compute_fallback(degrees, self.items.labels, self.items.centroids),
         )
         return replace(self, items=items)
 
-    def featured(self, matrix: sp.csr_array) -> sp.csr_array:
-        """Interactions with the items of this space, shape (n_users, n_present)."""
+    def select_present(self, matrix: sp.csr_array) -> sp.csr_array:
+        """Select the interactions with items of this space, shape (n_users, n_present)."""
         return matrix if bool(self.present.all()) else sp.csr_array(matrix[:, self.present])
 
-    def users(self, matrix: sp.csr_array, n_jobs: int | None = None) -> Float32Array:
-        """Users' rows for the given interactions, shape (n_users, d)."""
-        return user_rows(
-            self.featured(matrix),
+    def compute_users(self, matrix: sp.csr_array, n_jobs: int | None = None) -> Float32Array:
+        """Compute the users' rows for the given interactions, shape (n_users, d)."""
+        return aggregate_users(
+            self.select_present(matrix),
             self.items,
             local_weight=self.parameters.local_weight,
             local_norm=self.parameters.local_norm,
             n_jobs=n_jobs,
         )
 
-    def clusters(self) -> Clusters:
-        """Clusters over all items; label -1 marks an item without a row."""
+    def to_clusters(self) -> Clusters:
+        """Return the clusters with a label for all items, -1 for an item without a row."""
         labels = np.full(len(self.present), -1, dtype=np.int32)
         labels[self.present] = self.items.labels
         return Clusters(self.items.centroids.astype(np.float32), labels)

@@ -1,1 +1,1 @@
-"""The fit of files of any size: a range of users at a time, in bounded memory."""
+"""The out-of-core path: starts of any number of users, computed in bounded memory."""

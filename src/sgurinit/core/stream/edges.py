@@ -1,4 +1,4 @@
-"""Interactions that are read a piece at a time: Parquet files, an edge list on disk."""
+"""Interactions read in chunks from Parquet files or from an edge list on disk."""
 
 from __future__ import annotations
 
@@ -12,66 +12,69 @@ import numpy as np
 import polars as pl
 
 from sgurinit.core.inputs.arrays import IdArray, IntArray
+from sgurinit.core.inputs.ids import find_positions, name_kind
 from sgurinit.errors import InputError
 
-# Interactions at a time.
-CHUNK = 1 << 22
+# Interactions read at a time.
+_CHUNK_ROWS = 1 << 22
 
-# Positions that a file of pairs can hold.
-_MOST = 1 << 31
+# Users that a bucket's file can number.
+_MAX_POSITIONS = 1 << 31
 
-COLUMNS = ("user", "item")
+_COLUMNS = ("user", "item")
 
 
 @dataclass(frozen=True)
-class Edges:
-    """Pairs of user and item, as they lie on disk.
+class EdgeFiles:
+    """Files that hold pairs of user and item.
 
     Parameters
     ----------
     files : tuple of Path
-        Parquet files; or one ``.npy`` edge list, integers of shape (n, 2).
-    columns : (str, str)
+        Parquet files, or one ``.npy`` edge list of integers, shape (n, 2).
+    columns : (str, str), default ("user", "item")
         Columns of the Parquet files with the users and with the items.
     """
 
     files: tuple[Path, ...]
-    columns: tuple[str, str] = COLUMNS
+    columns: tuple[str, str] = _COLUMNS
 
     @classmethod
     def find(
-        cls, source: str | Path | Sequence[str | Path], columns: tuple[str, str] = COLUMNS
-    ) -> Edges:
-        """Find the files that are meant.
+        cls, source: str | Path | Sequence[str | Path], columns: tuple[str, str] = _COLUMNS
+    ) -> EdgeFiles:
+        """Find and check the files.
 
         Parameters
         ----------
         source : path or sequence of paths
             Files, folders of Parquet files, or patterns such as ``logs/*.parquet``.
-        columns : (str, str)
+        columns : (str, str), default ("user", "item")
             Columns with the users and with the items.
 
         Raises
         ------
         InputError
-            Nothing is there, or a file is neither Parquet nor an edge list.
+            No file matches, or a file is neither Parquet nor an edge list.
         """
         given = [source] if isinstance(source, str | Path) else list(source)
-        files = [file for one in given for file in _files(Path(one))]
+        files = [file for one in given for file in _find_files(Path(one))]
         if not files:
             raise InputError("interactions: no file is given")
         if len(files) > 1 and any(file.suffix == ".npy" for file in files):
-            raise InputError("interactions: an .npy edge list stands alone; give it, or Parquet")
+            raise InputError(
+                "interactions: an .npy edge list must be the only file; give one, or Parquet files"
+            )
         edges = cls(tuple(files), columns)
-        edges.count()
+        edges.count_rows()
         return edges
 
-    def count(self) -> int:
-        """Number of rows, duplicates included."""
-        return sum(_rows(file, self.columns) for file in self.files)
+    def count_rows(self) -> int:
+        """Count the rows of all files, duplicates included."""
+        return sum(_count_rows(file, self.columns) for file in self.files)
 
-    def facts(self) -> list[dict[str, Any]]:
-        """Tell the files apart from others of the same names."""
+    def describe(self) -> list[dict[str, Any]]:
+        """Return what tells the files from other files of the same names."""
         states = [(file, file.stat()) for file in self.files]
         return [
             {
@@ -83,24 +86,30 @@ class Edges:
             for file, state in states
         ]
 
-    def chunks(self) -> Iterator[tuple[pl.Series, pl.Series, str]]:
-        """Yield users, items and where they stand, at most `CHUNK` at a time."""
+    def read_chunks(self) -> Iterator[tuple[pl.Series, pl.Series, str]]:
+        """Yield users, items and their place for error messages, `_CHUNK_ROWS` at a time."""
         for file in self.files:
-            for first in range(0, _rows(file, self.columns), CHUNK):
-                table = _chunk(file, first, self.columns)
-                users, items = (_checked(column, file, first) for column in table)
+            for first in range(0, _count_rows(file, self.columns), _CHUNK_ROWS):
+                table = _read_chunk(file, first, self.columns)
+                users, items = (_check_no_nulls(column, file, first) for column in table)
                 yield users, items, f"{file}, from row {first}" if first else str(file)
 
 
-def positions(values: pl.Series, place: str, limit: int | None) -> IntArray:
-    """Positions from 0 to below `limit`, or to below `_MOST`, checked."""
+def check_positions(values: pl.Series, place: str, limit: int | None) -> IntArray:
+    """Return positions as int64 after checking that they are at least 0 and below `limit`.
+
+    Raises
+    ------
+    InputError
+        A value is not such a position; the message names the row.
+    """
     if not values.dtype.is_integer():
         raise InputError(
             f"{place}: column {values.name!r} holds {values.dtype}, expected integer positions; "
             "for external ids give the ids of the items"
         )
     found = values.to_numpy().astype(np.int64, copy=False)
-    limit = _MOST if limit is None else limit
+    limit = _MAX_POSITIONS if limit is None else limit
     outside = (found < 0) | (found >= limit)
     if outside.any():
         row = int(np.argmax(outside))
@@ -111,24 +120,38 @@ def positions(values: pl.Series, place: str, limit: int | None) -> IntArray:
     return found
 
 
-def places(values: pl.Series, known: IdArray, order: IntArray, place: str) -> IntArray:
-    """Position of every id among the known ones, whose sorted order is given."""
-    ids = _as_kind(values, known, place)
-    at = np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)
-    found: IntArray = order[at]
-    unknown = known[found] != ids
-    if unknown.any():
-        row = int(np.argmax(unknown))
+def look_up_positions(values: pl.Series, known: IdArray, order: IntArray, place: str) -> IntArray:
+    """Look up the position of every id among the known ones, which `order` sorts.
+
+    Raises
+    ------
+    InputError
+        An id is unknown or of another kind than the known ones; the message names the row.
+    """
+    ids = convert_ids(values, place)
+    if ids.dtype.kind != known.dtype.kind:
         raise InputError(
-            f"{place}: row {row} of it has {values.name} {ids[row].item()!r}, which is not among "
-            f"the known ids; drop such rows, give the {values.name} its features, or name all of "
-            "them as `item_ids` (where features are Parquet files, the log itself does)"
+            f"{place}: column {values.name!r} holds {name_kind(ids)}, the known ids are "
+            f"{name_kind(known)}: use one kind"
+        )
+    found, unknown = find_positions(ids, known, order)
+    if unknown is not None:
+        raise InputError(
+            f"{place}: row {unknown} of it has {values.name} {ids[unknown].item()!r}, which is not "
+            f"among the known ids; drop such rows, give the {values.name} its features, or pass "
+            "all ids as `item_ids` (where features are Parquet files, the log itself does)"
         )
     return found
 
 
-def ids_of(values: pl.Series, place: str) -> IdArray:
-    """External ids as integers or strings."""
+def convert_ids(values: pl.Series, place: str) -> IdArray:
+    """Return external ids as an array of int64 or of strings.
+
+    Raises
+    ------
+    InputError
+        The column holds neither integers nor strings.
+    """
     if values.dtype.is_integer():
         return values.to_numpy().astype(np.int64, copy=False)
     if values.dtype in {pl.String, pl.Categorical} or isinstance(values.dtype, pl.Enum):
@@ -138,18 +161,7 @@ def ids_of(values: pl.Series, place: str) -> IdArray:
     )
 
 
-def _as_kind(values: pl.Series, known: IdArray, place: str) -> IdArray:
-    ids = ids_of(values, place)
-    if ids.dtype.kind != known.dtype.kind:
-        kinds = {"U": "strings"}
-        raise InputError(
-            f"{place}: column {values.name!r} holds {kinds.get(ids.dtype.kind, 'integers')}, the "
-            f"known ids are {kinds.get(known.dtype.kind, 'integers')}: use one kind"
-        )
-    return ids
-
-
-def _files(place: Path) -> list[Path]:
+def _find_files(place: Path) -> list[Path]:
     if place.is_dir():
         found = sorted(place.glob("*.parquet"))
         if not found:
@@ -163,13 +175,13 @@ def _files(place: Path) -> list[Path]:
     return found
 
 
-def _rows(file: Path, columns: tuple[str, str]) -> int:
+def _count_rows(file: Path, columns: tuple[str, str]) -> int:
     try:
         if file.suffix == ".npy":
-            return len(_edge_list(file))
+            return len(_open_edge_list(file))
         schema = pl.scan_parquet(file)
         names = schema.collect_schema().names()
-        for at, (what, name) in enumerate(zip(COLUMNS, columns, strict=True)):
+        for at, (what, name) in enumerate(zip(_COLUMNS, columns, strict=True)):
             if name not in names:
                 raise InputError(
                     f"{file}: has no column {name!r}, it has {', '.join(names)}; name the one with "
@@ -181,11 +193,11 @@ def _rows(file: Path, columns: tuple[str, str]) -> int:
             raise
         raise InputError(
             f"{file}: expected a Parquet file, or an .npy edge list ({error}); `sgurinit prepare` "
-            "reads text as well"
+            "also reads text"
         ) from None
 
 
-def _edge_list(file: Path) -> np.ndarray[Any, Any]:
+def _open_edge_list(file: Path) -> np.ndarray[Any, Any]:
     edges = np.load(file, mmap_mode="r", allow_pickle=False)
     if edges.ndim != 2 or edges.shape[1] != 2 or edges.dtype.kind not in "iu":
         raise InputError(
@@ -194,14 +206,14 @@ def _edge_list(file: Path) -> np.ndarray[Any, Any]:
     return np.asanyarray(edges)
 
 
-def _chunk(file: Path, first: int, columns: tuple[str, str]) -> pl.DataFrame:
+def _read_chunk(file: Path, first: int, columns: tuple[str, str]) -> pl.DataFrame:
     if file.suffix == ".npy":
-        part = np.array(_edge_list(file)[first : first + CHUNK])
-        return pl.DataFrame(dict(zip(COLUMNS, part.T, strict=True)))
-    return pl.scan_parquet(file).select(columns).slice(first, CHUNK).collect()
+        part = np.array(_open_edge_list(file)[first : first + _CHUNK_ROWS])
+        return pl.DataFrame(dict(zip(_COLUMNS, part.T, strict=True)))
+    return pl.scan_parquet(file).select(columns).slice(first, _CHUNK_ROWS).collect()
 
 
-def _checked(values: pl.Series, file: Path, first: int) -> pl.Series:
+def _check_no_nulls(values: pl.Series, file: Path, first: int) -> pl.Series:
     if values.null_count():
         row = first + int(values.is_null().arg_max() or 0)
         raise InputError(f"{file}: row {row} has no {values.name}; drop such rows")

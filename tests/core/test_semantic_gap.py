@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from sgurinit.core.semantic_gap import gap, pair_cosines, semantic_gap
+from sgurinit.core.semantic_gap import compute_gap, compute_gaps, compute_pair_cosines
 
 
 def case() -> tuple[sp.csr_array, np.ndarray, np.ndarray]:
@@ -20,7 +20,7 @@ def case() -> tuple[sp.csr_array, np.ndarray, np.ndarray]:
 
 def test_own_pairs_are_own_and_random_ones_are_random() -> None:
     matrix, items, users = case()
-    own, random = pair_cosines(matrix, items, users, seed=0)
+    own, random = compute_pair_cosines(matrix, items, users, seed=0)
     assert len(own) == len(random) == 39  # users with interactions
     assert np.allclose(own, 1)
     assert set(np.round(random, 6)) == {0.0, 1.0}
@@ -29,12 +29,12 @@ def test_own_pairs_are_own_and_random_ones_are_random() -> None:
 
 def test_a_zero_row_has_no_direction() -> None:
     matrix, items, users = case()
-    own, _ = pair_cosines(matrix, items, np.zeros_like(users), seed=0)
+    own, _ = compute_pair_cosines(matrix, items, np.zeros_like(users), seed=0)
     assert not own.any()
 
 
 def test_the_gap_of_given_users_is_that_after() -> None:
     matrix, items, users = case()
-    _, after = semantic_gap(matrix, items, users, seed=3)
-    assert gap(matrix, items, users, seed=3) == after
+    _, after = compute_gaps(matrix, items, users, seed=3)
+    assert compute_gap(matrix, items, users, seed=3) == after
     assert np.isclose(after.alignment, 1 - 1 / 4)
