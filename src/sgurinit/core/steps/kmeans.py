@@ -39,8 +39,8 @@ def k_means(points: Float32Array, n_clusters: int, seed: int, backend: str = "ll
 
     ``"lloyd"`` takes the best of 10 k-means++ initializations. With many rows or columns, these are
     compared on a sample of the rows along the leading directions, which hold nearly all that
-    separates the clusters. Lloyd's iterations then continue from the best one on all rows and columns. The
-    inertia is within about half a percent of comparing them on all of the data, at a
+    separates the clusters. Lloyd's iterations then continue from the best one on all rows and
+    columns. The inertia is within about half a percent of comparing them on all of the data, at a
     fraction of the time. ``"minibatch"`` reads a few thousand rows at a time. ``"faiss"`` is made
     for thousands of clusters.
 

@@ -18,7 +18,7 @@ from sgurinit.core.params import Parameters
 from sgurinit.core.stream.edges import EdgeFiles
 from sgurinit.errors import InputError
 
-JOINT = "joint"
+JOINT_TABLE = "joint"
 """Name of the joint space among the tables."""
 
 DTYPES: Mapping[str, np.dtype[Any]] = {
@@ -85,11 +85,11 @@ class StreamRequest:
         checked = as_features(features)
         n_items = next(iter(checked.values())).n_items
         ids = None if item_ids is None else check_item_ids(item_ids, n_items)
-        known = [*checked, *([JOINT] if parameters.joint_dim is not None else [])]
+        known = [*checked, *([JOINT_TABLE] if parameters.joint_dim is not None else [])]
         chosen = known if tables is None else list(tables)
         for name in chosen:
             if name not in known:
-                hint = "; set joint_dim" if name == JOINT else ""
+                hint = "; set joint_dim" if name == JOINT_TABLE else ""
                 raise InputError(f"tables: {name!r} is none of {', '.join(known)}{hint}")
         for value, allowed, what in ((layout, _LAYOUTS, "layout"), (dtype, DTYPES, "dtype")):
             if value not in allowed:
@@ -98,7 +98,7 @@ class StreamRequest:
             raise InputError("dtype: Parquet has no bfloat16; give layout npy, or dtype float16")
         if not chosen:
             raise InputError("tables is empty, expected at least one")
-        if parameters.preprocess and set(chosen) == {JOINT}:
+        if parameters.preprocess and set(chosen) == {JOINT_TABLE}:
             raise InputError(
                 f"preprocess={parameters.preprocess!r} has no effect: it only changes the tables "
                 "of modalities, and `tables` names none; leave `preprocess` out"

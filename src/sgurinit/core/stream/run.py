@@ -22,7 +22,7 @@ from sgurinit.core.steps.joint import compute_joint_items
 from sgurinit.core.steps.space import Space
 from sgurinit.core.stream.buckets import Buckets, divide_users
 from sgurinit.core.stream.edges import check_positions, convert_ids, look_up_positions
-from sgurinit.core.stream.request import DTYPES, _JOINT, StreamRequest
+from sgurinit.core.stream.request import DTYPES, JOINT_TABLE, StreamRequest
 from sgurinit.errors import InputError
 from sgurinit.files import read_json, write_arrays, write_json
 from sgurinit.progress import ProgressCallback, no_progress
@@ -187,7 +187,7 @@ class _Stream:
         """Fit the space of a table; the items of the joint space are added to `tensors`."""
         parameters = self.request.parameters
         try:
-            if name != _JOINT:
+            if name != JOINT_TABLE:
                 table, preprocess = self.request.features[name], True
             else:
                 table, preprocess = self._compute_joint_items(buckets, degrees), False
