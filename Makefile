@@ -7,7 +7,7 @@ LOWEST := .venv-lowest
 # Which torch `make lowest` takes. The lowest is torch==2.8.0, gigabytes of CUDA where no index has it for the CPU.
 TORCH ?= --constraint constraints.txt torch
 # What `make check` runs: on a few processes, with one thread each.
-FAST := not (slow or spark or frameworks or browser or notebook)
+FAST := not (slow or spark or frameworks or browser or notebook or data)
 PARALLEL := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1

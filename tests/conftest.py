@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
+
+try:
+    import torch
+except ModuleNotFoundError:  # most of tests/core and tests/data need none
+    pass
+else:
+    # The tests' tables are small: starting threads would take longer than they save.
+    torch.set_num_threads(1)
 
 pytest.register_assert_rewrite("sgurinit.testing")
-
-# The tests' tables are small: starting threads would take longer than they save.
-torch.set_num_threads(1)
 
 FRAMEWORKS = {
     "data/test_frameworks.py",
