@@ -62,8 +62,8 @@ CONTROL = "permuted"
 """Name of the arm that controls for the meaning of the method's rows."""
 
 _SCALE_TEXT = (
-    "Mean row norm of a filled table: a multiple of its own random rows' norm, 'table', 'items', "
-    "or none."
+    "Mean row norm of a filled table: a multiple of that of its random rows, 'table', 'items', or "
+    "none."
 )
 _FILL_ITEMS_TEXT = "Also fill item tables in a free space, from the same items."
 _PROJECTED_TEXT = (
@@ -99,8 +99,8 @@ _RECENT = _RecentStarts(1 << 30)
 class Initializer(BaseModel, ABC):
     """Initializes the users of a freshly built model. Frozen; unknown fields are an error.
 
-    A subclass implements `fill`. An initializer has random streams of its own, so training sees
-    the same batches, negatives and samples with every initializer.
+    A subclass implements `fill`. An initializer has its own random streams, so training sees the
+    same batches, negatives and samples with every initializer.
 
     Parameters
     ----------
@@ -213,7 +213,27 @@ class Initializer(BaseModel, ABC):
 
 
 class RandomInitializer(Initializer):
-    """Baseline: the model keeps its own random values."""
+    """Baseline: the model keeps its own random values.
+
+    Parameters
+    ----------
+    freeze : bool, default False
+        Exclude user tables, and item tables that share a free space, from training.
+
+    See Also
+    --------
+    RandomScaledInitializer : The same values at a larger norm.
+
+    Examples
+    --------
+    >>> from sgurinit.arms import RandomInitializer
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.models import LightGCN
+    >>> data = planted(200, 100)
+    >>> (table,) = RandomInitializer().apply(LightGCN(data), data, seed=0).tables
+    >>> table.norm_after == table.norm_before
+    True
+    """
 
     name = BASELINE
 
@@ -290,10 +310,24 @@ class SGURInitInitializer(MethodInitializer):
 
     Parameters
     ----------
-    n_clusters, local_weight, local_norm, collaborative, collaborative_rank, preprocess
-        See `sgurinit.SGURInit`.
-    scale, fill_items, projected
-        See `sgurinit.hand_over`.
+    n_clusters : int >= 1, default 8
+        Clusters per modality, see `sgurinit.SGURInit`; so are the next five.
+    local_weight : float in [0, 1]
+        Weight of the local part.
+    local_norm : {"mean", "sym"}, default "mean"
+        Weights of the items in the local part.
+    collaborative : float in [0, 1], default 0.0
+        Share of the joint space's columns that are collaborative.
+    collaborative_rank : int >= 1 or None, default None
+        Upper limit on the number of collaborative columns.
+    preprocess : sequence of {"center", "unit", "whiten"}, default ()
+        Steps applied to each modality's features first.
+    scale : float > 0, {"table", "items"} or None, default 4.0
+        Mean row norm of the filled rows, see `sgurinit.hand_over`; so are the next two.
+    fill_items : bool, default True
+        Also fill the item table that shares a free space, from the same items.
+    projected : {"once", "through", "added"}, default "once"
+        How tables in a projected space are filled.
     freeze : bool, default False
         Exclude user tables, and item tables that share a free space, from training.
 
@@ -376,7 +410,20 @@ class SGURInitInitializer(MethodInitializer):
 
 
 class LocalInitializer(SGURInitInitializer):
-    """The local half of ``sgurinit`` only: the mean of a user's items."""
+    """The local half of ``sgurinit`` only: the mean of a user's items.
+
+    The parameters are those of `SGURInitInitializer`, with `local_weight` fixed at 1.
+
+    See Also
+    --------
+    GlobalInitializer : The other half.
+
+    Examples
+    --------
+    >>> from sgurinit.arms import LocalInitializer
+    >>> LocalInitializer(n_clusters=4).local_weight
+    1.0
+    """
 
     name = "local"
     controls = METHOD
@@ -386,7 +433,20 @@ class LocalInitializer(SGURInitInitializer):
 
 
 class GlobalInitializer(SGURInitInitializer):
-    """The global half of ``sgurinit`` only: the mean of the centroids of a user's items."""
+    """The global half of ``sgurinit`` only: the mean of the centroids of a user's items.
+
+    The parameters are those of `SGURInitInitializer`, with `local_weight` fixed at 0.
+
+    See Also
+    --------
+    LocalInitializer : The other half.
+
+    Examples
+    --------
+    >>> from sgurinit.arms import GlobalInitializer
+    >>> GlobalInitializer(n_clusters=4).local_weight
+    0.0
+    """
 
     name = "global"
     controls = METHOD
@@ -400,7 +460,19 @@ class PermutedInitializer(SGURInitInitializer):
 
     Norms and distribution stay the same, but a row no longer belongs to its user. The rows of the
     interactions are shuffled before the fit, which shuffles the users in every space in the same
-    way. Item tables are shuffled where the start filled them.
+    way. Item tables are shuffled where the start filled them. The parameters are those of
+    `SGURInitInitializer`.
+
+    See Also
+    --------
+    SGURInitInitializer : The arm that it controls.
+
+    Examples
+    --------
+    >>> from sgurinit.arms import PermutedInitializer
+    >>> from sgurinit.data import planted
+    >>> PermutedInitializer(n_clusters=4).compute_start(planted(200, 100), seed=0).n_users
+    200
     """
 
     name = CONTROL
@@ -427,7 +499,21 @@ class RandomScaledInitializer(MethodInitializer):
 
     ``sgurinit`` with the same settings initializes a copy of the model. Every table filled there is
     rescaled here to the same mean row norm. Tables behind a projection (``projected="through"`` or
-    ``"added"``) stay as they are.
+    ``"added"``) stay as they are. The parameters are those of `SGURInitInitializer`.
+
+    See Also
+    --------
+    SGURInitInitializer : The arm that it controls.
+
+    Examples
+    --------
+    >>> from sgurinit.arms import RandomScaledInitializer
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.models import LightGCN
+    >>> data = planted(200, 100)
+    >>> (table,) = RandomScaledInitializer().apply(LightGCN(data), data, seed=0).tables
+    >>> round(table.norm_after / table.norm_before, 3)
+    4.0
     """
 
     name = "random-scaled"
@@ -456,6 +542,17 @@ class HybridInitializer(SGURInitInitializer):
 
     The parameters are those of `SGURInitInitializer`, with other defaults for `local_weight`,
     `collaborative` and `collaborative_rank`.
+
+    See Also
+    --------
+    CollaborativeInitializer : The control without content.
+    HybridShuffledInitializer : The control with shuffled content.
+
+    Examples
+    --------
+    >>> from sgurinit.arms import HybridInitializer
+    >>> HybridInitializer().collaborative, HybridInitializer().collaborative_rank
+    (0.5, 32)
     """
 
     name = "hybrid"
@@ -483,7 +580,20 @@ class HybridInitializer(SGURInitInitializer):
 class CollaborativeInitializer(HybridInitializer):
     """Control: the collaborative columns of ``hybrid`` only, and as many of them.
 
-    With ``collaborative=1`` and ``collaborative_rank=None`` they fill the width of the table.
+    With ``collaborative=1`` and ``collaborative_rank=None`` they fill the width of the table. The
+    parameters are those of `HybridInitializer`.
+
+    See Also
+    --------
+    HybridInitializer : The arm that it controls.
+
+    Examples
+    --------
+    >>> from sgurinit.arms import CollaborativeInitializer
+    >>> from sgurinit.data import planted
+    >>> start = CollaborativeInitializer().compute_start(planted(200, 100), seed=0)
+    >>> int(start.joint(16).items.any(axis=0).sum())
+    8
     """
 
     name = "collaborative"
@@ -498,7 +608,17 @@ class HybridShuffledInitializer(HybridInitializer):
 
     The collaborative columns are those of ``hybrid``. All modalities are shuffled in the same
     order. The model keeps its own features; features that the start takes from the model are
-    shuffled in the same order.
+    shuffled in the same order. The parameters are those of `HybridInitializer`.
+
+    See Also
+    --------
+    HybridInitializer : The arm that it controls.
+
+    Examples
+    --------
+    >>> from sgurinit.arms import HybridShuffledInitializer
+    >>> HybridShuffledInitializer().controls
+    'hybrid'
     """
 
     name = "hybrid-shuffled"
@@ -540,6 +660,10 @@ def arm_names() -> Sequence[str]:
     Returns
     -------
     sequence of str
+
+    See Also
+    --------
+    sgurinit.resolve.resolve_initializer : Returns the initializer of a name.
 
     Examples
     --------

@@ -66,7 +66,7 @@ def recommend(
     Returns
     -------
     polars.DataFrame
-        Columns ``user`` and ``item`` (ids, of their own types), ``rank`` (from 1) and ``score``,
+        Columns ``user`` and ``item`` (ids, with their types kept), ``rank`` (from 1) and ``score``,
         ordered by the given users, then by rank. A user with fewer than `k` candidates has fewer
         rows. A start never recommends an item that has no features in any modality and no
         collaborative columns.

@@ -186,7 +186,7 @@ def build(settings: type[_Settings], fields: Mapping[str, Any], *, prefix: str) 
     except ValidationError as error:
         first, *others = error.errors()
         place, message = list(first["loc"]), first["msg"]
-        for other in others:  # each alternative type of a field has an error of its own
+        for other in others:  # each alternative type of a field has a separate error
             if other["loc"][0] == place[0] and other["input"] is first["input"]:
                 place = [a for a, b in zip(place, other["loc"], strict=False) if a == b]
                 message += f", or: {other['msg']}"

@@ -1,4 +1,4 @@
-"""The real frameworks: weights land, training goes on from them, their own evaluation runs."""
+"""The real frameworks: tables are filled, training continues from them, evaluation runs."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def narrow(data):
 
 
 @pytest.mark.parametrize("name", ["als", "bpr"])
-def test_implicit_goes_on_from_the_start(name, data, narrow, start):
+def test_implicit_continues_from_the_start(name, data, narrow, start):
     implicit = needs("implicit")
     from implicit.evaluation import ranking_metrics_at_k
 

@@ -48,7 +48,7 @@ def test_a_fit_starts_from_the_start_and_is_followed(data, start):
     assert epochs[0]["start/users.weight/moved"] < 1
     names = {"user_norm", "moved", "item_norm", "alignment", "centroid_distance"}
     assert set(first) == {f"start/users.weight/{name}" for name in names}
-    # Users start near their own items, which random rows don't.
+    # Users begin near their own items; random rows do not.
     assert first["start/users.weight/alignment"] > 0.3
     for name, value in epochs[-1].items():
         assert float(trainer.logged_metrics[name]) == pytest.approx(value)

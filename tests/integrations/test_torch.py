@@ -123,12 +123,12 @@ def test_a_table_that_is_not_there_is_an_error(users, tables, message, data, sta
         attach(TwoTower(users, data.n_items), start, tables=tables)
 
 
-def test_an_optimiser_made_before_goes_on_from_the_start(model, start):
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+def test_an_optimizer_made_before_goes_on_from_the_start(model, start):
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     attach(model, start)
     first = model.user_table.weight.detach().clone()
     model(torch.arange(90), torch.arange(60).repeat(2)[:90]).sum().backward()
-    optimiser.step()
+    optimizer.step()
     moved = (model.user_table.weight - first).abs()
     assert 0 < moved.max() <= 1.01e-3
 
@@ -144,7 +144,7 @@ def test_a_compiled_module_sees_the_start(model, start):
     assert not torch.allclose(before, compiled(users, items))
 
 
-def test_a_meta_table_has_to_be_materialised(data, start):
+def test_a_meta_table_has_to_be_materialized(data, start):
     with torch.device("meta"):
         model = TwoTower(data.n_users, data.n_items)
     with pytest.raises(InputError, match="meta device"):
@@ -243,9 +243,9 @@ before = model.module.user.weight.detach().clone()
 (report,) = attach(model, start)
 assert report.table == "user.weight" and not torch.equal(before, model.module.user.weight)
 assert torch.equal(*everywhere(model.module.user.weight))
-optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 model(torch.arange(rank, 90, 2)).square().mean().backward()
-optimiser.step()
+optimizer.step()
 assert torch.equal(*everywhere(model.module.user.weight))
 
 start = SGURInit(n_clusters=4, random_state=0).fit(data).start_

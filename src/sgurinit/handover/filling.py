@@ -61,7 +61,7 @@ def initialize_(
     scale : float > 0, {"table", "items"} or None, default 4.0
         Mean row norm of the filled rows. A number: that many times the norm of the table's own
         random rows. ``"table"``: the norm of those. ``"items"``: the norm of the items in the
-        table's space. None: rows are not rescaled. Item tables are scaled to the norm of their own
+        table's space. None: rows are not rescaled. An item table is scaled to the norm of its
         random rows, times a number given here.
 
     Returns
@@ -131,11 +131,11 @@ def fill_tables_(
     scale : float > 0, {"table", "items"} or None, default 4.0
         Mean row norm of the filled rows. A number: that many times the norm of the table's own
         random rows. ``"table"``: the norm of those. ``"items"``: the norm of the items in the
-        table's space. None: rows are not rescaled. Item tables are scaled to the norm of their own
+        table's space. None: rows are not rescaled. An item table is scaled to the norm of its
         random rows, times a number given here.
     fill_items : bool, default True
-        Also fill the item table that shares a free space, from the same items. A user's vector has
-        a meaning only among items of its own space.
+        Also fill the item table that shares a free space, from the same items. A user's vector only
+        has a meaning among the items of the same space.
     width : int, >= 1, optional
         Width of the joint space that a start with collaborative columns is carried from into raw
         and projected spaces, where it has no ``joint_dim``. The width of each table by default.

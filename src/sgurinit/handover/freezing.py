@@ -67,6 +67,16 @@ def check_freezable(model: Recommender) -> None:
     ------
     InputError
         The model would have nothing left to train.
+
+    See Also
+    --------
+    freeze_ : Freezes the tables.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.models import VBPR
+    >>> check_freezable(VBPR(planted(200, 100)))
     """
     tables = model.user_tables()
     frozen = {id(p) for table in tables for p in (table.parameter, table.items)}

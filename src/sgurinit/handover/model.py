@@ -37,11 +37,11 @@ def hand_over(
     scale : float > 0, {"table", "items"} or None, default 4.0
         Mean row norm of the filled rows. A number: that many times the norm of the table's own
         random rows. ``"table"``: the norm of those. ``"items"``: the norm of the items in the
-        table's space. None: rows are not rescaled. Item tables are scaled to the norm of their own
+        table's space. None: rows are not rescaled. An item table is scaled to the norm of its
         random rows, times a number given here.
     fill_items : bool, default True
-        Also fill the item table that shares a free space, from the same items. A user's vector has
-        a meaning only among items of its own space.
+        Also fill the item table that shares a free space, from the same items. A user's vector only
+        has a meaning among the items of the same space.
     projected : {"once", "through", "added"}, default "once"
         How tables in a projected space are filled. ``"once"``: with the users computed on the items
         that the model's projection gives at its initial weights. ``"through"``: the table is
@@ -109,6 +109,16 @@ def check_projected(model: Recommender, projected: ProjectedMode) -> None:
     ------
     InputError
         The value differs from the default and has no effect.
+
+    See Also
+    --------
+    hand_over : Does this check too.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.models import VBPR
+    >>> check_projected(VBPR(planted(200, 100)), "through")
     """
     if projected != "once" and all(t.space != "projected" for t in model.user_tables()):
         raise InputError(

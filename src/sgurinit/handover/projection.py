@@ -67,8 +67,8 @@ def prepare_projection(
     features = item_rows(table, start, projected=False)
     users = users_among(features, present, start, width)
     if has_collaborative_columns(start):
-        # Carried users reproduce scores and have a norm of their own. They get that of the items,
-        # with which they pass through the projection: much shorter ones would all become its bias.
+        # Carried users reproduce scores, at any norm. They get the norm of the items, with which
+        # they pass through the projection: much shorter users would all become its bias.
         users = match_scale(users, float(row_norms(features[present]).mean()))
     path, _, name = table.name.rpartition(".")
     owner = model.get_submodule(path)

@@ -122,6 +122,18 @@ def report_unchanged(tables: Sequence[UserTable]) -> tuple[TableReport, ...]:
     -------
     tuple of TableReport
         In the order of the tables. The norms before and after are equal.
+
+    See Also
+    --------
+    fill_tables_ : Fills tables and reports on them.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.models import LightGCN
+    >>> (report,) = report_unchanged(LightGCN(planted(200, 100)).user_tables())
+    >>> report.norm_after == report.norm_before
+    True
     """
     reports = []
     for table in tables:

@@ -116,6 +116,18 @@ def match_norm_(table: Tensor, like: Tensor) -> None:
         The table to rescale.
     like : Tensor, shape (m, e)
         The table whose norm it gets.
+
+    See Also
+    --------
+    match_scale : The same for arrays and a given norm.
+
+    Examples
+    --------
+    >>> import torch
+    >>> table = torch.ones(2, 4)
+    >>> match_norm_(table, torch.eye(3))
+    >>> table.norm(dim=1)
+    tensor([1., 1.])
     """
     table.mul_(mean_norm(like) / mean_norm(table))
 

@@ -131,6 +131,17 @@ def check_preprocess(
     ------
     InputError
         There are steps, but no table in a raw space, or collaborative columns.
+
+    See Also
+    --------
+    hand_over : Does this check too.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from sgurinit.models import UserTable
+    >>> table = UserTable("users", nn.Embedding(200, 8).weight, "raw", modality="text")
+    >>> check_preprocess([table], ("center",), collaborative=0)
     """
     has_effect = not collaborative and any(table.space == "raw" for table in tables)
     if steps and not has_effect:

@@ -13,7 +13,8 @@ from torch.distributed.tensor import DTensor
 from sgurinit.core import FittedStart, UserStart
 from sgurinit.core.semantic_gap import compute_gap
 from sgurinit.handover import DEFAULT_SCALE, Scale, TableReport
-from sgurinit.integrations.torch import attach, broadcast_tables_, find_tables
+from sgurinit.integrations._distributed import broadcast_tables_
+from sgurinit.integrations.torch import attach, find_tables
 from sgurinit.models.base import UserTable
 
 

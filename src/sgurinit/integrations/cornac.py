@@ -21,7 +21,7 @@ _MODALITIES = ("item_feature", "item_image", "item_text")
 
 
 @dataclass(frozen=True)
-class Factors:
+class _Factors:
     """Names of a model's factors.
 
     Attributes
@@ -38,14 +38,14 @@ class Factors:
     item_rows: str
 
 
-_MF = Factors("U", "V", "u_factors", "i_factors")
+_MF = _Factors("U", "V", "u_factors", "i_factors")
 FACTORS = {
     "BPR": _MF,
     "WBPR": _MF,
     "MF": _MF,
     "SVD": _MF,
-    "WMF": Factors("U", "V", "U", "V"),
-    "VBPR": Factors("Gu", "Gi", "gamma_user", "gamma_item"),
+    "WMF": _Factors("U", "V", "U", "V"),
+    "VBPR": _Factors("Gu", "Gi", "gamma_user", "gamma_item"),
 }
 
 

@@ -8,17 +8,17 @@ first step.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from sgurinit.core import UserStart
 from sgurinit.errors import InputError
 from sgurinit.handover import DEFAULT_SCALE, Scale, TableReport, fill_tables_
+from sgurinit.integrations._distributed import broadcast_tables_
 from sgurinit.models.base import UserTable
 
 logger = logging.getLogger(__name__)
@@ -191,17 +191,6 @@ def _pairs(
 _HOW = "say which with tables={'user table': 'item table or None'}"
 
 
-def broadcast_tables_(tables: Iterable[UserTable]) -> None:
-    """Copy the first process's rows to all processes, for tables that each of them holds in full.
-
-    All processes have to call it.
-    """
-    for table in tables:
-        for parameter in (table.parameter, table.items):
-            if parameter is not None and not isinstance(parameter, DTensor):
-                torch.distributed.broadcast(parameter.data, src=0)
-
-
 @torch.no_grad()
 def initialize_shard_(
     shard: Tensor, start: UserStart, first: int, *, norm: float | None = None
@@ -222,8 +211,8 @@ def initialize_shard_(
         Position of the shard's first row in the whole table.
     norm : float > 0, optional
         Mean row norm of the whole table after scaling. By default four times that of the shard's
-        own rows. Give a norm where shards must agree exactly. The shard then needs no values of its
-        own, if the start fills all of its columns.
+        own rows. Give a norm where shards must agree exactly. The shard then needs no values
+        before the call, if the start fills all of its columns.
 
     Raises
     ------
