@@ -1,4 +1,4 @@
-"""The worked example of a new model works, exactly as it is written."""
+"""The example of a new model in CONTRIBUTING works as it is written."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
-def with_a_sixteenth_model(tmp_path: Path) -> Path:
-    """A copy of the project in which the steps of CONTRIBUTING have been followed."""
+def project_with_new_model(tmp_path: Path) -> Path:
+    """Copy the project and follow the steps of CONTRIBUTING."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    section = text.partition("## Adding a model")[2].partition("\n## ")[0]
+    section = text.partition("## Add a model")[2].partition("\n## ")[0]
     model, line, test = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=skip)
@@ -42,22 +42,22 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_a_sixteenth_model_takes_one_file_one_line_and_one_test(with_a_sixteenth_model):
-    done = run(with_a_sixteenth_model, "pytest", "-q", "tests/models/test_tastemf.py")
+def test_a_new_model_needs_one_file_one_line_and_one_test(project_with_new_model):
+    done = run(project_with_new_model, "pytest", "-q", "tests/models/test_tastemf.py")
     assert done.returncode == 0, done.stdout
-    done = run(with_a_sixteenth_model, "pytest", "-q", "tests/models/test_zoo.py", "-k", "TasteMF")
+    done = run(project_with_new_model, "pytest", "-q", "tests/models/test_zoo.py", "-k", "TasteMF")
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout
     done = run(
-        with_a_sixteenth_model,
+        project_with_new_model,
         "sgurinit", "compare", "planted", "--models", "tastemf", "--seeds", "1",
         "--set", "train.max_epochs=2", "--out", "out",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "tastemf" in (with_a_sixteenth_model / "out/results.csv").read_text()
+    assert "tastemf" in (project_with_new_model / "out/results.csv").read_text()
 
 
-def test_the_example_is_in_the_projects_style(with_a_sixteenth_model):
+def test_the_example_has_the_projects_style(project_with_new_model):
     files = ["src/sgurinit/models/tastemf.py", "tests/models/test_tastemf.py"]
-    done = run(with_a_sixteenth_model, "ruff", "check", *files)
+    done = run(project_with_new_model, "ruff", "check", *files)
     assert done.returncode == 0, done.stdout

@@ -88,7 +88,12 @@ def table(command: TyperCommand) -> str:
         shown = [_argument(parameter)] if is_argument else flags
         names = ", ".join(f"`{name}`" for name in shown)
         text, _, default = _plain(getattr(parameter, "help", None) or "").partition(" Default: ")
-        cells = [names, _value(parameter), default.rstrip(".") or _default(parameter), text]
+        cells = [
+            names,
+            _value(parameter),
+            default.rstrip(".") or _default(parameter),
+            text,
+        ]
         rows.append(f"| {' | '.join(map(_cell, cells))} |")
     if not rows:
         return ""

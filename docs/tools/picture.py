@@ -37,7 +37,11 @@ STYLE = """
 """
 
 # The three items, as an encoder might describe them, and their clusters.
-ITEMS = ([1, 0.8, -0.6, -0.9, 0.3], [0.8, 0.5, -0.9, -0.5, 0.7], [-0.7, 1, 0.4, -0.6, -0.9])
+ITEMS = (
+    [1, 0.8, -0.6, -0.9, 0.3],
+    [0.8, 0.5, -0.9, -0.5, 0.7],
+    [-0.7, 1, 0.4, -0.6, -0.9],
+)
 CLUSTERS = (0, 0, 1)
 CENTROIDS = ([0.7, 0.4, -0.9, -0.9, 0.7], [-0.4, 0.9, 0.9, -0.3, -1])
 NAMES = ("green tea", "teapot", "bike light")

@@ -24,20 +24,24 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def model_settings() -> str:
     """Return a table per model: fields, defaults, what its search space tries, meanings."""
     # Here, since the other hooks need no torch.
-    from sgurinit.models import Recommender, models  # noqa: PLC0415
+    from sgurinit.models import Recommender, model_resolver  # noqa: PLC0415
     from sgurinit.models.base import RecommenderConfig  # noqa: PLC0415
 
     common = RecommenderConfig.model_fields
     parts = ["### All models", table(common, {}, {})]
-    for name in sorted(models.lookup_dict):
-        kind: type[Recommender] = models.lookup(name)
+    for name in sorted(model_resolver.lookup_dict):
+        kind: type[Recommender] = model_resolver.lookup(name)
         config = kind.Config
         fields = {
             field: info
             for field, info in config.model_fields.items()
             if field not in common or info.default != common[field].default
         }
-        parts += [f"### {kind.__name__}", kind.citation, table(fields, config.search_space, common)]
+        parts += [
+            f"### {kind.__name__}",
+            kind.citation,
+            table(fields, config.search_space, common),
+        ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -60,7 +64,10 @@ def table(fields: Any, space: Any, common: Any) -> str:
     if not rows:
         return ""
     if not any(row[2] for row in rows):
-        head, rows = [head[0], head[1], head[3]], [[row[0], row[1], row[3]] for row in rows]
+        head, rows = (
+            [head[0], head[1], head[3]],
+            [[row[0], row[1], row[3]] for row in rows],
+        )
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
 
