@@ -52,8 +52,8 @@ def find_tested_models() -> set[str]:
 
 
 def is_cited(citation: str) -> bool:
-    """Return whether a citation ends with a venue, a year and a link."""
-    return re.search(r", [^,]+(, | )(19|20)\d\d, https://\S+$", citation) is not None
+    """Return whether a citation has authors, title and venue, and ends with a link."""
+    return re.search(r"^[^,]+, [^,]+, .+, https://\S+$", citation) is not None
 
 
 def find_undocumented_fields(config: type) -> list[str]:

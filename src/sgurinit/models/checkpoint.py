@@ -69,6 +69,14 @@ def load_weights(model: Recommender, path: Path) -> None:
     See Also
     --------
     load_model : Also builds the model.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.models import BPRMF
+    >>> dataset = planted(200, 100)
+    >>> save_model(BPRMF(dataset), Path("bprmf.safetensors"))
+    >>> load_weights(BPRMF(dataset), Path("bprmf.safetensors"))
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -120,6 +128,16 @@ def load_model(model_class: type[Recommender], path: Path, dataset: Dataset) -> 
     See Also
     --------
     save_model : Writes the file.
+    load_weights : Loads the weights into an existing model.
+
+    Examples
+    --------
+    >>> from sgurinit.data import planted
+    >>> from sgurinit.models import BPRMF
+    >>> dataset = planted(200, 100)
+    >>> save_model(BPRMF(dataset, BPRMF.Config(width=16)), Path("bprmf.safetensors"))
+    >>> load_model(BPRMF, Path("bprmf.safetensors"), dataset).config.width
+    16
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
+import numpy as np
 import scipy.sparse as sp
 import torch
 from pydantic import Field
@@ -235,10 +236,11 @@ class _Edges(nn.Module):
     def __init__(self, dataset: Dataset) -> None:
         super().__init__()
         edges = sp.coo_array(dataset.train_matrix())
-        self.register_buffer("users", torch.from_numpy(edges.row).long(), persistent=False)
-        self.register_buffer("items", torch.from_numpy(edges.col).long(), persistent=False)
-        self.to_users = LearnedGraph(edges.row, edges.col, edges.shape)
-        self.to_items = LearnedGraph(edges.col, edges.row, edges.shape[::-1])
+        users, items = edges.row.astype(np.int64), edges.col.astype(np.int64)
+        self.register_buffer("users", torch.from_numpy(users), persistent=False)
+        self.register_buffer("items", torch.from_numpy(items), persistent=False)
+        self.to_users = LearnedGraph(users, items, edges.shape)
+        self.to_items = LearnedGraph(items, users, edges.shape[::-1])
 
     @override
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
