@@ -45,7 +45,7 @@ OLD_NAMES = {
     r"\blisten=|\bListener\b": "`progress=`, `ProgressCallback`",
     r"""\bspace=["']id["']""": '`space="free"`',
     r"\bdescribe_items\b": "the joint space",
-    r"\bNeighbou?rlyRecommender\b": "the base class in `user_neighbors`",
+    r"\bNeighbou?rlyRecommender\b": "the base class in `user_neighbor_base`",
     r"\bcore\.(?:clusters|gap|listen|pca|prepare|reduce|space|spectral|threads)\b": (
         "`core.inputs`, `core.steps`, `core.stream`"
     ),
