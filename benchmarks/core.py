@@ -1,18 +1,24 @@
-"""Time and memory of the method itself: beside the straightforward way, and at scale.
+"""Time and memory of the method: beside a plain implementation, and on large logs.
 
     python benchmarks/core.py baby                       # -> benchmarks/core_baby.csv
     python benchmarks/core.py stream FOLDER [--sizes 1e6,1e7,3e7,1e8] [--collaborative 0]
                                                          # -> benchmarks/core_stream.csv
     python benchmarks/core.py threads                    # -> benchmarks/core_threads.csv
 
-`baby` makes data of Amazon Baby's size and runs, on one thread and in a process each, ours and the
-way that it is usually written: a scatter-add over the interactions in torch and scikit-learn's
-`KMeans(n_init=10)`. Both compute the preset `stair` (K = 8, symmetric weights, `local_weight` 0.1)
-on features of full width. `stream` makes logs with ten interactions per user and a hundred per item
-and features of 64 and 768 columns in FOLDER, and streams the users of the first modality and of the
-joint space of 64 columns to it: K = 64, all else the method's defaults. `threads` times the
-routines that threads share on one and on two of them. A share of the memory bandwidth is the least
-traffic (every item row that a user's sum reads, and every user written) over what a copy of a large
+`baby` makes data of the size of Amazon Baby. On them it runs this library (`ours`) and the usual
+way to write the method (`straightforward`): a scatter-add over the interactions in torch and
+scikit-learn's `KMeans(n_init=10)`. Each run is a process of its own with one thread. Both compute
+the preset `stair` (K = 8, symmetric weights, `local_weight` 0.1) on features of full width.
+
+`stream` makes logs in FOLDER, with ten interactions per user, a hundred per item, and features of
+64 and 768 columns. It streams the users of the first modality and of the joint space of 64 columns
+to files. K is 64, all other parameters have their defaults.
+
+`threads` times routines that the library runs in threads, on one thread and, with twice the work,
+on two.
+
+A share of the memory bandwidth is a ratio. The numerator is the least traffic: every item row that
+a user's sum reads, and every user's row that is written. The denominator is what a copy of a large
 array moves in the same time.
 """
 
@@ -20,11 +26,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import rmtree
@@ -33,6 +36,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
+from processes import parse_sizes, read_peak_bytes, run_in_process
 from threadpoolctl import threadpool_limits
 
 from sgurinit import SGURInit
@@ -42,91 +46,81 @@ HERE = Path(__file__).parent
 BABY = {"users": 19_445, "items": 7_050, "interactions": 118_551}
 WIDTHS = {"image": 4096, "text": 384}
 STAIR = PRESETS["stair"]
-REPEATS = 7  # of `baby`, in turn
-CHUNK = 1 << 22  # interactions of a generated file
+REPEATS = 7  # of `baby`; the two ways alternate
+CHUNK = 1 << 22  # interactions per generated file
 
 
-def baby() -> tuple[sp.csr_array, dict[str, np.ndarray]]:
-    """Interactions with long tails, and features around twenty centres."""
+def make_baby(
+    sizes: Mapping[str, int] = BABY, widths: Mapping[str, int] = WIDTHS
+) -> tuple[sp.csr_array, dict[str, np.ndarray]]:
+    """Make interactions with long tails, and features around twenty centers."""
     rng = np.random.default_rng(0)
-    # Nobody is without an interaction, as in the real data: the plain way has no rule for that.
-    pairs = set(enumerate(rng.integers(BABY["items"], size=BABY["users"]).tolist()))
-    while len(pairs) < BABY["interactions"]:
-        user, item = rng.random(2) ** (1.5, 2) * (BABY["users"], BABY["items"])
+    n_users, n_items = sizes["users"], sizes["items"]
+    # Every user has an interaction, as in the real data. The plain way has no rule for others.
+    pairs = set(enumerate(rng.integers(n_items, size=n_users).tolist()))
+    while len(pairs) < sizes["interactions"]:
+        user, item = rng.random(2) ** (1.5, 2) * (n_users, n_items)
         pairs.add((int(user), int(item)))
     users, items = np.array(sorted(pairs)).T
     matrix = sp.csr_array(
-        (np.ones(len(users), np.float32), (users, items)), shape=(BABY["users"], BABY["items"])
+        (np.ones(len(users), np.float32), (users, items)), shape=(n_users, n_items)
     )
-    topics = rng.integers(20, size=BABY["items"])
+    topics = rng.integers(20, size=n_items)
     features = {
-        name: (rng.normal(size=(20, width))[topics] + rng.normal(size=(len(topics), width))).astype(
+        name: (rng.normal(size=(20, width))[topics] + rng.normal(size=(n_items, width))).astype(
             np.float32
         )
-        for name, width in WIDTHS.items()
+        for name, width in widths.items()
     }
     return matrix, features
 
 
-def inertia(rows: np.ndarray, labels: np.ndarray) -> float:
-    """Sum of squared distances to the means of the clusters."""
+def compute_inertia(rows: np.ndarray, labels: np.ndarray) -> float:
+    """Sum the squared distances to the means of the clusters."""
     return sum(
         float(((part - part.mean(axis=0, dtype=np.float64)) ** 2).sum())
         for part in (rows[labels == label] for label in np.unique(labels))
     )
 
 
-def norm(rows: np.ndarray) -> float:
-    """Frobenius norm, summed in float64."""
+def compute_norm(rows: np.ndarray) -> float:
+    """Compute the Frobenius norm, summed in float64."""
     return float(np.sqrt(sum(float(row @ row) for row in rows)))
 
 
-def peak_gb() -> float:
-    """Highest memory of this process so far (Linux).
-
-    `getrusage` would start from that of the process which started this one.
-    """
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    found = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
-    return int(found) * 1024 / 1e9
-
-
-def ours() -> dict[str, Any]:
-    """The library."""
-    matrix, features = baby()
+def run_ours(matrix: sp.csr_array, features: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Compute the start with this library."""
     began, worked = time.perf_counter(), time.process_time()
     start = SGURInit.from_preset("stair", random_state=0).fit(matrix, features).start_
     seconds, own = time.perf_counter() - began, time.process_time() - worked
-    peak = peak_gb()
-    assert start.source is not None  # noqa: S101 - fitted here
+    peak = read_peak_bytes() / 1e9
     sums = 0.0
-    for space in start.source.spaces.values():
+    for space in start.fit.spaces.values():
         began = time.perf_counter()
-        start.source.users(space)
+        start.fit.compute_users(space)
         sums += time.perf_counter() - began
-    width = sum(WIDTHS.values())
+    width = sum(rows.shape[1] for rows in features.values())
     traffic = width * 4 * (matrix.nnz + matrix.shape[0])
     return {
         "seconds": seconds,
         "cpu_seconds": own,
         "peak_gb": peak,
         "sums_seconds": sums,
-        "bandwidth_share": traffic / sums / copied_per_second(),
-        **{f"inertia_{n}": inertia(features[n], c.labels) for n, c in start.clusters.items()},
-        **{f"norm_{n}": norm(u) for n, u in start.users.items()},
+        "bandwidth_share": traffic / sums / measure_copy_rate(),
+        **{
+            f"inertia_{n}": compute_inertia(features[n], c.labels)
+            for n, c in start.clusters.items()
+        },
+        **{f"norm_{n}": compute_norm(u) for n, u in start.users.items()},
     }
 
 
-def straightforward() -> dict[str, Any]:
-    """Scatter-add over the interactions, and scikit-learn's K-means, on features of full width.
-
-    Weights are symmetric, as in the preset `stair`.
-    """
-    import torch  # noqa: PLC0415 - ours does without
+def run_straightforward(matrix: sp.csr_array, features: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Compute the same start with a scatter-add in torch and scikit-learn's K-means."""
+    import torch  # noqa: PLC0415 - this library computes starts without it
     from sklearn.cluster import KMeans  # noqa: PLC0415
 
     torch.set_num_threads(1)
-    matrix, features = baby()
     began, worked = time.perf_counter(), time.process_time()
     edges = matrix.tocoo()
     users, items = (torch.from_numpy(part.astype(np.int64)) for part in (edges.row, edges.col))
@@ -144,14 +138,20 @@ def straightforward() -> dict[str, Any]:
         common.index_add_(0, users, centroids[torch.from_numpy(means.labels_).long()[items]])
         weight = STAIR["local_weight"]
         start = weight * local + (1 - weight) * common / user_degrees[:, None]
-        found[f"inertia_{name}"] = inertia(rows, means.labels_)
-        found[f"norm_{name}"] = norm(start.numpy())
+        found[f"inertia_{name}"] = compute_inertia(rows, means.labels_)
+        found[f"norm_{name}"] = compute_norm(start.numpy())
     seconds, own = time.perf_counter() - began, time.process_time() - worked
-    return {"seconds": seconds, "cpu_seconds": own, "peak_gb": peak_gb(), **found}
+    peak = read_peak_bytes() / 1e9
+    return {"seconds": seconds, "cpu_seconds": own, "peak_gb": peak, **found}
 
 
-def copied_per_second() -> float:
-    """Bytes read and written per second by a copy of an array larger than any cache."""
+def summarize(table: pl.DataFrame) -> pl.DataFrame:
+    """Compute the median of each figure over the repeats, per way."""
+    return table.group_by("way", maintain_order=True).median().drop("repeat")
+
+
+def measure_copy_rate() -> float:
+    """Measure the bytes read and written per second by a copy of an array larger than caches."""
     source = np.ones(1 << 27, dtype=np.float32)
     target = np.empty_like(source)
     best = float("inf")
@@ -163,7 +163,7 @@ def copied_per_second() -> float:
 
 
 def make_log(folder: Path, size: int) -> None:
-    """Interactions in files, features mapped to disk."""
+    """Make a log in Parquet files, and features in ``.npy`` files."""
     if (folder / "whole").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -187,13 +187,13 @@ def make_log(folder: Path, size: int) -> None:
     (folder / "whole").touch()
 
 
-def stream(folder: Path, collaborative: float) -> dict[str, Any]:
-    """One stream of what `make_log` made."""
+def run_stream(folder: Path, collaborative: float) -> dict[str, Any]:
+    """Stream the users of a log of `make_log` to files."""
     stages: dict[str, float] = {}
     stage, last = "", time.perf_counter()
 
     def progress(now_at: str, done: int, _total: int) -> None:
-        """Count what passed since the last call for the stage that it was in."""
+        """Add the time since the last call to the stage that was running."""
         nonlocal stage, last
         ended = now_at if done else stage
         now = time.perf_counter()
@@ -213,19 +213,19 @@ def stream(folder: Path, collaborative: float) -> dict[str, Any]:
     seconds, own = time.perf_counter() - began, time.process_time() - worked
     facts = json.loads((out / "start.json").read_text())
     rmtree(out)
-    sums = sum(spent for name, spent in stages.items() if name.startswith("users of"))
+    sum_seconds = sum(spent for name, spent in stages.items() if name.startswith("users of"))
     traffic = 2 * 64 * 4 * (facts["n_interactions"] + facts["n_users"])
     return {
         "seconds": seconds,
         "cpu_seconds": own,
-        "peak_gb": peak_gb(),
-        "bandwidth_share": traffic / sums / copied_per_second(),
+        "peak_gb": read_peak_bytes() / 1e9,
+        "bandwidth_share": traffic / sum_seconds / measure_copy_rate(),
         **{f"{name} s": spent for name, spent in stages.items() if name},
     }
 
 
-def threads() -> pl.DataFrame:
-    """Seconds of each routine on one thread and, twice the work, on two."""
+def time_threads() -> pl.DataFrame:
+    """Time two calls of each routine, on one thread and on two."""
     rng = np.random.default_rng(0)
     matrix = sp.random_array((20_000, 20_000), density=5e-4, rng=rng, format="csr")
     dense, square = rng.normal(size=(20_000, 64)), rng.normal(size=(1200, 1200))
@@ -243,7 +243,7 @@ def threads() -> pl.DataFrame:
     for name, routine in routines.items():
         seconds = []
         for count in (1, 2):
-            # Threads of ours alone, none of BLAS.
+            # BLAS has one thread, so that only the threads of the pool count.
             with threadpool_limits(1), ThreadPoolExecutor(count) as pool:
                 times = []
                 for _ in range(5):
@@ -255,60 +255,61 @@ def threads() -> pl.DataFrame:
     return pl.DataFrame(rows).with_columns(speedup=pl.col("one") / pl.col("two"))
 
 
-def in_process(arguments: Sequence[str], n_threads: int) -> dict[str, Any]:
-    """Run a part of this file in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(n_threads)}
-    done = subprocess.run(  # noqa: S603 - our own file
-        [sys.executable, __file__, "--part", *arguments],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
-    figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return figures
-
-
 def run_part(arguments: Sequence[str]) -> dict[str, Any]:
-    """What a process of its own does."""
+    """Run the part of a measurement that has a process of its own."""
     name, *rest = arguments
     if name == "stream":
-        return stream(Path(rest[0]), float(rest[1]))
-    return {"ours": ours, "straightforward": straightforward}[name]()
+        return run_stream(Path(rest[0]), float(rest[1]))
+    return {"ours": run_ours, "straightforward": run_straightforward}[name](*make_baby())
 
 
-def main() -> None:
-    """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def measure_baby() -> pl.DataFrame:
+    """Measure both ways on data of the size of Amazon Baby."""
+    return pl.DataFrame(
+        [
+            {"way": way, "repeat": repeat} | run_in_process(__file__, "--part", way, threads=1)
+            for repeat in range(REPEATS)
+            for way in ("ours", "straightforward")
+        ]
+    )
+
+
+def measure_streams(parent: Path, sizes: Sequence[int], collaborative: float) -> pl.DataFrame:
+    """Measure streams of logs of several sizes."""
+    rows = []
+    for size in sizes:
+        folder = parent / str(size)
+        make_log(folder, size)
+        part = ("--part", "stream", str(folder), str(collaborative))
+        found = run_in_process(__file__, *part, threads=2)
+        rows.append({"interactions": size, "collaborative": collaborative, **found})
+        print(f"{size:>11,} {found['seconds']:7.1f} s {found['peak_gb']:5.2f} GB", flush=True)
+    return pl.DataFrame(rows).with_columns(
+        million_per_second=pl.col("interactions") / pl.col("seconds") / 1e6
+    )
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run a measurement and write its table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", nargs="?", choices=["baby", "stream", "threads"])
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--sizes", default="1e6,1e7,3e7,1e8")
     parser.add_argument("--collaborative", type=float, default=0.0)
-    parser.add_argument("--out", type=Path, help="Where the table goes.")
+    parser.add_argument("--out", type=Path, help="CSV file of the table")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     if arguments.part:
         print(json.dumps(run_part(arguments.part)))
         return
     if arguments.what == "baby":
-        runs = [
-            {"way": way, "repeat": repeat, **in_process([way], 1)}
-            for repeat in range(REPEATS)
-            for way in ("ours", "straightforward")
-        ]
-        table = pl.DataFrame(runs)
-        print(table.group_by("way", maintain_order=True).median().drop("repeat"))
+        table = measure_baby()
+        print(summarize(table))
     elif arguments.what == "threads":
-        table = threads()
+        table = time_threads()
     else:
-        rows = []
-        for size in (int(float(word)) for word in arguments.sizes.split(",")):
-            folder = arguments.folder / str(size)
-            make_log(folder, size)
-            found = in_process(["stream", str(folder), str(arguments.collaborative)], 2)
-            rows.append({"interactions": size, "collaborative": arguments.collaborative, **found})
-            print(f"{size:>11,} {found['seconds']:7.1f} s {found['peak_gb']:5.2f} GB", flush=True)
-        table = pl.DataFrame(rows).with_columns(
-            million_per_second=pl.col("interactions") / pl.col("seconds") / 1e6
+        table = measure_streams(
+            arguments.folder, parse_sizes(arguments.sizes), arguments.collaborative
         )
     table.write_csv(arguments.out or HERE / f"core_{arguments.what}.csv")
     with pl.Config(tbl_cols=-1, tbl_width_chars=200, fmt_str_lengths=60):

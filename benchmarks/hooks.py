@@ -1,12 +1,13 @@
-"""Milliseconds that a start costs a run of another framework, once, and a question to a store.
+"""Milliseconds that a start adds to a run of another framework, and of a query to a vector store.
 
     OMP_NUM_THREADS=1 python benchmarks/hooks.py DATA
 
-Runs where the frameworks are: in the virtual environment of `make frameworks`; with SGURINIT_MMREC
-naming a checkout, models of MMRec are measured too. Starts have the method's defaults but where a
-row says `hybrid`, the preset. Prints one line of JSON per row: medians of
-five runs, of 500 questions for the stores, in processor time, so that what else runs on the machine
-counts for little.
+Needs the frameworks: run it in the virtual environment of `make frameworks`. Models of MMRec are
+measured if SGURINIT_MMREC names a checkout. Starts have the defaults of the method, or the preset
+`hybrid` where a row says so.
+
+Prints one line of JSON per row. Figures are medians of five runs, and for stores of 500 queries.
+They are processor time, which depends little on other work on the machine.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ from sgurinit.integrations.vectors import INDEX_LIBRARIES, VectorStore
 WIDTH = 64
 
 
-def timed(make: Callable[[], Any], act: Callable[[Any], Any]) -> float:
-    """Median milliseconds of `act` on what `make` gives."""
+def time_median(make: Callable[[], Any], act: Callable[[Any], Any]) -> float:
+    """Compute the median milliseconds of `act` on the result of `make`."""
     times = []
     for _ in range(5):
         made = make()
@@ -52,40 +53,40 @@ def timed(make: Callable[[], Any], act: Callable[[Any], Any]) -> float:
     return median(times)
 
 
-def row(name: str, **figures: float) -> None:
-    """Print one line."""
+def print_row(name: str, **figures: float) -> None:
+    """Print one row."""
     print(json.dumps({"what": name} | {key: round(value, 2) for key, value in figures.items()}))
 
 
-def hooks(data: Dataset, start: UserStart) -> None:
-    """What fills tables once a start is there."""
+def measure_hooks(data: Dataset, start: UserStart) -> None:
+    """Measure functions that fill the tables of a model from a start."""
 
     def module() -> nn.Module:
         tables = nn.Embedding(data.n_users, WIDTH), nn.Embedding(data.n_items, WIDTH)
         return nn.ModuleDict(dict(zip(("user", "item"), tables, strict=True)))
 
-    row("attach, any torch module", ms=timed(module, lambda m: attach(m, start)))
+    print_row("attach, any torch module", ms=time_median(module, lambda m: attach(m, start)))
     nodes = data.n_users + data.n_items
-    row(
+    print_row(
         "pyg.initialize_nodes_",
-        ms=timed(
+        ms=time_median(
             lambda: LightGCN(nodes, WIDTH, num_layers=2),
             lambda m: pyg.initialize_nodes_(m.embedding, start),
         ),
     )
     matrix = sp.csr_matrix(data.train_matrix())
     matrix.indices, matrix.indptr = matrix.indices.astype("i4"), matrix.indptr.astype("i4")
-    row(
+    print_row(
         "implicit.set_factors",
-        ms=timed(
+        ms=time_median(
             lambda: AlternatingLeastSquares(WIDTH, num_threads=1),
             lambda m: implicit.set_factors(m, matrix, start),
         ),
     )
 
 
-def trees(path: str, start: UserStart) -> None:
-    """Finding tables in models of MMRec, one step of each, and filling them."""
+def measure_mmrec(path: str, start: UserStart) -> None:
+    """Measure finding and filling the tables of MMRec models."""
     sources = Path(os.environ["SGURINIT_MMREC"]).resolve() / "src"
     sys.path.insert(0, str(sources))
     with tempfile.TemporaryDirectory() as temporary, legacy_compat():
@@ -109,60 +110,60 @@ def trees(path: str, start: UserStart) -> None:
                 value = config[field]
                 config[field] = value[0] if isinstance(value, list) else value
             part = RecDataset(config).split()[0]
-            str(part)  # counts what the loader needs
+            str(part)  # as a side effect, counts what the loader needs
             loader = TrainDataLoader(config, part, batch_size=2048)
             model = get_model(name)(config, loader)
-            mmrec.find_tables(model, start, loader)  # the first step compiles what it needs
-            row(
+            mmrec.find_tables(model, start, loader)  # the first step compiles code
+            print_row(
                 f"mmrec.attach, {name}",
-                ms=timed(lambda m=model: m, lambda m, d=loader: mmrec.attach(m, start, d)),
+                ms=time_median(lambda m=model: m, lambda m, d=loader: mmrec.attach(m, start, d)),
             )
 
 
-def stores(start: UserStart) -> None:
-    """Nearest items of a known user, and of a new one from five clicks."""
+def measure_stores(start: UserStart) -> None:
+    """Measure the nearest items of a known user, and of a new user from five clicks."""
     draw = np.random.default_rng(0)
     for name in INDEX_LIBRARIES:
         vectors = VectorStore.from_start(start, WIDTH, index=name)
         users = draw.choice(vectors.user_ids, 500)
         clicks = [draw.choice(vectors.item_ids, 5, replace=False).tolist() for _ in range(500)]
-        for what, ask, asked in (
+        for what, query, queries in (
             ("known user", vectors.find_for_user, users.tolist()),
             ("five clicks", vectors.find_for_clicks, clicks),
         ):
             times = []
-            for question in asked:
+            for argument in queries:
                 began = process_time()
-                ask(question)
+                query(argument)
                 times.append(1000 * (process_time() - began))
-            row(f"{name}, {what}", ms=median(times), p95=quantiles(times, n=20)[-1])
+            print_row(f"{name}, {what}", ms=median(times), p95=quantiles(times, n=20)[-1])
 
 
-def joint(data: Dataset, name: str) -> float:
-    """Median milliseconds of the joint space of a fresh fit of a preset."""
-    return timed(
+def time_joint(data: Dataset, name: str) -> float:
+    """Compute the median milliseconds of the joint space, after a new fit of a preset."""
+    return time_median(
         lambda: SGURInit.from_preset(name, random_state=0).fit(data).start_,
         lambda start: start.joint(WIDTH),
     )
 
 
 def main() -> None:
-    """Measure all."""
+    """Measure everything."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data")
     path = parser.parse_args().data
     torch.set_num_threads(1)
     data = load_dataset(path)
-    fit = timed(lambda: None, lambda _: SGURInit(random_state=0, n_jobs=1).fit(data))
+    fit = time_median(lambda: None, lambda _: SGURInit(random_state=0, n_jobs=1).fit(data))
     start = SGURInit(random_state=0).fit(data).start_
-    row("SGURInit.fit", ms=fit)
-    row("start.joint, once per width", ms=joint(data, "published"))
-    row("start.joint of hybrid, once per width", ms=joint(data, "hybrid"))
+    print_row("SGURInit.fit", ms=fit)
+    print_row("start.joint, once per width", ms=time_joint(data, "published"))
+    print_row("start.joint of hybrid, once per width", ms=time_joint(data, "hybrid"))
     start.joint(WIDTH)
-    hooks(data, start)
-    stores(start)
+    measure_hooks(data, start)
+    measure_stores(start)
     if "SGURINIT_MMREC" in os.environ:
-        trees(path, start)
+        measure_mmrec(path, start)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/prepare.py FOLDER [--sizes 1e6,1e7,3e7,1e8]  # -> benchmarks/prepare.csv
 
-Makes logs in FOLDER, as CSV with text ids, ratings and times, about fifteen interactions per user
-and a hundred and fifty per item, and prepares each in a process of its own: ratings of at least 2,
+Makes logs in FOLDER: CSV with text ids, ratings and times, about fifteen interactions per user and
+a hundred and fifty per item. Prepares each log in a process of its own: ratings of at least 2,
 5-core, random 8:1:1. `peak_gb` is the highest memory of that process.
 """
 
@@ -11,25 +11,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
 import numpy as np
 import polars as pl
+from processes import parse_sizes, read_peak_bytes, run_in_process
 
 from sgurinit.data.prepare import prepare
 
 HERE = Path(__file__).parent
-CHUNK = 1 << 22  # interactions that are generated at a time
+CHUNK = 1 << 22  # interactions generated at a time
 
 
 def make_log(path: Path, size: int) -> None:
-    """Write a log whose users and items have long tails."""
+    """Make a log whose users and items have long tails."""
     if path.is_file():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +51,7 @@ def make_log(path: Path, size: int) -> None:
 
 
 def measure(path: Path) -> dict[str, Any]:
-    """Prepare a log and say what it took."""
+    """Prepare a log and measure each stage."""
     out = path.with_suffix("")
     rmtree(out, ignore_errors=True)
     marks: list[tuple[str, float]] = []
@@ -65,37 +64,34 @@ def measure(path: Path) -> dict[str, Any]:
     )
     ended = time.perf_counter()
     rmtree(out)
+    stages: dict[str, float] = {}
     ends = [moment for _, moment in marks[1:]] + [ended]
+    for (stage, moment), end in zip(marks, ends, strict=True):
+        stages[stage] = stages.get(stage, 0.0) + end - moment
     return {
         "kept": card.steps[-1].interactions,
         "seconds": ended - began,
-        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-        **{f"{s} s": end - moment for (s, moment), end in zip(marks, ends, strict=True)},
+        "peak_gb": read_peak_bytes() / 1e9,
+        **{f"{stage} s": spent for stage, spent in stages.items()},
     }
 
 
-def main() -> None:
-    """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure all sizes and write the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sizes", default="1e6,1e7,3e7,1e8")
-    parser.add_argument("--out", type=Path, default=HERE / "prepare.csv")
+    parser.add_argument("--out", type=Path, default=HERE / "prepare.csv", help="CSV file")
     parser.add_argument("--part", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     if arguments.part:
         print(json.dumps(measure(arguments.folder)))
         return
     rows = []
-    for size in (int(float(word)) for word in arguments.sizes.split(",")):
+    for size in parse_sizes(arguments.sizes):
         path = arguments.folder / f"log-{size}.csv"
         make_log(path, size)
-        done = subprocess.run(  # noqa: S603 - our own file
-            [sys.executable, __file__, str(path), "--part"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode != 0:
-            sys.exit(f"{path} failed:\n{done.stderr[-2000:]}")
-        found = json.loads(done.stdout.strip().splitlines()[-1])
+        found = run_in_process(__file__, str(path), "--part", threads=2)
         rows.append({"interactions": size, **found})
         print(f"{size:>11,} {found['seconds']:7.1f} s {found['peak_gb']:5.2f} GB", flush=True)
     pl.DataFrame(rows).write_csv(arguments.out)

@@ -3,16 +3,18 @@
     python benchmarks/spark.py sizes FOLDER [--sizes 1e6,1e7,3e7]   # -> benchmarks/spark_sizes.csv
     python benchmarks/spark.py skew FOLDER [--sizes 1e7]            # -> benchmarks/spark_skew.csv
 
-`sizes` makes logs with ten interactions per user and a hundred per item and features of 64 columns
-in FOLDER (those of `core.py stream`), and computes the users, K = 64 and all else the method's
-defaults, with `sgurinit.spark` on `local[2]` and with the core's `SGURInit.stream` on two threads,
-to files, one after the other. With `--partitions` Spark's shuffles have that many.
-`skew` makes logs of distinct pairs, five per user and ten per item: even ones, and ones in which
-one user has 5 % of all interactions and one item 10 %. Both run with items sent to all executors
-and, `joined`, with interactions brought to items.
-CPU seconds count all processes of an engine, so they mean the same on a machine that is shared.
-Peak memory is that of the resident set, read five times a second: Java, and all of its Python
-workers together. Shuffle bytes are those written, from Spark's event log.
+`sizes` makes the logs of `core.py stream` in FOLDER: ten interactions per user, a hundred per item,
+and features of 64 columns. It computes the users with K = 64 and defaults for all else, first with
+`sgurinit.spark` on `local[2]`, then with `SGURInit.stream` of the core on two threads. Both write
+files. `--partitions` sets the number of Spark's shuffle partitions.
+
+`skew` makes logs of distinct pairs, five per user and ten per item. One log is even. In the other,
+one user has 5 % of all interactions and one item 10 %. Spark computes the users of both, once with
+items broadcast to all executors and once, `joined`, with interactions brought to items.
+
+CPU seconds count all processes of an engine, so they mean the same on a machine that other work
+shares. Peak memory is the resident memory of Java, and of all of its Python workers together, read
+five times a second. Shuffle bytes are the written ones, from Spark's event log.
 """
 
 from __future__ import annotations
@@ -21,29 +23,29 @@ import argparse
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
 import numpy as np
 import polars as pl
-import psutil
+from processes import parse_sizes, read_peak_bytes, run_in_process
 
-from core import make_log, peak_gb
+from core import make_log
 
 HERE = Path(__file__).parent
 CLUSTERS = 64
 
 
 def make_items(folder: Path) -> Path:
-    """The features of `make_log` as Parquet with ids."""
+    """Write the features of `make_log` as Parquet with ids."""
     path = folder / "items.parquet"
     if not path.exists():
         rows = np.load(folder / "a.npy").astype(np.float32)
@@ -56,7 +58,7 @@ def make_items(folder: Path) -> Path:
 
 
 def make_skewed(folder: Path, size: int, *, skewed: bool) -> None:
-    """Distinct pairs; a hot user and a hot item, or none."""
+    """Make a log of distinct pairs, with or without a hot user and a hot item."""
     if (folder / "items.parquet").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,25 +80,57 @@ def make_skewed(folder: Path, size: int, *, skewed: bool) -> None:
     make_items(folder)
 
 
+@dataclass(frozen=True)
+class Process:
+    """A line of ``/proc/<pid>/stat``."""
+
+    parent: int
+    name: str
+    rss: int  # bytes
+    cpu_seconds: float  # with those of finished children
+
+
+def list_processes() -> dict[int, Process]:
+    """List the processes of this machine."""
+    processes = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:  # it ended meanwhile
+            continue
+        name = text[text.index("(") + 1 : text.rindex(")")]
+        fields = text[text.rindex(")") + 2 :].split()  # from the third field on, see proc(5)
+        processes[int(path.parent.name)] = Process(
+            parent=int(fields[1]),
+            name=name,
+            rss=int(fields[21]) * resource.getpagesize(),
+            cpu_seconds=sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK"),
+        )
+    return processes
+
+
+def find_descendants(processes: Mapping[int, Process], ancestor: int) -> list[Process]:
+    """Find all processes below one."""
+    children = [pid for pid, process in processes.items() if process.parent == ancestor]
+    below = [found for pid in children for found in find_descendants(processes, pid)]
+    return [processes[pid] for pid in children] + below
+
+
 @contextmanager
-def watched() -> Iterator[dict[str, float]]:
-    """Peak memory of what runs below this process, Java and Python workers, and its CPU seconds."""
+def watch_descendants() -> Iterator[dict[str, float]]:
+    """Record the peak memory of Java and of Python below this process, and their CPU seconds."""
     peaks = {"java_gb": 0.0, "workers_gb": 0.0, "cpu_seconds": 0.0}
     done = threading.Event()
 
     def look() -> None:
-        # By name: a child that Java is about to start shares its memory for a moment.
-        me, kinds = psutil.Process(), {"java_gb": "java", "workers_gb": "python"}
         while not done.wait(0.2):
-            now = dict.fromkeys(peaks, 0.0)
-            for process in me.children(recursive=True):
-                try:
-                    for kind, name in kinds.items():
-                        now[kind] += process.memory_info().rss / 1e9 * (name in process.name())
-                    # Those of workers that are gone are the daemon's that waited for them.
-                    now["cpu_seconds"] += sum(process.cpu_times()[:4])
-                except psutil.Error:
-                    continue
+            found = find_descendants(list_processes(), os.getpid())
+            now = {
+                # By name: a child that Java is about to start shares its memory for a moment.
+                "java_gb": sum(p.rss for p in found if "java" in p.name) / 1e9,
+                "workers_gb": sum(p.rss for p in found if "python" in p.name) / 1e9,
+                "cpu_seconds": sum(p.cpu_seconds for p in found),
+            }
             for kind, value in now.items():
                 peaks[kind] = max(peaks[kind], value)
 
@@ -109,16 +143,16 @@ def watched() -> Iterator[dict[str, float]]:
         thread.join()
 
 
-def on_spark(folder: Path, partitions: int, broadcast: int, memory: str) -> dict[str, Any]:
-    """The method on Spark, to Parquet."""
-    from pyspark.sql import SparkSession  # noqa: PLC0415 - the core does without
+def run_spark(folder: Path, partitions: int, broadcast: int, memory: str) -> dict[str, Any]:
+    """Compute the users of a log with Spark, to Parquet."""
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - not needed for the core
 
-    from sgurinit.spark import SGURInit  # noqa: PLC0415
+    from sgurinit.spark import SparkSGURInit  # noqa: PLC0415
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
     out = folder / "users"
     rmtree(out, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=folder) as temporary, watched() as peaks:
+    with tempfile.TemporaryDirectory(dir=folder) as temporary, watch_descendants() as peaks:
         settings = {
             "spark.driver.memory": memory,
             "spark.local.dir": temporary,
@@ -137,20 +171,20 @@ def on_spark(folder: Path, partitions: int, broadcast: int, memory: str) -> dict
         items = session.read.parquet(str(folder / "items.parquet"))
         session.range(1).count()
         warm, began = peaks["cpu_seconds"], time.perf_counter()
-        estimator = SGURInit(n_clusters=CLUSTERS, random_state=0, broadcast_bytes=broadcast)
+        estimator = SparkSGURInit(n_clusters=CLUSTERS, random_state=0, broadcast_bytes=broadcast)
         model = estimator.fit(interactions, {"a": items})
         fitted = time.perf_counter()
         model.users.write.parquet(str(out))
         seconds = time.perf_counter() - began
         session.stop()
-        shuffled, stages = events(Path(temporary))
+        shuffled, stages = read_events(Path(temporary))
     files = sum(path.stat().st_size for path in out.glob("*.parquet"))
     rmtree(out)
     return {
         "seconds": seconds,
         "fit_seconds": fitted - began,
         "users_seconds": seconds - (fitted - began),
-        "driver_gb": peak_gb(),
+        "driver_gb": read_peak_bytes() / 1e9,
         **peaks,
         "cpu_seconds": peaks["cpu_seconds"] - warm,
         "shuffle_gb": shuffled / 1e9,
@@ -159,8 +193,8 @@ def on_spark(folder: Path, partitions: int, broadcast: int, memory: str) -> dict
     }
 
 
-def events(folder: Path) -> tuple[int, int]:
-    """Bytes written to shuffles, and stages that ran, from the event log."""
+def read_events(folder: Path) -> tuple[int, int]:
+    """Read the bytes written to shuffles and the number of completed stages from event logs."""
     written, stages = 0, 0
     for path in folder.rglob("*"):
         if not path.is_file() or not ("event" in path.name or "local-" in path.name):
@@ -168,14 +202,15 @@ def events(folder: Path) -> tuple[int, int]:
         with path.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 if '"SparkListenerTaskEnd"' in line:
-                    metrics = json.loads(line).get("Task Metrics") or {}
-                    written += metrics["Shuffle Write Metrics"]["Shuffle Bytes Written"]
+                    metrics = json.loads(line).get("Task Metrics")
+                    if metrics:  # a failed task has none
+                        written += metrics["Shuffle Write Metrics"]["Shuffle Bytes Written"]
                 stages += '"SparkListenerStageCompleted"' in line
     return written, stages
 
 
-def on_core(folder: Path) -> dict[str, Any]:
-    """The core, from the same log, to files."""
+def run_core(folder: Path) -> dict[str, Any]:
+    """Compute the users of the same log with the core, to files."""
     from sgurinit import SGURInit  # noqa: PLC0415
 
     out = folder / "users"
@@ -190,70 +225,74 @@ def on_core(folder: Path) -> dict[str, Any]:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "seconds": seconds,
-        "driver_gb": peak_gb(),
+        "driver_gb": read_peak_bytes() / 1e9,
         "cpu_seconds": used.ru_utime + used.ru_stime,
     }
 
 
-def in_process(arguments: Sequence[str]) -> dict[str, Any]:
-    """Run a part of this file in a process of its own."""
-    done = subprocess.run(  # noqa: S603 - our own file
-        [sys.executable, "-W", "ignore", __file__, "--part", *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "2"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(arguments)} failed:\n{done.stderr[-3000:]}")
-    figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return figures
-
-
 def run_part(arguments: Sequence[str]) -> dict[str, Any]:
-    """What a process of its own does."""
+    """Run the part of a measurement that has a process of its own."""
     engine, folder, *rest = arguments
     if engine == "core":
-        return on_core(Path(folder))
-    return on_spark(Path(folder), int(rest[0]), int(rest[1]), rest[2])
+        return run_core(Path(folder))
+    return run_spark(Path(folder), int(rest[0]), int(rest[1]), rest[2])
 
 
-def main() -> None:
-    """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def measure(labels: dict[str, Any], size: int, *part: str) -> dict[str, Any]:
+    """Run a part and make a row of the table from its labels and figures."""
+    found = run_in_process(__file__, "--part", *part, threads=2)
+    rate = found["cpu_seconds"] / size * 1e6
+    row = {**labels, "interactions": size, **found, "cpu_seconds_per_million": rate}
+    print(row, flush=True)
+    return row
+
+
+def measure_sizes(parent: Path, sizes: Sequence[int], options: Sequence[str]) -> pl.DataFrame:
+    """Measure Spark and the core on logs of several sizes."""
+    rows = []
+    for size in sizes:
+        folder = parent / str(size)
+        make_log(folder, size)
+        make_items(folder)
+        rows.append(measure({"engine": "spark"}, size, "spark", str(folder), *options))
+        rows.append(measure({"engine": "core"}, size, "core", str(folder)))
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def measure_skew(parent: Path, sizes: Sequence[int], options: Sequence[str]) -> pl.DataFrame:
+    """Measure Spark on even and on skewed logs, with items broadcast and joined."""
+    partitions, broadcast_bytes, memory = options
+    rows = []
+    for size in sizes:
+        for data in ("even", "skewed"):
+            folder = parent / f"{data}-{size}"
+            make_skewed(folder, size, skewed=data == "skewed")
+            for way, limit in (("broadcast", broadcast_bytes), ("joined", "0")):
+                part = ("spark", str(folder), partitions, limit, memory)
+                rows.append(measure({"data": data, "way": way}, size, *part))
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run a measurement and write its table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", nargs="?", choices=["sizes", "skew"])
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--sizes")
-    parser.add_argument("--partitions", type=int, default=16)
-    parser.add_argument("--memory", default="3g", help="Of Java.")
-    parser.add_argument("--out", type=Path, help="Where the table goes.")
+    parser.add_argument("--partitions", type=int, default=16, help="shuffle partitions")
+    parser.add_argument("--memory", default="3g", help="heap of Java")
+    parser.add_argument("--out", type=Path, help="CSV file of the table")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     if arguments.part:
         print(json.dumps(run_part(arguments.part)))
         return
-    rows = []
-
-    def measure(name: dict[str, Any], size: int, *part: str) -> None:
-        found = in_process(part)
-        rate = found["cpu_seconds"] / size * 1e6
-        rows.append({**name, "interactions": size, **found, "cpu_seconds_per_million": rate})
-        print(name, f"{size:>11,} {found['seconds']:7.1f} s", rows[-1], flush=True)
-
-    partitions, budget, memory = str(arguments.partitions), str(1 << 29), arguments.memory
-    default = {"sizes": "1e6,1e7,3e7", "skew": "1e7"}[arguments.what]
-    for size in (int(float(word)) for word in (arguments.sizes or default).split(",")):
-        if arguments.what == "sizes":
-            folder = arguments.folder / str(size)
-            make_log(folder, size)
-            make_items(folder)
-            measure({"engine": "spark"}, size, "spark", str(folder), partitions, budget, memory)
-            measure({"engine": "core"}, size, "core", str(folder))
-            continue
-        for data in ("even", "skewed"):
-            folder = arguments.folder / f"{data}-{size}"
-            make_skewed(folder, size, skewed=data == "skewed")
-            for way, limit in (("broadcast", budget), ("joined", "0")):
-                name = {"data": data, "way": way}
-                measure(name, size, "spark", str(folder), partitions, limit, memory)
-    table = pl.DataFrame(rows, infer_schema_length=None)
+    options = [str(arguments.partitions), str(1 << 29), arguments.memory]
+    if arguments.what == "sizes":
+        sizes = parse_sizes(arguments.sizes or "1e6,1e7,3e7")
+        table = measure_sizes(arguments.folder, sizes, options)
+    else:
+        table = measure_skew(arguments.folder, parse_sizes(arguments.sizes or "1e7"), options)
     table.write_csv(arguments.out or HERE / f"spark_{arguments.what}.csv")
     with pl.Config(tbl_cols=-1, tbl_width_chars=200, fmt_str_lengths=60):
         print(table)

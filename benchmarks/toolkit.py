@@ -1,21 +1,21 @@
-"""Runs a model of the public toolkit MMRec, unmodified, on one of our data sets.
+"""Run a model of the public toolkit MMRec, unmodified, on a data set of this library.
 
     python benchmarks/toolkit.py CHECKOUT MODEL DATA [--epochs N] [--seed N] [--threads N]
         [--fast-laplacian] [--scale-features]
 
-MODEL is our name of it; the settings are those under which the toolkit's is the same as ours by
-default. CHECKOUT is a clone of https://github.com/enoche/MMRec beside the project. Its imports of
-matplotlib and torch_geometric must be installed; what else it needs of today's libraries it gets
-from `sgurinit.integrations._compat`, from outside.
+CHECKOUT is a clone of https://github.com/enoche/MMRec outside of this project. Its imports
+matplotlib and torch_geometric must be installed. `sgurinit.integrations._compat` adapts it to
+current versions of other libraries, without changes to the checkout. MODEL is the name in this
+library. It runs under the settings with which the toolkit's model is the same as the default here.
 
-It normalises a dense item graph by two products with diagonal matrices; `--fast-laplacian` scales
-rows and columns instead. That gives the same numbers many times sooner, so it is for figures of
-quality only. `--scale-features` hands it features divided by their largest value, as VBPR's authors
-and ours do.
+The toolkit normalizes a dense item graph by two products with diagonal matrices.
+`--fast-laplacian` scales rows and columns instead. The numbers are the same and computed much
+faster, so use it for scores only, not for times. `--scale-features` divides the features by their
+largest value, as VBPR's authors and this library do.
 
 Prints one line of JSON: settings, seconds per epoch, validation and test metrics of the epoch with
-the best validation Recall@20, peak memory. The toolkit has two slots for modalities: the data
-set's last modality goes into the image slot and its first into the text slot.
+the best validation Recall@20, and peak memory. The toolkit has two slots for modalities. The image
+slot gets the data set's last modality, the text slot its first.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ import argparse
 import json
 import os
 import re
-import resource
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +34,16 @@ import numpy as np
 import polars as pl
 import torch
 import yaml
+from processes import read_peak_bytes
 from torch import Tensor
 
 from sgurinit import load_dataset
 from sgurinit.data import Dataset
-from sgurinit.integrations._compat import modernised
-from sgurinit.models.blocks.user_graph import co_interactions
+from sgurinit.integrations._compat import legacy_compat
+from sgurinit.models.blocks.user_graph import count_co_interactions
 
-# The toolkit's models, each with the settings under which it is the same model as ours by default.
+# Models of the toolkit by their name in this library, with the settings under which they are the
+# same as the defaults here.
 TOOLKIT: dict[str, tuple[str, dict[str, float]]] = {
     "bm3": ("BM3", {"n_layers": 1, "dropout": 0.5, "reg_weight": 0.1}),
     "bprmf": ("BPR", {"reg_weight": 1e-4}),
@@ -73,11 +74,11 @@ TOOLKIT: dict[str, tuple[str, dict[str, float]]] = {
 }
 
 USER_GRAPH = "user_graph.npy"
-USERS_KEPT = 200  # per user, as the toolkit's own script keeps
+NEIGHBORS = 200  # per user, as in the toolkit's own script
 
 
 def write_data(dataset: Dataset, folder: Path, *, scale: bool) -> dict[str, Any]:
-    """Write `dataset` in the toolkit's layout and return the settings that name it."""
+    """Write a data set in the toolkit's layout and return the settings for it."""
     place = folder / dataset.name
     place.mkdir()
     parts = [
@@ -92,14 +93,14 @@ def write_data(dataset: Dataset, folder: Path, *, scale: bool) -> dict[str, Any]
         tables = [table / np.abs(table).max() for table in tables]
     np.save(place / "image.npy", tables[-1])
     np.save(place / "text.npy", tables[0])
-    neighbours = co_interactions(dataset.train_matrix(), USERS_KEPT)
+    neighbors = count_co_interactions(dataset.train_matrix(), NEIGHBORS)
     graph = {}
     for user in range(dataset.n_users):
-        of_user = slice(*neighbours.indptr[user : user + 2])
-        order = np.argsort(-neighbours.data[of_user], kind="stable")
+        of_user = slice(*neighbors.indptr[user : user + 2])
+        order = np.argsort(-neighbors.data[of_user], kind="stable")
         graph[user] = [
-            neighbours.indices[of_user][order].tolist(),
-            neighbours.data[of_user][order].tolist(),
+            neighbors.indices[of_user][order].tolist(),
+            neighbors.data[of_user][order].tolist(),
         ]
     np.save(place / USER_GRAPH, np.array(graph, dtype=object), allow_pickle=True)
     return {
@@ -115,17 +116,20 @@ def write_data(dataset: Dataset, folder: Path, *, scale: bool) -> dict[str, Any]
     }
 
 
-def scaled_laplacian(adjacency: Tensor) -> Tensor:
-    """Compute the toolkit's normalised Laplacian without its two N x N x N products."""
+def compute_laplacian(adjacency: Tensor) -> Tensor:
+    """Compute the toolkit's normalized Laplacian without its two N x N x N products."""
     scale = adjacency.sum(-1).pow(-0.5)
     scale[torch.isinf(scale)] = 0.0
     return scale[:, None] * adjacency * scale
 
 
-def constructor(get_model: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Some models declare a parameter that their first step then fails to overwrite; drop it."""
+def drop_result_embed(get_model: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Wrap `get_model` so that models have no parameter ``result_embed``.
 
-    def found(name: str) -> Any:
+    Some models declare it, and then fail in their first step when they assign a tensor to it.
+    """
+
+    def get(name: str) -> Any:
         def construct(*args: Any) -> Any:
             model = get_model(name)(*args)
             model._parameters.pop("result_embed", None)
@@ -133,11 +137,11 @@ def constructor(get_model: Callable[[str], Any]) -> Callable[[str], Any]:
 
         return construct
 
-    return found
+    return get
 
 
-def fields(model: str, checkout: Path, given: dict[str, Any]) -> dict[str, Any]:
-    """Settings of one run: the first of each list that the toolkit would search, or the given."""
+def choose_settings(model: str, checkout: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Choose the settings of a run: the given ones, and the first of each list to search."""
     path = checkout / "src" / "configs" / "model" / f"{model}.yaml"
     settings = yaml.safe_load(re.sub(r"(\d)e-", r"\1.0e-", path.read_text()))
     searched = settings.get("hyper_parameters", [])
@@ -146,8 +150,8 @@ def fields(model: str, checkout: Path, given: dict[str, Any]) -> dict[str, Any]:
     return {name: [value] if name in searched else value for name, value in chosen.items()}
 
 
-def figures(log: str) -> dict[str, Any]:
-    """Read what the toolkit logged."""
+def parse_log(log: str) -> dict[str, Any]:
+    """Parse seconds per epoch and metrics from the toolkit's log."""
     training = [float(s) for s in re.findall(r"training \[time: ([\d.]+)s", log)]
     evaluation = [float(s) for s in re.findall(r"evaluating \[time: ([\d.]+)s", log)]
     best = re.search(r"best eval result in epoch (\d+)", log)
@@ -167,9 +171,9 @@ def figures(log: str) -> dict[str, Any]:
     return found
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Run one model and print its figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkout", type=Path)
     parser.add_argument("model", choices=sorted(TOOLKIT))
     parser.add_argument("data")
@@ -178,7 +182,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--fast-laplacian", action="store_true")
     parser.add_argument("--scale-features", action="store_true")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     torch.set_num_threads(args.threads)
     dataset = load_dataset(args.data)
     name, given = TOOLKIT[args.model]
@@ -186,28 +190,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         config = write_data(dataset, Path(temporary), scale=args.scale_features)
         config |= {"use_gpu": False, "gpu_id": 0, "epochs": args.epochs, "seed": [args.seed]}
-        config |= fields(name, checkout, given)
+        config |= choose_settings(name, checkout, given)
         log = Path(temporary) / "log.txt"
         os.chdir(checkout / "src")
         sys.path.insert(0, str(checkout / "src"))
         output, errors = os.dup(1), os.dup(2)
-        with (
-            log.open("w") as file,
-            modernised(),
-        ):  # its log is the only place where it says how long things took
+        # Only the toolkit's log has the seconds of each epoch.
+        with log.open("w") as file, legacy_compat():
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
             try:
                 from utils import quick_start, utils  # noqa: PLC0415
 
                 if args.fast_laplacian:
-                    utils.compute_normalized_laplacian = scaled_laplacian
-                quick_start.get_model = constructor(quick_start.get_model)
+                    utils.compute_normalized_laplacian = compute_laplacian
+                quick_start.get_model = drop_result_embed(quick_start.get_model)
                 quick_start.quick_start(name, dataset.name, config, save_model=False)
             finally:
                 os.dup2(errors, 2)
-        found = figures(log.read_text())
-    found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        found = parse_log(log.read_text())
+    found["peak_mb"] = read_peak_bytes() / 2**20
     if args.scale_features:
         given = {**given, "scale_features": True}
     row = {"model": args.model, "seed": args.seed, "settings": given, **found}

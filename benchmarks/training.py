@@ -1,25 +1,24 @@
-"""Seconds per epoch and peak memory of every model, beside the public toolkit's in the same run.
+"""Seconds per epoch and peak memory of every model, beside the public toolkit in the same run.
 
     python benchmarks/training.py DATA [--toolkit CHECKOUT] [--models A,B] [--threads 1,2]
 
-Every measurement is a process of its own, one at a time, ours and the toolkit's in turn. An epoch
-is training and one full-ranking validation; figures are medians over epochs, the first left out.
-`loop` is Lightning's share of our epoch: the wall time that passes outside of drawing batches,
-loss, gradient, update, ranking and the checkpoints (`saving`). See `toolkit.py` for what the
-toolkit needs; without `--toolkit` only our models are measured.
+Every measurement is a process of its own, one at a time; this library and the toolkit alternate. An
+epoch is training and one full-ranking validation. Figures are medians over the epochs, without the
+first.
+
+`saving` is the share of an epoch that checkpoints take. `loop` is Lightning's share: the time
+outside of drawing batches, loss, gradient, update, ranking and checkpoints.
+
+`toolkit.py` says what the toolkit needs. Without `--toolkit` only this library is measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from itertools import pairwise
 from pathlib import Path
@@ -28,21 +27,22 @@ from typing import Any
 
 import polars as pl
 import torch
+from processes import read_peak_bytes, run_in_process
 from toolkit import TOOLKIT
 
 from sgurinit import load_dataset
-from sgurinit.models import models
+from sgurinit.models import model_resolver
 from sgurinit.runtime import keep_freed_memory
 from sgurinit.training import TrainSettings, train
-from sgurinit.training.callbacks import KeepEpochs
+from sgurinit.training.callbacks import EpochCheckpoints
 from sgurinit.training.loop import RecommenderModule
 
 
 def measure_ours(data: str, model: str, threads: int, epochs: int) -> dict[str, Any]:
-    """Train in this process as a worker of a comparison does."""
+    """Train in this process, as a worker of a comparison does."""
     torch.set_num_threads(threads)
     keep_freed_memory()
-    ends = watch()
+    ends = record_epochs()
     with tempfile.TemporaryDirectory() as folder:
         history = train(
             load_dataset(data),
@@ -51,23 +51,40 @@ def measure_ours(data: str, model: str, threads: int, epochs: int) -> dict[str, 
             settings=TrainSettings(max_epochs=epochs, patience=epochs),
             folder=folder,
         ).history
+    saving, loop = compute_shares(ends)
+    return {
+        "train_seconds": median(row["train_seconds"] for row in history[1:]),
+        "valid_seconds": median(row["seconds"] - row["train_seconds"] for row in history[1:]),
+        "peak_mb": read_peak_bytes() / 2**20,
+        "saving": saving,
+        "loop": loop,
+    }
+
+
+def compute_shares(ends: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+    """Compute the median shares of saving and of the loop in an epoch.
+
+    Parameters
+    ----------
+    ends : sequence of (float, float, float)
+        For the end of each epoch the time, and the seconds of work and of saving so far. The first
+        epoch is not counted.
+    """
     shares = [
         ((work - work_before) / (now - before), (saving - saving_before) / (now - before))
         for (before, work_before, saving_before), (now, work, saving) in pairwise(ends)
     ]
-    return {
-        "train_seconds": median(row["train_seconds"] for row in history[1:]),
-        "valid_seconds": median(row["seconds"] - row["train_seconds"] for row in history[1:]),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "saving": median(saving for _, saving in shares),
-        "loop": median(1 - work - saving for work, saving in shares),
-    }
+    saving_share = median(saving for _, saving in shares)
+    return saving_share, median(1 - work - saving for work, saving in shares)
 
 
-def watch() -> list[tuple[float, float, float]]:
-    """Count the seconds that pass in what a loop of our own would do as well, and in saving.
+def record_epochs() -> list[tuple[float, float, float]]:
+    """Measure the seconds of work, which any training loop has, and of saving, from now on.
 
-    Returns a list to which every epoch's end, saved and all, adds the time and both counts.
+    Returns
+    -------
+    list of (float, float, float)
+        Filled during training, as described in `compute_shares`.
     """
     spent = {"work": 0.0, "saving": 0.0}
     ends: list[tuple[float, float, float]] = []
@@ -95,19 +112,19 @@ def watch() -> list[tuple[float, float, float]]:
         "on_validation_epoch_end",
     ):
         timed(RecommenderModule, name, "work")
-    timed(KeepEpochs, "on_train_epoch_end", "saving")
-    save = KeepEpochs.on_train_epoch_end
+    timed(EpochCheckpoints, "on_train_epoch_end", "saving")
+    save = EpochCheckpoints.on_train_epoch_end
 
     def end(*args: Any) -> None:
         save(*args)
         ends.append((time.perf_counter(), spent["work"], spent["saving"]))
 
-    KeepEpochs.on_train_epoch_end = end  # type: ignore[method-assign]
+    EpochCheckpoints.on_train_epoch_end = end  # type: ignore[method-assign]
     update = torch.optim.Adam.step
 
     def step(self: torch.optim.Adam, closure: Callable[[], Any]) -> Any:
-        # Loss and gradient are made by `closure`, from inside; they and what surrounds them there
-        # count by themselves.
+        # The optimizer calls `closure`, which computes loss and gradient. These are measured on
+        # their own, so the time in `closure` is not counted here.
         began = time.perf_counter()
 
         def paused() -> Any:
@@ -128,10 +145,10 @@ def watch() -> list[tuple[float, float, float]]:
 def measure_toolkit(
     checkout: str, data: str, model: str, threads: int, epochs: int
 ) -> dict[str, Any]:
-    """The same epochs of the toolkit's model in a process of its own."""
-    command = [str(Path(__file__).with_name("toolkit.py")), checkout, model, data]
-    command += ["--epochs", str(epochs), "--threads", str(threads)]
-    found = in_process(command, threads)
+    """Train the toolkit's model for the same epochs in a process of its own."""
+    options = ("--epochs", str(epochs), "--threads", str(threads))
+    script = Path(__file__).with_name("toolkit.py")
+    found = run_in_process(script, checkout, model, data, *options, threads=threads)
     return {
         "toolkit_train_seconds": median(found["train_seconds"][1:]),
         "toolkit_valid_seconds": median(found["valid_seconds"][1:]),
@@ -139,20 +156,23 @@ def measure_toolkit(
     }
 
 
-def in_process(command: list[str], threads: int) -> dict[str, Any]:
-    """Run a Python file that ends with a line of JSON."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(  # noqa: S603 - our own files
-        [sys.executable, *command], env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return figures
+def measure(
+    data: str, model: str, threads: int, epochs: int, toolkit: str | None
+) -> dict[str, Any]:
+    """Measure a model, and the toolkit's if there is one, in processes of their own."""
+    options = ("--only", model, "--threads", str(threads), "--epochs", str(epochs))
+    row = {"model": model, "threads": threads}
+    row |= run_in_process(__file__, data, *options, threads=threads)
+    if toolkit and model in TOOLKIT:
+        row |= measure_toolkit(toolkit, data, model, threads, epochs)
+        ours = row["train_seconds"] + row["valid_seconds"]
+        theirs = row["toolkit_train_seconds"] + row["toolkit_valid_seconds"]
+        row["speedup"] = theirs / ours
+    return row
 
 
-def line(row: dict[str, Any]) -> str:
-    """One row of the printed table."""
+def format_row(row: dict[str, Any]) -> str:
+    """Format a row of the printed table."""
     text = (
         f"{row['model']:9} {row['threads']}"
         f"  {row['train_seconds']:6.2f} +{row['valid_seconds']:5.2f} s"
@@ -166,33 +186,25 @@ def line(row: dict[str, Any]) -> str:
     return text
 
 
-def main() -> None:
-    """Measure every model and print the table."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure every model, and print and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data")
     parser.add_argument("--toolkit", metavar="CHECKOUT")
-    parser.add_argument("--models", default=",".join(sorted(models.options)))
+    parser.add_argument("--models", default=",".join(sorted(model_resolver.options)))
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--out", type=Path, help="CSV file for the figures")
+    parser.add_argument("--out", type=Path, help="CSV file of the table")
     parser.add_argument("--only", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     if args.only:
         print(json.dumps(measure_ours(args.data, args.only, int(args.threads), args.epochs)))
         return
     rows: list[dict[str, Any]] = []
     for threads in map(int, args.threads.split(",")):
         for model in args.models.split(","):
-            command = [__file__, args.data, "--only", model, "--threads", str(threads)]
-            row = {"model": model, "threads": threads}
-            row |= in_process([*command, "--epochs", str(args.epochs)], threads)
-            if args.toolkit and model in TOOLKIT:
-                row |= measure_toolkit(args.toolkit, args.data, model, threads, args.epochs)
-                ours = row["train_seconds"] + row["valid_seconds"]
-                theirs = row["toolkit_train_seconds"] + row["toolkit_valid_seconds"]
-                row["speedup"] = theirs / ours
-            rows.append(row)
-            print(line(row), flush=True)
+            rows.append(measure(args.data, model, threads, args.epochs, args.toolkit))
+            print(format_row(rows[-1]), flush=True)
             if args.out:
                 pl.DataFrame(rows, infer_schema_length=None).write_csv(args.out)
         ratios = [row["speedup"] for row in rows if row["threads"] == threads and "speedup" in row]

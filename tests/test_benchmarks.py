@@ -1,86 +1,308 @@
-"""The benchmarks run, on generated data and without a peer."""
+"""Benchmarks give both sides the same inputs and compute their figures from what they measure."""
 
 from __future__ import annotations
 
-import subprocess
+import json
+import os
 import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
+
+from sgurinit.data import load_dataset
+from sgurinit.models import model_resolver
+
+pytestmark = pytest.mark.slow
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Import a script of the folder, whose names are common words, for one test."""
+    names = [path.stem for path in BENCHMARKS.glob("*.py")]
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    yield import_module
+    for name in names:
+        sys.modules.pop(name, None)
+
+
 @pytest.mark.parametrize("name", ["core", "prepare", "spark", "toolkit", "training"])
-def test_a_benchmark_says_how_it_is_run(name):
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / f"{name}.py"), "--help"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "usage:" in done.stdout
+def test_help_names_the_arguments(load, name, capsys):
+    with pytest.raises(SystemExit) as end:
+        load(name).main(["--help"])
+    assert end.value.code == 0
+    assert "usage:" in capsys.readouterr().out
 
 
-def test_training_measures_our_models(tmp_path):
-    out = tmp_path / "figures.csv"
-    done = subprocess.run(
-        [
-            sys.executable, str(BENCHMARKS / "training.py"), "planted", "--models", "bprmf,freedom",
-            "--threads", "1", "--epochs", "3", "--out", str(out),
-        ],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["bprmf", "freedom"]
+def test_a_process_returns_its_last_line_and_reports_its_errors(load, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys\n"
+        "print('noise')\n"
+        "print('{\"threads\": ' + os.environ['OMP_NUM_THREADS'] + '}')\n"
+        "sys.exit(sys.argv[1] if len(sys.argv) > 1 else 0)\n"
+    )
+    run = load("processes").run_in_process
+    assert run(script, threads=3) == {"threads": 3}
+    with pytest.raises(SystemExit, match=r"(?s)script.py out of luck failed.*out of luck"):
+        run(script, "out of luck", threads=3)
+
+
+# core.py
+
+
+def test_the_plain_implementation_computes_the_same_start(load, monkeypatch):
+    """With as many distinct items as clusters, K-means has one solution."""
+    core = load("core")
+    monkeypatch.setattr(core, "measure_copy_rate", lambda: 1e9)
+    sizes = {"users": 300, "items": 80, "interactions": 1500}
+    matrix, _ = core.make_baby(sizes, {})
+    assert matrix.nnz == 1500
+    rng = np.random.default_rng(0)
+    topics = np.resize(np.arange(8), 80)
+    features = {
+        name: rng.normal(size=(8, width)).astype(np.float32)[topics]
+        for name, width in core.WIDTHS.items()
+    }
+    ours = core.run_ours(matrix, features)
+    theirs = core.run_straightforward(matrix, features)
+    for name in features:
+        assert ours[f"norm_{name}"] == pytest.approx(theirs[f"norm_{name}"], rel=1e-5)
+        for way in (ours, theirs):
+            assert way[f"inertia_{name}"] == pytest.approx(0, abs=1e-3)
+
+
+def test_both_ways_get_the_same_data(load):
+    core = load("core")
+    sizes, widths = {"users": 30, "items": 20, "interactions": 90}, {"image": 5, "text": 3}
+    (one, its_features), (other, features) = (core.make_baby(sizes, widths) for _ in range(2))
+    assert (one != other).nnz == 0
+    assert (one.sum(axis=1) > 0).all(), "the plain way has no rule for users without interactions"
+    for name, width in widths.items():
+        assert features[name].shape == (20, width)
+        np.testing.assert_array_equal(features[name], its_features[name])
+
+
+def test_the_ways_alternate_and_are_summarized_by_medians(load, monkeypatch):
+    core = load("core")
+    calls = []
+
+    def run(_script: str, _part: str, way: str, *, threads: int) -> dict[str, float]:
+        calls.append((way, threads))
+        return {"seconds": float(len(calls) ** 2)}
+
+    monkeypatch.setattr(core, "run_in_process", run)
+    monkeypatch.setattr(core, "REPEATS", 3)
+    table = core.measure_baby()
+    assert calls == [("ours", 1), ("straightforward", 1)] * 3
+    summary = core.summarize(table)
+    assert summary.rows() == [("ours", 9.0), ("straightforward", 16.0)]
+
+
+def test_stages_of_a_stream_add_up_to_at_most_its_seconds(load, monkeypatch, tmp_path):
+    core = load("core")
+    monkeypatch.setattr(core, "measure_copy_rate", lambda: 1e9)
+    core.make_log(tmp_path / "log", 20_000)
+    log = pl.read_parquet(tmp_path / "log" / "log-*.parquet")
+    assert len(log) == 20_000
+    found = core.run_part(["stream", str(tmp_path / "log"), "0.0"])
+    stages = [seconds for name, seconds in found.items() if name.endswith(" s")]
+    assert len(stages) > 1
+    assert sum(stages) <= found["seconds"]
+
+
+def test_rate_of_a_stream_is_interactions_per_second(load, monkeypatch, tmp_path):
+    core = load("core")
+    monkeypatch.setattr(core, "run_in_process", lambda *_, **__: {"seconds": 0.5, "peak_gb": 1.0})
+    out = tmp_path / "table.csv"
+    core.main(["stream", str(tmp_path), "--sizes", "1e3,2e3", "--out", str(out)])
     table = pl.read_csv(out)
-    assert table["model"].to_list() == ["bprmf", "freedom"]
-    assert (table["train_seconds"] > 0).all()
-    assert (table["peak_mb"] > 100).all()
-    # Shares of an epoch; what is left is the work itself, so it was seen.
-    assert (table["loop"] > 0).all()
-    assert (table["saving"] > 0).all()
-    assert (table["loop"] + table["saving"] < 1).all()
+    assert table["interactions"].to_list() == [1000, 2000]
+    assert table["million_per_second"].to_list() == pytest.approx([0.002, 0.004])
 
 
-def test_the_toolkits_settings_are_for_models_of_ours():
-    done = subprocess.run(
-        [
-            sys.executable, "-c",
-            "from toolkit import TOOLKIT; from sgurinit.models import models;"
-            "assert set(TOOLKIT) <= set(models.options), TOOLKIT",
-        ],
-        cwd=BENCHMARKS, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+# prepare.py
 
 
-def test_the_method_is_measured_at_any_size(tmp_path):
-    out = tmp_path / "figures.csv"
-    done = subprocess.run(
-        [
-            sys.executable, str(BENCHMARKS / "core.py"), "stream", str(tmp_path / "logs"),
-            "--sizes", "2e4,4e4", "--out", str(out),
-        ],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def test_preparing_is_measured_by_stage(load, tmp_path):
+    prepare = load("prepare")
+    log = tmp_path / "log.csv"
+    prepare.make_log(log, 20_000)
+    assert len(pl.read_csv(log)) == 20_000
+    found = prepare.measure(log)
+    assert 0 < found["kept"] < 20_000
+    stages = [seconds for name, seconds in found.items() if name.endswith(" s")]
+    assert len(stages) > 1
+    assert sum(stages) <= found["seconds"]
+    assert not log.with_suffix("").exists(), "the data set is not left behind"
+
+
+# spark.py
+
+
+def test_spark_and_the_core_get_the_same_items(load, tmp_path):
+    spark = load("spark")
+    load("core").make_log(tmp_path, 2_000)
+    items = pd.read_parquet(spark.make_items(tmp_path)).sort_values("item")
+    rows = np.load(tmp_path / "a.npy")
+    assert items["item"].to_list() == list(range(len(rows)))
+    np.testing.assert_array_equal(np.stack(items["vector"]), rows.astype(np.float32))
+
+
+def test_a_skewed_log_has_a_hot_user_and_a_hot_item(load, tmp_path):
+    spark = load("spark")
+    shares = {}
+    for skewed in (False, True):
+        folder = tmp_path / str(skewed)
+        spark.make_skewed(folder, 20_000, skewed=skewed)
+        log = pl.read_parquet(folder / "log-*.parquet")
+        assert not log.is_duplicated().any()
+        shares[skewed] = [(log[name] == 0).mean() for name in ("user", "item")]
+    assert shares[False] == [0, 0]
+    assert shares[True] == pytest.approx([0.05, 0.10], abs=0.01)
+
+
+def test_engines_are_measured_on_the_same_log(load, monkeypatch, tmp_path):
+    spark = load("spark")
+    calls = []
+
+    def run(_script: str, _part: str, *part: str, threads: int) -> dict[str, float]:
+        calls.append((*part[:2], threads))
+        return {"seconds": 1.0, "cpu_seconds": 3.0}
+
+    monkeypatch.setattr(spark, "run_in_process", run)
+    out = tmp_path / "table.csv"
+    spark.main(["sizes", str(tmp_path), "--sizes", "2e3", "--out", str(out)])
+    folder = str(tmp_path / "2000")
+    assert calls == [("spark", folder, 2), ("core", folder, 2)]
     table = pl.read_csv(out)
-    assert table["interactions"].to_list() == [20_000, 40_000]
-    assert (table["seconds"] > 0).all()
-    assert (table["peak_gb"] > 0.05).all()
+    assert table["engine"].to_list() == ["spark", "core"]
+    assert table["cpu_seconds_per_million"].to_list() == pytest.approx([1500.0, 1500.0])
 
 
-def test_preparing_is_measured_at_any_size(tmp_path):
-    out = tmp_path / "figures.csv"
-    done = subprocess.run(
-        [
-            sys.executable, str(BENCHMARKS / "prepare.py"), str(tmp_path), "--sizes", "2e4",
-            "--out", str(out),
-        ],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def test_shuffles_and_stages_are_read_from_the_event_log(load, tmp_path):
+    task = {
+        "Event": "SparkListenerTaskEnd",
+        "Task Metrics": {"Shuffle Write Metrics": {"Shuffle Bytes Written": 10}},
+    }
+    failed = {"Event": "SparkListenerTaskEnd", "Task Metrics": None}
+    stage = {"Event": "SparkListenerStageCompleted"}
+    lines = [json.dumps(event, separators=(",", ":")) for event in (task, failed, stage, task)]
+    (tmp_path / "events_1_local-1").write_text("\n".join(lines))
+    (tmp_path / "other").write_text("\n".join(lines))
+    assert load("spark").read_events(tmp_path) == (20, 1)
+
+
+def test_descendants_are_the_processes_below_one(load):
+    spark = load("spark")
+    me = spark.list_processes()[os.getpid()]
+    assert me.parent == os.getppid()
+    assert me.rss > 0
+    processes = {
+        pid: spark.Process(parent, str(pid), 0, 0.0)
+        for pid, parent in {2: 1, 3: 2, 4: 3, 5: 1}.items()
+    }
+    assert [process.name for process in spark.find_descendants(processes, 2)] == ["3", "4"]
+
+
+# training.py and toolkit.py
+
+
+def test_shares_of_an_epoch_are_medians_without_the_first(load):
+    # Time, seconds of work and of saving at the end of each epoch.
+    ends = [(100.0, 50.0, 9.0), (110.0, 58.0, 10.0), (120.0, 64.0, 12.0), (130.0, 73.0, 12.5)]
+    saving, loop = load("training").compute_shares(ends)
+    assert saving == pytest.approx(0.1)
+    assert loop == pytest.approx(0.1)
+
+
+def test_work_and_saving_are_not_counted_twice(load, tmp_path):
+    out = tmp_path / "table.csv"
+    arguments = ["planted", "--models", "bprmf,freedom", "--threads", "1", "--epochs", "3"]
+    load("training").main([*arguments, "--out", str(out)])
     table = pl.read_csv(out)
-    assert (table["kept"] > 0).all()
-    assert (table["peak_gb"] > 0.05).all()
+    assert table.select("model", "threads").rows() == [("bprmf", 1), ("freedom", 1)]
+    for row in table.rows(named=True):
+        assert row["saving"] >= 0
+        assert row["loop"] >= 0
+        assert row["saving"] + row["loop"] <= 1
+
+
+def test_the_toolkit_is_measured_alike_and_compared_per_epoch(load, monkeypatch, tmp_path):
+    training = load("training")
+    calls = []
+
+    def run(script: str | Path, *words: str, threads: int) -> dict[str, object]:
+        calls.append((Path(script).name, words, threads))
+        if Path(script).name == "toolkit.py":
+            return {"train_seconds": [9, 2, 4, 3], "valid_seconds": [9, 1, 1, 2], "peak_mb": 7}
+        figures = {"train_seconds": 1.5, "valid_seconds": 0.5, "peak_mb": 5}
+        return figures | {"loop": 0.1, "saving": 0.1}
+
+    monkeypatch.setattr(training, "run_in_process", run)
+    out = tmp_path / "table.csv"
+    training.main(
+        [
+            "DATA", "--toolkit", "CHECKOUT", "--models", "bprmf", "--threads", "2",
+            "--epochs", "4", "--out", str(out),
+        ]
+    )  # fmt: skip
+    (ours, theirs) = calls
+    assert ours[0] == "training.py"
+    assert theirs[0] == "toolkit.py"
+    assert ours[1][0] == theirs[1][2] == "DATA"
+    for _, words, threads in calls:
+        assert words[words.index("--epochs") + 1] == "4"
+        assert words[words.index("--threads") + 1] == "2"
+        assert threads == 2
+    (row,) = pl.read_csv(out).rows(named=True)
+    # Medians without the first epoch: 3 + 1 seconds, against 1.5 + 0.5.
+    assert row["toolkit_train_seconds"] == 3
+    assert row["toolkit_valid_seconds"] == 1
+    assert row["speedup"] == pytest.approx(2.0)
+
+
+def test_the_toolkit_has_settings_for_models_of_this_library_only(load):
+    assert set(load("toolkit").TOOLKIT) <= set(model_resolver.options)
+
+
+def test_the_toolkit_gets_the_interactions_and_features_of_the_data_set(load, tmp_path):
+    toolkit = load("toolkit")
+    data = load_dataset("planted")
+    settings = toolkit.write_data(data, tmp_path, scale=False)
+    folder = tmp_path / data.name
+    log = pl.read_csv(folder / settings["inter_file_name"], separator="\t")
+    for label, part in enumerate((data.train, data.valid, data.test)):
+        rows = log.filter(pl.col("x_label") == label)
+        assert set(rows.select("userID", "itemID").rows()) == set(
+            zip(part.users.tolist(), part.items.tolist(), strict=True)
+        )
+        assert len(rows) == len(part.users)
+    tables = [features.values for features in data.features.values()]
+    np.testing.assert_array_equal(np.load(folder / settings["text_feature_file"]), tables[0])
+    np.testing.assert_array_equal(np.load(folder / settings["vision_feature_file"]), tables[-1])
+
+
+def test_seconds_and_metrics_are_parsed_from_the_toolkits_log(load):
+    log = """
+epoch 0 training [time: 1.50s, train loss: 3.0]
+epoch 0 evaluating [time: 0.25s, valid_score: 0.1]
+epoch 1 training [time: 1.00s, train loss: 2.0]
+epoch 1 evaluating [time: 0.50s, valid_score: 0.2]
+best eval result in epoch 1
+best valid: recall@10: 0.1000    recall@20: 0.2000    ndcg@10: 0.0500    ndcg@20: 0.0700
+best test: recall@10: 0.1100    recall@20: 0.2100    ndcg@10: 0.0600    ndcg@20: 0.0800
+"""
+    found = load("toolkit").parse_log(log)
+    assert found["train_seconds"] == [1.5, 1.0]
+    assert found["valid_seconds"] == [0.25, 0.5]
+    assert found["best_epoch"] == 1
+    assert found["valid"]["recall@20"] == 0.2
+    assert found["test"]["ndcg@10"] == 0.06

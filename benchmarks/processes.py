@@ -1,0 +1,56 @@
+"""Measurements in processes of their own (Linux)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def run_in_process(script: str | Path, *arguments: str, threads: int) -> dict[str, Any]:
+    """Run a Python script in a process of its own and read the JSON in its last line of output.
+
+    Parameters
+    ----------
+    script : path
+        The script.
+    *arguments : str
+        Its arguments.
+    threads : int
+        Threads of NumPy and torch.
+
+    Raises
+    ------
+    SystemExit
+        When the script fails; the message ends with its errors.
+    """
+    done = subprocess.run(  # noqa: S603 - scripts of this folder
+        [sys.executable, "-W", "ignore", str(script), *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        sys.exit(f"{script} {' '.join(arguments)} failed:\n{done.stderr[-3000:]}")
+    figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return figures
+
+
+def read_peak_bytes() -> int:
+    """Return the highest memory of this process so far.
+
+    The value of `getrusage` is no use here: it begins with the memory of the process that started
+    this one.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    found = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(found) * 1024
+
+
+def parse_sizes(text: str) -> list[int]:
+    """Parse sizes as in ``1e6,3e7``."""
+    return [int(float(word)) for word in text.split(",")]
