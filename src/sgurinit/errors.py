@@ -12,6 +12,10 @@ class InputError(ValueError):
     (``core=0``) or in backticks. The command line replaces them by its options, prints the line and
     exits with code 2.
 
+    See Also
+    --------
+    sgurinit.SGURInit.fit : Raises it for unusable interactions, features or parameters.
+
     Examples
     --------
     >>> from sgurinit import InputError, SGURInit

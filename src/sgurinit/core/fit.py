@@ -132,6 +132,21 @@ class FittedStart(UserStart):
         The fitted state.
     users : mapping of str to ndarray of float32, shape (n_users, d_m)
         Users' rows by modality.
+
+    See Also
+    --------
+    UserStart : The same as plain data, as `UserStart.load` returns it.
+    SGURInit.fit : Makes one.
+
+    Examples
+    --------
+    >>> from sgurinit import SGURInit, UserStart
+    >>> from sgurinit.data import planted
+    >>> start = SGURInit(random_state=0).fit(planted(200, 100)).start_
+    >>> isinstance(start, FittedStart) and isinstance(start, UserStart)
+    True
+    >>> start.joint(8).users.shape, start.joint(16).users.shape
+    ((200, 8), (200, 16))
     """
 
     fit: Fit

@@ -89,12 +89,14 @@ PARAMS: Mapping[str, Param] = {
         "sgurinit[faiss].",
     ),
 }
+"""Parameters of the method by name, with default, allowed values and description."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "published": {name: param.default for name, param in PARAMS.items() if name != "joint_dim"},
     "stair": {"n_clusters": 8, "local_weight": 0.1, "local_norm": "sym"},
     "hybrid": {"local_weight": 0.9, "collaborative": 0.5, "collaborative_rank": 32},
 }
+"""Values of parameters by preset, see the notes of `SGURInit`."""
 
 
 def get_default(name: str, of: str = "published") -> Any:
@@ -191,7 +193,7 @@ class Parameters:
         """Rebuild parameters from what `to_config` returned."""
         return cls.check({**config, "random_state": config["seed"]})
 
-    def n_collaborative(self, dim: int) -> int:
+    def count_collaborative(self, dim: int) -> int:
         """Return the number of collaborative columns of a joint space of width `dim`."""
         columns = round(self.collaborative * dim)
         return columns if self.collaborative_rank is None else min(columns, self.collaborative_rank)

@@ -42,6 +42,12 @@ class Gap:
     See Also
     --------
     compute_gap : Measures it.
+    UserStart : Its ``diagnostics`` hold the gap of every space.
+
+    Examples
+    --------
+    >>> Gap(alignment=0.5, centroid_distance=0.1, separability=0.6).alignment
+    0.5
     """
 
     alignment: float
@@ -85,6 +91,16 @@ def compute_gaps(
     See Also
     --------
     compute_gap : Only the gap of the given users.
+
+    Examples
+    --------
+    >>> from sgurinit import SGURInit
+    >>> from sgurinit.data import planted
+    >>> data = planted(200, 100)
+    >>> joint = SGURInit(random_state=0).fit(data).start_.joint(16)
+    >>> before, after = compute_gaps(data.train_matrix(), joint.items, joint.users, seed=0)
+    >>> after.alignment > before.alignment
+    True
     """
     generator = np.random.default_rng(seed)
     sample = _draw_sample(matrix, items, generator)

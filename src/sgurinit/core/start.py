@@ -373,7 +373,17 @@ class UserStart:
 
         See Also
         --------
-        save : Writes the file; its example loads it again.
+        save : Writes the file.
+
+        Examples
+        --------
+        >>> from sgurinit import SGURInit, UserStart
+        >>> from sgurinit.data import planted
+        >>> SGURInit(random_state=0).fit(planted(200, 100)).start_.save("start.safetensors")
+        >>> UserStart.load("start.safetensors")
+        UserStart(200 users, 100 items)
+          tables: image 64-d, text 32-d
+          parameters: defaults
         """
         from sgurinit.core._start_file import read_start_file  # noqa: PLC0415
 

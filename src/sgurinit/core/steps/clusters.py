@@ -28,6 +28,20 @@ class Clusters:
         Mean of each cluster's items, summed in float64.
     labels : ndarray of int32, shape (n_items,)
         Cluster of each item; -1 for an item without a row.
+
+    See Also
+    --------
+    UserStart : Holds the clusters of every modality.
+
+    Examples
+    --------
+    >>> from sgurinit import SGURInit
+    >>> from sgurinit.data import planted
+    >>> clusters = SGURInit(random_state=0).fit(planted(200, 100)).start_.clusters["text"]
+    >>> clusters
+    Clusters(8 of 100 items)
+    >>> clusters.centroids.shape
+    (8, 32)
     """
 
     centroids: Float32Array

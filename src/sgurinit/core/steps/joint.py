@@ -72,7 +72,7 @@ def compute_joint_items(
 ) -> tuple[Float32Array, BoolArray]:
     """Put all items into one table of the given width: collaborative columns, then content.
 
-    The first ``parameters.n_collaborative(dim)`` columns are `compute_collaborative_items`, the
+    The first ``parameters.count_collaborative(dim)`` columns are `compute_collaborative_items`, the
     others `compute_content_items`. Each block is scaled to a mean row norm of one over the items
     that have a row in it. Without ``parameters.content`` the other columns stay zero.
 
@@ -99,7 +99,7 @@ def compute_joint_items(
     InputError
         The table has content columns and all items have the same features.
     """
-    n_collaborative = parameters.n_collaborative(dim)
+    n_collaborative = parameters.count_collaborative(dim)
     if n_collaborative == 0:
         return compute_content_items(features, dim, n_jobs)
     rows = compute_collaborative_items(

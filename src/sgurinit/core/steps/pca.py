@@ -105,7 +105,7 @@ def compute_principal_rows(
 
 def _solve_by_covariance(blocks: _Blocks, keep: int, n_jobs: int | None) -> PrincipalRows:
     n_rows, width = blocks.rows.shape
-    parts = blocks.parts()
+    parts = blocks.split()
     with thread_map(n_jobs) as each:
         mean = sum(each(_add_up, parts), np.zeros(width)) / n_rows
         covariance, size = np.zeros((width, width)), 0.0
@@ -195,7 +195,7 @@ class _Blocks:
     rows: FloatArray
     transform: RowTransform | None
 
-    def parts(self) -> list[_Blocks]:
+    def split(self) -> list[_Blocks]:
         """Divide the rows into parts for the threads; their number does not depend on `n_jobs`."""
         step = max(1, -(-len(self.rows) // _PARTS))
         return [
