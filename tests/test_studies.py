@@ -1,4 +1,4 @@
-"""The documents' tables are those of the studies' files, and the files fit today's library."""
+"""The tables of the documents are those of the studies, and the studies fit today's library."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+import typer
 
 from sgurinit import SGURInit, load_dataset
+from sgurinit.cli import app
 from sgurinit.core.params import PARAMS
 from sgurinit.evaluation import FullRanking
 from sgurinit.experiments import ComparisonSettings
@@ -23,12 +26,20 @@ from sgurinit.resolve import resolve_initializer
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = ROOT / "studies"
-STUDY = ROOT / "docs" / "study.md"
-SPEC = importlib.util.spec_from_file_location("tables", STUDIES / "tables.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-tables = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(tables)
+RESULTS = ROOT / "docs" / "study" / "results.md"
+
+
+def tool(name: str) -> ModuleType:
+    """A script of ``studies/tools``."""
+    spec = importlib.util.spec_from_file_location(name, STUDIES / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+tables = tool("tables")
 
 
 def folder_name(path: Path) -> str:
@@ -38,14 +49,16 @@ def folder_name(path: Path) -> str:
 SETTINGS = pytest.mark.parametrize("kept", sorted(STUDIES.rglob("settings.json")), ids=folder_name)
 
 
-@pytest.mark.parametrize("document", tables.documents(), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document", tables.documents(), ids=lambda path: path.relative_to(ROOT).as_posix()
+)
 def test_tables_are_those_of_the_studies(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    assert tables.filled(text) == text, "run: python studies/tables.py"
+    assert tables.filled(text) == text, "run: python studies/tools/tables.py"
 
 
 def test_a_figure_changed_by_hand_is_noticed() -> None:
-    text = STUDY.read_text(encoding="utf-8")
+    text = RESULTS.read_text(encoding="utf-8")
     table = tables.MARK.search(text)[0]
     forged = text.replace(table, table.replace("0.0", "0.1", 1))
     assert forged != text
@@ -59,6 +72,28 @@ def test_a_file_still_describes_its_results(kept: Path) -> None:
     plan = Study.read(kept.parent.with_suffix(".yaml")).plan
     assert plan.model_dump(mode="json") == found
     assert ComparisonSettings.model_validate(found) == plan
+
+
+STUDY_FILES = sorted(path for path in STUDIES.rglob("*.yaml") if path.name != "data.yaml")
+
+
+@pytest.mark.parametrize("file", STUDY_FILES, ids=lambda file: file.stem)
+def test_the_data_of_every_study_can_be_fetched_by_name(file: Path) -> None:
+    sources = tool("get_data").sources()
+    folders = [(ROOT / source["folder"]).resolve() for source in sources.values()]
+    assert Path(Study.read(file).source).resolve() in folders
+
+
+def test_the_commands_that_fetch_data_exist() -> None:
+    group = typer.main.get_command(app)
+    for source in tool("get_data").sources().values():
+        for line in source["commands"]:
+            program, name, *words = line.split()
+            assert program == "sgurinit"
+            command = group.commands[name]
+            if hasattr(command, "commands"):
+                command = command.commands[words.pop(0)]
+            command.make_context(name, words)  # parsed, not run
 
 
 def searched() -> list[Path]:

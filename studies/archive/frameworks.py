@@ -111,7 +111,7 @@ def cornac(job: Job) -> Score:
     from cornac.data import FeatureModality, ImageModality
     from cornac.eval_methods import BaseMethod
 
-    from sgurinit.integrations.cornac import init_params, fit_start
+    from sgurinit.integrations.cornac import fit_start, init_params
 
     def triples(part: Any) -> list[tuple[Any, Any, float]]:
         return [(u, i, 1.0) for u, i in zip(part.users.tolist(), part.items.tolist(), strict=True)]

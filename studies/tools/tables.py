@@ -29,7 +29,7 @@ MARK = re.compile(
 # Studies that are read together, by a common name.
 COMBINED: dict[str, tuple[str, ...]] = {
     "eight-models": (
-        "tiktok", "projected", "contrast", "neighbours_parts", "raw_parts", "neighbours", "raw",
+        "tiktok", "projected", "contrast", "neighbors_parts", "raw_parts", "neighbors", "raw",
     ),
     "weights": ("local_weight", "local_weight_ml100k"),
     "untrained-then-trained": ("trained", "untrained"),
