@@ -1,4 +1,4 @@
-"""Every command on small data, with real training, and every kind of bad input."""
+"""Every command on small data, with real training, and with bad input of every kind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from typer.testing import CliRunner, Result
 import sgurinit
 from sgurinit.arms import arm_names
 from sgurinit.cli import app
-from sgurinit.cli._set_option import read_assignments
+from sgurinit.cli._set_option import parse_assignments
 from sgurinit.cli.options import ARMS, MODELS
 from sgurinit.core import SGURInit, UserStart, params
 from sgurinit.core.params import PARAMS, PRESETS
@@ -81,35 +81,35 @@ def test_help_has_examples_for_every_command() -> None:
     assert run("--version").stdout.startswith("sgurinit 0.")
 
 
-def described(command: str) -> str:
-    """Text of a command's help, on one line."""
+def help_text(command: str) -> str:
+    """Get the help of a command on one line."""
     result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "400"})
     assert result.exit_code == 0
     return " ".join(result.stdout.replace("│", " ").split())
 
 
-def test_help_names_every_arm_and_model_that_there_is() -> None:
+def test_help_lists_every_arm_and_model() -> None:
     assert sorted(ARMS) == list(arm_names())
     assert sorted(MODELS) == sorted(model_resolver.options)
     for command in ("train", "compare"):
-        text = described(command)
+        text = help_text(command)
         assert f"{', '.join(ARMS)}." in text
         assert f"{', '.join(MODELS)}." in text
 
 
-def test_help_names_the_defaults_that_hold() -> None:
+def test_help_shows_the_actual_defaults() -> None:
     settings = TrainSettings()
     for command in ("train", "compare"):
-        text = described(command)
+        text = help_text(command)
         assert f"Largest number of epochs. Default: {settings.max_epochs}." in text
         assert f"without a better validation score. Default: {settings.patience}." in text
     arms = inspect.signature(compare).parameters["arms"].default
-    assert f"[default: {','.join(arms)}]" in described("compare")
+    assert f"[default: {','.join(arms)}]" in help_text("compare")
     for command in ("init", "stream"):
-        text = described(command)
+        text = help_text(command)
         for name in PARAMS:
             if name != "kmeans" or command == "stream":
-                assert params.described(name) in text
+                assert params.describe_parameter(name) in text
         for fields in PRESETS.values():
             for field, value in fields.items():
                 if value != PARAMS[field].default:
@@ -167,7 +167,7 @@ def test_init_saves_a_start_for_every_user(folder: Path, tmp_path: Path, name: s
     assert start.joint(8).users.shape == (120, 8)
 
 
-def test_train_tests_once_and_keeps_the_run(folder: Path, tmp_path: Path) -> None:
+def test_train_saves_a_run_that_is_not_trained_again(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = ("train", "lightgcn", folder, "--init", "sgurinit", *BRIEF, "--seed", 1)
     words = (*words, "--set", "lightgcn.n_layers=1", "--set", "sgurinit.n_clusters=4")
@@ -219,16 +219,14 @@ def test_report_writes_the_page_again(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(out, other)
     done = run("report", out, other, "--out", both)
     assert done.exit_code == 0, done.output
-    assert {path.name for path in both.iterdir()} == {"report.html", "beside.csv"}
+    assert {path.name for path in both.iterdir()} == {"report.html", "side_by_side.csv"}
     assert_one_line(run("report", out, out, "--out", both), "expected two comparisons")
     (out / "curves.csv").unlink()
     assert_one_line(run("report", out), "curves.csv: expected a table", "writes it again")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_init_takes_a_preset_and_what_is_given_on_top_of_it(
-    preset: str, folder: Path, tmp_path: Path
-) -> None:
+def test_options_of_init_override_a_preset(preset: str, folder: Path, tmp_path: Path) -> None:
     out = ("--out", tmp_path / "start.safetensors")
     result = run("init", folder, "--preset", preset, "--n-clusters", 3, *out, "--seed", 0)
     assert result.exit_code == 0, result.output
@@ -240,7 +238,7 @@ def test_init_takes_a_preset_and_what_is_given_on_top_of_it(
 
 
 @pytest.mark.slow
-def test_study_does_what_its_file_says_and_prints_where(folder: Path, tmp_path: Path) -> None:
+def test_study_runs_its_file_and_prints_the_folder(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     file.write_text(
         f"data: {{path: {folder}}}\nmodels: {{bprmf: }}\narms: {{random: , sgurinit: }}\nseeds: 1\n"
@@ -255,7 +253,9 @@ def test_study_does_what_its_file_says_and_prints_where(folder: Path, tmp_path: 
     page = (tmp_path / "s" / "report.html").read_text()
     assert f"sgurinit study {file} --out {tmp_path / 's'}" in page
     summary = json.loads((tmp_path / "s" / "summary.json").read_text())
-    for own in summary["chosen"]["bprmf"].values():  # what was chosen is shown, not what was given
+    for own in summary["chosen"][
+        "bprmf"
+    ].values():  # the page shows the chosen settings, not the given ones
         assert f'<td class="left">reg = {json.dumps(own["config"]["reg"])}' in page
     assert "finished before" in run("study", file, "--jobs", 1).stdout
     file.write_text("data: {path: planted}\n")
@@ -301,7 +301,7 @@ def test_unknown_names_list_the_known_ones(folder: Path, tmp_path: Path) -> None
 
 
 def hkuds(path: Path) -> Path:
-    """Small data in the HKUDS layout."""
+    """Write small data in the HKUDS layout."""
     data = planted(60, 50, n_topics=4)
     path.mkdir()
     for name, pairs in (("trn", data.train), ("val", data.valid), ("tst", data.test)):
@@ -333,7 +333,7 @@ def item_out_of_range(path: Path) -> None:
 
 
 class Malicious:
-    """Unpickling this touches a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -356,7 +356,7 @@ def malicious_pickle(path: Path) -> None:
         (malicious_pickle, "trnMat.pkl"),
     ],
 )
-def test_bad_data_is_one_line_and_leaves_nothing(
+def test_bad_data_gives_one_line_and_writes_nothing(
     tmp_path: Path, damage: Callable[[Path], None], expected: str
 ) -> None:
     path = hkuds(tmp_path / "data")
@@ -391,7 +391,7 @@ def test_bad_data_is_one_line_and_leaves_nothing(
         (["train", "vbpr", "planted", "--set", "vbpr.reg=Infinity"], "finite"),
     ],
 )
-def test_wrong_words_are_one_line(
+def test_wrong_arguments_give_one_line(
     words: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -519,9 +519,9 @@ STREAM = ("stream", "log.parquet", "--features", "text=text.npy", "--out", "x")
             lambda: SGURInit(n_clusters=2).stream(
                 "log.parquet", {"text": np.load("text.npy")}, "x", item_ids=range(5, 85)
             ),
-            "give the item its features, or name all of them as `item_ids`",
+            "give the item its features, or pass all ids as `item_ids`",
             (*STREAM, "--n-clusters", "2", "--item-ids", "late.parquet"),
-            "give the item its features, or name all of them as --item-ids",
+            "give the item its features, or pass all ids as --item-ids",
         ),
         (
             lambda: SGURInit().stream(
@@ -550,7 +550,7 @@ STREAM = ("stream", "log.parquet", "--features", "text=text.npy", "--out", "x")
             "--n-clusters is set, but none of the arms random takes it",
         ),
         (
-            lambda: read_assignments(["x"], {}),
+            lambda: parse_assignments(["x"], {}),
             "assignments: 'x' is not NAME.FIELD=VALUE",
             ("train", "bprmf", "data", "--set", "x"),
             "--set: 'x' is not NAME.FIELD=VALUE",
@@ -590,7 +590,7 @@ FLAG = re.compile(r"(?<![\w-])--[a-z]")
 
 
 def texts_in(path: Path) -> Iterator[str]:
-    """Every text of a module but its docstrings, f-strings without their values."""
+    """Yield every string of a module except docstrings; f-strings without their values."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     skipped = set()
     for node in ast.walk(tree):
@@ -607,28 +607,29 @@ def texts_in(path: Path) -> Iterator[str]:
             yield node.value
 
 
-def test_only_the_command_line_and_what_quotes_its_commands_know_options() -> None:
+def test_only_the_command_line_knows_the_names_of_options() -> None:
     package = Path(sgurinit.__file__).parent
     files = {path.relative_to(package): path for path in package.rglob("*.py")}
     found = {
         str(place)
         for place, path in files.items()
-        if place.parts[0] not in {"cli", "report"}  # the page has names of colours that look so
+        if place.parts[0]
+        not in {"cli", "report"}  # the page has names of colors that look like options
         and any(FLAG.search(text) and "sgurinit " not in text for text in texts_in(path))
     }
-    # What to type to get a data set or to make a comparison again, and git's options.
-    assert found <= {"data/catalog.py", "experiments/reproduce.py", "experiments/environment.py"}
+    # Commands that get a data set or reproduce a comparison, and options of git.
+    assert found <= {"data/catalog.py", "experiments/reproduce.py", "experiments/provenance.py"}
 
 
-def test_a_folder_of_one_kind_is_not_used_for_the_other(tmp_path: Path) -> None:
+def test_runs_and_comparisons_do_not_share_a_folder(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     words = ("compare", "planted", "--models", "lightgcn", "--out", tmp_path)
-    assert_one_line(run(*words), "holds a single run")
+    assert_one_line(run(*words), "contains a single run")
     (tmp_path / "config.json").rename(tmp_path / "settings.json")
-    assert_one_line(run("train", "lightgcn", "planted", "--out", tmp_path), "holds a comparison")
+    assert_one_line(run("train", "lightgcn", "planted", "--out", tmp_path), "contains a comparison")
 
 
-def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_folder_gives_one_line(tmp_path: Path) -> None:
     assert_one_line(run("inspect", tmp_path / "none"), "none: no such folder")
 
 
@@ -652,7 +653,7 @@ for arguments in ARGUMENTS:
 
 
 @pytest.mark.slow
-def test_without_the_extra_inspect_and_init_work_and_others_name_it(
+def test_without_the_extra_inspect_and_init_work_and_other_commands_name_it(
     folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "x.safetensors"
@@ -682,7 +683,7 @@ RUNS = ["lightgcn/random/seed-0", "lightgcn/sgurinit/seed-0"]
 
 @pytest.fixture
 def process(folder: Path, tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[str]]]:
-    """Start a comparison of two runs in a process group of its own; end it after the test."""
+    """Launch a comparison of two runs in its own process group, and end it after the test."""
     started = []
 
     def start(jobs: int) -> subprocess.Popen[str]:
@@ -721,7 +722,7 @@ def epochs(log: Path) -> int:
 
 
 def assert_group_ends(group: int) -> None:
-    """No process of the group outlives its first one by long."""
+    """Check that every process of the group ends soon after the first."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         try:
@@ -747,7 +748,7 @@ def assert_resumes_to_the_same_numbers(folder: Path, tmp_path: Path) -> None:
 def test_a_comparison_killed_in_the_middle_resumes_to_the_same_numbers(
     process: Callable[[int], subprocess.Popen[str]], folder: Path, tmp_path: Path
 ) -> None:
-    child = process(count_cores())  # a thread for each run, like this process
+    child = process(count_cores())  # one thread per run, like this process
     runs = [tmp_path / "out" / "runs" / run for run in RUNS]
     wait_for(lambda: any(epochs(run / "log.txt") >= 3 for run in runs), child)
     child.kill()
@@ -756,26 +757,26 @@ def test_a_comparison_killed_in_the_middle_resumes_to_the_same_numbers(
     assert not all((run / "result.json").exists() for run in runs)
     assert not (tmp_path / "out" / "results.csv").exists()
     assert_resumes_to_the_same_numbers(folder, tmp_path)
-    # None is trained twice. One is saved a moment before it is logged, so a line may be missing.
+    # No epoch is repeated. It is saved just before it is logged, so one line can be missing.
     assert all(39 <= epochs(run / "log.txt") <= 40 for run in runs)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, max(2, count_cores())], ids=["in process", "workers"])
-def test_ctrl_c_keeps_what_is_done_and_says_how_to_resume(
+def test_ctrl_c_keeps_finished_work_and_says_how_to_resume(
     process: Callable[[int], subprocess.Popen[str]], folder: Path, tmp_path: Path, jobs: int
 ) -> None:
     child = process(jobs)
     runs = [tmp_path / "out" / "runs" / run for run in RUNS]
     wait_for(lambda: epochs(runs[1] / "log.txt") >= 3, child)
     busy = run("compare", folder, "--models", "lightgcn", "--out", tmp_path / "out")
-    assert_one_line(busy, "another process is at work in it")
+    assert_one_line(busy, "another process is using it")
     os.killpg(child.pid, signal.SIGINT)
     _, stderr = child.communicate(timeout=60)
     assert child.returncode == 130
     assert stderr.splitlines() == [
         "",
-        f"stopped; what is finished is kept in {tmp_path / 'out'}; run the same command again to "
+        f"stopped; finished work is kept in {tmp_path / 'out'}; run the same command again to "
         "resume",
     ]
     assert_group_ends(child.pid)

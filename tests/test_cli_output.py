@@ -1,4 +1,4 @@
-"""What commands say and where: JSON, quiet, colours, completion, Ctrl-C, curves for TensorBoard."""
+"""Output of commands: JSON, quiet, colors, completion, Ctrl-C and curves for TensorBoard."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sgurinit.core import SGURInit
 from sgurinit.data import planted, write_native
 
 BRIEF = ("--max-epochs", "2", "--patience", "2", "--jobs", "1")
-COLOUR = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|9[0-7]|38;[0-9;]+)m")
+COLOR = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|9[0-7]|38;[0-9;]+)m")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,34 +50,36 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def found(result: Result) -> dict[str, Any]:
-    """What stdout holds, JSON and nothing else."""
+def parse_json(result: Result) -> dict[str, Any]:
+    """Parse stdout, which must only contain JSON."""
     assert result.exit_code == 0, result.output
     answer: dict[str, Any] = json.loads(result.stdout)
     return answer
 
 
 def test_data_and_starts_as_json(folder: Path, tmp_path: Path) -> None:
-    facts = found(run("inspect", folder, "--json"))
+    facts = parse_json(run("inspect", folder, "--json"))
     assert (facts["n_users"], facts["n_items"]) == (120, 80)
     assert set(facts["modalities"]) == {"image", "text"}
     log = tmp_path / "log.parquet"
     pl.read_parquet(folder / "interactions.parquet").filter(split="train").write_parquet(log)
-    card = found(run("prepare", log, "--out", tmp_path / "made", "--core", 2, "--json"))
+    card = parse_json(run("prepare", log, "--out", tmp_path / "made", "--core", 2, "--json"))
     assert card == {"out": str(tmp_path / "made"), **read(tmp_path / "made/card.json")}
-    made = found(run("convert", folder, tmp_path / "csv", "--to", "csv", "--json"))
+    made = parse_json(run("convert", folder, tmp_path / "csv", "--to", "csv", "--json"))
     assert made["source"].startswith("native")
     assert made["losses"] == []
     start = tmp_path / "s.safetensors"
-    fit = found(run("init", folder, "--out", start, "--n-clusters", 4, "--seed", 7, "--json"))
+    fit = parse_json(run("init", folder, "--out", start, "--n-clusters", 4, "--seed", 7, "--json"))
     assert fit["config"]["n_clusters"] == 4
     assert fit["diagnostics"]["n_users"] == 120
-    exported = found(run("convert", start, tmp_path / "x.useremb", "--to", "recbole", "--json"))
+    exported = parse_json(
+        run("convert", start, tmp_path / "x.useremb", "--to", "recbole", "--json")
+    )
     assert Path(exported["out"]).is_file()
     assert "preload_weight" in exported["advice"]
     features = f"--features=text={folder / 'features/text.npy'}"
     ids = ("--item-ids", folder / "items.parquet", "--out", tmp_path / "users")
-    users = found(run("stream", log, features, *ids, "--n-clusters", 4, "--json"))
+    users = parse_json(run("stream", log, features, *ids, "--n-clusters", 4, "--json"))
     assert users == {"out": str(tmp_path / "users"), **read(tmp_path / "users/start.json")}
 
 
@@ -87,11 +89,11 @@ def read(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_comparison_as_json_with_all_else_on_stderr(
+def test_a_comparison_as_json_with_other_output_on_stderr(
     compared: tuple[Path, Result], tmp_path: Path
 ) -> None:
     out, result = compared
-    answer = found(result)
+    answer = parse_json(result)
     assert answer["page"] == str(out / "report.html")
     assert [(e["model"], e["arm"]) for e in answer["results"]] == [
         ("lightgcn", "random"),
@@ -100,7 +102,7 @@ def test_a_comparison_as_json_with_all_else_on_stderr(
     assert {**read(out / "summary.json"), "folder": str(out), "page": answer["page"]} == answer
     assert "lightgcn/random/seed-0" in result.stderr
     assert "Recall@20" in result.stderr
-    assert found(run("report", out, "--json"))["results"] == answer["results"]
+    assert parse_json(run("report", out, "--json"))["results"] == answer["results"]
     other = tmp_path / "other"
     other.symlink_to(out)
     refused = run("report", out, other, "--json")
@@ -109,17 +111,17 @@ def test_a_comparison_as_json_with_all_else_on_stderr(
 
 def test_a_run_and_a_study_as_json(folder: Path, tmp_path: Path) -> None:
     words = ("bprmf", folder, "--max-epochs", 1, "--out", tmp_path / "run")
-    answer = found(run("train", *words, "--json"))
+    answer = parse_json(run("train", *words, "--json"))
     assert answer == {"out": str(tmp_path / "run"), **read(tmp_path / "run/result.json")}
     file = tmp_path / "s.yaml"
     file.write_text(
         f"data: {{path: {folder}}}\nmodels: {{bprmf: }}\narms: {{random: }}\nseeds: 1\n"
         "train: {max_epochs: 1}\n"
     )
-    assert found(run("study", file, "--jobs", 1, "--json"))["folder"] == str(tmp_path / "s")
+    assert parse_json(run("study", file, "--jobs", 1, "--json"))["folder"] == str(tmp_path / "s")
 
 
-def test_quiet_says_nothing_but_errors(folder: Path, tmp_path: Path) -> None:
+def test_quiet_only_prints_errors(folder: Path, tmp_path: Path) -> None:
     for words in (
         ("inspect", folder),
         ("init", folder, "--out", tmp_path / "s.safetensors"),
@@ -127,16 +129,16 @@ def test_quiet_says_nothing_but_errors(folder: Path, tmp_path: Path) -> None:
     ):
         result = run(*words, "--quiet")
         assert (result.exit_code, result.output) == (0, "")
-    answer = found(run("inspect", folder, "-q", "--json"))
+    answer = parse_json(run("inspect", folder, "-q", "--json"))
     assert answer["n_users"] == 120
-    assert "120 (" in run("inspect", folder).stdout  # the next command speaks again
+    assert "120 (" in run("inspect", folder).stdout  # the next command prints again
     refused = run("inspect", tmp_path / "none", "-q")
     assert refused.exit_code == 2
     assert "no such folder" in refused.stderr
 
 
 def in_terminal(*words: object, **environment: str) -> str:
-    """What a terminal of 80 columns is sent."""
+    """Run a command in a terminal of 80 columns and return what it receives."""
     ours, theirs = pty.openpty()
     env = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "FORCE_COLOR"}}
     env |= {"TERM": "xterm-256color", "COLUMNS": "80", **environment}
@@ -147,7 +149,7 @@ def in_terminal(*words: object, **environment: str) -> str:
     while True:
         try:
             part = os.read(ours, 65536)
-        except OSError:  # how Linux says that the other end is closed
+        except OSError:  # Linux reports in this way that the other end is closed
             break
         if not part:
             break
@@ -161,7 +163,7 @@ def in_terminal(*words: object, **environment: str) -> str:
 def test_a_terminal_shows_progress_that_fits_80_columns() -> None:
     # Long enough for a bar.
     text = in_terminal("train", "lightgcn", "planted", "--max-epochs", 20)
-    assert COLOUR.search(text)
+    assert COLOR.search(text)
     assert "all runs" in text
     assert re.search(r"epoch \d+, [\d.]+/s, R@20 0\.\d{4}", text)
     lines = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", text).replace("\r", "\n").splitlines()
@@ -169,9 +171,9 @@ def test_a_terminal_shows_progress_that_fits_80_columns() -> None:
 
 
 @pytest.mark.slow
-def test_no_color_is_honoured() -> None:
-    assert COLOUR.search(in_terminal("inspect", "planted"))
-    assert not COLOUR.search(in_terminal("inspect", "planted", NO_COLOR="1"))
+def test_no_color_is_respected() -> None:
+    assert COLOR.search(in_terminal("inspect", "planted"))
+    assert not COLOR.search(in_terminal("inspect", "planted", NO_COLOR="1"))
 
 
 def completed(shell: str, words: str, **more: str) -> str:
@@ -207,7 +209,7 @@ def test_the_shell_completes_commands_options_and_data(shell: str, folder: Path)
         ("sgurinit.experiments.train_and_test", ("train", "bprmf", "DATA")),
     ],
 )
-def test_ctrl_c_says_so_where_nothing_is_kept(
+def test_ctrl_c_says_that_nothing_was_written(
     what: str,
     words: tuple[str, ...],
     folder: Path,
@@ -248,7 +250,7 @@ def test_a_stream_stopped_by_ctrl_c_resumes(tmp_path: Path) -> None:
     child.send_signal(signal.SIGINT)
     _, stderr = child.communicate(timeout=60)
     assert child.returncode == 130
-    said = "stopped; what is done is kept beside users; run the same command again to resume"
+    said = "stopped; finished work is kept next to users; run the same command again to resume"
     assert stderr.splitlines() == ["", said]
     assert not out.exists()
     before = (kept / "counts.npy").stat().st_mtime_ns

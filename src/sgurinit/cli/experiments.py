@@ -219,7 +219,7 @@ def report(
         ),
     ] = Path("sgurinit-side-by-side"),
 ) -> None:
-    """Report on a finished comparison again, or on two side by side."""
+    """Show a finished comparison and write its page again, or put two side by side."""
     with show_waiting(console, "starting"):
         from sgurinit import experiments
         from sgurinit.report.page.side_by_side import write_side_by_side

@@ -104,6 +104,7 @@ PatienceOption = Annotated[
     int | None,
     typer.Option(
         min=1,
+        metavar="N",
         help="Stop after this number of epochs without a better validation score. Default: 20.",
     ),
 ]

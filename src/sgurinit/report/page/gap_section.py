@@ -22,16 +22,16 @@ def make_gap_section(found: ComparisonFolder, colors: Colors) -> Section | None:
     gaps = gaps.filter(pl.col("arm").is_in(list(colors)))
     parts = (
         note(
-            "Measured between the vectors whose product is the model’s score, with seed 0: before "
-            "training, and after training with the tested weights. " + MEANING_OF_MEASURES
+            "Measured between the vectors whose product is the model’s score, with seed 0. Hollow "
+            "marks: before training. Filled marks: after training, with the tested weights."
         ),
         embed_figure(
             draw_model_alignments(gaps, colors),
             "alignments",
-            "Alignment of users with their own items. Hollow: before training. Filled: after it.",
+            "Alignment of users with their own items",
             wide=True,
         ),
-        fold("Show all measures as a table", _gaps_table(gaps, colors)),
+        fold("Show all measures as a table", _gaps_table(gaps, colors) + note(MEANING_OF_MEASURES)),
     )
     return Section("gap", "Semantic gap in the models", parts, "Semantic gap")
 

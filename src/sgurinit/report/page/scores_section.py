@@ -36,11 +36,10 @@ def make_scores_section(
     ]
     arms = {entry["arm"] for entry in entries}
     if BASELINE in arms and len(arms) > 1:
-        caption = (
-            "Lift of test Recall@20 over random. Filled: adjusted p < 0.05. Small dots: single "
-            "seeds."
-        )
-        parts.insert(0, embed_figure(draw_lifts(entries, colors), "lifts", caption, wide=True))
+        caption = "Lift of test Recall@20 over random"
+        legend = "Filled marks: adjusted p < 0.05. Hollow marks: not. Small dots: single seeds."
+        figure = embed_figure(draw_lifts(entries, colors), "lifts", caption, wide=True)
+        parts = [figure, note(legend), *parts]
     return Section("scores", "Test results", tuple(parts), "Scores")
 
 

@@ -109,7 +109,7 @@ class StageProgress(_TransientBars):
         super().__exit__(kind, error, trace)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Update the bar of a stage. One of unknown length (`total` 0) ends when the next begins."""
+        """Update the bar of a stage. With an unknown `total` (0), it ends when the next begins."""
         if self.stage is None or self.stage[0] != stage:
             self._end()
             self.stage = stage, self.progress.add_task(stage, total=total or None)

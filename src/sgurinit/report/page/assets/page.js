@@ -1,6 +1,6 @@
 "use strict";
 
-/* Tables: a head's button sorts by its column, once more turns it round, a third time takes back. */
+/* Tables: the button of a column sorts by it, then reverses, then restores the order. */
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const given = [...body.rows];
@@ -26,7 +26,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
         const sign = way === "ascending" ? 1 : -1;
         rows.sort((one, other) => {
           const [a, b] = [value(one, column), value(other, column)];
-          if (a === null || b === null) return (a === null) - (b === null); // unknown: last
+          if (a === null || b === null) return (a === null) - (b === null); // unknown values last
           return sign * order(a, b);
         });
       }
@@ -36,10 +36,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-/* Figures: drawn when they come near, in the colours that the style sheet has at the moment. */
+/* Figures: drawn shortly before they become visible, in the current colors of the style sheet. */
 (async () => {
   const plots = [...document.querySelectorAll(".plot")];
-  const tell = (text) => plots.forEach((plot) => { plot.textContent = text; });
+  const showMessage = (text) => plots.forEach((plot) => { plot.textContent = text; });
   const packed = document.getElementById("plotly");
   if (!packed) return;
   try {
@@ -50,7 +50,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     document.head.append(library);
     packed.remove();
   } catch (error) {
-    tell("This browser is too old to draw the figures; their numbers are in the CSV files.");
+    showMessage("This browser is too old to draw the figures. Their numbers are in the CSV files.");
     return;
   }
   const drawn = new Set();
@@ -76,7 +76,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const again = () => drawn.forEach((plot) => draw(plot));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
 
-  /* On paper: everything, on white, as wide as a page's column. */
+  /* Printing: open all boxes, and draw all figures in light colors and at the width of a page. */
   let closed = [];
   addEventListener("beforeprint", () => {
     document.documentElement.dataset.printing = "";
