@@ -1,4 +1,4 @@
-"""The arms of a comparison."""
+"""The arms of a comparison: their settings, and what each does to a model."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_every_arm_is_found_by_its_name_and_says_what_it_controls():
     assert len(set(arm_names())) == len(list(arm_resolver))
 
 
-def test_an_arm_of_ones_own_is_named_after_its_class():
+def test_a_custom_arm_is_named_after_its_class():
     class MineInitializer(Initializer):
         def fill(self, model, dataset, seed):
             return HandoverReport(self.name, report_unchanged(model.user_tables()))
@@ -63,7 +63,7 @@ def test_an_arm_of_ones_own_is_named_after_its_class():
 
 
 @pytest.mark.parametrize("scale", [0, "big", True])
-def test_a_scale_that_is_none_says_what_it_can_be(scale) -> None:
+def test_a_wrong_scale_says_what_it_can_be(scale) -> None:
     message = rf"^sgurinit\.scale is {scale!r}: .*'table' or 'items', or: .*(greater than 0|number)"
     with pytest.raises(InputError, match=message):
         resolve_initializer("sgurinit", {"scale": scale})
@@ -95,7 +95,7 @@ def test_permuted_is_sgurinit_with_its_rows_shuffled_in_every_space(dataset):
     np.testing.assert_array_equal(ours.joint(8).items, shuffled.joint(8).items)
 
 
-def test_permuted_shuffles_the_items_that_were_started(dataset):
+def test_permuted_shuffles_the_items_that_were_filled(dataset):
     tables = {}
     for kind in (SGURInitInitializer, PermutedInitializer):
         model = build_model(LightGCN, dataset, LightGCN.Config(width=8), seed=0)
@@ -109,7 +109,7 @@ def test_permuted_shuffles_the_items_that_were_started(dataset):
     assert torch.equal(models[0].item_embedding, models[1].item_embedding)
 
 
-def test_shuffled_content_leaves_the_collaborative_columns_as_they_are(dataset):
+def test_shuffled_content_keeps_the_collaborative_columns(dataset):
     true = HybridInitializer(n_clusters=5).compute_start(dataset, seed=3).joint(16).items
     arm = HybridShuffledInitializer(n_clusters=5)
     shuffled = arm.compute_start(dataset, seed=3).joint(16).items
@@ -165,12 +165,12 @@ SETTINGS = [{}, {"scale": "items"}, {"scale": None}, {"scale": 0.5, "fill_items"
 
 @pytest.mark.parametrize("fields", SETTINGS)
 @pytest.mark.parametrize("name", ["lightgcn", "vbpr", "mmgcn", "mentor"])
-def test_random_scaled_is_the_models_own_start_at_the_norms_of_the_started_arm(name, fields):
+def test_random_scaled_has_random_values_at_the_norms_of_sgurinit(name, fields):
     data, kind = make_small_dataset(), resolve_model(name)
-    plain, scaled, started = (build_model(kind, data, kind.Config(), seed=0) for _ in range(3))
+    plain, scaled, filled = (build_model(kind, data, kind.Config(), seed=0) for _ in range(3))
     reports = RandomScaledInitializer(n_clusters=3, **fields).apply(scaled, data, seed=0).tables
-    SGURInitInitializer(n_clusters=3, **fields).apply(started, data, seed=0)
-    tables = (plain.user_tables(), scaled.user_tables(), started.user_tables())
+    SGURInitInitializer(n_clusters=3, **fields).apply(filled, data, seed=0)
+    tables = (plain.user_tables(), scaled.user_tables(), filled.user_tables())
     for own, mine, other, report in zip(*tables, reports, strict=True):
         for side in ("parameter", "items"):
             before, after, like = (getattr(table, side) for table in (own, mine, other))
@@ -183,7 +183,7 @@ def test_random_scaled_is_the_models_own_start_at_the_norms_of_the_started_arm(n
         assert report.norm_before == pytest.approx(norm(own.parameter), rel=1e-5)
 
 
-def test_random_scaled_leaves_tables_that_users_enter_through_a_projection():
+def test_random_scaled_leaves_tables_behind_a_projection():
     data = make_small_dataset()
     models = [build_model(VBPR, data, VBPR.Config(), seed=0) for _ in range(2)]
     RandomScaledInitializer(n_clusters=3, projected="through").apply(models[0], data, seed=0)
@@ -196,7 +196,7 @@ def norm(table: torch.Tensor) -> float:
     return float(table.detach().norm(dim=1).mean())
 
 
-def test_settings_of_an_arm_of_ones_own_are_part_of_what_is_computed_once(dataset):
+def test_settings_of_a_custom_arm_belong_to_the_key_of_a_recent_start(dataset):
     class NoisyInitializer(SGURInitInitializer):
         sigma: float = 0.0
 

@@ -1,4 +1,4 @@
-"""Starts land in a model's tables: the three spaces, the scales, the reports."""
+"""A start fills a model's tables: the three spaces, the scales, the reports."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def directions_equal(table: torch.Tensor, rows: np.ndarray) -> None:
+def assert_same_directions(table: torch.Tensor, rows: np.ndarray) -> None:
     np.testing.assert_allclose(unit(table.detach().numpy()), unit(rows), atol=1e-5)
 
 
@@ -50,7 +50,7 @@ def test_a_free_table_starts_from_the_joint_space_at_its_own_scale(dataset, star
     model = build_model(LightGCN, dataset, LightGCN.Config(width=WIDTH), seed=0)
     users, items = (p.detach().clone() for p in (model.user_embedding, model.item_embedding))
     (report,) = hand_over(model, start, scale="table", fill_items=False)
-    directions_equal(model.user_embedding, start.joint(WIDTH).users)
+    assert_same_directions(model.user_embedding, start.joint(WIDTH).users)
     assert mean_norm(model.user_embedding) == pytest.approx(mean_norm(users), rel=1e-5)
     assert torch.equal(model.item_embedding, items)
     assert report.norm_before == pytest.approx(mean_norm(users))
@@ -65,7 +65,7 @@ def test_the_item_table_can_share_the_space(dataset, start):
     model = build_model(LightGCN, dataset, LightGCN.Config(width=WIDTH), seed=0)
     before = mean_norm(model.item_embedding)
     (report,) = hand_over(model, start, scale="table")
-    directions_equal(model.item_embedding, start.joint(WIDTH).items)
+    assert_same_directions(model.item_embedding, start.joint(WIDTH).items)
     assert mean_norm(model.item_embedding) == pytest.approx(before, rel=1e-5)
     assert report.items_filled
 
@@ -75,7 +75,7 @@ def test_a_projected_table_starts_in_the_space_of_the_models_own_projection(data
     hand_over(model, start)
     for position, modality in enumerate(dataset.features):
         projected = model.user_tables()[1 + position].item_vectors().detach().numpy()
-        directions_equal(model.user_content[position], start.on(projected))
+        assert_same_directions(model.user_content[position], start.on(projected))
         # The projection is linear, so the local half may be projected before or after summing.
         local = (
             SGURInit(n_clusters=5, local_weight=1.0, local_norm="sym", random_state=0)
@@ -118,7 +118,7 @@ def test_both_sides_start_at_four_times_their_own_norm(dataset, start):
     hand_over(model, start)
     assert mean_norm(model.user_embedding) == pytest.approx(4 * users, rel=1e-5)
     assert mean_norm(model.item_embedding) == pytest.approx(4 * items, rel=1e-5)
-    directions_equal(model.user_embedding, start.joint(WIDTH).users)
+    assert_same_directions(model.user_embedding, start.joint(WIDTH).users)
 
 
 @pytest.mark.parametrize(
@@ -127,29 +127,29 @@ def test_both_sides_start_at_four_times_their_own_norm(dataset, start):
 def test_a_raw_table_takes_the_start_as_it_is_but_for_its_scale(dataset, start, scale, target):
     model = RawUsers(dataset)
     (report,) = hand_over(model, start, scale=scale)
-    directions_equal(model.users, start.users["text"])
+    assert_same_directions(model.users, start.users["text"])
     assert mean_norm(model.users) == pytest.approx(getattr(report, target), rel=1e-5)
     norms = np.linalg.norm(dataset.features["text"].values, axis=1)
     assert report.norm_items == pytest.approx(norms.mean(), rel=1e-5)
 
 
-def test_foreign_embeddings_are_filled_in_place(start):
+def test_embeddings_of_any_module_are_filled_in_place(start):
     users = nn.Embedding(start.n_users, WIDTH)
     items = nn.Embedding(start.n_items, WIDTH)
     address = users.weight.data_ptr()
     report = initialize_(users, start, items=items)
     assert users.weight.data_ptr() == address
-    directions_equal(users.weight, start.joint(WIDTH).users)
-    directions_equal(items.weight, start.joint(WIDTH).items)
+    assert_same_directions(users.weight, start.joint(WIDTH).users)
+    assert_same_directions(items.weight, start.joint(WIDTH).items)
     assert report.items_filled
     assert users.weight.requires_grad
 
 
-def test_a_foreign_table_in_the_space_of_its_modules_projection(dataset, start):
+def test_a_table_of_any_module_in_the_space_of_its_projection(dataset, start):
     projected = torch.tensor(dataset.features["text"].values) @ torch.randn(32, 8)
     table = nn.Parameter(torch.randn(start.n_users, 8))
     initialize_(table, start, space="projected", modality="text", item_vectors=projected)
-    directions_equal(table, start.on(projected.numpy()))
+    assert_same_directions(table, start.on(projected.numpy()))
 
 
 @pytest.mark.parametrize("space", ["projected", "raw"])
@@ -160,7 +160,7 @@ def test_collaborative_columns_are_carried_into_a_modalitys_space(dataset, space
     items = values if vectors is None else vectors.numpy()
     table = nn.Parameter(torch.randn(start.n_users, items.shape[1]))
     report = initialize_(table, start, space=space, modality="text", item_vectors=vectors)
-    directions_equal(table, start.carry_to(items))
+    assert_same_directions(table, start.carry_to(items))
     assert report.norm_items == pytest.approx(np.linalg.norm(items, axis=1).mean(), rel=1e-5)
 
 
@@ -180,7 +180,7 @@ def test_columns_beyond_the_content_keep_the_models_random_values(dataset, scale
     joint = start.joint(WIDTH)
     tables = (model.user_embedding, model.item_embedding)
     for table, own, rows in zip(tables, before, (joint.users, joint.items), strict=True):
-        directions_equal(table[:, :5], rows[:, :5])
+        assert_same_directions(table[:, :5], rows[:, :5])
         spare = table[:, 5:].detach()
         ratio = spare / own[:, 5:]
         torch.testing.assert_close(ratio, ratio[0, 0].expand_as(ratio), rtol=1e-3, atol=1e-4)
@@ -242,7 +242,7 @@ def test_a_loaded_start_fills_what_the_fitted_one_fills_or_says_why_not(dataset,
     ("space", "collaborative", "seen"),
     [("free", 0, False), ("projected", 0, False), ("raw", 0.5, False), ("raw", 0, True)],
 )
-def test_preprocessing_that_no_table_sees_is_refused(dataset, space, collaborative, seen):
+def test_preprocessing_without_effect_is_refused(dataset, space, collaborative, seen):
     estimator = SGURInit(
         n_clusters=4, preprocess=("center",), collaborative=collaborative, random_state=0
     )
@@ -253,7 +253,7 @@ def test_preprocessing_that_no_table_sees_is_refused(dataset, space, collaborati
         options["item_vectors"] = torch.tensor(dataset.features["text"].values)
     if seen:
         initialize_(table, start, space=space, **options)
-        directions_equal(table, start.users["text"])
+        assert_same_directions(table, start.users["text"])
         return
     with pytest.raises(InputError, match=r"preprocess=\('center',\) has no effect here"):
         initialize_(table, start, space=space, **options)
@@ -358,7 +358,7 @@ def test_what_is_refused_changes_nothing(dataset, projected, tmp_path):
         assert torch.equal(parameter, before[name]), name
 
 
-def test_weights_trained_through_a_projection_say_what_they_need(dataset, tmp_path):
+def test_weights_trained_through_a_projection_need_the_same_start(dataset, tmp_path):
     start = SGURInit(n_clusters=4, random_state=0).fit(dataset).start_
     model = build_model(VBPR, dataset, VBPR.Config(width=8), seed=0)
     hand_over(model, start, projected="through")
@@ -413,7 +413,7 @@ def test_freezing_everything_is_refused(dataset):
         resolve_initializer("random", {"freeze": True}).apply(model, dataset, seed=0)
 
 
-def test_what_does_not_fit_is_said_in_one_line(start):
+def test_what_does_not_fit_is_one_clear_line(start):
     table = nn.Parameter(torch.randn(start.n_users, WIDTH))
     cases = [
         ((nn.Parameter(torch.randn(7, WIDTH)), {}), "has 7 rows, the start has 300 users"),

@@ -1,4 +1,4 @@
-"""What the frameworks' tests share."""
+"""Fixtures that the frameworks' tests share."""
 
 from __future__ import annotations
 

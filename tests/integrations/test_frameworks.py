@@ -24,21 +24,21 @@ def needs(name):
     return pytest.importorskip(name, reason=f"{name} {ABSENT}")
 
 
-def assert_one_direction(table, rows):
-    """A table's rows are the given ones but for one common factor."""
+def assert_proportional(table, rows):
+    """Compare a table with rows, up to one common factor."""
     table = np.asarray(table)
     factor = np.linalg.norm(table) / np.linalg.norm(rows)
     np.testing.assert_allclose(table, factor * rows, atol=1e-4 * np.abs(table).max())
 
 
 def shuffled(data):
-    """The items' features in another order, and their ids."""
+    """Return the items' features in another order, and their ids."""
     order = np.random.default_rng(5).permutation(data.n_items)
     features = {name: table.values[order] for name, table in data.features.items()}
     return features, data.item_ids[order]
 
 
-def test_features_follow_their_ids(data):
+def test_features_are_aligned_by_id(data):
     features, ids = shuffled(data)
     found = align_features(features, ids, ["none", *data.item_ids])
     for name, table in found.items():
@@ -119,7 +119,7 @@ def test_recbole_trains_from_the_start_and_evaluates(recbole_run, data):
     (report,) = attach(model, start)
     assert report.table == "user_embedding.weight"
     assert report.items_filled
-    assert_one_direction(model.user_embedding.weight.detach(), start.joint(WIDTH).users)
+    assert_proportional(model.user_embedding.weight.detach(), start.joint(WIDTH).users)
     # Row by row: RecBole's internal ids are those of its tokens.
     tokens = train.dataset.field2id_token["item_id"]
     assert start.n_items == len(tokens)
@@ -183,10 +183,10 @@ def test_cornac_trains_from_the_start_and_evaluates(name, ratio_split, data):
     )
     params = init_params(model, train, start=start)
     names = FACTORS[name]
-    assert_one_direction(params[names.users], start.joint(WIDTH).users)
+    assert_proportional(params[names.users], start.joint(WIDTH).users)
     if name == "VBPR":
         items = start.fit.features["image"].values @ params["E"]
-        assert_one_direction(params["Tu"], start.on(items))
+        assert_proportional(params["Tu"], start.on(items))
     begun = model.clone({"init_params": params})
     if name == "WMF" and find_spec("tensorflow") is None:  # takes them, but cannot train
         begun.trainable = model.trainable = False
@@ -223,7 +223,7 @@ def test_cornac_needs_features_with_ids(data):
 
 @pytest.fixture
 def narrow(data):
-    """The matrix of a split with the 32-bit indices that implicit asks for."""
+    """Make matrices of a split with the 32-bit indices that implicit needs."""
 
     def make(split):
         matrix = sp.csr_matrix(split.matrix(data.n_users, data.n_items))
@@ -247,8 +247,8 @@ def test_implicit_continues_from_the_start(name, data, narrow, start):
     matrix = narrow(data.train)
     model = kinds[name](factors=WIDTH, iterations=2, random_state=0)
     set_factors(model, matrix, start)
-    assert_one_direction(model.user_factors[:, :WIDTH], start.joint(WIDTH).users)
-    assert_one_direction(model.item_factors[:, :WIDTH], start.joint(WIDTH).items)
+    assert_proportional(model.user_factors[:, :WIDTH], start.joint(WIDTH).users)
+    assert_proportional(model.item_factors[:, :WIDTH], start.joint(WIDTH).items)
     first = np.array(model.item_factors)
     random = kinds[name](factors=WIDTH, iterations=2, random_state=0)
     model.fit(matrix, show_progress=False)
@@ -297,7 +297,7 @@ def test_lenskit_trains_from_the_start(name, data, monkeypatch):
         if name == "als"
         else trainer.model.u_embed.weight.detach().numpy()
     )
-    assert_one_direction(users, start.joint(WIDTH).users)
+    assert_proportional(users, start.joint(WIDTH).users)
     pipe = topn_pipeline(scorer)
     pipe.train(train, TrainingOptions(rng=1))
     truth = ItemListCollection.from_df(frame(data.test), ["user_id"])
@@ -317,8 +317,8 @@ def test_pyg_trains_from_the_start(data, start):
     model = LightGCN(data.n_users + data.n_items, WIDTH, num_layers=2)
     report = initialize_nodes_(model.embedding, start)
     assert report.items_filled
-    assert_one_direction(model.embedding.weight[: data.n_users].detach(), start.joint(WIDTH).users)
-    assert_one_direction(model.embedding.weight[data.n_users :].detach(), start.joint(WIDTH).items)
+    assert_proportional(model.embedding.weight[: data.n_users].detach(), start.joint(WIDTH).users)
+    assert_proportional(model.embedding.weight[data.n_users :].detach(), start.joint(WIDTH).items)
     pairs = torch.tensor(np.stack([data.train.users, data.train.items + data.n_users]))
     edges = torch.cat([pairs, pairs.flip(0)], dim=1)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)

@@ -1,4 +1,4 @@
-"""The Lightning callback starts a module once and follows its tables."""
+"""The Lightning callback fills a module's tables once and records how they change."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fit(module, data, callback, epochs=2, ckpt_path=None, **settings):
     return trainer
 
 
-def test_a_fit_starts_from_the_start_and_is_followed(data, start):
+def test_a_fit_begins_with_the_start_and_is_recorded(data, start):
     torch.manual_seed(0)
     callback = StartCallback(start)
     trainer = fit(Module(data.n_users, data.n_items), data, callback)

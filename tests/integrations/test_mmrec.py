@@ -31,7 +31,7 @@ class Loader:
 
 
 class Model(nn.Module):
-    """A model by the trees' conventions; its kinds say what lies beside the users."""
+    """A model with the conventions of MMRec; `kind` says which items lie below the users."""
 
     def __init__(self, data, kind):
         super().__init__()
@@ -138,7 +138,7 @@ def test_collaborative_columns_come_from_a_space_of_the_narrowest_table(data):
     np.testing.assert_allclose(model.user.detach(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_projected_table_has_the_items_that_were_seen_and_no_projection(data, start):
+def test_a_projected_table_has_the_stacked_items_and_no_projection(data, start):
     model = Model(data, "projected")
     (table,) = find_tables(model, start, Loader(data))
     items = functional.leaky_relu(model.project(model.image.weight))
@@ -146,7 +146,7 @@ def test_a_projected_table_has_the_items_that_were_seen_and_no_projection(data, 
     torch.testing.assert_close(table.features, items.detach())
 
 
-def test_steps_that_no_table_sees_are_an_error(data):
+def test_preprocessing_without_effect_is_an_error(data):
     start = SGURInit(n_clusters=4, preprocess=("unit",), random_state=0).fit(data).start_
     model = Model(data, "projected")
     before = model.user.detach().clone()
@@ -165,7 +165,7 @@ def test_a_loaded_start_says_what_it_lacks(data, start, tmp_path):
         attach(Model(data, "free"), loaded, Loader(data))
 
 
-def test_the_watched_step_is_undone(data, start):
+def test_the_traced_step_is_undone(data, start):
     model = Model(data, "projected").eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
@@ -181,7 +181,7 @@ def test_the_watched_step_is_undone(data, start):
         assert torch.equal(value, before[name])
 
 
-def test_what_cannot_be_told_is_an_error(data, start):
+def test_ambiguous_tables_are_an_error(data, start):
     other = planted(91, 60, seed=1)
     with pytest.raises(InputError, match="Model trains no table with 90 rows"):
         attach(Model(other, "free"), start, Loader(other))
@@ -191,7 +191,7 @@ def test_what_cannot_be_told_is_an_error(data, start):
         attach(Model(even, "free"), same, Loader(even))
 
 
-# The trees themselves, where a checkout is named. Each model with the spaces of its user tables.
+# Checkouts of MMRec and MRLib, where named. Each model with the spaces of its user tables.
 
 ID, IMAGE, TEXT = ("free", None), ("projected", "image"), ("projected", "text")
 PREFERENCES = {"v_gcn.preference": IMAGE, "t_gcn.preference": TEXT}
@@ -244,7 +244,7 @@ TREES = {
 
 @pytest.fixture
 def tree(request, data, tmp_path, monkeypatch):
-    """A checkout's own modules on the path, and planted data in its layout."""
+    """A checkout's modules on the path, and planted data in its layout."""
     variable = f"SGURINIT_{request.param}"
     if variable not in os.environ:
         pytest.skip(f"{variable} names no checkout")
@@ -262,7 +262,7 @@ def tree(request, data, tmp_path, monkeypatch):
 
 
 def write(data, folder):
-    """The layout that both trees read, with the user graph that some of MMRec's models load."""
+    """Write the layout that both projects read, with the user graph that some models load."""
     folder.mkdir()
     lines = [
         f"{u}\t{i}\t{label}\n"
@@ -298,13 +298,13 @@ def test_a_model_of_an_unmodified_tree_trains_from_the_start(tree, model, reques
 
         return build
 
-    def watched(*args):
+    def record_tables(*args):
         found[:] = find_tables(*args)
         return found
 
     found = []
     monkeypatch.setattr(quick, "get_trainer", get_trainer)
-    monkeypatch.setattr("sgurinit.integrations.mmrec.find_tables", watched)
+    monkeypatch.setattr("sgurinit.integrations.mmrec.find_tables", record_tables)
     # One of all settings that the tree would search; GRCN's learning rates begin with 1.
     monkeypatch.setattr(quick, "product", lambda *lists: [tuple(map(min, lists))])
     settings = {
@@ -327,7 +327,7 @@ def test_a_model_of_an_unmodified_tree_trains_from_the_start(tree, model, reques
 
 
 @pytest.mark.parametrize("tree", sorted(TREES), indirect=True)
-def test_a_start_is_fitted_on_the_trees_own_folder(tree, data):
+def test_a_start_is_fitted_on_the_checkouts_own_folder(tree, data):
     start = fit_start({"data_path": f"{tree}/", "dataset": "toy"})
     ours = SGURInit(random_state=0).fit(load_dataset(f"{tree}/toy")).start_
     np.testing.assert_array_equal(start.joint(8).users, ours.joint(8).users)

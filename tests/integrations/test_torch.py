@@ -1,4 +1,4 @@
-"""Any torch module: tables are found by shape, filled in place, whatever wraps the module."""
+"""Any torch module: tables are found by shape and filled in place, also in wrapped modules."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def model(data):
     return TwoTower(data.n_users, data.n_items)
 
 
-def assert_along(table, rows):
-    """A table's rows are the given ones but for one common factor."""
+def assert_proportional(table, rows):
+    """Compare a table with rows, up to one common factor."""
     table = table.detach().numpy()
     factor = np.linalg.norm(table) / np.linalg.norm(rows)
     np.testing.assert_allclose(table, factor * rows, atol=1e-5)
@@ -52,8 +52,8 @@ def test_tables_are_found_by_shape_and_filled(model, start, caplog):
     assert report.table == "user_table.weight"
     assert report.items_filled
     assert report.norm_after == pytest.approx(4 * report.norm_before, rel=1e-4)
-    assert_along(model.user_table.weight, start.joint(WIDTH).users)
-    assert_along(model.item_table.weight, start.joint(WIDTH).items)
+    assert_proportional(model.user_table.weight, start.joint(WIDTH).users)
+    assert_proportional(model.item_table.weight, start.joint(WIDTH).items)
     assert torch.equal(bias, model.user_bias.weight)
     assert "user_table.weight" in caplog.text
 
@@ -78,8 +78,8 @@ def test_a_loaded_start_fills_tables_of_its_width_and_refuses_others(model, data
     start.save(tmp_path / "start.safetensors")
     loaded = UserStart.load(tmp_path / "start.safetensors")
     attach(model, loaded)
-    assert_along(model.user_table.weight, start.joint(WIDTH).users)
-    assert_along(model.item_table.weight, start.joint(WIDTH).items)
+    assert_proportional(model.user_table.weight, start.joint(WIDTH).users)
+    assert_proportional(model.item_table.weight, start.joint(WIDTH).items)
     with pytest.raises(InputError, match=r"no joint space of width 4 \(saved: 8\): fit SGURInit"):
         attach(TwoTower(data.n_users, data.n_items, 4), loaded)
 
@@ -153,7 +153,7 @@ def test_a_meta_table_has_to_be_materialized(data, start):
     for table in model.children():
         table.reset_parameters()
     attach(model, start)
-    assert_along(model.user_table.weight, start.joint(WIDTH).users)
+    assert_proportional(model.user_table.weight, start.joint(WIDTH).users)
 
 
 def test_shards_are_the_slices_of_the_whole(model, start):
@@ -181,7 +181,7 @@ def test_columns_that_a_start_does_not_reach_keep_the_shards_own_values(data):
     own = shard[:, 3:].clone()
     norm = 4 * float(shard.norm(dim=1).mean())
     initialize_shard_(shard, start, 0)
-    assert_along(shard[:, :3], rows[:, :3])
+    assert_proportional(shard[:, :3], rows[:, :3])
     torch.testing.assert_close(shard[:, 3:], own)  # well below their share of the norm
     assert float(shard.norm(dim=1).mean()) == pytest.approx(norm, rel=0.02)
     small = torch.randn(data.n_users, WIDTH)

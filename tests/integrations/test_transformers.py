@@ -1,4 +1,4 @@
-"""The callback for Hugging Face's Trainer starts a model once and follows its tables."""
+"""The callback for Hugging Face's Trainer fills tables once and records how they change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Matching(nn.Module):
         return {"loss": nn.functional.cross_entropy(scores, item)}
 
 
-def trained(model, data, callback, tmp_path, epochs=2, resume=None):
+def train_model(model, data, callback, tmp_path, epochs=2, resume=None):
     rows = [
         {"user": int(u), "item": int(i)}
         for u, i in zip(data.train.users, data.train.items, strict=True)
@@ -38,10 +38,10 @@ def trained(model, data, callback, tmp_path, epochs=2, resume=None):
     return trainer
 
 
-def test_training_begins_at_the_start_and_is_followed(data, start, tmp_path):
+def test_training_begins_with_the_start_and_is_recorded(data, start, tmp_path):
     torch.manual_seed(0)
     model, callback = Matching(data.n_users, data.n_items), StartTrainerCallback(start)
-    trainer = trained(model, data, callback, tmp_path)
+    trainer = train_model(model, data, callback, tmp_path)
     (report,) = callback.reports
     first, *epochs = callback.history
     assert first["start/users.weight/user_norm"] == pytest.approx(report.norm_after, rel=1e-5)
@@ -52,12 +52,12 @@ def test_training_begins_at_the_start_and_is_followed(data, start, tmp_path):
     assert epochs[-1].items() <= logged[-1].items()
 
 
-def test_training_that_goes_on_keeps_its_weights(data, start, tmp_path):
+def test_resumed_training_keeps_its_weights(data, start, tmp_path):
     model, callback = Matching(data.n_users, data.n_items), StartTrainerCallback(start)
-    trained(model, data, callback, tmp_path, epochs=1)
+    train_model(model, data, callback, tmp_path, epochs=1)
     weights = model.users.weight.detach().clone()
     (checkpoint,) = tmp_path.glob("checkpoint-*")
     again, late = Matching(data.n_users, data.n_items), StartTrainerCallback(start)
-    trained(again, data, late, tmp_path, epochs=1, resume=str(checkpoint))
+    train_model(again, data, late, tmp_path, epochs=1, resume=str(checkpoint))
     assert late.reports == ()
     assert torch.equal(weights, again.users.weight)
