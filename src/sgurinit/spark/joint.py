@@ -40,7 +40,7 @@ def compute_joint_items(
     """
     dim = fit.parameters.joint_dim
     assert dim is not None  # noqa: S101 - otherwise there is no joint space
-    n_collaborative = fit.parameters.n_collaborative(dim)
+    n_collaborative = fit.parameters.count_collaborative(dim)
     if n_collaborative == 0:
         return _compute_content(fit, features, dim)
     collaborative = fit.stages.keep(
