@@ -23,6 +23,16 @@ def dataset_folder(source: str | Path) -> Path:
     -------
     Path
         The folder of the shipped data set, or `source` itself. It is not checked.
+
+    See Also
+    --------
+    sgurinit.data.load_dataset : Read a data set.
+
+    Examples
+    --------
+    >>> from sgurinit.data.shipped import dataset_folder
+    >>> dataset_folder("xwines").is_dir()
+    True
     """
     if isinstance(source, str) and source in SHIPPED:
         return SHIPPED[source]
