@@ -244,20 +244,21 @@ def arguments(node: ast.FunctionDef) -> list[str]:
     return [name for name in names if name not in {"self", "cls"} and not name.startswith("_")]
 
 
-def fields(node: ast.ClassDef) -> list[str]:
-    """Fields of a dataclass, a named tuple or a model of settings without a description there."""
+def is_record(node: ast.ClassDef) -> bool:
     kinds = {ast.unparse(base).partition("[")[0] for base in node.bases}
     wrapped = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
-    if not (wrapped or kinds & {"NamedTuple", "TypedDict"}):
-        return []
-    return [
-        ast.unparse(item.target)
-        for item in node.body
-        if isinstance(item, ast.AnnAssign)
-        and "ClassVar" not in ast.unparse(item.annotation)
-        and not ast.unparse(item.target).startswith("_")
-        and "description=" not in ast.unparse(item)
-    ]
+    return wrapped or bool(kinds & {"NamedTuple", "TypedDict"})
+
+
+def undescribed_fields(node: ast.ClassDef) -> list[str]:
+    """Fields of a record with neither a `description` nor a docstring below them."""
+    names = []
+    for item, after in zip(node.body, [*node.body[1:], None], strict=True):
+        if isinstance(item, ast.AnnAssign) and "ClassVar" not in ast.unparse(item.annotation):
+            below = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            if not below and "description=" not in ast.unparse(item):
+                names.append(ast.unparse(item.target))
+    return [name for name in names if not name.startswith("_")]
 
 
 def lacks(node: ast.FunctionDef | ast.ClassDef) -> list[str]:
@@ -266,20 +267,24 @@ def lacks(node: ast.FunctionDef | ast.ClassDef) -> list[str]:
     if not text:
         return ["a docstring"]
     found = sections(text)
-    wanted = {"See Also", "Examples"}
+    required = {"See Also"}
     if isinstance(node, ast.FunctionDef):
+        required |= {"Examples"}
         names = arguments(node)
         result = ast.unparse(node.returns) if node.returns else "None"
         if result.startswith(("Iterator", "Generator", "AbstractContextManager")):
-            wanted |= set() if {"Yields", "Returns"} & set(found) else {"Yields"}
+            required |= set() if {"Yields", "Returns"} & set(found) else {"Yields"}
         elif result not in {"None", "Self"}:
-            wanted |= {"Returns"}
+            required |= {"Returns"}
     else:
         made = [item for item in node.body if isinstance(item, ast.FunctionDef)]
         names = [name for item in made if item.name == "__init__" for name in arguments(item)]
-        names += fields(node)
+        if names:  # a record or a protocol is not made by hand
+            required |= {"Examples"}
+        if is_record(node):
+            names += undescribed_fields(node)
     typed = described(found.get("Parameters", "")) | described(found.get("Attributes", ""))
-    missing = [f"section {name}" for name in sorted(wanted - set(found))]
+    missing = [f"section {name}" for name in sorted(required - set(found))]
     missing += [f"parameter {name}" for name in names if name not in typed]
     missing += [f"type of {name}" for name, has in typed.items() if not has]
     return missing
