@@ -113,7 +113,7 @@ def test_save_and_load(spark, fit, tmp_path):
     facts = json.loads(metadata.read_text())
     assert facts["format"] == "sgurinit.spark/1"
     assert facts["config"] == core.start_.config
-    with pytest.raises(InputError, match=r"nothing: expected a saved model"):
+    with pytest.raises(InputError, match=r"nothing: expected a saved SparkSGURInitModel"):
         SparkSGURInitModel.load(str(tmp_path / "nothing"))
 
 
