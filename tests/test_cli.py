@@ -429,9 +429,9 @@ STREAM = ("stream", "log.parquet", "--features", "text=text.npy", "--out", "x")
         ),
         (
             lambda: prepare("log.csv", "x", ratios=(0, 1, 1)),
-            "ratios is 0:1:1, expected three whole shares",
+            "ratios is 0:1:1, expected three whole numbers",
             (*PREPARE, "--ratios", "0:1:1"),
-            "--ratios is 0:1:1, expected three whole shares",
+            "--ratios is 0:1:1, expected three whole numbers",
         ),
         (
             lambda: prepare("log.csv", "x", time_unit="days"),

@@ -173,7 +173,10 @@ def test_files_of_recbole_are_read_completely(data_root, tmp_path):
     if not path.is_dir():
         pytest.skip(f"real data absent: {path}")
     result = CliRunner().invoke(app, ["inspect", str(path)])
-    assert "recognized as recbole by ml-100k.inter, no splits, all interactions are for training" in result.output
+    assert (
+        "recognized as recbole by ml-100k.inter, no splits, all interactions are for training"
+        in result.output
+    )
     dataset = load_dataset(path)
     assert (dataset.n_users, dataset.n_items, len(dataset.train)) == (943, 1682, 100_000)
     assert convert(path, tmp_path / "csv", "csv").losses == ()
@@ -248,7 +251,11 @@ def interactions_with(**columns: list):
     [
         ("recbole", put("bad.train.inter", "item_id:token", "thing:token"), "column item is miss"),
         ("recbole", append("bad.train.inter", b"0\t1\t2\t3\t4\n"), "not a text table"),
-        ("recbole", append("bad.train.inter", b"nobody\t1\n"), "user id nobody of the interactions"),
+        (
+            "recbole",
+            append("bad.train.inter", b"nobody\t1\n"),
+            "user id nobody of the",
+        ),
         ("recbole", append("bad.textemb", b"9\t1 2\n"), "item id 9 is not one of the 5 items"),
         ("recbole", append("bad.textemb", b"0\t1 2\n"), "item id 0 is repeated"),
         ("recbole", append("bad.textemb", b"4\t1 x\n"), "an id and 2 numbers are expected"),
@@ -279,7 +286,11 @@ def interactions_with(**columns: list):
         ("native", interactions_with(value=["x"] * 7), "row 0: value is 'x'; a finite number"),
         ("native", interactions_with(value=[1.0, None] * 3 + [2.0]), "row 1: value is None"),
         ("native", interactions_with(time=[[1]] * 7), "time is List(Int64); numbers are expected"),
-        ("recbole", put("bad.test.inter", "user_id:token\titem_id:token", "0\t3"), "not a table with"),
+        (
+            "recbole",
+            put("bad.test.inter", "user_id:token\titem_id:token", "0\t3"),
+            "not a table with",
+        ),
         (
             "recbole",
             lambda f: (f / "bad.valid.inter").write_bytes(CUT),
@@ -304,7 +315,9 @@ def interactions_with(**columns: list):
         ("mrlib", append("inter.csv", b"0,0,7\n"), "label 7 is out of range"),
     ],
 )
-def test_a_broken_folder_gives_a_one_line_error_and_leaves_no_file(make_dataset, tmp_path, to, change, says):
+def test_a_broken_folder_gives_a_one_line_error_and_leaves_no_file(
+    make_dataset, tmp_path, to, change, says
+):
     write_native(make_dataset(name="bad"), tmp_path / "n")
     convert(tmp_path / "n", tmp_path / "bad", to)
     shutil.rmtree(tmp_path / "n")

@@ -77,7 +77,7 @@ def test_arrays_cannot_be_changed_through_the_dataset(make_dataset):
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda d: pickle.loads(pickle.dumps(d))])  # noqa: S301
-def test_a_copy_is_the_same_data_and_frozen_too(make_dataset, again):
+def test_a_copy_is_equal_and_read_only(make_dataset, again):
     dataset = make_dataset(train=interactions([(0, 0), (0, 0), (1, 1)]))
     other = again(dataset)
     assert other.fingerprint == dataset.fingerprint
@@ -94,7 +94,7 @@ def test_counts_follow_the_ids_and_popularity_the_training_split(make_dataset):
     assert dataset.popularity().dtype == np.int64
 
 
-def test_plain_arrays_are_taken_as_features(make_dataset):
+def test_plain_arrays_are_accepted_as_features(make_dataset):
     dataset = make_dataset(features={"text": np.ones((5, 2))})
     assert isinstance(dataset.features["text"], ItemFeatures)
 
@@ -165,7 +165,7 @@ def test_fingerprint_changes_with_any_change(make_dataset):
     assert len(set(prints.values())) == len(prints)
 
 
-def test_fingerprint_is_of_the_content_alone(make_dataset):
+def test_fingerprint_only_depends_on_the_content(make_dataset):
     dataset = make_dataset()
     image, text = (dataset.features[m].values for m in ("image", "text"))
     wide = np.zeros((5, 4), dtype=np.float32)
@@ -184,7 +184,7 @@ def test_fingerprint_is_of_the_content_alone(make_dataset):
     assert list(same.features) == ["image", "text"]
 
 
-def test_fingerprint_ignores_what_stands_in_missing_rows(make_dataset):
+def test_fingerprint_ignores_the_values_of_missing_rows(make_dataset):
     present = np.array([True, False, True, True, True])
     prints = set()
     for filler in (0.0, np.nan):

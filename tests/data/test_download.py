@@ -89,7 +89,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
-def test_a_file_is_fetched_once(server, tmp_path):
+def test_a_file_is_downloaded_once(server, tmp_path):
     shown: list[tuple[str, int, int]] = []
     folder = download(published(server), tmp_path / "d", lambda *news: shown.append(news))
     assert (folder / "a.bin").read_bytes() == BODY
@@ -154,7 +154,7 @@ def test_the_next_address_is_tried(server, tmp_path):
     assert paths == ["/gone", "/busy", "/busy", "/busy", "/wrong", "/a.bin"]
 
 
-def test_every_address_that_failed_is_named(server, tmp_path):
+def test_all_failed_addresses_are_named(server, tmp_path):
     with pytest.raises(InputError) as error:
         download(published(server, "/gone", "/busy"), tmp_path)
     assert "/gone: HTTP 404; " in str(error.value)

@@ -1,6 +1,6 @@
-"""Files that other frameworks made are read, and what is written is read by those frameworks.
+"""Files of other frameworks are read, and written files are read by those frameworks.
 
-`SGURINIT_FRAMEWORKS` names a python that has them; ``make frameworks`` runs this file with one.
+`SGURINIT_FRAMEWORKS` names a Python with the frameworks. ``make frameworks`` runs this file.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def frameworks() -> str:
 
 @pytest.fixture
 def ml_100k(frameworks) -> Path:
-    """The files that RecBole's package ships."""
+    """Files that RecBole ships."""
     code = "import importlib.util as u; print(u.find_spec('recbole').submodule_search_locations[0])"
-    (place,) = ask(frameworks, code, Path.cwd())
+    (place,) = run_python(frameworks, code, Path.cwd())
     return Path(place) / "dataset_example" / "ml-100k"
 
 
-def ask(python: str, code: str, folder: Path) -> list[str]:
+def run_python(python: str, code: str, folder: Path) -> list[str]:
     done = subprocess.run(
         [python, "-W", "ignore", "-c", code], cwd=folder, capture_output=True, text=True,
         check=False,
@@ -104,32 +104,32 @@ def run(*words: object) -> None:
 
 
 def read_by_all(python: str, source: Path, folder: Path) -> dict[str, list[float]]:
-    """Users, items, interactions and the sum of ratings that each framework finds."""
+    """Return the users, items, interactions and sum of ratings that each framework reads."""
     for name in READERS:
         place = folder / name / ("Processed" if name == "freerec" else "") / source.name
         run("convert", source, place, "--to", name)
     codes = [code.replace("NAME", source.name) for code in READERS.values()]
     with ThreadPoolExecutor() as pool:
-        answers = list(pool.map(lambda code: ask(python, code, folder), codes))
+        answers = list(pool.map(lambda code: run_python(python, code, folder), codes))
     return {n: [float(x) for x in answer] for n, answer in zip(READERS, answers, strict=True)}
 
 
-def test_recboles_own_files_reach_every_framework(frameworks, ml_100k, tmp_path):
-    own = tmp_path / "films"  # under its own name RecBole reads nothing but its package's copy
+def test_files_of_recbole_reach_every_framework(frameworks, ml_100k, tmp_path):
+    own = tmp_path / "films"  # under the name ml-100k, RecBole only reads its shipped copy
     own.mkdir()
     for file in ml_100k.iterdir():
         shutil.copy(file, own / f"films{file.suffix}")
-    counts = [943, 1682, 100_000, 352_986]  # the last as awk adds the ratings
+    counts = [943, 1682, 100_000, 352_986]  # the last is the sum of ratings, by awk
     assert read_by_all(frameworks, own, tmp_path) == dict.fromkeys(READERS, counts)
 
 
-def test_freerecs_own_files_reach_every_framework(frameworks, ml_100k, tmp_path):
+def test_files_of_freerec_reach_every_framework(frameworks, ml_100k, tmp_path):
     shutil.copytree(ml_100k, tmp_path / "ml-100k")
-    ask(frameworks, FREEREC_MAKES, tmp_path)
+    run_python(frameworks, FREEREC_MAKES, tmp_path)
     (own,) = (tmp_path / "Processed").iterdir()
     run("prepare", ml_100k, "--out", tmp_path / "ours", "--min-value", 4)
     ours = pl.read_parquet(tmp_path / "ours/interactions.parquet")
-    counts = [938, 1008, 54_413, ours["value"].sum()]  # freerec's core is ours, and awk's
+    counts = [938, 1008, 54_413, ours["value"].sum()]  # freerec's k-core has the same counts
     assert read_by_all(frameworks, own, tmp_path) == dict.fromkeys(READERS, counts)
     run("convert", own, tmp_path / "again", "--to", "freerec")
     for name in ("train", "valid", "test"):
@@ -142,9 +142,9 @@ def test_freerecs_own_files_reach_every_framework(frameworks, ml_100k, tmp_path)
     assert items["MOVIE_TITLE"].head(2).to_list() == ["Toy Story", "Richard III"]
 
 
-def test_cornacs_own_split_reaches_every_framework(frameworks, ml_100k, tmp_path):
+def test_splits_of_cornac_reach_every_framework(frameworks, ml_100k, tmp_path):
     shutil.copytree(ml_100k, tmp_path / "ml-100k")
-    ask(frameworks, CORNAC_SPLITS, tmp_path)
+    run_python(frameworks, CORNAC_SPLITS, tmp_path)
     data = load_dataset(tmp_path / "own")
     assert [len(part) for _, part in data.splits()] == [80_000, 10_000, 10_000]
     counts = [943, 1682, 100_000, 352_986]
@@ -176,12 +176,15 @@ def test_a_start_becomes_a_file_of_user_vectors(start_file, tmp_path):
     data = load_dataset(tmp_path / "n")
     wanted = SGURInit(n_clusters=2, random_state=0).fit(data).start_.users["text"]
     np.testing.assert_array_equal(np.array(found, np.float32), wanted)
-    assert load_dataset(tmp_path / "rb").n_users == 4  # the vectors of users are no item features
-    assert "--table is 'x', the start has image, text" in export(start_file, out, "--table", "x").stderr
+    assert load_dataset(tmp_path / "rb").n_users == 4  # user vectors are not item features
+    assert (
+        "--table is 'x', the start has image, text"
+        in export(start_file, out, "--table", "x").stderr
+    )
     assert "expected the name <data set>.useremb" in export(start_file, tmp_path / "a.txt").stderr
 
 
-def test_recbole_reads_what_was_written(frameworks, start_file, tmp_path):
+def test_recbole_reads_converted_data(frameworks, start_file, tmp_path):
     export(start_file, tmp_path / "rb" / "rb.useremb", "--table", "text")
     code = """
 import numpy as np
@@ -202,7 +205,7 @@ users = data.get_preload_weight("uid")
 print(data.user_num - 1, data.item_num - 1, data.inter_num, *weight[place],
       *users[data.token2id("user_id", "2")])
 """
-    found = list(map(float, ask(frameworks, code, tmp_path)))
+    found = list(map(float, run_python(frameworks, code, tmp_path)))
     data = load_dataset(tmp_path / "n")
     start = SGURInit(n_clusters=2, random_state=0).fit(data).start_
     assert found[:3] == [4, 5, 7]
@@ -210,7 +213,7 @@ print(data.user_num - 1, data.item_num - 1, data.inter_num, *weight[place],
     np.testing.assert_allclose(found[3:], wanted, rtol=1e-6)
 
 
-def test_cornac_reads_what_was_written(frameworks, start_file, tmp_path):
+def test_cornac_reads_converted_data(frameworks, start_file, tmp_path):
     convert(tmp_path / "n", tmp_path / "c", "cornac")
     code = """
 import numpy as np
@@ -223,6 +226,6 @@ method = BaseMethod.from_splits(*parts, item_feature=text, exclude_unknowns=Fals
 row = method.item_feature.features[method.train_set.iid_map["3"]]
 print(*map(len, parts), *row)
 """
-    found = list(map(float, ask(frameworks, code, tmp_path)))
+    found = list(map(float, run_python(frameworks, code, tmp_path)))
     assert found[:2] == [4, 2]
     np.testing.assert_allclose(found[2:], load_dataset(tmp_path / "n").features["text"].values[3])

@@ -1,4 +1,4 @@
-"""Items held out of training."""
+"""Items are held out of training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def pairs(dataset: Dataset, *splits: str) -> set[tuple[int, int]]:
     return {pair for part in chosen for pair in zip(part.users, part.items, strict=True)}
 
 
-def test_held_out_items_are_in_one_split_and_everything_else_stays(small: Dataset) -> None:
+def test_held_out_items_are_in_one_split_and_all_others_stay(small: Dataset) -> None:
     cold = hold_out_items(small, 0.2, seed=1)
     trained = np.flatnonzero(small.popularity())
     chosen = trained[cold.popularity()[trained] == 0]
@@ -40,7 +40,7 @@ def test_held_out_items_are_in_one_split_and_everything_else_stays(small: Datase
     assert cold.name == "planted, 0.2 cold (seed 1)"
 
 
-def test_the_choice_follows_from_the_seed(small: Dataset) -> None:
+def test_the_choice_depends_on_the_seed(small: Dataset) -> None:
     one = hold_out_items(small, 0.2, seed=1).fingerprint
     assert one == hold_out_items(small, 0.2, seed=1).fingerprint
     assert one != hold_out_items(small, 0.2, seed=2).fingerprint
@@ -50,12 +50,12 @@ def test_the_choice_follows_from_the_seed(small: Dataset) -> None:
 @pytest.mark.parametrize(
     ("share", "message"), [(0, "is 0, expected"), (1.0, "is 1.0, expected"), (0.01, "at least two")]
 )
-def test_bad_shares_say_so(small: Dataset, share: float, message: str) -> None:
+def test_bad_shares_are_refused(small: Dataset, share: float, message: str) -> None:
     with pytest.raises(InputError, match=message):
         hold_out_items(small, share)
 
 
-def test_real_data(tiktok_path) -> None:
+def test_items_of_tiktok_are_held_out(tiktok_path) -> None:
     data = load_dataset(tiktok_path)
     cold = hold_out_items(data, 0.1)
     assert sum(len(p) for _, p in cold.splits()) == sum(len(p) for _, p in data.splits())

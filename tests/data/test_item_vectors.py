@@ -81,7 +81,9 @@ def test_ids_of_another_type_are_refused(tmp_path: Path) -> None:
         ({"a": ROWS, "b": ROWS}, "there are several: a, b"),
     ],
 )
-def test_faulty_vectors_give_a_one_line_error(tmp_path: Path, columns: dict[str, object], expected: str) -> None:
+def test_faulty_vectors_give_a_one_line_error(
+    tmp_path: Path, columns: dict[str, object], expected: str
+) -> None:
     file = write(tmp_path / "i.parquet", **columns)
     with pytest.raises(InputError) as raised:
         read_item_features({"text": file})
@@ -89,7 +91,7 @@ def test_faulty_vectors_give_a_one_line_error(tmp_path: Path, columns: dict[str,
     assert "i.parquet" in str(raised.value)
 
 
-def test_a_stream_from_two_parquet_files_is_the_fit(tmp_path: Path) -> None:
+def test_a_stream_of_two_parquet_files_equals_the_fit(tmp_path: Path) -> None:
     write(tmp_path / "items.parquet", text=ROWS)
     log = pl.DataFrame({"user": ["ann", "ann", "bob", "eve"], "item": ["tea", "cup", "pot", "tea"]})
     log.write_parquet(tmp_path / "log.parquet")
@@ -104,7 +106,7 @@ def test_a_stream_from_two_parquet_files_is_the_fit(tmp_path: Path) -> None:
     np.testing.assert_allclose(users["text"].to_numpy(), start.users["text"], atol=1e-6)
 
 
-def test_the_parquet_layout_takes_a_column_of_lists(tmp_path: Path) -> None:
+def test_the_parquet_layout_reads_a_column_of_lists(tmp_path: Path) -> None:
     (tmp_path / "features").mkdir()
     pl.DataFrame({"user": [1, 1, 2], "item": ["tea", "cup", "pot"]}).write_parquet(
         tmp_path / "log.parquet"

@@ -2,19 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from load_error import load_error
 
 from sgurinit.data import load_dataset
-from sgurinit.errors import InputError
 
 HEADER = "userID\titemID\tx_label"
 ROWS = ["0\t0\t0", "1\t1\t0", "2\t2\t1", "2\t3\t2"]
-
-
-def error_of(path) -> str:
-    with pytest.raises(InputError) as error:
-        load_dataset(path)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_a_folder_gives_the_data_it_was_written_from(write_mmrec, make_dataset):
@@ -79,7 +72,7 @@ def test_mappings_give_external_ids_whatever_their_order(write_mmrec):
 )
 def test_a_faulty_table_is_refused(write_mmrec, lines, says):
     folder = write_mmrec(lines)
-    message = error_of(folder)
+    message = load_error(folder)
     assert message.startswith(str(folder))
     assert says in message
 
@@ -101,22 +94,22 @@ def test_a_faulty_table_is_refused(write_mmrec, lines, says):
     ],
 )
 def test_a_faulty_mapping_is_refused(write_mmrec, name, text, says):
-    assert says in error_of(write_mmrec(**{name: text}))
+    assert says in load_error(write_mmrec(**{name: text}))
 
 
 def test_a_file_that_is_not_text_is_refused(write_mmrec):
     folder = write_mmrec()
     (folder / "small.inter").write_bytes(HEADER.encode() + b"\n\xff\xfe\t0\t0\n")
-    assert "small.inter" in error_of(folder)
+    assert "small.inter" in load_error(folder)
 
 
 def test_feature_files_of_different_lengths_are_refused(write_mmrec):
     folder = write_mmrec()
     np.save(folder / "text_feat.npy", np.ones((6, 2)))
-    assert error_of(folder).startswith(f"{folder / 'text_feat.npy'}: 6 rows but the data has 5")
+    assert load_error(folder).startswith(f"{folder / 'text_feat.npy'}: 6 rows but the data has 5")
 
 
 def test_two_tables_in_one_folder_are_refused(write_mmrec):
     folder = write_mmrec()
     (folder / "other.inter").write_text(HEADER + "\n")
-    assert "other.inter, small.inter: one .inter file is expected" in error_of(folder)
+    assert "other.inter, small.inter: one .inter file is expected" in load_error(folder)

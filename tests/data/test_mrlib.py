@@ -1,4 +1,4 @@
-"""MRLib's features may be tensors; nothing but a tensor is taken out of their files."""
+"""Features of MRLib may be tensors. Only a tensor is read from their files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def as_tensor(folder: Path, modality: str, kind: torch.dtype | None = None) -> P
     return array.with_suffix(".pt")
 
 
-def test_tensors_are_the_arrays(folder, write_mmrec):
+def test_tensors_give_the_same_data_as_arrays(folder, write_mmrec):
     for place in (folder, write_mmrec()):
         expected = load_dataset(place)
         for modality in ("image", "text"):
@@ -36,7 +36,7 @@ def test_tensors_are_the_arrays(folder, write_mmrec):
         assert load_dataset(place).fingerprint == expected.fingerprint
 
 
-def test_brain_floats_become_floats(folder):
+def test_bfloat16_becomes_float32(folder):
     expected = load_dataset(folder).features["text"].values
     as_tensor(folder, "text", torch.bfloat16)
     found = load_dataset(folder).features["text"].values
@@ -69,7 +69,7 @@ def test_other_contents_are_refused_and_not_run(folder, monkeypatch, content, sa
     assert not (folder.parent / "ran").exists()
 
 
-def test_a_file_cut_short_and_two_of_one_modality(folder):
+def test_a_truncated_file_and_two_files_of_one_modality_are_refused(folder):
     both = as_tensor(folder, "text")
     whole = both.read_bytes()
     both.write_bytes(whole[:100])

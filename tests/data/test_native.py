@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from load_error import load_error
 
 from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.data import Dataset, Interactions, load_dataset, write_native
@@ -39,7 +40,7 @@ def datasets(draw) -> Dataset:
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(datasets())
-def test_writing_and_reading_changes_nothing(tmp_path_factory, dataset):
+def test_a_written_data_set_reads_back_the_same(tmp_path_factory, dataset):
     path = write_native(dataset, tmp_path_factory.mktemp("round") / "data")
     again = load_dataset(path)
     assert again.fingerprint == dataset.fingerprint
@@ -86,7 +87,7 @@ def test_a_row_of_nan_marks_an_item_without_features(folder):
     assert feature.mask().tolist() == [True, True, False, True, True]
 
 
-def test_nothing_is_left_behind_beside_the_folder(folder):
+def test_no_other_file_is_left_next_to_the_folder(folder):
     assert list(folder.parent.iterdir()) == [folder]
 
 
@@ -103,7 +104,7 @@ def test_an_empty_folder_is_filled(tmp_path, make_dataset):
     assert load_dataset(tmp_path / "empty").fingerprint == make_dataset().fingerprint
 
 
-def test_a_failed_write_leaves_nothing(tmp_path, make_dataset, monkeypatch):
+def test_a_failed_write_leaves_no_file(tmp_path, make_dataset, monkeypatch):
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
@@ -111,13 +112,6 @@ def test_a_failed_write_leaves_nothing(tmp_path, make_dataset, monkeypatch):
     with pytest.raises(InputError, match=r"cannot be written \(No space left on device\)"):
         write_native(make_dataset(), tmp_path / "data")
     assert list(tmp_path.iterdir()) == []
-
-
-def error_of(path) -> str:
-    with pytest.raises(InputError) as error:
-        load_dataset(path)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -132,16 +126,16 @@ def error_of(path) -> str:
 )
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
-    assert error_of(folder) == f"{folder / name}: file is missing"
+    assert load_error(folder) == f"{folder / name}: file is missing"
 
 
 @pytest.mark.parametrize("name", ["users.parquet", "interactions.parquet"])
-def test_truncated_parquet_is_one_clear_line(folder, name):
+def test_truncated_parquet_gives_a_one_line_error(folder, name):
     path = folder / name
     whole = path.read_bytes()
     for length in (0, 3, 50, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        assert error_of(folder).startswith(f"{path}: not a complete Parquet file")
+        assert load_error(folder).startswith(f"{path}: not a complete Parquet file")
 
 
 @pytest.mark.parametrize(
@@ -191,26 +185,26 @@ def test_truncated_parquet_is_one_clear_line(folder, name):
 )
 def test_a_faulty_table_is_refused(folder, name, table, says):
     pl.DataFrame(table).write_parquet(folder / f"{name}.parquet")
-    message = error_of(folder)
+    message = load_error(folder)
     assert message.startswith(str(folder))
     assert says in message
 
 
 def test_features_of_another_number_of_items_are_refused(folder):
     np.save(folder / "features" / "text.npy", np.ones((4, 2)))
-    assert "text.npy: 4 rows but the data has 5 items" in error_of(folder)
+    assert "text.npy: 4 rows but the data has 5 items" in load_error(folder)
 
 
 def test_a_row_that_is_partly_nan_is_an_error(folder):
     values = np.ones((5, 3))
     values[2, 1] = np.nan
     np.save(folder / "features" / "image.npy", values)
-    assert "image.npy: row 2, column 1 is nan" in error_of(folder)
+    assert "image.npy: row 2, column 1 is nan" in load_error(folder)
 
 
 def test_a_modality_without_any_row_is_an_error(folder):
     np.save(folder / "features" / "image.npy", np.full((5, 3), np.nan))
-    assert "image.npy: no item has a row" in error_of(folder)
+    assert "image.npy: no item has a row" in load_error(folder)
 
 
 @pytest.mark.parametrize(
@@ -226,10 +220,10 @@ def test_a_modality_without_any_row_is_an_error(folder):
 def test_a_faulty_manifest_names_the_field(folder, change, says):
     path = folder / "dataset.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    message = error_of(folder)
+    message = load_error(folder)
     assert message.startswith(f"{path}: {says}")
 
 
-def test_a_manifest_that_is_no_json_is_refused(folder):
+def test_a_manifest_that_is_not_json_is_refused(folder):
     (folder / "dataset.json").write_text("{")
-    assert error_of(folder).startswith(f"{folder / 'dataset.json'}: the file: Invalid JSON")
+    assert load_error(folder).startswith(f"{folder / 'dataset.json'}: the file: Invalid JSON")

@@ -35,7 +35,7 @@ def matrix() -> sparse.coo_matrix:
 
 
 class Call:
-    """Pickles as a call of any function."""
+    """Pickled as a call of any function."""
 
     def __init__(self, function, *arguments):
         self.call = (function, arguments)
@@ -68,7 +68,7 @@ def test_every_kind_and_protocol_gives_scipys_own_coordinates(save, kind, protoc
 
 
 def old_names(data: bytes) -> bytes:
-    """Rewrite the names of a pickle as SciPy before 1.8 with NumPy 1 spelt them."""
+    """Rewrite the names of a pickle to those of SciPy before 1.8 with NumPy 1."""
     for new, old in (
         (b"scipy.sparse._coo\n", b"scipy.sparse.coo\n"),
         (b"numpy._core.multiarray\n", b"numpy.core.multiarray\n"),
@@ -78,7 +78,7 @@ def old_names(data: bytes) -> bytes:
     return data
 
 
-def test_old_spellings_of_the_names_are_read(save):
+def test_old_names_are_read(save):
     data = old_names(pickle.dumps(matrix(), protocol=2))
     _, rows, columns = read_sparse(save(data))
     assert (rows.tolist(), columns.tolist()) == ([0, 1, 2], [3, 0, 1])
@@ -101,7 +101,7 @@ def test_values_of_the_other_byte_order_are_read(save):
     assert (rows.tolist(), columns.tolist()) == ([0, 2], [3, 1])
 
 
-def test_stored_zeros_are_no_interactions(save):
+def test_stored_zeros_are_not_interactions(save):
     stored = sparse.coo_matrix(([1.0, 0.0, 2.5], ([0, 1, 2], [0, 1, 2])), shape=(3, 3))
     _, rows, _ = read_sparse(save(stored))
     assert rows.tolist() == [0, 2]
@@ -113,7 +113,7 @@ def test_an_empty_matrix_is_read(save):
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_a_malicious_pickle_is_refused_and_runs_nothing(save, tmp_path, protocol):
+def test_a_malicious_pickle_is_refused_and_not_run(save, tmp_path, protocol):
     target = tmp_path / "owned"
     for payload in (
         Call(open, str(target), "w"),
@@ -137,7 +137,7 @@ def test_a_malicious_pickle_is_refused_and_runs_nothing(save, tmp_path, protocol
         ("two\nlines", "name"),
     ],
 )
-def test_the_refused_name_is_said(save, module, name):
+def test_the_refused_name_is_in_the_message(save, module, name):
     data = b"\x80\x04" + b"".join(
         b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name)
     )
@@ -145,7 +145,7 @@ def test_the_refused_name_is_said(save, module, name):
     assert repr(f"{module}.{name}") in message
 
 
-def test_allowed_names_called_in_odd_ways_run_nothing(save):
+def test_allowed_names_with_odd_arguments_are_not_run(save):
     for module, name in (("numpy", "dtype"), ("numpy", "ndarray"), ("scipy.sparse", "x")):
         data = f"c{module}\n{name}\n(S'python:os.system'\ntR."
         assert error_of(save(data.encode()))
@@ -159,7 +159,7 @@ def test_allowed_names_called_in_odd_ways_run_nothing(save):
         assert error_of(save(f"c{module}\n{name}\nN}}S'code'\nS'i4'\ns\x86b.".encode("latin1")))
 
 
-def test_every_truncation_is_one_clear_line(save):
+def test_every_truncation_gives_a_one_line_error(save):
     data = pickle.dumps(matrix(), protocol=3)
     for length in range(len(data) - 1):
         assert error_of(save(data[:length]))
@@ -167,7 +167,7 @@ def test_every_truncation_is_one_clear_line(save):
 
 @settings(max_examples=300, deadline=None)
 @given(at=st.integers(0, 10**6), byte=st.integers(0, 255), protocol=st.sampled_from([2, 4, 5]))
-def test_a_corrupted_byte_is_read_or_one_clear_line(tmp_path_factory, at, byte, protocol):
+def test_a_corrupted_byte_is_read_or_gives_a_one_line_error(tmp_path_factory, at, byte, protocol):
     data = bytearray(pickle.dumps(matrix(), protocol=protocol))
     data[at % len(data)] = byte
     path = tmp_path_factory.getbasetemp() / "corrupted.pkl"
@@ -182,12 +182,12 @@ def test_a_corrupted_byte_is_read_or_one_clear_line(tmp_path_factory, at, byte, 
 
 
 @pytest.mark.parametrize("put", [b"r\xff\xff\xff\x7f", b"p4294967295\n"])
-def test_a_number_that_would_claim_all_memory_is_refused(save, put):
+def test_a_number_that_would_allocate_all_memory_is_refused(save, put):
     assert "not a complete pickle" in error_of(save(b"\x80\x02}" + put + b"."))
 
 
 def with_coords(rows, columns, shape=(3, 4)) -> sparse.coo_matrix:
-    """A matrix whose pickle holds coordinates that its constructor would refuse."""
+    """A matrix with coordinates that its constructor would refuse."""
     result = matrix()
     result.coords = (np.array(rows, dtype=np.int32), np.array(columns, dtype=np.int32))
     result._shape = shape
@@ -219,12 +219,12 @@ def with_coords(rows, columns, shape=(3, 4)) -> sparse.coo_matrix:
         (sparse.dok_matrix((2, 2)), "refused"),
     ],
 )
-def test_anything_but_a_sound_matrix_is_refused(save, content, says):
+def test_anything_but_a_valid_matrix_is_refused(save, content, says):
     assert says in error_of(save(content))
 
 
 @pytest.mark.parametrize("pointers", [[0, 1, 2, 9], [0, 2, 1, 3], [1, 1, 2, 3], [0, 3]])
-def test_unsound_row_pointers_are_refused(save, pointers):
+def test_invalid_row_pointers_are_refused(save, pointers):
     wrong = matrix().tocsr()
     wrong.indptr = np.array(pointers, dtype=np.int32)
     assert "'indptr' does not split" in error_of(save(wrong))
@@ -234,7 +234,7 @@ def test_a_missing_file_is_named(tmp_path):
     assert "cannot be read" in error_of(tmp_path / "absent.pkl")
 
 
-def test_tiktok_files_need_no_more_than_the_allowed_names(tiktok_path):
+def test_tiktok_files_only_need_the_allowed_names(tiktok_path):
     data = (tiktok_path / "trnMat.pkl").read_bytes()
     names = {
         argument for op, argument, _ in pickletools.genops(io.BytesIO(data)) if op.name == "GLOBAL"

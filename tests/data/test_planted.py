@@ -34,7 +34,7 @@ def test_the_same_seed_gives_the_same_data_and_another_seed_other_data():
     assert prints[0] != prints[2]
 
 
-def test_sizes_names_and_ids_are_as_asked_for():
+def test_sizes_names_and_ids_are_as_requested():
     dataset = planted(123, 77, n_topics=5, seed=4)
     assert (dataset.n_users, dataset.n_items) == (123, 77)
     assert (dataset.name, dataset.layout) == ("planted", "planted")
@@ -94,7 +94,7 @@ def test_the_truth_ranks_far_better_than_popularity(data):
     assert oracle > 5 * popular
 
 
-def test_content_says_what_users_like(data):
+def test_content_predicts_what_users_choose(data):
     values = data.dataset.features["text"].values.astype(float)
     values -= values.mean(axis=0)
     values /= np.linalg.norm(values, axis=1, keepdims=True)
@@ -110,7 +110,7 @@ def test_items_are_mostly_of_one_topic_and_mixtures_sum_to_one(data):
     assert data.item_topics.max(axis=1).min() >= 0.85
 
 
-def test_features_hint_at_the_topics_and_text_more_than_image(data):
+def test_features_depend_on_the_topics_and_text_more_than_image(data):
     truth = data.item_topics.argmax(axis=1)
     found = {}
     for modality, feature in data.dataset.features.items():
@@ -152,7 +152,7 @@ def test_sizes_out_of_range_are_refused(sizes, says):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_smallest_size_is_a_sound_dataset(seed):
+def test_the_smallest_size_is_a_valid_dataset(seed):
     dataset = planted(10, 40, n_topics=1, seed=seed)
     assert len(dataset.train) > 0
     assert (dataset.popularity() == 0).sum() >= 4

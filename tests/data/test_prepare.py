@@ -1,4 +1,4 @@
-"""Raw logs to data sets: counts found by other means, every split, every form, every fault."""
+"""Data sets from raw logs: counts checked by other means, all splits, formats and faults."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def ml_100k(data_root: Path) -> Path:
     return path
 
 
-# Counted with awk: `$3 >= 4`, then two passes over the file, dropping until nothing drops.
+# Counted with awk: `$3 >= 4`, then two passes over the file, repeated until no row is dropped.
 @pytest.mark.parametrize(
     ("least", "n", "counts", "held"),
     [
@@ -100,20 +100,20 @@ def slow_core(pairs: list[tuple[int, int]], least: int) -> set[tuple[int, int]]:
     st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=60),
     st.integers(1, 4),
 )
-def test_the_core_is_what_dropping_by_hand_leaves(pairs, least):
+def test_the_k_core_equals_a_slow_one(pairs, least):
     log = drop_repeated_pairs(make_log(pairs))
     assert pairs_of(log) == sorted(set(pairs))
     assert set(pairs_of(filter_k_core(log, least, least)[0])) == slow_core(pairs, least)
 
 
-def test_of_a_repeated_pair_the_earliest_stays():
+def test_the_earliest_of_repeated_pairs_is_kept():
     log = drop_repeated_pairs(make_log([(0, 1), (1, 0), (0, 1), (0, 0)], [30, 5, 20, 9]))
     assert pairs_of(log) == [(0, 0), (0, 1), (1, 0)]
     assert log.time.tolist() == [9, 20, 5]
 
 
 @pytest.mark.parametrize("kind", SPLIT_METHODS)
-def test_every_split_is_seeded_and_leaks_nothing(kind):
+def test_every_split_is_seeded_and_has_no_leak(kind):
     log = random_log()
     labels = split_log(log, kind, seed=1)
     check_leakage(log, labels, kind)
@@ -127,20 +127,24 @@ def test_every_split_is_seeded_and_leaks_nothing(kind):
     (1, 0, 0), (2, 1, 0), (3, 1, 1), (5, 1, 1), (9, 1, 1), (10, 1, 1), (14, 1, 1), (15, 2, 1),
     (20, 2, 2), (37, 4, 3),
 ])  # fmt: skip
-def test_a_history_gives_away_what_the_literature_has_it_give(degree, valid, test):
+def test_held_out_counts_are_those_of_the_literature(degree, valid, test):
     big = [(0, item) for item in range(40)]
-    log = drop_repeated_pairs(make_log(big + [(1, item) for item in range(degree)], range(40 + degree)))
+    log = drop_repeated_pairs(
+        make_log(big + [(1, item) for item in range(degree)], range(40 + degree))
+    )
     for kind in ("random", "user-time"):
         labels = split_log(log, kind)[log.users == 1]
         assert ((labels == 1).sum(), (labels == 2).sum()) == (valid, test)
 
 
-def test_the_last_two_are_left_out():
-    log = drop_repeated_pairs(make_log([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 2)], [3, 1, 2, 9, 8, 4]))
+def test_leave_one_out_holds_out_the_last_two():
+    log = drop_repeated_pairs(
+        make_log([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 2)], [3, 1, 2, 9, 8, 4])
+    )
     assert split_log(log, "leave-one-out").tolist() == [2, 0, 1, 2, 0, 0]
 
 
-def test_times_order_each_user_and_all_of_them():
+def test_splits_by_time_are_in_order():
     log = random_log()
     labels = split_log(log, "user-time")
     for user in np.unique(log.users):
@@ -155,7 +159,7 @@ def test_times_order_each_user_and_all_of_them():
 
 
 @pytest.mark.parametrize(("kind", "side"), [("cold-items", "items"), ("cold-users", "users")])
-def test_cold_ones_are_in_one_split_each(kind, side):
+def test_cold_items_and_users_are_in_one_split_each(kind, side):
     log = random_log()
     labels = split_log(log, kind)
     parts = [set(getattr(log, side)[labels == n].tolist()) for n in range(3)]
@@ -181,12 +185,12 @@ def test_a_leak_is_found(kind):
         check_leakage(log, labels, kind)
 
 
-def test_a_pair_that_comes_twice_is_a_leak():
+def test_a_repeated_pair_is_a_leak():
     with pytest.raises(InputError, match="user u0 has item i1 twice"):
         check_leakage(make_log([(0, 1), (0, 1)]), np.array([0, 2], dtype=np.uint8), "random")
 
 
-# --- forms of logs ---------------------------------------------------------------------------
+# --- formats of logs -------------------------------------------------------------------------
 
 ROWS = [(u, i, 1 + (u * i) % 5, 1_000_000_000 + DAY * u + 60 * i)
         for u in range(8) for i in range(6)]  # fmt: skip
@@ -252,7 +256,7 @@ def ml_100k_items() -> bytes:
         ),
     ],
 )  # fmt: skip
-def test_every_form_gives_the_same_data(tmp_path, files, source, kind):
+def test_every_format_gives_the_same_data(tmp_path, files, source, kind):
     for name, content in files.items():
         write(tmp_path, name, content)
     card = prepare(tmp_path / source, tmp_path / "out", min_value=2, core=2, split="user-time")
@@ -317,7 +321,7 @@ def quoted_text(separator: str) -> str:
     ],
     ids=["mark", "crlf", "semicolons", "quoted"],
 )  # fmt: skip
-def test_what_spreadsheets_write_is_read(tmp_path, name, content):
+def test_files_of_spreadsheets_are_read(tmp_path, name, content):
     prepare(write(tmp_path, name, content), tmp_path / "out", core=1)
     made = pl.read_parquet(tmp_path / "out/interactions.parquet")
     found = [(int(u), int(i), v, t) for u, i, _, v, t in made.iter_rows()]
@@ -354,7 +358,7 @@ def test_integers_of_any_size_and_lists_in_the_table_of_items(tmp_path):
     ],
     ids=["2014", "2018", "2023"],
 )  # fmt: skip
-def test_amazons_product_files_become_the_table_of_items(tmp_path, lines):
+def test_product_files_of_amazon_become_the_table_of_items(tmp_path, lines):
     log = write(tmp_path, "a.json", amazon(ROWS, *AMAZON_2014))
     meta = write(tmp_path, "meta.json.gz", "\n".join(lines) + "\n")
     card = prepare(find_source(log, items=meta), tmp_path / "out", core=1)
@@ -406,7 +410,7 @@ CUT = gzip.compress("".join(f"u{n},i{n * 7919 % 10007}\n" for n in range(20_000)
         ("a.csv", "user,item\n1,2\n", ["--core", "1"], "valid is empty with 1 interactions"),
         ("a.csv", GOOD, ["--split", "fold"], "allowed are random, leave-one-out"),
         ("a.csv", GOOD, ["--ratios", "8:2"], "three whole numbers"),
-        ("a.csv", GOOD, ["--ratios", "0:1:1"], "expected three whole shares"),
+        ("a.csv", GOOD, ["--ratios", "0:1:1"], "expected three whole numbers"),
         ("a.csv", GOOD, ["--separator", "::"], "expected tab, or one character"),
         ("a.json", '{"user": "a", "item": "b"}\nnonsense\n', [], "cannot be read"),
         ("a.json", "nonsense\n", [], "line 1 is not a JSON object"),
@@ -421,7 +425,7 @@ CUT = gzip.compress("".join(f"u{n},i{n * 7919 % 10007}\n" for n in range(20_000)
         ("a.csv", GOOD + "9,9,5,2020-01-01\n", [], "a finite number is expected; for dates"),
         ("a.csv", GOOD, ["--time-unit", "iso"], "is '1000000000'; a date such as"),
         ("a.csv", GOOD + "9,9,5,-5\n", [], "-5 read as s lies in the year 1970"),
-        ("a.csv", GOOD, ["--ratios", "8:-1:3"], "--ratios is 8:-1:3, expected three whole shares"),
+        ("a.csv", GOOD, ["--ratios", "8:-1:3"], "--ratios is 8:-1:3, expected three whole numbers"),
         ("a.csv", GOOD, ["--separator", '"'], "other than a quote or a line break"),
         ("a.csv", GOOD.replace("\n", "\r"), [], "lines end with a bare carriage return"),
         ("a.csv", gzip.compress(GOOD.encode()), [], "give its name the suffix .gz"),
@@ -430,25 +434,28 @@ CUT = gzip.compress("".join(f"u{n},i{n * 7919 % 10007}\n" for n in range(20_000)
         ("a.json", '{"user": "a", "item": "b"}\n{"user": ""}\n', [], "line 2: user is missing"),
         ("m/u.data", text(ROWS, ","), [], "line 1 has 1 fields, separated at"),
         ("a.csv", GOOD, ["--features", "t=none.parquet"], "none.parquet: file is missing"),
+        ("a.csv", GOOD, ["--features", "t"], "--features: 't' is not NAME=FILE"),
         ("a.csv", GOOD, ["--items", "none.csv"], "none.csv: file is missing"),
         ("m/x.txt", GOOD, [], "no known log in it"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, name, content, options, says):
+def test_bad_input_gives_a_one_line_error_and_leaves_no_file(
+    tmp_path, name, content, options, says
+):
     path = write(tmp_path, name, content)
     source = path.parent if name.startswith("m/") else path
-    refused(tmp_path, source, options, says)
+    assert_refused(tmp_path, source, options, says)
 
 
-def test_a_gzip_cut_short_is_refused(tmp_path):
+def test_a_truncated_gzip_is_refused(tmp_path):
     path = tmp_path / "a.csv.gz"
     path.write_bytes(CUT)
-    refused(tmp_path, path, ["--columns", "user,item"], "a.csv.gz: the file is cut off")
+    assert_refused(tmp_path, path, ["--columns", "user,item"], "a.csv.gz: the file is cut off")
     damaged = bytearray(CUT)
     damaged[40] ^= 0xFF
     damaged[41] ^= 0xFF
     path.write_bytes(bytes(damaged))
-    refused(tmp_path, path, ["--columns", "user,item"], "a.csv.gz: cannot be read (Error -3")
+    assert_refused(tmp_path, path, ["--columns", "user,item"], "a.csv.gz: cannot be read (Error -3")
 
 
 @pytest.mark.parametrize(
@@ -464,13 +471,13 @@ def test_a_gzip_cut_short_is_refused(tmp_path):
 def test_columns_of_other_types_are_refused(tmp_path, column, values, says):
     table = pl.DataFrame({"user": ["a", "b"], "item": ["x", "y"]})
     table.with_columns(pl.Series(column, values)).write_parquet(tmp_path / "a.parquet")
-    refused(tmp_path, tmp_path / "a.parquet", [], says)
+    assert_refused(tmp_path, tmp_path / "a.parquet", [], says)
 
 
-def test_a_name_that_is_too_long_is_one_line(tmp_path):
+def test_a_name_that_is_too_long_gives_a_one_line_error(tmp_path):
     path = write(tmp_path, "a.csv", GOOD)
-    refused(tmp_path, path, ["--out", str(tmp_path / ("x" * 300))], "File name too long")
-    refused(tmp_path, tmp_path / ("x" * 300), [], "File name too long")
+    assert_refused(tmp_path, path, ["--out", str(tmp_path / ("x" * 300))], "File name too long")
+    assert_refused(tmp_path, tmp_path / ("x" * 300), [], "File name too long")
 
 
 @pytest.mark.parametrize(
@@ -486,10 +493,10 @@ def test_a_name_that_is_too_long_is_one_line(tmp_path):
 def test_a_faulty_table_of_items_is_refused(tmp_path, content, says):
     path = write(tmp_path, "a.csv", GOOD)
     items = write(tmp_path, "items.csv", content)
-    refused(tmp_path, path, ["--items", str(items)], says)
+    assert_refused(tmp_path, path, ["--items", str(items)], says)
 
 
-def refused(folder: Path, source: Path, options: list[str], says: str) -> None:
+def assert_refused(folder: Path, source: Path, options: list[str], says: str) -> None:
     before = sorted(folder.rglob("*"))
     words = ["prepare", str(source), "--out", str(folder / "out"), *options]
     result = CliRunner().invoke(app, words)
@@ -501,7 +508,7 @@ def refused(folder: Path, source: Path, options: list[str], says: str) -> None:
     assert sorted(folder.rglob("*")) == before
 
 
-def test_what_is_there_is_not_overwritten(tmp_path):
+def test_existing_files_are_not_overwritten(tmp_path):
     path = write(tmp_path, "a.csv", GOOD)
     with pytest.raises(InputError, match="exists already"):
         prepare(path, tmp_path)
@@ -526,7 +533,7 @@ def test_the_command_shows_the_card(tmp_path):
     assert "columns left out" not in result.output
 
 
-def test_columns_of_the_log_that_nothing_is_taken_from_are_said(tmp_path):
+def test_unused_columns_of_the_log_are_reported(tmp_path):
     path = write(tmp_path, "a.json", amazon(ROWS, *AMAZON_2014))
     words = ["prepare", str(path), "--out", str(tmp_path / "o"), "--core", "2"]
     result = CliRunner().invoke(app, words)
@@ -535,8 +542,8 @@ def test_columns_of_the_log_that_nothing_is_taken_from_are_said(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["random", "user-time"])
-def test_histories_are_shared_out_as_lattice_does(tmp_path, kind):
-    """Its rule, as its data/build_data.py has it: two below ten, int(n * 0.2) from there on."""
+def test_histories_are_split_as_in_lattice(tmp_path, kind):
+    """The rule of its data/build_data.py: two below ten interactions, then int(n * 0.2)."""
     lengths = range(3, 64)
     rows = [(f"u{n}", f"i{i}", i) for n in lengths for i in range(n)]
     log = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row")

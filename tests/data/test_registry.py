@@ -9,7 +9,7 @@ from sgurinit.data import load_dataset, planted, recognize_layout, write_native
 from sgurinit.errors import InputError
 
 
-def test_each_layout_is_recognised_by_its_files(write_hkuds, write_mmrec, make_dataset, tmp_path):
+def test_each_layout_is_recognized_by_its_files(write_hkuds, write_mmrec, make_dataset, tmp_path):
     native = write_native(make_dataset(), tmp_path / "native")
     seen = {
         match.layout.name: match.evidence
@@ -29,10 +29,10 @@ def test_two_layouts_in_one_folder_are_refused(write_hkuds, write_mmrec):
         recognize_layout(folder)
 
 
-def test_an_unknown_folder_says_what_was_looked_for_and_found(tmp_path):
+def test_the_error_for_an_unknown_folder_names_expected_and_found_files(tmp_path):
     (tmp_path / "ratings.csv").touch()
     for name in ("trnMat.pkl", "small.inter"):
-        (tmp_path / name).mkdir()  # folders are not the files that were looked for
+        (tmp_path / name).mkdir()  # folders do not count as files
     with pytest.raises(InputError) as error:
         load_dataset(tmp_path)
     message = str(error.value)
@@ -41,7 +41,7 @@ def test_an_unknown_folder_says_what_was_looked_for_and_found(tmp_path):
     assert message.endswith("found ratings.csv, small.inter, trnMat.pkl")
 
 
-def test_long_listings_are_cut_and_empty_folders_said(tmp_path):
+def test_long_listings_are_shortened_and_empty_folders_reported(tmp_path):
     with pytest.raises(InputError, match=r"found nothing$"):
         recognize_layout(tmp_path)
     for n in range(20):
@@ -50,7 +50,7 @@ def test_long_listings_are_cut_and_empty_folders_said(tmp_path):
         recognize_layout(tmp_path)
 
 
-def test_tables_of_two_toolkits_with_one_suffix_are_told_apart(write_mmrec, tmp_path):
+def test_inter_files_of_recbole_and_mmrec_are_distinguished(write_mmrec, tmp_path):
     (tmp_path / "rb").mkdir()
     (tmp_path / "rb" / "a.inter").write_text("user_id:token\titem_id:token\n1\t2\n")
     assert recognize_layout(tmp_path / "rb").layout.name == "recbole"
@@ -65,7 +65,7 @@ def test_a_missing_folder_and_a_file_are_refused(tmp_path):
         load_dataset(tmp_path / "file")
 
 
-def test_a_relative_path_gives_the_name_of_the_folder(write_hkuds, monkeypatch):
+def test_a_relative_path_is_resolved_to_the_folder_name(write_hkuds, monkeypatch):
     monkeypatch.chdir(write_hkuds())
     assert load_dataset(Path()).name == "hk"
 

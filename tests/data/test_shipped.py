@@ -1,4 +1,4 @@
-"""The data sets that come with the package: whole, as described, and made by the script beside."""
+"""Shipped data sets are complete, as described, and reproduced by the script in tools/."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ def script() -> ModuleType:
     return module
 
 
-def test_it_has_the_users_wines_and_interactions_that_it_is_described_with(wines):
+def test_counts_are_those_of_the_description(wines):
     assert (wines.name, wines.layout) == ("xwines", "native")
     assert (wines.n_users, wines.n_items) == (8_524, 769)
     assert {split: len(getattr(wines, split).users) for split in SPLITS} == COUNTS
     assert sum(COUNTS.values()) == 81_614
-    told = (FOLDER / "README.md").read_text(encoding="utf-8")
+    text = (FOLDER / "README.md").read_text(encoding="utf-8")
     for number in (81_614, *COUNTS.values()):
-        assert f"| {number:,} | 8,524 |" in told
+        assert f"| {number:,} | 8,524 |" in text
 
 
-def test_no_pair_comes_twice_and_no_user_or_wine_of_test_is_cold(wines):
+def test_no_pair_is_repeated_and_no_held_out_user_or_wine_is_cold(wines):
     pairs = [
         pair
         for split in SPLITS
@@ -77,7 +77,7 @@ def test_no_pair_comes_twice_and_no_user_or_wine_of_test_is_cold(wines):
         assert set(held_out.items) <= set(wines.train.items)
 
 
-def test_every_wine_has_a_vector_of_its_own(wines):
+def test_every_wine_has_a_distinct_vector(wines):
     feature = wines.features["text"]
     assert list(wines.features) == ["text"]
     assert (feature.values.shape, feature.values.dtype) == ((769, 384), np.float16)
@@ -87,14 +87,14 @@ def test_every_wine_has_a_vector_of_its_own(wines):
 
 
 @pytest.mark.parametrize("kind", ["Sparkling", "Rosé"])
-def test_vectors_tell_wines_of_a_kind_from_others(wines, kind):
+def test_vectors_of_wines_of_one_kind_are_similar(wines, kind):
     of_kind = (pl.read_parquet(FOLDER / "items.parquet")["type"] == kind).to_numpy()
     vectors = wines.features["text"].values.astype(float)
     alike = vectors @ vectors[of_kind].mean(axis=0)
-    assert alike[of_kind].mean() > alike[~of_kind].mean() + 0.05  # 0 were rows and wines shuffled
+    assert alike[of_kind].mean() > alike[~of_kind].mean() + 0.05  # 0 for shuffled rows
 
 
-def test_the_name_does_wherever_a_folder_does(wines, tmp_path):
+def test_the_name_works_wherever_a_folder_does(wines, tmp_path):
     assert load_dataset("xwines").fingerprint == wines.fingerprint
     done = CliRunner().invoke(app, ["inspect", "xwines"])
     assert done.exit_code == 0
@@ -107,7 +107,7 @@ def test_the_name_does_wherever_a_folder_does(wines, tmp_path):
     assert Study.read(file).source == "xwines"
 
 
-def test_a_path_of_the_name_is_a_folder(make_dataset, tmp_path, monkeypatch):
+def test_a_path_with_the_name_is_a_folder(make_dataset, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     one = pl.DataFrame({"user": ["a"], "item": ["b"], "split": ["train"]})
     Path("xwines").mkdir()
@@ -123,13 +123,13 @@ def test_a_path_of_the_name_is_a_folder(make_dataset, tmp_path, monkeypatch):
     assert load_dataset("xwines").name == "xwines"
 
 
-def test_names_are_those_of_the_wines():
+def test_titles_are_those_of_the_wines():
     titles = item_titles("xwines")
     assert len(titles) == 769
     assert titles["100001"] == "Espumante Moscatel"
 
 
-def test_names_and_ids_are_those_of_the_source(raw, wines):
+def test_titles_and_ids_are_those_of_the_source(raw, wines):
     names = dict(
         pl.read_csv(raw / "wines.csv", infer_schema=False).select("WineID", "WineName").iter_rows()
     )
@@ -138,14 +138,14 @@ def test_names_and_ids_are_those_of_the_source(raw, wines):
     assert set(wines.user_ids.tolist()) <= set(users)
 
 
-def test_it_is_small_and_brings_its_licence_and_citation():
+def test_the_folder_is_small_and_holds_license_and_citation():
     files = [path for path in FOLDER.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 2_000_000
     assert "CC0 1.0 Universal" in (FOLDER / "LICENSE").read_text(encoding="utf-8")
     for name in ("README.md", "CITATION.bib"):
-        told = (FOLDER / name).read_text(encoding="utf-8")
-        assert "A Wine Dataset for Recommender" in told
-        assert "Azambuja" in told
+        text = (FOLDER / name).read_text(encoding="utf-8")
+        assert "A Wine Dataset for Recommender" in text
+        assert "Azambuja" in text
 
 
 @pytest.mark.slow
@@ -157,7 +157,7 @@ def test_the_script_makes_the_same_tables(remade, name):
 def test_the_script_makes_the_same_vectors(remade):
     found, shipped = (np.load(folder / "features" / "text.npy") for folder in (remade, FOLDER))
     assert found.dtype == shipped.dtype
-    # One step of float16; near zero the steps are finer than what other processors' sums differ by.
+    # One step of float16. Near zero the steps are smaller than the differences between processors.
     np.testing.assert_allclose(
         found.astype(float), shipped.astype(float), rtol=float(np.finfo(np.float16).eps), atol=1e-6
     )

@@ -9,7 +9,7 @@ from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.data import Interactions, load_dataset, summarize
 
 
-def test_facts_of_the_small_data_are_counted_by_hand(make_dataset):
+def test_facts_of_the_small_data_set_equal_counts_by_hand(make_dataset):
     values = np.array([[3, 4], [0, 0], [2, 2], [np.nan, 1], [0, 5]])
     features = {"text": ItemFeatures(values, np.array([True, True, True, False, True]))}
     train = Interactions([0, 0, 1, 2, 2], [0, 1, 1, 3, 3])

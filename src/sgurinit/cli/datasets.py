@@ -53,7 +53,7 @@ def get(
         near = ", ".join(get_close_matches(name, CATALOG, 3)) or "see sgurinit datasets list"
         raise InputError(f"{name}: no data set of this name; {near}")
     print_line(console, f"license: {published.license}; {published.homepage}")
-    set_stop_message("what was downloaded is kept; run the same command again to resume")
+    set_stop_message("the partial download is kept; run the same command again to resume")
     with StageProgress(console) as progress:
         folder = download(published, out, progress)
     print_line(console, f"saved to {folder}")

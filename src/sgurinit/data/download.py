@@ -110,7 +110,7 @@ def _download_file(
                     break
             except requests.RequestException as error:
                 faults.append(f"{url}: {_brief(error)}")
-    kept = f"; {resuming.kept()} bytes are kept for the next try" if resuming.kept() else ""
+    kept = f"; {resuming.size()} bytes are kept for the next try" if resuming.size() else ""
     raise InputError(
         f"{file.name}: could not be downloaded: {'; '.join(dict.fromkeys(faults))}{kept}. "
         f"Try again, or put the file into {place}"
@@ -124,7 +124,7 @@ class _ResumingDownloader:
         self.partial, self.name, self.progress = partial, name, progress
         self.notes = partial.with_suffix(".json")
 
-    def kept(self) -> int:
+    def size(self) -> int:
         """Return the number of bytes in the partial file."""
         return self.partial.stat().st_size if self.partial.is_file() else 0
 
@@ -132,15 +132,15 @@ class _ResumingDownloader:
         """Download `url`. pooch calls this, and then checks the file."""
         version = self._version(url)
         headers = {"Accept-Encoding": "identity"}
-        if version and self.kept():
-            headers |= {"Range": f"bytes={self.kept()}-", "If-Range": version}
+        if version and self.size():
+            headers |= {"Range": f"bytes={self.size()}-", "If-Range": version}
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
             if answer.status_code == requests.codes.requested_range_not_satisfiable:
                 self.partial.unlink()
                 raise requests.ConnectionError("the partial file does not match the server's file")
             answer.raise_for_status()
             resumed = answer.status_code == requests.codes.partial_content
-            done = self.kept() if resumed else 0
+            done = self.size() if resumed else 0
             total = done + int(answer.headers.get("Content-Length", 0))
             write_json(self.notes, {"url": url, "version": _version_of(answer)})
             with self.partial.open("ab" if resumed else "wb") as file:

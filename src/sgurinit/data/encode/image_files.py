@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from sgurinit.data.encode.items import item_column, read_items
+from sgurinit.data.encode._items import item_column, read_items
 from sgurinit.errors import InputError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")

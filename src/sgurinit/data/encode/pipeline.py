@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from sgurinit.data.encode._items import read_items
 from sgurinit.data.encode.blocks import Encoder, encode_blocks
 from sgurinit.data.encode.features import EncodedFeatures, check_modality, save_features
-from sgurinit.data.encode.items import read_items
 from sgurinit.errors import InputError
 from sgurinit.progress import ProgressCallback, no_progress
 

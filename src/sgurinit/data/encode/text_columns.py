@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from sgurinit.data.encode.items import item_column, read_items
+from sgurinit.data.encode._items import item_column, read_items
 from sgurinit.errors import InputError
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from sgurinit.data.encode._items import read_items
 from sgurinit.data.encode.features import EncodedFeatures, check_modality, save_features
-from sgurinit.data.encode.items import read_items
 from sgurinit.data.item_vectors import read_vector_column
 from sgurinit.data.layouts.feature_files import read_array
 from sgurinit.errors import InputError

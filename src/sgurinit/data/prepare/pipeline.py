@@ -192,8 +192,8 @@ def _check_options(minimum: tuple[int, int], ratios: Ratios, split: str) -> None
         raise InputError(f"core is {min(minimum)}, expected 1 or more")
     if len(ratios) != 3 or min(ratios) < 0 or ratios[0] == 0 or sum(ratios) == ratios[0]:
         raise InputError(
-            f"ratios is {':'.join(map(str, ratios))}, expected three whole shares of train, valid "
-            "and test, such as 8:1:1; train and at least one other must be more than 0"
+            f"ratios is {':'.join(map(str, ratios))}, expected three whole numbers for train, "
+            "valid and test, such as 8:1:1; train and at least one other must be more than 0"
         )
     if split not in SPLIT_METHODS:
         raise InputError(f"split is {split!r}, allowed are {', '.join(SPLIT_METHODS)}")
