@@ -7,7 +7,7 @@
 
 `baby` makes data of the size of Amazon Baby. On them it runs this library (`ours`) and the usual
 way to write the method (`straightforward`): a scatter-add over the interactions in torch and
-scikit-learn's `KMeans(n_init=10)`. Each run is a process of its own with one thread. Both compute
+scikit-learn's `KMeans(n_init=10)`. Each run is a separate process with one thread. Both compute
 the preset `stair` (K = 8, symmetric weights, `local_weight` 0.1) on features of full width.
 
 `stream` makes logs in FOLDER, with ten interactions per user, a hundred per item, and features of
@@ -256,7 +256,7 @@ def time_threads() -> pl.DataFrame:
 
 
 def run_part(arguments: Sequence[str]) -> dict[str, Any]:
-    """Run the part of a measurement that has a process of its own."""
+    """Run the part of a measurement that runs in a separate process."""
     name, *rest = arguments
     if name == "stream":
         return run_stream(Path(rest[0]), float(rest[1]))

@@ -3,7 +3,7 @@
     python benchmarks/prepare.py FOLDER [--sizes 1e6,1e7,3e7,1e8]  # -> benchmarks/prepare.csv
 
 Makes logs in FOLDER: CSV with text ids, ratings and times, about fifteen interactions per user and
-a hundred and fifty per item. Prepares each log in a process of its own: ratings of at least 2,
+a hundred and fifty per item. Prepares each log in a separate process: ratings of at least 2,
 5-core, random 8:1:1. `peak_gb` is the highest memory of that process.
 """
 

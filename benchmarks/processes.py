@@ -1,4 +1,4 @@
-"""Measurements in processes of their own (Linux)."""
+"""Measurements in separate processes (Linux)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def run_in_process(script: str | Path, *arguments: str, threads: int) -> dict[str, Any]:
-    """Run a Python script in a process of its own and read the JSON in its last line of output.
+    """Run a Python script in a separate process and read the JSON in its last line of output.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def run_in_process(script: str | Path, *arguments: str, threads: int) -> dict[st
 def read_peak_bytes() -> int:
     """Return the highest memory of this process so far.
 
-    The value of `getrusage` is no use here: it begins with the memory of the process that started
-    this one.
+    The value of `getrusage` does not help here. It begins with the memory of the process that
+    started this one.
     """
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     found = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))

@@ -231,7 +231,7 @@ def run_core(folder: Path) -> dict[str, Any]:
 
 
 def run_part(arguments: Sequence[str]) -> dict[str, Any]:
-    """Run the part of a measurement that has a process of its own."""
+    """Run the part of a measurement that runs in a separate process."""
     engine, folder, *rest = arguments
     if engine == "core":
         return run_core(Path(folder))

@@ -2,7 +2,7 @@
 
     python benchmarks/training.py DATA [--toolkit CHECKOUT] [--models A,B] [--threads 1,2]
 
-Every measurement is a process of its own, one at a time; this library and the toolkit alternate. An
+Every measurement is a separate process, one at a time; this library and the toolkit alternate. An
 epoch is training and one full-ranking validation. Figures are medians over the epochs, without the
 first.
 
@@ -145,7 +145,7 @@ def record_epochs() -> list[tuple[float, float, float]]:
 def measure_toolkit(
     checkout: str, data: str, model: str, threads: int, epochs: int
 ) -> dict[str, Any]:
-    """Train the toolkit's model for the same epochs in a process of its own."""
+    """Train the toolkit's model for the same epochs in a separate process."""
     options = ("--epochs", str(epochs), "--threads", str(threads))
     script = Path(__file__).with_name("toolkit.py")
     found = run_in_process(script, checkout, model, data, *options, threads=threads)
@@ -159,7 +159,7 @@ def measure_toolkit(
 def measure(
     data: str, model: str, threads: int, epochs: int, toolkit: str | None
 ) -> dict[str, Any]:
-    """Measure a model, and the toolkit's if there is one, in processes of their own."""
+    """Measure a model, and the toolkit's if there is one, in separate processes."""
     options = ("--only", model, "--threads", str(threads), "--epochs", str(epochs))
     row = {"model": model, "threads": threads}
     row |= run_in_process(__file__, data, *options, threads=threads)

@@ -233,7 +233,7 @@ def test_examples_of_docstrings_run(path, tmp_path, monkeypatch):
         pytest.skip(f"{error.name} is not installed")
     examples = [found for found in doctest.DocTestFinder().find(module) if found.examples]
     assert examples
-    for number, example in enumerate(examples):  # each in a folder of its own
+    for number, example in enumerate(examples):  # each in its own folder
         folder = tmp_path / str(number)
         folder.mkdir()
         monkeypatch.chdir(folder)

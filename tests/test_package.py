@@ -222,7 +222,7 @@ def test_a_log_becomes_a_data_set_and_starts(tmp_path, monkeypatch):
         assert result.exit_code == 0, result.output
     (part,) = (tmp_path / "users" / "users").glob("*.parquet")
     found = pl.read_parquet(part)
-    # Everybody touched every item: all users start alike, at the mean of items and of centroids.
+    # Every user touched every item, so all have one start: the mean of items and of centroids.
     assert found["text"].dtype.inner == pl.Float16
     assert found["text"].to_list() == [[1.0, 2.25]] * 4
 

@@ -153,8 +153,8 @@ def test_a_hand_computed_example():
 
 def test_the_figure_for_three_users_by_hand():
     # The authors' figure: per modality, a user is the average over their items i of the item and
-    # the nearest cluster centre, i + c. Two text clusters: {tea, cup}, centre (1, 2), and {pot},
-    # centre (8, 0). Image: {tea}, centre (0,), and {cup, pot}, centre (5,).
+    # the nearest cluster center, i + c. Two text clusters: {tea, cup}, center (1, 2), and {pot},
+    # center (8, 0). Image: {tea}, center (0,), and {cup, pot}, center (5,).
     tea, cup, pot = 0, 1, 2
     interactions = np.array([[0, tea], [0, cup], [1, pot], [2, tea], [2, cup], [2, pot]])
     features = {

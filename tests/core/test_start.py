@@ -225,7 +225,7 @@ class TestBadFiles:
 
     def test_foreign_bytes(self, tmp_path):
         path = tmp_path / "foreign.safetensors"
-        path.write_bytes(b"\x80\x04 this is no such file" * 10)
+        path.write_bytes(b"\x80\x04 this is another file" * 10)
         with pytest.raises(InputError, match=r"foreign\.safetensors"):
             UserStart.load(path)
 

@@ -213,7 +213,7 @@ def test_a_modality_without_any_row_is_an_error(folder):
         ({"version": 2}, "version: "),
         ({"format": "other"}, "format: "),
         ({"modalities": ["../../image"]}, "modalities.0: "),
-        ({"colour": "red"}, "colour: Extra inputs are not permitted"),
+        ({"color": "red"}, "color: Extra inputs are not permitted"),
         ({"name": ""}, "name: "),
     ],
 )

@@ -41,8 +41,8 @@ def parts(model, dataset, noise, kept):
     adjacency = dense_adjacency(dataset)
     interactions = (adjacency[:n_users, n_users:] > 0).astype(float)
     free = np.vstack([to_array(model.user_embedding), to_array(model.item_embedding)])
-    behaviour = average_layers(adjacency, free, config.n_layers)
-    final, hyper = behaviour.copy(), []
+    behavior = average_layers(adjacency, free, config.n_layers)
+    final, hyper = behavior.copy(), []
     for m, table in enumerate(dataset.features.values()):
         values = table.values.astype(float)
         items = values @ to_array(model.projections[m])
@@ -55,7 +55,7 @@ def parts(model, dataset, noise, kept):
         logits = np.vstack([interactions @ items, items]) + noise[:, m]
         to_edges = softmax(logits / config.temperature) * kept[:, m]
         users, items = to_edges[:n_users], to_edges[n_users:]
-        item_vectors = behaviour[n_users:]
+        item_vectors = behavior[n_users:]
         for _ in range(config.n_hyper_layers):
             edges = items.T @ item_vectors
             item_vectors = items @ edges

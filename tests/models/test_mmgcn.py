@@ -30,8 +30,8 @@ def unit(x):
 
 
 def final_nodes(model, dataset):
-    neighbours = dense_adjacency(dataset) > 0
-    mean = neighbours / np.maximum(neighbours.sum(axis=1, keepdims=True), 1)
+    neighbors = dense_adjacency(dataset) > 0
+    mean = neighbors / np.maximum(neighbors.sum(axis=1, keepdims=True), 1)
     free = np.vstack([to_array(model.user_embedding), to_array(model.item_embedding)])
     results = []
     for branch, table in zip(model.branches, dataset.features.values(), strict=True):

@@ -28,7 +28,7 @@ ENVIRONMENT = {
 
 
 def run_script(name: str, *arguments: str) -> str:
-    """Run a script of tests/helpers in a process of its own and return its last line."""
+    """Run a script of tests/helpers in a separate process and return its last line."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(HELPERS / name), *arguments],
         env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=400,

@@ -121,7 +121,7 @@ def search_settings(
     """Try settings for every model and arm and choose the best on validation data.
 
     Every model and arm has the same number of trials, or fewer if its search space is smaller. An
-    arm with a search space of its own can therefore have more trials than one without. All trials
+    arm with its own search space can therefore have more trials than one without. All trials
     use the first seed that no run uses. The arms of a model share the seed of the proposals.
 
     Parameters

@@ -78,7 +78,7 @@ def draw_lifts(entries: Sequence[SummaryEntry], colors: Colors) -> go.Figure:
             text=[_hover_text(entry) for entry in known],
             hovertemplate="%{text}<extra></extra>",
         )
-        # Plotly's legend shows the first mark, which can be hollow. So it has a mark of its own.
+        # Plotly's legend shows the first mark, which can be hollow. So it gets its own mark.
         legend = {"color": colors[arm], "size": 11}
         drawn.add_scatter(
             x=[None], y=[None], mode="markers", marker=legend, name=arm, legendgroup=arm
