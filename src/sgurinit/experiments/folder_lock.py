@@ -1,4 +1,4 @@
-"""Exclusive use of a comparison's folder, and the checks that it may be written to."""
+"""Exclusive use of a comparison's folder, and checks before it is written to."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def comparison_table(summary: Mapping[str, Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("model", overflow="fold")
     table.add_column("arm", overflow="fold")
-    for name in ("R@10", "Recall@20", "N@10", "N@20", "lift", "p", "ep."):
+    for name in ("R@10", "Recall@20", "N@10", "N@20", "lift", "p", "epoch"):
         table.add_column(name, justify="right", no_wrap=True)
     shown = None
     for entry in drop_sweep_cells(summary["results"]):
