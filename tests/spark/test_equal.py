@@ -165,13 +165,13 @@ def test_spark_splits_the_partition_of_a_hot_item(spark):
     data = Data(data.n_users, pairs, data.features)
     core = fit_core(data)
     model = fit_with_centroids_of(core, spark, data, 4, broadcast_bytes=0)
-    wanted = {
+    settings_of_skew = {
         "spark.sql.autoBroadcastJoinThreshold": "-1",
         "spark.sql.adaptive.skewJoin.skewedPartitionThresholdInBytes": "1k",
         "spark.sql.adaptive.skewJoin.skewedPartitionFactor": "1.0",
         "spark.sql.adaptive.advisoryPartitionSizeInBytes": "1k",
     }
-    for name, value in wanted.items():
+    for name, value in settings_of_skew.items():
         spark.conf.set(name, value)
     try:
         users = model.users
@@ -179,6 +179,6 @@ def test_spark_splits_the_partition_of_a_hot_item(spark):
         assert "skew=true" in users._jdf.queryExecution().toString()
         assert_equal_to_core(model, core)
     finally:
-        for name in wanted:
+        for name in settings_of_skew:
             spark.conf.unset(name)
         model.unpersist()
