@@ -222,7 +222,9 @@ def test_report_writes_the_page_again(folder: Path, tmp_path: Path) -> None:
     assert {path.name for path in both.iterdir()} == {"report.html", "side_by_side.csv"}
     assert_one_line(run("report", out, out, "--out", both), "expected two comparisons")
     (out / "curves.csv").unlink()
-    assert_one_line(run("report", out), "curves.csv: expected a table", "run the command that wrote")
+    assert_one_line(
+        run("report", out), "curves.csv: expected a table", "run the command that wrote"
+    )
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -164,7 +164,7 @@ def test_a_study_is_read_without_its_data_and_names_them_when_it_runs(tmp_path: 
     ("old", "new", "message"),
     [
         ("path: small", "path: nothing", r"s\.yaml: .*/nothing: no such folder"),
-        ("cold_items: 0.1", "cold_items: 0.001", r"s\.yaml: .* at least two to hold out"),
+        ("cold_items: 0.1", "cold_items: 0.001", r"s\.yaml: .*expected at least two items"),
     ],
 )
 def test_unusable_data_are_named_when_they_are_loaded(
