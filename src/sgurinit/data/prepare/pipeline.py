@@ -140,7 +140,11 @@ def prepare(
     steps.append(count_log("each pair once", log))
     progress("k-core", 0, 0)
     log, rounds = filters.filter_k_core(log, *minimum)
-    steps.append(_refuse_empty(source, count_log(f"{_core_name(minimum)} ({rounds} rounds)", log)))
+    steps.append(
+        _refuse_empty(
+            source, count_log(f"{_core_name(minimum)} ({rounds} round{'s' * (rounds != 1)})", log)
+        )
+    )
     progress("split", 0, 0)
     labels = split_log(log, split, ratios, seed)
     check_leakage(log, labels, split)
