@@ -1,4 +1,4 @@
-"""Training that is held near its start: a penalty on the distance from it, kept or decaying.
+"""Train with a penalty on the distance from the start, kept or decaying.
 
     python studies/archive/anchor.py data/tiktok --models bprmf,lightgcn --seeds 2
 
@@ -38,7 +38,7 @@ KEY = ["model", "arm", "strength", "half_life", "seed"]
 
 
 def anchored(kind: type[Recommender], strength: float, half_life: float) -> type[Recommender]:
-    """A recommender whose tables are drawn to where its first batch found them."""
+    """A recommender with a penalty on the distance of its tables from their values at the first batch."""
 
     class Anchored(kind):
         start: tuple[Tensor, Tensor] | None = None
@@ -70,7 +70,7 @@ def anchored(kind: type[Recommender], strength: float, half_life: float) -> type
 
 
 def measure(data: str, *run: Any) -> list[Row]:
-    """One training, named by the values of `KEY`: a row."""
+    """Train once and return a row; `KEY` names the columns that identify it."""
     model, arm, strength, half_life, seed = run
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -86,7 +86,7 @@ def measure(data: str, *run: Any) -> list[Row]:
 
 
 def main() -> None:
-    """Measure what is not measured yet."""
+    """Measure what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
     parser.add_argument("--models", default="bprmf,lightgcn")

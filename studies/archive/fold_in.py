@@ -1,4 +1,4 @@
-"""Users who join after training: served by the trained model, or by one trained again with them.
+"""Serve users who join after training: with the trained model, or with one trained again.
 
     python studies/archive/fold_in.py data/tiktok --models lightgcn,freedom --seeds 3
 
@@ -33,7 +33,7 @@ KEY = ["model", "seed"]
 
 
 def without(dataset: Dataset, users: np.ndarray) -> Dataset:
-    """The data set in which these users have done nothing yet."""
+    """Return the data set without the interactions of these users."""
 
     def known(split: Interactions) -> Interactions:
         stays = ~np.isin(split.users, users)
@@ -48,7 +48,7 @@ def without(dataset: Dataset, users: np.ndarray) -> Dataset:
 
 
 def measure(data: str, model: str, seed: int) -> list[Row]:
-    """Every way of one model and seed."""
+    """Measure all ways for one model and seed."""
     torch.set_num_threads(1)
     keep_freed_memory()
     dataset = load_dataset(data)
@@ -87,7 +87,7 @@ def measure(data: str, model: str, seed: int) -> list[Row]:
 
 
 def main() -> None:
-    """Measure what is not measured yet."""
+    """Measure what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
     parser.add_argument("--models", default="lightgcn,freedom")

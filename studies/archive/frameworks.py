@@ -1,4 +1,4 @@
-"""Other people's frameworks, each trained from its own random start and from the hybrid.
+"""Train models of other frameworks from their own random values and from the hybrid.
 
     python studies/archive/frameworks.py data/tiktok [--seeds 3] [--only recbole,cornac] [--out DIR]
 
@@ -50,7 +50,7 @@ LOOP = {"epochs": 60, "eval_step": 3, "stopping_step": 4, "learning_rate": 0.005
 
 
 class Score(NamedTuple):
-    """What a framework's own evaluation says, and the epochs that it trained."""
+    """The scores of a framework's own evaluation, and the number of epochs."""
 
     recall: float
     ndcg: float
@@ -206,7 +206,7 @@ def lenskit(job: Job) -> Score:
 
 
 def pyg(job: Job) -> Score:
-    """PyTorch Geometric: `LightGCN`, `LinkPredRecall` and `LinkPredNDCG`; the loop is ours."""
+    """PyTorch Geometric: `LightGCN`, `LinkPredRecall` and `LinkPredNDCG`; the loop is written here."""
     from torch_geometric.metrics import LinkPredNDCG, LinkPredRecall
     from torch_geometric.nn import LightGCN
 
@@ -339,7 +339,7 @@ def run(framework: str, name: str, path: str, table: Path, todo: list[tuple[str,
 
 
 def summary(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """Mean and spread of every framework, model and arm."""
+    """Summarize the mean and spread of every framework, model and arm."""
     found = []
     for framework, (_, names) in RUNS.items():
         for name, arm in product(names, ARMS):

@@ -1,4 +1,4 @@
-"""Why items that nobody touched in training miss the top 20, and what would bring them there.
+"""Find out why items without training interactions miss the top 20, and what would help.
 
     python studies/archive/new_items.py data/tiktok --models lightgcn,freedom --seeds 3
 
@@ -35,13 +35,13 @@ SIMILAR = (1, 5, 20, 100)
 
 
 def content(dataset: Dataset) -> torch.Tensor:
-    """All modalities of the items side by side, each centred and of unit norm."""
+    """Concatenate all modalities of the items, each centered and of unit norm."""
     columns = [torch.tensor(features.values).float() for features in dataset.features.values()]
     return torch.cat([normalize(own - own.mean(0)) for own in columns], dim=1)
 
 
 def measure(data: str, model: str, arm: str, seed: int) -> list[Row]:
-    """One training, a row per way to place its cold items."""
+    """Train once and return a row per way to place cold items."""
     torch.set_num_threads(1)
     keep_freed_memory()
     dataset = hold_out_items(load_dataset(data), SHARE, seed=0)
@@ -80,7 +80,7 @@ def measure(data: str, model: str, arm: str, seed: int) -> list[Row]:
 
 
 def main() -> None:
-    """Measure what is not measured yet."""
+    """Measure what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
     parser.add_argument("--models", default="lightgcn,freedom")

@@ -1,4 +1,4 @@
-"""Run the trainings of a grid that its results file does not have yet."""
+"""Run those trainings of a grid that are missing in its results file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users could be made of, judged after training: the vectors of `untrained.py` as a start.
+"""Train models from the vectors of `untrained.py`.
 
     python studies/archive/trained.py data/tiktok data/ml-100k --seeds 2
 
@@ -48,13 +48,13 @@ KEY = ["data", "model", "variant", "seed"]
 
 @cache
 def of_data(path: str) -> tuple[Dataset, dict[str, Pair]]:
-    """A data set and the variants of its start, once per process."""
+    """Load a data set and the variants of its start, once per process."""
     dataset = load_dataset(path)
     return dataset, dict(variants(dataset))
 
 
 class Variant(Initializer):
-    """Fills the tables of a free space with a variant's vectors."""
+    """Fill the tables of a free space with the vectors of a variant."""
 
     path: str
     variant: str
@@ -74,7 +74,7 @@ class Variant(Initializer):
 
 
 def measure(paths: dict[str, str], *run: Any) -> list[Row]:
-    """One training, named by the values of `KEY`: a row."""
+    """Train once and return a row; `KEY` names the columns that identify it."""
     data, model, variant, seed = run
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -88,7 +88,7 @@ def measure(paths: dict[str, str], *run: Any) -> list[Row]:
 
 
 def main() -> None:
-    """Measure what is not measured yet."""
+    """Measure what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", nargs="+")
     parser.add_argument("--models", default="bprmf,lightgcn")

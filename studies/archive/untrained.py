@@ -1,4 +1,4 @@
-"""What users could be made of, judged before any training: their vectors' products with the items'.
+"""Rank items with untrained vectors: which items and clusters should a user be made from?
 
     python studies/archive/untrained.py data/tiktok data/ml-100k
 
@@ -52,21 +52,21 @@ def row_sums_to_one(matrix: sp.csr_array) -> sp.csr_array:
 
 
 def whitened(table: ItemFeatures) -> ItemFeatures:
-    """Principal coordinates of unit variance; items without a row stay without one."""
+    """Compute principal coordinates of unit variance; missing rows stay missing."""
     values = np.zeros((table.n_items, table.width))
     values[table.mask()] = preprocess_rows(table.rows(), ["whiten"])
     return ItemFeatures(values, table.mask())
 
 
 def hybrid(**parameters: object) -> SGURInit:
-    """The hybrid's estimator with other parameters; another share of columns has no upper limit."""
+    """Return the hybrid's estimator with other parameters. A new share of columns has no upper limit."""
     if "collaborative" in parameters:
         parameters = {"collaborative_rank": None, **parameters}
     return SGURInit.from_preset("hybrid", random_state=0, **parameters)
 
 
 def variants(dataset: Dataset) -> Iterator[tuple[str, Pair]]:
-    """Users and items of every variant, by its name."""
+    """Yield users and items of every variant, with its name."""
 
     @cache
     def fit(**parameters: object) -> JointStart:
@@ -133,7 +133,7 @@ def variants(dataset: Dataset) -> Iterator[tuple[str, Pair]]:
 
 
 def judge(dataset: Dataset, split: str, pair: Pair) -> Iterator[dict[str, object]]:
-    """Scores of all scored users and of each group by training interactions."""
+    """Score all users and each group by training interactions."""
     ranking = FullRanking(dataset, split)
     users, items = (torch.from_numpy(np.asarray(side, dtype=np.float32)) for side in pair)
     found = ranking.evaluate(lambda chosen: users[chosen] @ items.T)
@@ -149,7 +149,7 @@ def judge(dataset: Dataset, split: str, pair: Pair) -> Iterator[dict[str, object
 
 
 def main() -> None:
-    """Judge every variant on every data set."""
+    """Score every variant on every data set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", nargs="+")
     rows = []

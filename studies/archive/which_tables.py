@@ -1,4 +1,4 @@
-"""Which of MMGCN's tables a start should fill.
+"""Find out which of MMGCN's tables a start should fill.
 
     python studies/archive/which_tables.py data/tiktok --seeds 2
 
@@ -38,7 +38,7 @@ KEY = ["way", "learning_rate", "seed"]
 
 
 def filled(spaces: tuple[str, ...]) -> type[MMGCN]:
-    """MMGCN with no other tables to fill than those in these spaces."""
+    """MMGCN in which only the tables in these spaces are filled."""
 
     class Filled(MMGCN):
         @override
@@ -49,7 +49,7 @@ def filled(spaces: tuple[str, ...]) -> type[MMGCN]:
 
 
 def measure(data: str, way: str, learning_rate: float, seed: int) -> list[Row]:
-    """One training, a row per epoch."""
+    """Train once and return a row per epoch."""
     torch.set_num_threads(1)
     keep_freed_memory()
     spaces, fill_items = WAYS[way]
@@ -67,7 +67,7 @@ def measure(data: str, way: str, learning_rate: float, seed: int) -> list[Row]:
 
 
 def main() -> None:
-    """Measure what is not measured yet."""
+    """Measure what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
     parser.add_argument("--seeds", type=int, default=2)
