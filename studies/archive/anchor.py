@@ -38,7 +38,7 @@ KEY = ["model", "arm", "strength", "half_life", "seed"]
 
 
 def anchored(kind: type[Recommender], strength: float, half_life: float) -> type[Recommender]:
-    """A recommender with a penalty on the distance of its tables from their values at the first batch."""
+    """Add a penalty on the distance of the tables from their values at the first batch."""
 
     class Anchored(kind):
         start: tuple[Tensor, Tensor] | None = None

@@ -206,7 +206,7 @@ def lenskit(job: Job) -> Score:
 
 
 def pyg(job: Job) -> Score:
-    """PyTorch Geometric: `LightGCN`, `LinkPredRecall` and `LinkPredNDCG`; the loop is written here."""
+    """PyTorch Geometric: `LightGCN`, `LinkPredRecall`, `LinkPredNDCG`; the loop is written here."""
     from torch_geometric.metrics import LinkPredNDCG, LinkPredRecall
     from torch_geometric.nn import LightGCN
 

@@ -1,4 +1,4 @@
-"""Rank items with untrained vectors: which items and clusters should a user be made from?
+"""Rank items with untrained vectors, to see what a user should be computed from.
 
     python studies/archive/untrained.py data/tiktok data/ml-100k
 
@@ -59,7 +59,7 @@ def whitened(table: ItemFeatures) -> ItemFeatures:
 
 
 def hybrid(**parameters: object) -> SGURInit:
-    """Return the hybrid's estimator with other parameters. A new share of columns has no upper limit."""
+    """Return the hybrid with other parameters. A new share of columns has no upper limit."""
     if "collaborative" in parameters:
         parameters = {"collaborative_rank": None, **parameters}
     return SGURInit.from_preset("hybrid", random_state=0, **parameters)
