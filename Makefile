@@ -8,7 +8,7 @@ LOWEST := .venv-lowest
 TORCH ?= --constraint constraints.txt torch
 # What `make check` runs: on a few processes, with one thread each.
 FAST := not (slow or spark or frameworks or browser or notebook or data)
-PARALLEL := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
+PARALLEL := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 

@@ -11,7 +11,7 @@ import pytest
 try:
     import torch
 except ModuleNotFoundError:  # most of tests/core and tests/data need none
-    pass
+    torch = None
 else:
     # The tests' tables are small: starting threads would take longer than they save.
     torch.set_num_threads(1)
@@ -25,7 +25,7 @@ FRAMEWORKS = {
     "integrations/test_transformers.py",
 }
 # Of `sgurinit.testing`, which has no markers of this project.
-SLOW_FOR_EVERY_RECOMMENDER = {"test_planted_tastes_are_recovered_far_above_popularity"}
+SLOW_FOR_EVERY_RECOMMENDER = {"test_planted_tastes_are_found"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,10 +37,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("spark")
         if path in FRAMEWORKS:
             item.add_marker("frameworks")
-        if "data_root" in getattr(item, "fixturenames", ()):
+        if "data_root" in getattr(item, "fixturenames", ()) or "tiktok_case" in item.name:
             item.add_marker("data")
         if getattr(item, "originalname", "") in SLOW_FOR_EVERY_RECOMMENDER:
             item.add_marker("slow")
+
+
+def pytest_runtest_setup() -> None:
+    """Let no test depend on what others drew before it."""
+    if torch is not None:
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -97,6 +97,7 @@ def test_reprs_are_a_few_lines_without_matrices():
         assert len(repr(part).splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_core_and_data_work_without_the_extra(tmp_path):
     done = run_without_extra(
         f"""

@@ -245,6 +245,7 @@ def test_real_data_have_recommendations_of_their_own_ids():
     assert not pairs & {(user_at[user], item_at[item]) for user, item in recommended}
 
 
+@pytest.mark.slow
 def test_a_start_needs_no_torch():
     code = """
 import sys

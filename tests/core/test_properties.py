@@ -80,6 +80,7 @@ def test_the_order_of_the_items_does_not_matter(world, norm, local_weight, rando
     np.testing.assert_array_equal(found.clusters["m"].labels, start.clusters["m"].labels[order])
 
 
+@pytest.mark.slow
 @quick
 @given(worlds(), st.randoms(use_true_random=False))
 def test_the_order_of_the_items_does_not_matter_to_the_joint_space(world, random):

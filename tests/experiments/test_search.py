@@ -111,6 +111,7 @@ def test_every_arm_has_the_same_number_of_trials_and_the_best_is_run(searched: t
         assert chosen["config"]["reg"] == best["reg"]
 
 
+@pytest.mark.slow
 def test_trials_do_not_read_test_data_and_save_little(searched: tuple) -> None:
     _, found, _ = searched
     folders = sorted((found.folder / "trials").glob("*/*/trial-*"))

@@ -20,12 +20,12 @@ def test_product_and_gradient_equal_the_dense_ones(symmetric):
     dense = rng.random((6, 6)) * (rng.random((6, 6)) < 0.4)
     dense = dense + dense.T if symmetric else dense
     graph = SparseGraph(sp.csr_array(dense), symmetric=symmetric)
-    x = torch.randn(6, 3, requires_grad=True)
+    x = torch.tensor(rng.normal(size=(6, 3)), dtype=torch.float32, requires_grad=True)
     y = x.detach().clone().requires_grad_()
     factors = torch.arange(18.0).view(6, 3)
     ((graph(x) * factors) ** 2).sum().backward()
     ((torch.tensor(dense).float() @ y * factors) ** 2).sum().backward()
-    torch.testing.assert_close(x.grad, y.grad)
+    torch.testing.assert_close(x.grad, y.grad, rtol=1e-5, atol=1e-4)
 
 
 def test_a_graph_without_entries_gives_zeros():
