@@ -49,6 +49,7 @@ def run(name: str, tool: ModuleType, folder: Path) -> tuple[list[str], list[str]
     return printed(tool.run(path, folder)), printed(nbformat.read(path, as_version=4))
 
 
+@pytest.mark.notebook
 def test_the_notebook_for_researchers_runs(tool: ModuleType, tmp_path: Path) -> None:
     shown, stored = run("researcher", tool, tmp_path)
     assert [words(text) for text in shown] == [words(text) for text in stored]
@@ -58,6 +59,7 @@ def test_the_notebook_for_researchers_runs(tool: ModuleType, tmp_path: Path) -> 
     assert first["sgurinit"] > max(first["random"], first["permuted"])
 
 
+@pytest.mark.notebook
 def test_the_notebook_for_practitioners_runs(tool: ModuleType, tmp_path: Path) -> None:
     shown, stored = run("practitioner", tool, tmp_path)
     assert [bool(text) for text in shown] == [bool(text) for text in stored]
