@@ -41,6 +41,7 @@ def raw(data_root: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def remade(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("sentence_transformers")
     out = tmp_path_factory.mktemp("remade") / "xwines"
     script().main(raw, out)
     return out
