@@ -35,7 +35,7 @@ from sgurinit.core import UserStart
 from sgurinit.data import Dataset
 from sgurinit.data.convert import convert
 from sgurinit.integrations import implicit, mmrec, pyg
-from sgurinit.integrations._compat import legacy_compat
+from sgurinit.integrations.compat import legacy_compat
 from sgurinit.integrations.torch import attach
 from sgurinit.integrations.vectors import INDEX_LIBRARIES, VectorStore
 

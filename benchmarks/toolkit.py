@@ -4,7 +4,7 @@
         [--fast-laplacian] [--scale-features]
 
 CHECKOUT is a clone of https://github.com/enoche/MMRec outside of this project. Its imports
-matplotlib and torch_geometric must be installed. `sgurinit.integrations._compat` adapts it to
+matplotlib and torch_geometric must be installed. `sgurinit.integrations.compat` adapts it to
 current versions of other libraries, without changes to the checkout. MODEL is the name in this
 library. It runs under the settings with which the toolkit's model is the same as the default here.
 
@@ -39,7 +39,7 @@ from torch import Tensor
 
 from sgurinit import load_dataset
 from sgurinit.data import Dataset
-from sgurinit.integrations._compat import legacy_compat
+from sgurinit.integrations.compat import legacy_compat
 from sgurinit.models.blocks.user_graph import count_co_interactions
 
 # Models of the toolkit by their name in this library, with the settings under which they are the

@@ -13,7 +13,7 @@ from sgurinit.core import SGURInit
 from sgurinit.data.layouts.recbole import write_user_vectors
 from sgurinit.errors import InputError
 from sgurinit.integrations._alignment import align_features
-from sgurinit.integrations._compat import legacy_compat
+from sgurinit.integrations.compat import legacy_compat
 from sgurinit.integrations.torch import attach
 
 WIDTH = 8

@@ -16,7 +16,7 @@ from torch.nn import functional
 from sgurinit.core import SGURInit, UserStart
 from sgurinit.data import load_dataset, planted
 from sgurinit.errors import InputError
-from sgurinit.integrations._compat import legacy_compat
+from sgurinit.integrations.compat import legacy_compat
 from sgurinit.integrations.mmrec import attach, find_tables, fit_start, patch_quick_start
 
 WIDTH = 16

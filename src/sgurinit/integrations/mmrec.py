@@ -66,7 +66,7 @@ def patch_quick_start(
     See Also
     --------
     attach : Fills the tables of one model.
-    sgurinit.integrations._compat.legacy_compat : Runs the checkouts on current libraries.
+    sgurinit.integrations.compat.legacy_compat : Runs the checkouts on current libraries.
 
     Examples
     --------

@@ -53,7 +53,7 @@ def legacy_compat() -> Iterator[None]:
     Examples
     --------
     >>> import numpy as np
-    >>> from sgurinit.integrations._compat import legacy_compat
+    >>> from sgurinit.integrations.compat import legacy_compat
     >>> with legacy_compat():
     ...     np.float_ is np.float64
     True
