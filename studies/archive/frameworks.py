@@ -38,7 +38,7 @@ from sklearn.base import clone
 from sgurinit import SGURInit, load_dataset
 from sgurinit.data import Dataset
 from sgurinit.data.convert import convert
-from sgurinit.integrations._compat import legacy_compat
+from sgurinit.integrations.compat import legacy_compat
 from sgurinit.integrations.torch import attach
 
 ARMS = ("random", "hybrid")

@@ -23,7 +23,7 @@ from sgurinit.report.formatting import (
 
 
 def comparison_table(summary: Mapping[str, Any]) -> Table:
-    """Show test metrics by model and arm, with the lift and p-value of Recall@20 over random.
+    """Show test scores by model and arm, with the lift and p-value of Recall@20 over random.
 
     Scores without training follow: popularity, each start, and the ceiling if it is known. Cells of
     a sweep over two fields are only shown on the page.
@@ -35,8 +35,8 @@ def comparison_table(summary: Mapping[str, Any]) -> Table:
     """
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("model", overflow="fold")
-    table.add_column("arm", overflow="fold")
-    for name in ("R@10", "Recall@20", "N@10", "N@20", "lift", "p", "epoch"):
+    table.add_column("arm", overflow="fold", min_width=15)
+    for name in ("Recall@20", "NDCG@20", "lift", "p", "epoch"):
         table.add_column(name, justify="right", no_wrap=True)
     shown = None
     for entry in drop_sweep_cells(summary["results"]):
@@ -49,9 +49,7 @@ def comparison_table(summary: Mapping[str, Any]) -> Table:
         cells = [
             entry["model"] if is_new else "",
             entry["arm"],
-            format_score(test["recall@10"], spread=False),
             format_score(recall).replace(" ± ", "±"),
-            format_score(test["ndcg@10"], spread=False),
             format_score(test["ndcg@20"], spread=False),
             "" if baseline else format_lift(recall).replace(" %", "%"),
             "" if baseline else format_p_value(adjusted_p_value(recall)),
@@ -62,9 +60,7 @@ def comparison_table(summary: Mapping[str, Any]) -> Table:
         table.add_section()
     for entry in summary.get("untrained", []):
         test = entry["test"]
-        scores = [
-            format_score(test[name]) for name in ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
-        ]
+        scores = [format_score(test[name]) for name in ("recall@20", "ndcg@20")]
         cells = [*label_untrained(entry["name"]), *scores, "", "", "0"]
         table.add_row(*(Text(cell, style="dim") for cell in cells))
     return table
