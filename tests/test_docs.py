@@ -8,6 +8,8 @@ import importlib.util
 import pkgutil
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -100,12 +102,24 @@ def test_code_that_needs_more_is_run_by_the_named_test(name):
     assert Path(name).name in test
 
 
-def test_the_readmes_example_prints_the_number_that_it_shows(capsys):
-    (code,) = blocks("README.md")
-    exec(code, {})  # noqa: S102 - our own documents
+def test_the_readmes_examples_print_what_they_show(capsys):
+    recommending, initializing = blocks("README.md")
+    space = {}
+    exec(recommending, space)  # noqa: S102 - our own documents
+    assert f"# {capsys.readouterr().out}" in recommending
+    exec(initializing, space)  # noqa: S102 - our own documents
     (printed,) = re.findall(r"Recall@20[^:\n]*: (0\.\d+)", capsys.readouterr().out)
-    (shown,) = re.findall(r"# (0\.\d+)", code)
+    (shown,) = re.findall(r"# (0\.\d+)", initializing)
     assert float(printed) == pytest.approx(float(shown), abs=0.002)
+
+
+def test_the_readmes_first_example_needs_no_torch():
+    code = f"{blocks('README.md')[0]}\nimport sys\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_readme_fits_a_screen_or_two():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 100
 
 
 def test_own_tables_are_filled(given):
@@ -300,7 +314,8 @@ def test_the_readme_leads_from_parquet_files_to_starts_and_a_data_set(tmp_path, 
         words = next(words for words in shown if words[0] == command)
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 0, result.output
-    assert pl.read_parquet("users/users/part-00000.parquet").columns == ["user", "text"]
+    columns = pl.read_parquet("users/users/part-00000.parquet").columns
+    assert columns == ["user", "text", "joint"]
     assert load_dataset("data").n_users == 30
 
 
