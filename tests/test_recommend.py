@@ -29,8 +29,34 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def start(dataset):
-    return SGURInit(n_clusters=4, joint_dim=DIM, random_state=0).fit(dataset).start_
+def estimator(dataset):
+    return SGURInit(n_clusters=4, joint_dim=DIM, random_state=0).fit(dataset)
+
+
+@pytest.fixture(scope="module")
+def start(estimator):
+    return estimator.start_
+
+
+@pytest.fixture(scope="module")
+def wines():
+    return load_dataset("xwines")
+
+
+@pytest.fixture(scope="module")
+def wine_estimator(wines):
+    return SGURInit.from_preset("hybrid", joint_dim=16, random_state=0).fit(wines)
+
+
+@pytest.fixture(scope="module")
+def frame(dataset):
+    """The training interactions as a table of ids."""
+    return pl.DataFrame(
+        {
+            "user": dataset.user_ids[dataset.train.users],
+            "item": dataset.item_ids[dataset.train.items],
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -231,11 +257,10 @@ def test_the_data_of_a_start_are_matched_by_id(dataset, start):
     assert recommend(start, k=5, data=moved).equals(recommend(start, k=5))
 
 
-def test_real_data_have_recommendations_of_their_own_ids():
-    data = load_dataset("xwines")
-    start = SGURInit.from_preset("hybrid", joint_dim=16, random_state=0).fit(data).start_
+def test_real_data_have_recommendations_of_their_own_ids(wines, wine_estimator):
+    data = wines
     users = data.user_ids[:50]
-    table = recommend(start, users, k=10)
+    table = recommend(wine_estimator.start_, users, k=10)
     assert table["user"].unique().sort().to_list() == sorted(users.tolist())
     assert set(table["item"].to_list()) <= set(data.item_ids.tolist())
     pairs = set(zip(data.train.users.tolist(), data.train.items.tolist(), strict=True))
@@ -243,6 +268,138 @@ def test_real_data_have_recommendations_of_their_own_ids():
     user_at = {user: at for at, user in enumerate(data.user_ids.tolist())}
     recommended = table.select("user", "item").iter_rows()
     assert not pairs & {(user_at[user], item_at[item]) for user, item in recommended}
+
+
+@pytest.mark.parametrize("exclude_known", [True, False])
+def test_new_users_are_ranked_by_the_equations_of_the_method(dataset, estimator, exclude_known):
+    joint = estimator.start_.joint(DIM)
+    items, centroids = joint.items.astype(np.float64), joint.clusters.centroids.astype(np.float64)
+    positions = [[3, 7, 20], [5], list(range(30, 50))]
+    users = np.array(
+        [
+            0.5 * items[own].mean(axis=0) + 0.5 * centroids[joint.clusters.labels[own]].mean(axis=0)
+            for own in positions
+        ]
+    )
+    known = np.zeros((3, dataset.n_items), dtype=bool)
+    for user, own in enumerate(positions):
+        known[user, own] = exclude_known
+    lists = [dataset.item_ids[own].tolist() for own in positions]
+    table = recommend(estimator, lists, k=9, exclude_known=exclude_known)
+    assert len(table) == 27
+    assert_equals_reference(
+        table, users @ items.T, known, range(3), np.arange(3), dataset.item_ids, 9
+    )
+    assert table.columns == ["user", "rank", "item", "score"]
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set, np.array])
+def test_lists_of_new_users_come_in_the_forms_that_transform_takes(dataset, estimator, kind):
+    own = dataset.item_ids[[3, 7]].tolist()
+    expected = recommend(estimator, [own, own[:1]], k=3)
+    assert_same_lists(recommend(estimator, [kind(own), kind(own[:1])], k=3), expected)
+
+
+def test_a_new_user_without_clicks_gets_a_full_list(dataset, estimator):
+    table = recommend(estimator, [[], dataset.item_ids[:2].tolist()], k=4)
+    assert table["user"].to_list() == [0] * 4 + [1] * 4
+    assert np.isfinite(table["score"].to_numpy()).all()
+
+
+def test_new_users_of_a_fit_without_ids_click_positions(dataset):
+    features = {"text": dataset.features["text"].values}
+    estimator = SGURInit(n_clusters=4, joint_dim=DIM, random_state=0)
+    estimator.fit(dataset.train_matrix(), features)
+    items = recommend(estimator, [[0, 1, 2]], k=dataset.n_items)["item"].to_list()
+    assert sorted(items) == list(range(3, dataset.n_items))
+
+
+def test_an_estimator_ranks_the_users_of_its_fit_as_its_start_does(dataset, estimator, start):
+    ids = dataset.user_ids[:4]
+    assert recommend(estimator, ids, k=3).equals(recommend(start, ids, k=3))
+    assert recommend(estimator, k=3).equals(recommend(start, k=3))
+
+
+def test_real_users_and_new_users_with_their_clicks_get_the_same_lists(wines, wine_estimator):
+    users = np.unique(wines.train.users)[:60]
+    lists = [wines.item_ids[wines.train.items[wines.train.users == user]] for user in users]
+    new = recommend(wine_estimator, lists, k=10)
+    known = recommend(wine_estimator, wines.user_ids[users], k=10)
+    assert new["user"].to_list() == [at for at in range(60) for _ in range(10)]
+    assert new["item"].dtype == known["item"].dtype
+    assert_same_lists(
+        new.drop("user").with_columns(user=0), known.drop("user").with_columns(user=0)
+    )
+
+
+@pytest.mark.parametrize("kind", ["polars", "pandas", "sparse", "edges", "lists"])
+def test_known_items_come_in_the_forms_that_fit_takes(dataset, frame, start, loaded, kind):
+    matrix = dataset.train_matrix()
+    shuffled = frame.sample(fraction=1, shuffle=True, seed=1)
+    data = {
+        "polars": lambda: shuffled,
+        "pandas": lambda: pytest.importorskip("pandas").DataFrame(
+            shuffled.to_dict(as_series=False)
+        ),
+        "sparse": lambda: matrix,
+        "edges": lambda: np.array(matrix.nonzero()).T,
+        "lists": lambda: [dataset.item_ids[matrix[[u]].indices] for u in range(dataset.n_users)],
+    }[kind]()
+    users = frame["user"].unique(maintain_order=True)
+    assert_same_lists(recommend(loaded, users, k=5, data=data), recommend(start, users, k=5))
+
+
+def test_a_table_of_positions_has_the_known_items_of_a_fit_without_ids(dataset):
+    features = {"text": dataset.features["text"].values}
+    estimator = SGURInit(n_clusters=4, joint_dim=DIM, random_state=0)
+    start = estimator.fit(dataset.train_matrix(), features).start_
+    frame = pl.DataFrame({"user": dataset.train.users, "item": dataset.train.items})
+    users = np.unique(dataset.train.users)
+    assert recommend(start, users, k=5, data=frame).equals(recommend(start, users, k=5))
+
+
+def test_data_must_have_the_users_to_recommend_to(dataset, frame, loaded):
+    some = frame["user"].unique(maintain_order=True)
+    part = frame.filter(~pl.col("user").is_in(some[:4].implode()))
+    assert len(recommend(loaded, some[4:6], k=2, data=part)) == 4
+    with pytest.raises(InputError, match=rf"lacks 2 of the users .*\({some[1]!r}, {some[3]!r}\)"):
+        recommend(loaded, [some[1], some[5], some[3]], data=part)
+    with pytest.raises(InputError, match=r"lacks \d+ of the users .* and \d+ more\): add their"):
+        recommend(loaded, data=part)
+
+
+def test_a_data_set_must_have_the_users_to_recommend_to(dataset, loaded):
+    train = Interactions(dataset.train.users % 120, dataset.train.items)
+    none = Interactions(np.empty(0, int), np.empty(0, int))
+    ids = dataset.user_ids[:120], dataset.item_ids
+    part = Dataset("part", "memory", train, none, none, {}, *ids)
+    with pytest.raises(InputError, match="data lacks 30 of the users .*'u0120'"):
+        recommend(loaded, data=part)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (5, "data is of type int, expected a Dataset, its path or its name"),
+        ({"user": ["u0000"], "item": ["i0000"]}, "data is of type dict, expected a Dataset"),
+        (pl.DataFrame({"customer": [1], "item": [2]}), "data has no column 'user'"),
+        (pl.DataFrame({"user": ["u0001"], "item": ["i9"]}), "data, column 'item': id 'i9' is un"),
+        (
+            pl.DataFrame({"user": ["x"], "item": ["i0001"]}),
+            "data, column 'user': id 'x' is unknown",
+        ),
+        (pl.DataFrame({"user": [1], "item": ["i0001"]}), "data, column 'user': id 1 is of another"),
+        (pl.DataFrame({"user": [None], "item": ["a"]}), "data, column 'user'"),
+        (pl.LazyFrame({"user": ["u0001"], "item": ["i0001"]}), "data is a LazyFrame.*collect"),
+        ([["i0001"]], "data has 1 users, the start 150"),
+        ([["nothing"]], "data: interactions, user 0: item 'nothing' is not in item_ids"),
+        (np.zeros((3, 3)), "data: interactions must be"),
+    ],
+)
+def test_what_cannot_be_data_is_one_clear_line(data, message, loaded):
+    with pytest.raises(InputError, match=message) as caught:
+        recommend(loaded, data=data)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow
@@ -264,20 +421,32 @@ print(len(recommend(start, k=3)))
     assert done.stdout.strip() == "300", done.stderr
 
 
-def test_a_wrong_call_is_one_clear_line(dataset, start, loaded):
+def test_a_wrong_call_is_one_clear_line(dataset, frame, estimator, start, loaded):
     model = build_model(LightGCN, dataset, LightGCN.Config(width=DIM), seed=0)
-    plain = SGURInit(n_clusters=4, random_state=0).fit(dataset).start_
+    unfitted = SGURInit(n_clusters=4, joint_dim=DIM)
+    without_joint = SGURInit(n_clusters=4, random_state=0).fit(dataset)
+    plain = without_joint.start_
     foreign = planted(40, 80, seed=1)
     cases = [
         ((start, ["nobody", "u1"]), {}, "users: id 'nobody'"),
         ((start,), {"k": 0}, "k is 0, expected an integer of at least 1"),
         ((start,), {"k": True}, "k is True, expected"),
-        ((start, [[1, 2]]), {}, r"users has shape \(1, 2\), expected"),
+        ((start, np.ones((1, 2), int)), {}, r"users has shape \(1, 2\), expected"),
+        ((start, "u0001"), {}, "users is 'u0001', expected a list of ids"),
+        ((start, [["i0001"]]), {}, "lists of items.*give the fitted SGURInit as source"),
+        ((model, [["i0001"]]), {"data": dataset}, "a LightGCN cannot place: for new users"),
+        ((unfitted,), {}, "source is an SGURInit that is not fitted: call its fit first"),
+        ((unfitted, [["i0001"]]), {}, "source is an SGURInit that is not fitted"),
+        ((without_joint, [["i0001"]]), {}, r"no joint space.*set joint_dim"),
+        ((estimator, [["tea"]]), {}, "users: interactions, user 0: item 'tea' is not in item_ids"),
+        ((estimator, [["i0001"], "i0002"]), {}, "user 1: expected a list of items, got 'i0002'"),
+        ((estimator, [["i0001"]]), {"data": dataset}, "data has no effect for new users"),
         ((start, [1.5]), {}, "users holds float64, expected ids"),
         ((plain,), {}, r"no joint space.*set joint_dim"),
-        ((loaded,), {}, "no interactions: give the data set as data, or set exclude_known=False"),
+        ((loaded,), {}, r"no interactions: give .* as data, or set exclude_known=False"),
         ((start,), {"data": dataset, "exclude_known": False}, "data has no effect"),
         ((model,), {}, "data is missing"),
+        ((model,), {"data": frame}, "data is of type DataFrame, expected the Dataset"),
         ((model,), {"data": foreign}, "data has 40 users and 80 items, the model was built for"),
         ((object(),), {}, "source is of type object, expected a Trained"),
     ]
