@@ -39,6 +39,8 @@ TESTED_ELSEWHERE = {
 FIRST_PAGES = {"README.md", "docs/index.md"}
 # Packages that a page needs and that may be absent.
 NEEDS = {"docs/how-to/production.md": "faiss"}
+# Pages whose code reads what their own `stream` command wrote.
+READS_STREAM = {"docs/index.md", "docs/how-to/large-data.md"}
 COLUMN = 84
 
 
@@ -90,6 +92,9 @@ def test_python_blocks_run(name, given, tmp_path, monkeypatch):
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
     monkeypatch.chdir(tmp_path)
+    if name in READS_STREAM:
+        write_log_and_items()
+        run_first_command(name, "stream")
     space = {}
     for code in blocks(name):
         space |= {} if name in FIRST_PAGES else given
@@ -264,6 +269,22 @@ def shown_commands(name: str, program: str) -> list[list[str]]:
     return [shlex.split(re.split(r" +\| | && ", line)[0], comments=True) for line in lines]
 
 
+def write_log_and_items() -> None:
+    """The two Parquet files that the commands of the pages read."""
+    draw = np.random.default_rng(0)
+    log = [(f"c{u}", f"p{i}") for u in range(30) for i in draw.choice(20, 8, replace=False)]
+    pl.DataFrame(log, schema=["user", "item"], orient="row").write_parquet("log.parquet")
+    items = {"item": [f"p{i}" for i in range(20)], "text": draw.normal(size=(20, 4)).tolist()}
+    pl.DataFrame(items).write_parquet("items.parquet")
+
+
+def run_first_command(name: str, command: str) -> None:
+    """Run a page's first command of this name."""
+    words = next(words for words in shown_commands(name, "sgurinit") if words[0] == command)
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+
+
 def pages_that_show(program: str) -> list[str]:
     return [name_of(page) for page in PAGES if shown_commands(name_of(page), program)]
 
@@ -304,16 +325,9 @@ def test_every_extra_shown_exists(page):
 
 def test_the_readme_leads_from_parquet_files_to_starts_and_a_data_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    draw = np.random.default_rng(0)
-    log = [(f"c{u}", f"p{i}") for u in range(30) for i in draw.choice(20, 8, replace=False)]
-    pl.DataFrame(log, schema=["user", "item"], orient="row").write_parquet("log.parquet")
-    items = [f"p{i}" for i in range(20)]
-    pl.DataFrame({"item": items, "text": draw.normal(size=(20, 4))}).write_parquet("items.parquet")
-    shown = shown_commands("README.md", "sgurinit")
+    write_log_and_items()
     for command in ("stream", "prepare"):
-        words = next(words for words in shown if words[0] == command)
-        result = CliRunner().invoke(app, words)
-        assert result.exit_code == 0, result.output
+        run_first_command("README.md", command)
     columns = pl.read_parquet("users/users/part-00000.parquet").columns
     assert columns == ["user", "text", "joint"]
     assert load_dataset("data").n_users == 30
