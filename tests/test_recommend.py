@@ -373,7 +373,7 @@ def test_a_data_set_must_have_the_users_to_recommend_to(dataset, loaded):
     none = Interactions(np.empty(0, int), np.empty(0, int))
     ids = dataset.user_ids[:120], dataset.item_ids
     part = Dataset("part", "memory", train, none, none, {}, *ids)
-    with pytest.raises(InputError, match="data lacks 30 of the users .*'u0120'"):
+    with pytest.raises(InputError, match=r"data lacks 30 of the users .*'u0120'"):
         recommend(loaded, data=part)
 
 

@@ -6,9 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sgurinit.core.start import UserStart
+from sgurinit.core import SGURInit, UserStart
+from sgurinit.data import load_dataset
 from sgurinit.errors import InputError
-from sgurinit.integrations.vectors import INDEX_LIBRARIES, VectorStore
+from sgurinit.integrations.vectors import INDEX_LIBRARIES, NearestItems, VectorStore
+from sgurinit.recommendations import recommend
 
 WIDTH = 12
 
@@ -24,25 +26,83 @@ def store(start, index):
     return VectorStore.from_start(start, WIDTH, index=index)
 
 
-def nearest_by_sorting(row, items, left_out, k):
-    cosines = items @ row / np.linalg.norm(items, axis=1) / np.linalg.norm(row)
-    order = [at for at in np.argsort(-cosines, kind="stable") if at not in left_out]
-    return order[:k], cosines[order[:k]]
+@pytest.fixture(scope="module")
+def wines():
+    return load_dataset("xwines")
 
 
-def test_the_nearest_items_are_those_of_the_largest_cosine(store, start, data):
+@pytest.fixture(scope="module")
+def wine_estimator(wines):
+    return SGURInit.from_preset("hybrid", joint_dim=16, random_state=0).fit(wines)
+
+
+def nearest_by_sorting(row, items, left_out, k, metric="dot"):
+    scores = items.astype(np.float64) @ row.astype(np.float64)
+    if metric == "cosine":
+        scores = scores / np.linalg.norm(items, axis=1) / np.linalg.norm(row)
+    order = [at for at in np.argsort(-scores, kind="stable") if at not in left_out]
+    return order[:k], scores[order[:k]]
+
+
+@pytest.mark.parametrize("metric", ["dot", "cosine"])
+def test_the_nearest_items_are_those_with_the_highest_scores(start, data, index, metric):
+    store = VectorStore.from_start(start, WIDTH, index=index, metric=metric)
     joint = start.joint(WIDTH)
     for user in (0, 17, 89):
         own = set(data.train.items[data.train.users == user].tolist())
-        order, cosines = nearest_by_sorting(joint.users[user], joint.items, own, 5)
+        order, scores = nearest_by_sorting(joint.users[user], joint.items, own, 5, metric)
         found = store.find_for_user(data.user_ids[user], 5)
         assert found.items == data.item_ids[order].tolist()
-        np.testing.assert_allclose(found.cosines, cosines, atol=1e-5)
-        order, _ = nearest_by_sorting(joint.users[user], joint.items, set(), 5)
+        np.testing.assert_allclose(found.scores, scores, atol=1e-5)
+        order, _ = nearest_by_sorting(joint.users[user], joint.items, set(), 5, metric)
         assert (
             store.find_for_user(data.user_ids[user], 5, exclude_known=False).items
             == data.item_ids[order].tolist()
         )
+
+
+def assert_agree(found, rows, exact):
+    """Compare a store's answer with a table; an approximate index may miss an item."""
+    if exact:
+        np.testing.assert_allclose(found.scores, rows["score"].to_numpy(), rtol=1e-4, atol=1e-6)
+    scores = dict(zip(rows["item"].to_list(), rows["score"].to_list(), strict=True))
+    shared = [(item, score) for item, score in zip(*found, strict=True) if item in scores]
+    for item, score in shared:
+        assert score == pytest.approx(scores[item], rel=1e-4, abs=1e-6)
+    return len(shared) / len(rows)
+
+
+def test_a_store_and_recommend_agree_on_real_data(wines, wine_estimator, index):
+    store = VectorStore.from_start(wine_estimator.start_, index=index)
+    exact = index == "faiss"
+    users = np.unique(wines.train.users)[:200]
+    known = recommend(wine_estimator, wines.user_ids[users], k=10)
+    lists = [wines.item_ids[wines.train.items[wines.train.users == user]] for user in users]
+    new = recommend(wine_estimator, lists, k=10)
+    shared = []
+    for at, user in enumerate(users):
+        rows = slice(10 * at, 10 * (at + 1))
+        shared.append(assert_agree(store.find_for_user(wines.user_ids[user]), known[rows], exact))
+        shared.append(assert_agree(store.find_for_clicks(lists[at]), new[rows], exact))
+    assert np.mean(shared) > (0.999 if exact else 0.98)
+
+
+def test_the_default_width_is_that_of_the_starts_joint_space(start, data, index):
+    assert VectorStore.from_start(start, index=index).users.shape[1] == 64
+    with_joint = SGURInit(n_clusters=4, joint_dim=7, random_state=0).fit(data).start_
+    assert VectorStore.from_start(with_joint, index=index).users.shape[1] == 7
+    assert VectorStore.from_start(with_joint, 5, index=index).users.shape[1] == 5
+
+
+def test_a_store_and_its_answers_are_shown_in_a_few_words(start, index):
+    store = VectorStore.from_start(start, WIDTH, index=index, metric="cosine")
+    assert repr(store) == (
+        f"VectorStore(90 users, 60 items, width 12)\n  index: {index}, metric: cosine"
+    )
+    answer = NearestItems(["a", "b", "c", "d", "e"], [0.91239, 0.5, 0.25, 0.125, 0.1])
+    assert repr(answer) == "NearestItems('a' 0.9124, 'b' 0.5, 'c' 0.25, 2 more)"
+    assert repr(NearestItems([7], [0.5])) == "NearestItems(7 0.5)"
+    assert repr(NearestItems([], [])) == "NearestItems()"
 
 
 def test_a_new_user_with_the_clicks_of_a_known_one_has_the_same_vector(store, start, data):
@@ -53,9 +113,12 @@ def test_a_new_user_with_the_clicks_of_a_known_one_has_the_same_vector(store, st
         assert store.find_for_clicks(clicks).items == store.find_for_user(data.user_ids[user]).items
 
 
-def test_a_saved_store_gives_the_same_answers(store, start, tmp_path, index):
+@pytest.mark.parametrize("metric", ["dot", "cosine"])
+def test_a_saved_store_gives_the_same_answers(start, tmp_path, index, metric):
+    store = VectorStore.from_start(start, WIDTH, index=index, metric=metric)
     store.save(tmp_path / "store")
     again = VectorStore.load(tmp_path / "store")
+    assert again.metric == metric
     assert again.find_for_user("u0005") == store.find_for_user("u0005")
     clicks = ["i0001", "i0002", "i0003", "i0004", "i0005"]
     assert again.find_for_clicks(clicks) == store.find_for_clicks(clicks)
@@ -87,7 +150,15 @@ def test_a_trained_models_vectors_replace_those_of_the_start(start, index):
     ("ask", "message"),
     [
         (lambda v: v.find_for_user("nobody"), "'nobody' is unknown; use find_for_clicks"),
-        (lambda v: v.find_for_user("u0000", 0), "k is 0"),
+        (lambda v: v.find_for_user(["u0000"]), r"\['u0000'\] is unknown; use find_for_clicks"),
+        (lambda v: v.find_for_user("u0000", 0), "k is 0, expected an integer of at least 1"),
+        (lambda v: v.find_for_user("u0000", k=2.5), "k is 2.5, expected an integer"),
+        (lambda v: v.find_for_user("u0000", k=True), "k is True, expected an integer"),
+        (lambda v: v.find_for_clicks(["i0001"], "3"), "k is '3', expected an integer"),
+        (lambda v: v.find_for_clicks("i0001"), "item_ids is 'i0001', expected a list of item ids"),
+        (lambda v: v.compute_user("i0001"), "item_ids is 'i0001', expected a list of item ids"),
+        (lambda v: v.find_for_clicks(7), "item_ids is 7, expected a list of item ids"),
+        (lambda v: v.find_for_clicks([["i0001"]]), "item_ids holds lists, expected a list of item"),
         (lambda v: v.find_for_clicks([]), "item_ids is empty"),
         (lambda v: v.find_for_clicks(["i0001", "x"]), r"items \['x'\] are unknown"),
     ],
@@ -102,6 +173,12 @@ def test_what_cannot_be_a_store_is_refused(start, tmp_path, index):
         VectorStore.load(tmp_path)
     with pytest.raises(InputError, match="index is 'tree', expected one of faiss, usearch"):
         VectorStore.from_start(start, index="tree")
+    with pytest.raises(InputError, match="metric is 'angle', expected dot or cosine"):
+        VectorStore.from_start(start, index=index, metric="angle")
+    with pytest.raises(InputError, match=r"width is 2.5, expected an integer of at least 1"):
+        VectorStore.from_start(start, 2.5, index=index)
+    with pytest.raises(InputError, match="start is of type SGURInit, expected the start_ of"):
+        VectorStore.from_start(SGURInit(), index=index)
     start.save(tmp_path / "start.safetensors")
     with pytest.raises(InputError, match="no interactions"):
         VectorStore.from_start(UserStart.load(tmp_path / "start.safetensors"), index=index)

@@ -39,8 +39,10 @@ class StoreParts:
         The items, and how new users are computed from them.
     library : str
         Name of the index library.
+    metric : {"dot", "cosine"}
+        What the items are ranked by.
     index : object
-        Index over the items' unit vectors.
+        Index over the items' vectors, which have norm 1 for ``"cosine"``.
     """
 
     users: Float32Array
@@ -49,6 +51,7 @@ class StoreParts:
     known: sp.csr_array
     space: NewUserSpace
     library: str
+    metric: str
     index: Any
 
 
@@ -75,6 +78,7 @@ def write_store(folder: Path, parts: StoreParts) -> None:
             {
                 "format": _FORMAT,
                 "index": parts.library,
+                "metric": parts.metric,
                 "local_weight": parts.space.local_weight,
                 "local_norm": parts.space.local_norm,
             },
@@ -96,7 +100,7 @@ def read_store(folder: Path) -> StoreParts:
         users = pl.read_parquet(folder / "users.parquet")
         items = pl.read_parquet(folder / "items.parquet")
         arrays = load_file(folder / "method.safetensors")
-        library = settings["index"]
+        library, metric = settings["index"], settings["metric"]
         index = index_library(library).read(str(folder / f"items.{library}"))
         side = ItemSide(
             rows=items["vector"].to_numpy(),
@@ -120,6 +124,7 @@ def read_store(folder: Path) -> StoreParts:
         known=sp.csr_array((ones, indices, pointers), shape=(len(users), len(items))),
         space=space,
         library=library,
+        metric=metric,
         index=index,
     )
 

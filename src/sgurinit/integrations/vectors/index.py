@@ -8,21 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from sgurinit.core.inputs.arrays import Float32Array
+from sgurinit.core.inputs.arrays import Float32Array, FloatArray
 from sgurinit.errors import InputError
 from sgurinit.integrations._require import require
 
 
 @dataclass(frozen=True)
 class IndexLibrary:
-    """How a library builds, searches, writes and reads an index of unit vectors.
+    """How a library builds, searches, writes and reads an index for the largest dot products.
 
     Attributes
     ----------
     build : callable
         From rows ``(n, d)`` to an index.
     search : callable
-        From an index, a row ``(d,)`` and k to the positions and cosines of the k nearest rows.
+        From an index, a row ``(d,)`` and k to the positions and dot products of the k rows whose
+        dot products with it are largest.
     write, read : callable
         To and from a file, given its path.
     """
@@ -48,10 +49,15 @@ def index_library(name: str) -> IndexLibrary:
     return INDEX_LIBRARIES[name]()
 
 
-def unit_rows(rows: Float32Array) -> Float32Array:
-    """Scale rows to norm 1, as an index expects them. Zero rows stay zero."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.ascontiguousarray(rows / np.where(norms > 0, norms, 1), dtype=np.float32)
+def scale_rows(rows: FloatArray, metric: str) -> Float32Array:
+    """Prepare rows, so that their dot products are the scores of a metric.
+
+    For ``"cosine"`` they get norm 1, and zero rows stay zero. For ``"dot"`` they stay as they are.
+    """
+    if metric == "cosine":
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        rows = rows / np.where(norms > 0, norms, 1)
+    return np.ascontiguousarray(rows, dtype=np.float32)
 
 
 def _faiss() -> IndexLibrary:
@@ -63,8 +69,8 @@ def _faiss() -> IndexLibrary:
         return index
 
     def search(index: Any, row: Float32Array, k: int) -> tuple[Any, Any]:
-        cosines, positions = index.search(row[None], k)
-        return positions[0], cosines[0]
+        products, positions = index.search(row[None], k)
+        return positions[0], products[0]
 
     return IndexLibrary(build, search, faiss.write_index, faiss.read_index)
 
@@ -83,6 +89,9 @@ def _usearch() -> IndexLibrary:
 
     return IndexLibrary(build, search, lambda index, path: index.save(path), usearch.Index.restore)
 
+
+STORE_METRICS = ("dot", "cosine")
+"""Metrics that a store can rank by."""
 
 INDEX_LIBRARIES = {"faiss": _faiss, "usearch": _usearch}
 """Supported index libraries by name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -13,8 +13,11 @@ from sgurinit.core import FittedStart, ItemFeatures, UserStart
 from sgurinit.core.inputs.arrays import Float32Array
 from sgurinit.errors import InputError
 from sgurinit.integrations.vectors.folder import StoreParts, read_store, write_store
-from sgurinit.integrations.vectors.index import index_library, unit_rows
+from sgurinit.integrations.vectors.index import STORE_METRICS, index_library, scale_rows
 from sgurinit.integrations.vectors.new_users import NewUserSpace
+
+_DEFAULT_WIDTH = 64
+_SHOWN = 3  # items in the short form of a list
 
 
 class NearestItems(NamedTuple):
@@ -24,8 +27,8 @@ class NearestItems(NamedTuple):
     ----------
     items : list
         Ids of the items.
-    cosines : list of float
-        Their cosines with the user, in [-1, 1].
+    scores : list of float
+        Their scores by the metric of the store: dot products with the user, or cosines in [-1, 1].
 
     See Also
     --------
@@ -37,21 +40,29 @@ class NearestItems(NamedTuple):
     >>> from sgurinit.data import planted
     >>> from sgurinit.integrations.vectors import VectorStore
     >>> start = SGURInit(random_state=0).fit(planted(200, 100)).start_
-    >>> items, cosines = VectorStore.from_start(start, width=16).find_for_user("u0007", k=2)
-    >>> len(items), len(cosines)
+    >>> items, scores = VectorStore.from_start(start, width=16).find_for_user("u0007", k=2)
+    >>> len(items), len(scores)
     (2, 2)
     """
 
     items: list[Any]
-    cosines: list[float]
+    scores: list[float]
+
+    def __repr__(self) -> str:
+        pairs = list(zip(self.items, self.scores, strict=True))
+        shown = [f"{item!r} {score:.4g}" for item, score in pairs[:_SHOWN]]
+        more = [f"{len(pairs) - _SHOWN} more"] if len(pairs) > _SHOWN else []
+        return f"NearestItems({', '.join(shown + more)})"
 
 
 class VectorStore:
     """Users and items of one space, with an index over the items.
 
-    It finds the items with the largest cosine to a known user or to a new one. A new user's vector
-    is computed from their clicks with the method's own equations, without training. Create a store
-    with `from_start` or `load`.
+    It finds the items with the highest scores for a known user or for a new one. A score is the dot
+    product of the two vectors, as in `sgurinit.recommend`, so both give the same ranking for the
+    same width. With ``metric="cosine"`` the lengths of the items' vectors do not count, and the
+    ranking differs. A new user's vector is computed from their clicks with the method's own
+    equations, without training. Create a store with `from_start` or `load`.
 
     Parameters
     ----------
@@ -64,10 +75,12 @@ class VectorStore:
         Vectors of the users.
     user_ids, item_ids : list
         External ids of users and items, or positions where there are none.
+    metric : {"dot", "cosine"}
+        What the items are ranked by.
 
     See Also
     --------
-    sgurinit.recommend : Exact lists for many users at once, as a table.
+    sgurinit.recommend : Exact lists for many users at once, as a table, by dot product.
 
     Examples
     --------
@@ -76,6 +89,9 @@ class VectorStore:
     >>> from sgurinit.integrations.vectors import VectorStore
     >>> start = SGURInit(random_state=0).fit(planted(200, 100)).start_
     >>> store = VectorStore.from_start(start, width=16)
+    >>> store
+    VectorStore(200 users, 100 items, width 16)
+      index: faiss, metric: dot
     >>> len(store.find_for_user("u0007", k=5).items)
     5
     >>> len(store.find_for_clicks(["i0001", "i0002"], k=3).items)
@@ -85,18 +101,27 @@ class VectorStore:
     def __init__(self, parts: StoreParts) -> None:
         self.users = parts.users
         self.user_ids, self.item_ids = parts.user_ids, parts.item_ids
+        self.metric = parts.metric
         self._parts = parts
         self._library = index_library(parts.library)
         self._user_at = {key: at for at, key in enumerate(self.user_ids)}
         self._item_at = {key: at for at, key in enumerate(self.item_ids)}
 
+    def __repr__(self) -> str:
+        return (
+            f"VectorStore({len(self.user_ids):,} users, {len(self.item_ids):,} items, "
+            f"width {self.users.shape[1]})\n"
+            f"  index: {self._parts.library}, metric: {self.metric}"
+        )
+
     @classmethod
     def from_start(
         cls,
         start: UserStart,
-        width: int = 64,
+        width: int | None = None,
         *,
         index: str = "faiss",
+        metric: str = "dot",
         model_vectors: tuple[Float32Array, Float32Array] | None = None,
     ) -> Self:
         """Create a store of a start's vectors, or of those of a trained model.
@@ -105,11 +130,16 @@ class VectorStore:
         ----------
         start : UserStart
             A start as fitted. A loaded one has no interactions.
-        width : int, >= 1, default 64
-            Width of the joint space. It has no effect with `model_vectors`.
+        width : int, >= 1, optional
+            Width of the joint space. The default is the start's ``joint_dim``, or 64 if it has
+            none. It has no effect with `model_vectors`.
         index : {"faiss", "usearch"}, default "faiss"
             Index library. ``"faiss"`` is exact; ``"usearch"`` is approximate and made for millions
             of items.
+        metric : {"dot", "cosine"}, default "dot"
+            What the items are ranked by. ``"dot"`` gives the ranking of `sgurinit.recommend`, and
+            that of a trained model which scores by dot product. ``"cosine"`` ignores the lengths of
+            the items' vectors.
         model_vectors : (ndarray of shape (n_users, d), ndarray of shape (n_items, d)), optional
             Users and items of a trained model, stored instead of the start's own.
 
@@ -120,7 +150,8 @@ class VectorStore:
         Raises
         ------
         InputError
-            The index is unknown, the start was loaded, or the vectors are of other users or items.
+            The index or the metric is unknown, `width` is not an integer of at least 1, the start
+            was loaded, or the vectors are of other users or items.
         ImportError
             The index library is not installed.
 
@@ -134,13 +165,21 @@ class VectorStore:
         (200, 16)
         """
         library = index_library(index)
+        if metric not in STORE_METRICS:
+            raise InputError(f"metric is {metric!r}, expected dot or cosine")
+        if not isinstance(start, UserStart):
+            raise InputError(
+                f"start is of type {type(start).__name__}, expected the start_ of a fitted SGURInit"
+            )
         if not isinstance(start, FittedStart):
             raise InputError(
                 "a loaded start has no interactions, which are needed for known items and new "
                 "users: fit SGURInit on the data and use its start_"
             )
         if model_vectors is None:
-            table, space, users = start.fit.fit_joint_space(width)
+            if width is None:
+                width = start.config["joint_dim"] or _DEFAULT_WIDTH
+            table, space, users = start.fit.fit_joint_space(_check_count(width, "width"))
         else:
             users = np.asarray(model_vectors[0], dtype=np.float32)
             table = ItemFeatures(np.asarray(model_vectors[1], dtype=np.float32))
@@ -161,7 +200,8 @@ class VectorStore:
                 known=sp.csr_array(start.fit.interactions.matrix[:, present]),
                 space=NewUserSpace(side, parameters.local_weight, parameters.local_norm),
                 library=index,
-                index=library.build(unit_rows(side.rows)),
+                metric=metric,
+                index=library.build(scale_rows(side.rows, metric)),
             )
         )
 
@@ -186,7 +226,7 @@ class VectorStore:
         Raises
         ------
         InputError
-            The user is unknown or `k` is below 1.
+            The user is unknown, or `k` is not an integer of at least 1.
 
         See Also
         --------
@@ -199,10 +239,10 @@ class VectorStore:
         >>> from sgurinit.integrations.vectors import VectorStore
         >>> start = SGURInit(random_state=0).fit(planted(200, 100)).start_
         >>> nearest = VectorStore.from_start(start, width=16).find_for_user("u0007", k=3)
-        >>> nearest.cosines == sorted(nearest.cosines, reverse=True)
+        >>> nearest.scores == sorted(nearest.scores, reverse=True)
         True
         """
-        if user_id not in self._user_at:
+        if not isinstance(user_id, Hashable) or user_id not in self._user_at:
             raise InputError(f"user {user_id!r} is unknown; use find_for_clicks for a new user")
         at = self._user_at[user_id]
         known = self._parts.known
@@ -214,7 +254,7 @@ class VectorStore:
 
         Parameters
         ----------
-        item_ids : iterable
+        item_ids : list or other iterable of ids
             Ids of the items that the user clicked, at least one.
         k : int, >= 1, default 10
             Number of items. Fewer are returned where there are no more candidates.
@@ -226,7 +266,8 @@ class VectorStore:
         Raises
         ------
         InputError
-            There is no click, an item is unknown, or `k` is below 1.
+            `item_ids` is not a list of ids or is empty, an item is unknown, or `k` is not an
+            integer of at least 1.
 
         See Also
         --------
@@ -250,7 +291,7 @@ class VectorStore:
 
         Parameters
         ----------
-        item_ids : iterable
+        item_ids : list or other iterable of ids
             Ids of the items that the user clicked, at least one.
 
         Returns
@@ -260,7 +301,7 @@ class VectorStore:
         Raises
         ------
         InputError
-            There is no click or an item is unknown.
+            `item_ids` is not a list of ids or is empty, or an item is unknown.
 
         See Also
         --------
@@ -272,8 +313,9 @@ class VectorStore:
         """Write the store to a new folder, atomically.
 
         ``users.parquet`` and ``items.parquet`` have the columns ``id`` and ``vector``.
-        ``items.faiss`` or ``items.usearch`` is the index over the items' unit vectors, in the order
-        of ``items.parquet``. The other files hold what `load` needs for new users.
+        ``items.faiss`` or ``items.usearch`` is the index over the items' vectors, in the order of
+        ``items.parquet``; with ``metric="cosine"`` they have norm 1 in the index. The other files
+        hold the metric and what `load` needs for new users.
 
         Parameters
         ----------
@@ -316,7 +358,12 @@ class VectorStore:
         return cls(read_store(Path(folder)))
 
     def _item_positions(self, item_ids: Iterable[Any]) -> list[int]:
-        unique = list(dict.fromkeys(item_ids))
+        if isinstance(item_ids, str | bytes) or not isinstance(item_ids, Iterable):
+            raise InputError(f"item_ids is {item_ids!r}, expected a list of item ids")
+        given = list(item_ids)
+        if not all(isinstance(key, Hashable) for key in given):
+            raise InputError("item_ids holds lists, expected a list of item ids of one user")
+        unique = list(dict.fromkeys(given))
         if not unique:
             raise InputError("item_ids is empty, expected at least one clicked item")
         unknown = [key for key in unique if key not in self._item_at]
@@ -325,17 +372,22 @@ class VectorStore:
         return sorted(self._item_at[key] for key in unique)
 
     def _find_nearest(self, row: Float32Array, k: int, left_out: Iterable[int]) -> NearestItems:
-        if k < 1:
-            raise InputError(f"k is {k}, expected at least 1")
+        k = _check_count(k, "k")
         excluded = {int(at) for at in left_out}
-        positions, cosines = self._library.search(
+        positions, scores = self._library.search(
             self._parts.index,
-            unit_rows(row[None])[0],
+            scale_rows(row[None], self.metric)[0],
             min(k + len(excluded), len(self.item_ids)),
         )
         nearest = [
-            (self.item_ids[int(at)], float(cosine))
-            for at, cosine in zip(positions, cosines, strict=True)
+            (self.item_ids[int(at)], float(score))
+            for at, score in zip(positions, scores, strict=True)
             if int(at) not in excluded
         ][:k]
-        return NearestItems([item for item, _ in nearest], [cosine for _, cosine in nearest])
+        return NearestItems([item for item, _ in nearest], [score for _, score in nearest])
+
+
+def _check_count(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"{name} is {value!r}, expected an integer of at least 1")
+    return int(value)
