@@ -366,7 +366,7 @@ def _pairs(matrix: Any) -> tuple[_Positions, _Positions]:
 
 
 def _check_in_data(users: _Positions, ranking: _Ranking) -> None:
-    """Refuse users of whom `data` says nothing: their known items would be recommended."""
+    """Refuse users that `data` lacks, as their known items would be recommended."""
     if ranking.not_in_data is None:
         return
     lacking = users[ranking.not_in_data[users]]
