@@ -241,6 +241,18 @@ class TestDataFrames:
         np.testing.assert_array_equal(found.matrix.toarray(), [[1, 0, 0, 0], [0, 0, 1, 0]])
 
     @pytest.mark.parametrize("library", [pd, pl], ids=["pandas", "polars"])
+    def test_other_column_names_are_listed_with_the_way_to_rename_them(self, library):
+        frame = library.DataFrame({"customer_id": ["a"], "sku": ["p"]})
+        way = "columns={" if library is pd else "{"
+        message = (
+            "the DataFrame has no column 'user', it has customer_id, sku: rename the one with the "
+            f"users, for example .rename({way}'customer_id': 'user'}})"
+        )
+        with pytest.raises(InputError) as caught:
+            parse_interactions(frame, 4, ["p", "q", "r", "s"])
+        assert str(caught.value) == message
+
+    @pytest.mark.parametrize("library", [pd, pl], ids=["pandas", "polars"])
     def test_unknown_item_id_is_named_with_its_row(self, library):
         frame = library.DataFrame({"user": ["a", "b"], "item": ["x9", "zzz"]})
         with pytest.raises(InputError, match=r"row 1.*'zzz'"):
@@ -331,6 +343,47 @@ class TestFeatures:
     def test_bad_tables(self, values, present, message):
         with pytest.raises(InputError, match=message):
             ItemFeatures(values, present)
+
+    @pytest.mark.parametrize("kind", [np.float32, np.int64])
+    @pytest.mark.parametrize(
+        "make",
+        [
+            pl.Series,
+            lambda rows: pl.Series(rows, dtype=pl.List(pl.Float32)).to_numpy(),
+            lambda rows: pl.Series(rows, dtype=pl.Array(pl.Float32, 2)),
+            pd.Series,
+            lambda rows: pd.Series([np.array(row) for row in rows]),
+            lambda rows: pd.Series(rows).to_numpy(),
+            lambda rows: rows,
+        ],
+    )
+    def test_a_column_of_lists_is_a_table(self, make, kind):
+        rows = np.array([[0, 1], [2, 0], [1, 1]], dtype=kind)
+        found = as_features({"text": make(rows.tolist())})["text"]
+        assert found.values.dtype.kind == "f"
+        np.testing.assert_array_equal(found.values, rows)
+
+    @pytest.mark.parametrize("form", [pl.Series, pd.Series, list])
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            ([[1.0, 2.0], [1.0, 2.0, 3.0]], r"row 1 has 3 numbers, row 0 has 2: .*\(values, pres"),
+            ([[1.0, 2.0], None], r"row 1 has no vector, .*ItemFeatures\(values, present\)"),
+            ([None, [1.0, 2.0]], r"row 0 has no vector, .*ItemFeatures\(values, present\)"),
+            ([[1.0, 2.0], [3.0, None]], r"row 1 holds .*ItemFeatures\(values, present\)"),
+        ],
+    )
+    def test_a_bad_vector_is_named_with_its_row(self, rows, message, form):
+        with pytest.raises(InputError, match=r"features\['text'\]: " + message):
+            as_features({"text": form(rows)})
+
+    @pytest.mark.parametrize("form", [pl.Series, pd.Series, list])
+    def test_missing_vectors_are_marked_as_not_present(self, form):
+        rows = [[1.0, 2.0], None, [3.0, 4.0]]
+        found = ItemFeatures(form(rows), [True, False, True])
+        np.testing.assert_array_equal(found.rows(), [[1, 2], [3, 4]])
+        with pytest.raises(InputError, match="no item has a row"):
+            ItemFeatures(form(rows), [False, False, False])
 
     def test_absent_rows_may_hold_anything(self):
         table = ItemFeatures(np.array([[np.nan], [1.0]]), np.array([False, True]))

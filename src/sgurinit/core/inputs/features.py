@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import ml_dtypes
@@ -30,19 +32,22 @@ class ItemFeatures:
 
     Parameters
     ----------
-    values : ndarray of float16, bfloat16, float32 or float64, shape (n_items, d)
-        One row per item, in any memory order; a memory map is accepted. The array is kept, not
-        copied. bfloat16 is the type of the package ml_dtypes, or what NumPy loads of it, see
-        `restore_bfloat16`.
-    present : ndarray of bool, shape (n_items,), optional
+    values : array-like of shape (n_items, d), or column of lists
+        One row per item. An ndarray of float16, bfloat16, float32 or float64 is kept, not copied,
+        in any memory order; a memory map is accepted. bfloat16 is the type of the package
+        ml_dtypes, or what NumPy loads of it, see `restore_bfloat16`. A column whose entries are
+        lists of numbers of one length is stacked: a polars or pandas Series, its object array or
+        its list of lists.
+    present : array-like of bool, shape (n_items,), optional
         Which items have a row in this modality; all by default. The rows of the other items are
-        never read and can hold anything.
+        never read and can hold anything, also None.
 
     Raises
     ------
     InputError
         `values` is not a two-dimensional floating-point array with at least one column, a present
-        row holds NaN or infinity, `present` has another shape or type, or no item has a row.
+        row is None, of another length or holds NaN or infinity, `present` has another shape or
+        type, or no item has a row. The message names the row.
 
     See Also
     --------
@@ -54,6 +59,13 @@ class ItemFeatures:
     >>> from sgurinit import ItemFeatures
     >>> ItemFeatures(np.eye(3), np.array([True, True, False]))
     ItemFeatures(3 x 3 float64, 1 without a row)
+
+    A column of lists, one of them missing:
+
+    >>> import polars as pl
+    >>> vectors = pl.Series([[0.5, 1.0], None, [2.0, 0.0]])
+    >>> ItemFeatures(vectors, vectors.is_not_null())
+    ItemFeatures(3 x 2 float64, 1 without a row)
     """
 
     values: FloatArray
@@ -61,11 +73,14 @@ class ItemFeatures:
 
     def __post_init__(self) -> None:
         """Check the arrays; see the class for the rules."""
-        values = restore_bfloat16(np.asanyarray(self.values))
+        rows = _as_array(self.values)
+        if rows.dtype.kind in "iu" and not isinstance(self.values, np.ndarray):
+            rows = rows.astype(np.float64)
+        if self.present is not None and rows.ndim:
+            object.__setattr__(self, "present", _check_present(self.present, len(rows)))
+        values = restore_bfloat16(_stack_rows(rows, self.present) if rows.dtype == object else rows)
         _check_table(values)
         object.__setattr__(self, "values", values)
-        if self.present is not None:
-            object.__setattr__(self, "present", _check_present(self.present, len(values)))
         _check_finite(values, self.present)
 
     def __repr__(self) -> str:
@@ -132,7 +147,7 @@ def as_features(features: Mapping[str, Any]) -> dict[str, ItemFeatures]:
 
     Parameters
     ----------
-    features : mapping of str to ItemFeatures or array-like of shape (n_items, d)
+    features : mapping of str to ItemFeatures, array-like of shape (n_items, d) or column of lists
         At least one modality; all with the same number of items.
 
     Returns
@@ -197,9 +212,62 @@ def _check_name(name: object) -> None:
         )
 
 
+def _as_array(values: Any) -> NDArray[Any]:
+    """Convert to an array; lists of unequal lengths become an object array."""
+    try:
+        return np.asanyarray(values)
+    except ValueError:
+        rows = np.empty(len(values), dtype=object)
+        for at, row in enumerate(values):
+            rows[at] = row
+        return rows
+
+
+def _stack_rows(rows: NDArray[Any], present: BoolArray | None) -> NDArray[Any]:
+    """Stack an object array of lists or arrays; rows that are not present become zeros."""
+    if not rows.ndim:
+        return rows
+    used = np.arange(len(rows)) if present is None else np.flatnonzero(present)
+    if not len(used):
+        return np.zeros((len(rows), 1))
+    parts = [_as_row(rows[at], int(at)) for at in used]
+    for at, part in zip(used, parts, strict=True):
+        if len(part) != len(parts[0]):
+            raise InputError(
+                f"row {at} has {len(part)} numbers, row {used[0]} has {len(parts[0])}: give every "
+                "vector one length, or mark the item as not present, in Python with "
+                "ItemFeatures(values, present)"
+            )
+    found = np.stack(parts)
+    found = found.astype(np.float64) if found.dtype.kind in "iu" else found
+    if len(used) == len(rows):
+        return found
+    table = np.zeros((len(rows), found.shape[1]), dtype=found.dtype)
+    table[used] = found
+    return table
+
+
+def _as_row(values: Any, at: int) -> NDArray[Any]:
+    """Return one vector as an array of numbers."""
+    row = _as_array(values)
+    if row.dtype == object and row.ndim == 1 and all(isinstance(value, Real) for value in row):
+        row = row.astype(np.float64)
+    if row.ndim == 1 and (row.dtype.kind in "iuf" or row.dtype in {BFLOAT16, np.dtype("V2")}):
+        return row
+    is_missing = values is None or (row.ndim == 0 and row.dtype.kind == "f")  # pandas has NaN
+    shown = "has no vector" if is_missing else f"holds {reprlib.repr(values)}"
+    raise InputError(
+        f"row {at} {shown}, expected a list of numbers: mark items without a vector as not "
+        "present, in Python with ItemFeatures(values, present)"
+    )
+
+
 def _check_table(values: NDArray[Any]) -> None:
     if values.ndim != 2:
-        raise InputError(f"expected a table of shape (n_items, d), got shape {values.shape}")
+        raise InputError(
+            "expected a table of shape (n_items, d) or a column of lists of numbers, got "
+            f"{values.dtype} of shape {values.shape}"
+        )
     if not is_feature_dtype(values.dtype):
         raise InputError(
             f"expected {FLOATS} values, got {values.dtype}: convert them with .astype('float32')"

@@ -232,9 +232,7 @@ def _parse_frame(
 ) -> ParsedInteractions:
     for name in ("user", "item"):
         if name not in frame.columns:
-            raise InputError(
-                f"the DataFrame has no column {name!r}: it needs columns 'user' and 'item'"
-            )
+            raise InputError(_explain_missing(frame, name))
     if item_ids is None:
         raise InputError(
             "a DataFrame holds external ids: pass item_ids, the external id of each feature row"
@@ -254,6 +252,18 @@ def _parse_frame(
         )
     matrix, duplicates = _build_matrix(users.astype(np.int64), items, (len(user_ids), n_items))
     return ParsedInteractions(matrix, duplicates, user_ids, item_ids)
+
+
+def _explain_missing(frame: DataFrameLike, name: str) -> str:
+    columns = [str(column) for column in frame.columns]
+    spare = next((column for column in columns if column not in {"user", "item"}), None)
+    renamed = f"{{{spare or 'your_column'!r}: {name!r}}}"
+    if type(frame).__module__.partition(".")[0] == "pandas":
+        renamed = f"columns={renamed}"
+    return (
+        f"the DataFrame has no column {name!r}, it has {', '.join(columns) or 'none'}: rename the "
+        f"one with the {name}s, for example .rename({renamed})"
+    )
 
 
 def _build_matrix(users: IntArray, items: IntArray, shape: tuple[int, int]) -> _Parsed:
