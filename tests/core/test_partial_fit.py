@@ -220,8 +220,19 @@ def test_ids_and_positions_do_not_mix():
         found.partial_fit(np.array([[5, 0]]))
     with pytest.raises(InputError, match="ids of another kind"):
         found.partial_fit(pd.DataFrame({"user": [1], "item": ["x"]}))
+    with pytest.raises(InputError, match="a list of items per user has no user ids, which this"):
+        found.partial_fit([["x"]])
+    assert found.start_.diagnostics.n_interactions == 2
     found.partial_fit(np.array([[1, 0]]))  # the positions of known users
     assert found.start_.diagnostics.n_interactions == 3
+
+
+def test_items_can_be_added_without_interactions():
+    frame = pd.DataFrame({"user": ["u", "v"], "item": ["x", "y"]})
+    found = SGURInit(n_clusters=2, random_state=0).fit(frame, {"m": np.eye(2)}, item_ids=["x", "y"])
+    found.partial_fit([], {"m": [[0.5, 0.5]]}, item_ids=["z"])
+    assert found.start_.item_ids.tolist() == ["x", "y", "z"]
+    assert found.start_.user_ids.tolist() == ["u", "v"]
 
 
 def test_users_on_any_item_vectors(tiktok_case):

@@ -189,8 +189,10 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
               so ``[[0, 1]]`` is one user with two items;
             - a pandas or polars DataFrame with columns ``user`` and ``item`` of external ids;
             - a `Dataset`.
-        features : mapping of str to ItemFeatures or ndarray of shape (n_items, d), optional
-            Item features by modality. Not needed with a `Dataset`, which has its own.
+        features : mapping of str to ItemFeatures, array or column of lists, optional
+            Item features by modality: an `ItemFeatures`, an array of shape (n_items, d), or a
+            column of lists of numbers (a polars or pandas Series, its object array, or a list of
+            lists). Not needed with a `Dataset`, which has its own.
         item_ids : array-like of shape (n_items,), optional
             External id of each feature row. Needed with a DataFrame.
         progress : callable, optional
@@ -257,17 +259,21 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
 
         The result equals that of a fit on all of the data, but only what changes is computed. A
         user's row changes with an interaction that is new for them or, under ``local_norm="sym"``,
-        for one of their items. New items change the clusters, so they change every row. ``start_``
-        becomes a new object; the old one does not change.
+        for one of their items. New items change the clusters, so they change every row. With
+        collaborative columns (``collaborative > 0``, as in the preset ``hybrid``), the joint space
+        is computed again, so the joint vectors of every user and every item change: export both
+        again. ``start_`` becomes a new object; the old one does not change.
 
         Parameters
         ----------
         interactions : sparse matrix, edge list, list of items per user, DataFrame or Dataset
             New interactions, in the forms that `fit` takes. New positions continue after the known
             ones. New users of a DataFrame come last, in the order of their ids. In a list, the
-            first entry has the items of the user at position 0.
-        features : mapping of str to ItemFeatures or ndarray of shape (n_new_items, d), optional
-            Features of the new items only. In a modality that is left out, no new item has a row.
+            first entry has the items of the user at position 0. Where the fit knows users by id,
+            pass a DataFrame: a list of items per user has no user ids.
+        features : mapping of str to ItemFeatures, array or column of lists, optional
+            Features of the new items only, as in `fit`, with n_new_items rows. In a modality that
+            is left out, no new item has a row.
         item_ids : array-like of shape (n_new_items,), optional
             Ids of the new items, where the fit knows items by id.
 
@@ -392,17 +398,19 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             Parquet files with `columns` for users and items, folders of them or patterns, in any
             order; or one ``.npy`` edge list. They hold external ids if `item_ids` is given,
             otherwise positions.
-        features : mapping of str to ItemFeatures or ndarray of shape (n_items, d)
-            Item features by modality, best memory-mapped: ``np.load(file, mmap_mode="r")``.
+        features : mapping of str to ItemFeatures, array or column of lists
+            Item features by modality, as in `fit`; best an array of shape (n_items, d) that is
+            memory-mapped: ``np.load(file, mmap_mode="r")``.
         out : path
-            Folder to create. It holds ``start.json`` with sizes and parameters,
-            ``items.safetensors`` with the clusters and the items of the joint space, and the users
-            in the order of their ids.
+            Folder to create. It holds ``start.json`` with sizes, parameters and the list of files,
+            ``items.safetensors`` with the clusters, the users in the order of their ids, and with
+            the joint space ``items.parquet``: a column ``item`` of external ids (without `item_ids`
+            of positions) and a column ``joint`` with the vector of each item.
         item_ids : array-like of shape (n_items,), optional
             External id of each feature row.
         tables : sequence of str, optional
             Modalities to compute users for, and ``"joint"`` for the joint space of width
-            ``joint_dim``; all by default.
+            ``joint_dim``; all by default. Collaborative columns need ``joint_dim``.
         layout : {"npy", "parquet"}, default "npy"
             ``"npy"``: ``users/<table>.npy``, to be memory-mapped, with ``user_ids.parquet`` where
             users have ids. ``"parquet"``: ``users/part-*.parquet`` with a column ``user`` and one

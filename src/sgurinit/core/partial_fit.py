@@ -57,6 +57,15 @@ def add_interactions(
     """
     tables, all_ids = _append_items(fit, features, item_ids)
     n_items = next(iter(tables.values())).n_items
+    if (
+        isinstance(interactions, list | tuple)
+        and interactions
+        and fit.interactions.user_ids is not None
+    ):
+        raise InputError(
+            "a list of items per user has no user ids, which this fit knows; pass a DataFrame with "
+            "columns user and item"
+        )
     more = parse_interactions(interactions, n_items, all_ids)
     every = _join(fit.interactions, more, all_ids)
     new = replace(fit, interactions=every, features=tables, dataset=None, joints={})
