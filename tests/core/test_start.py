@@ -211,6 +211,16 @@ class TestBadFiles:
             start.save(tmp_path / name)
         assert not list(tmp_path.iterdir())
 
+    def test_a_folder_of_a_stream_cannot_be_loaded_as_a_start(self, tmp_path):
+        np.save(tmp_path / "edges.npy", np.array([[0, 0], [0, 1], [1, 1]]))
+        streaming = SGURInit(n_clusters=2, random_state=0)
+        out = streaming.stream(tmp_path / "edges.npy", {"a": np.eye(2)}, tmp_path / "out")
+        for path in (out, out / "items.safetensors"):
+            with pytest.raises(InputError, match=r"out: is a folder of `stream`, .*SGURInit.fit"):
+                UserStart.load(path)
+        with pytest.raises(InputError, match=r"users: is a folder, expected a .safetensors"):
+            UserStart.load(out / "users")
+
     def test_missing_file(self, tmp_path):
         with pytest.raises(InputError, match=r"nowhere\.safetensors: no such file"):
             UserStart.load(tmp_path / "nowhere.safetensors")

@@ -100,6 +100,7 @@ def test_it_equals_the_fit_for_any_size_of_the_pieces(
         assert facts[name] == getattr(start.diagnostics, name)
     assert facts["cluster_sizes"]["a"] == list(start.diagnostics.modalities["a"].cluster_sizes)
     assert sorted(path.name for path in out.iterdir()) == [
+        "items.parquet",
         "items.safetensors",
         "start.json",
         "users",
@@ -128,6 +129,83 @@ def test_ids_and_parquet(dtype, tmp_path, monkeypatch):
     npy = estimator().stream(path, FEATURES, tmp_path / "npy", item_ids=ids, tables=["b"])
     assert pl.read_parquet(npy / "user_ids.parquet")["user"].to_list() == start.user_ids.tolist()
     assert [file.name for file in (npy / "users").iterdir()] == ["b.npy"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "dtype", "inner"),
+    [
+        ("parquet", "float32", pl.Float32),
+        ("parquet", "float16", pl.Float16),
+        ("npy", "float32", pl.Float32),
+        ("npy", "bfloat16", pl.Float32),
+    ],
+)
+@pytest.mark.parametrize("with_ids", [True, False])
+def test_joint_items_are_written_with_their_ids(with_ids, layout, dtype, inner, tmp_path):
+    path = write(tmp_path / "log.parquet", pairs(), text=with_ids)
+    ids = [f"item-{i}" for i in np.random.default_rng(0).permutation(N_ITEMS)] if with_ids else None
+    streaming = estimator(collaborative=0.5)
+    out = streaming.stream(
+        path, FEATURES, tmp_path / "out", item_ids=ids, layout=layout, dtype=dtype
+    )
+    log = pl.read_parquet(path) if with_ids else pairs()
+    start = streaming.fit(log, FEATURES, item_ids=ids).start_
+    table = pl.read_parquet(out / "items.parquet")
+    assert table.columns == ["item", "joint"]
+    assert table["joint"].dtype == pl.Array(inner, 4)
+    found = dict(zip(table["item"].to_list(), table["joint"].to_numpy(), strict=True))
+    names = start.item_ids.tolist() if with_ids else list(range(N_ITEMS))
+    assert len(found) == len(names)
+    tolerance = 1e-3 if dtype == "float16" else 1e-6
+    rows = np.array([found[name] for name in names], dtype=np.float64)
+    np.testing.assert_allclose(rows, start.joint(4).items, rtol=tolerance, atol=tolerance)
+    written = [file for file in out.rglob("*") if file.is_file() and file.name != "start.json"]
+    listed = json.loads((out / "start.json").read_text())["files"]
+    assert listed == sorted(file.relative_to(out).as_posix() for file in written)
+
+
+def test_without_the_joint_table_no_items_are_written(tmp_path):
+    path = write(tmp_path / "log.parquet", pairs())
+    out = estimator().stream(path, FEATURES, tmp_path / "out", tables=["a"])
+    assert not (out / "items.parquet").exists()
+
+
+def test_collaborative_columns_need_a_joint_space(tmp_path):
+    path = write(tmp_path / "log.parquet", pairs())
+    hybrid = SGURInit.from_preset("hybrid", n_clusters=3)
+    message = "collaborative=0.5 has no effect without `joint_dim`"
+    with pytest.raises(InputError, match=message):
+        hybrid.stream(path, FEATURES, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_errors_name_the_columns_of_the_log(tmp_path):
+    log = tmp_path / "log.parquet"
+    ids = [str(i) for i in range(N_ITEMS)]
+    names = {"item_ids": ids, "columns": ("customer_id", "sku")}
+    out = tmp_path / "out"
+    for users, items, message in (
+        (["a", None], ["1", "2"], r"log.parquet, row 1: column 'customer_id' is empty"),
+        (["a", "b"], ["1", "x"], r"log.parquet, row 1: column 'sku' has 'x', which is not"),
+        ([0.5, 1.0], ["1", "2"], r"log.parquet: column 'customer_id' holds Float64"),
+    ):
+        pl.DataFrame({"customer_id": users, "sku": items}).write_parquet(log)
+        with pytest.raises(InputError, match=message):
+            estimator().stream(log, FEATURES, out, **names)
+    pl.DataFrame({"customer_id": ["a"], "sku": ["1"]}).write_parquet(log)
+    other = tmp_path / "more.parquet"
+    pl.DataFrame({"customer_id": [1], "sku": ["1"]}).write_parquet(other)
+    message = "more.parquet: column 'customer_id' holds integers, the rows before hold strings"
+    with pytest.raises(InputError, match=message):
+        estimator().stream([log, other], FEATURES, out, **names)
+
+
+def test_an_unknown_item_is_named_by_its_row_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(edges, "_CHUNK_ROWS", 3)
+    path = write(tmp_path / "log.parquet", np.array([[0, i] for i in (1, 2, 3, 4, 99, 98)]))
+    message = "row 4: column 'item' has 99, which is not among the known ids: 2 item ids in the 3"
+    with pytest.raises(InputError, match=message):
+        estimator().stream(path, FEATURES, tmp_path / "out", item_ids=range(N_ITEMS))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -302,15 +380,15 @@ def nobody(path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (nulls, r"log\.parquet: row 1 has no user; drop such rows"),
+        (nulls, r"log\.parquet, row 1: column 'user' is empty; drop such rows"),
         (columns, r"log\.parquet: has no column 'user', it has users, item"),
         (words, r"log\.parquet.*column 'user' holds String, expected integer positions"),
-        (beyond, r"log\.parquet: row 1 of it has item position 40, expected 0 to 39"),
+        (beyond, r"log\.parquet, row 1: column 'item' has position 40, expected 0 to 39"),
         (
             negative,
-            r"log\.parquet.*row 1 of it has user position -1, expected 0 to 2147483647; for ext",
+            r"log\.parquet, row 1: column 'user' has position -1, expected 0 to 2147483647; for ",
         ),
-        (large, r"row 1 of it has item position 4000000000, expected 0 to 39; for external ids"),
+        (large, r"row 1: column 'item' has position 4000000000, expected 0 to 39; for external"),
         (nobody, "there are no training interactions"),
         (lambda path: path.write_text("user,item"), r"log\.parquet: expected a Parquet file"),
         (lambda path: None, r"log\.parquet: no such file"),
@@ -342,7 +420,8 @@ def test_preprocessing_that_changes_no_table_is_refused(tmp_path):
         ({"dtype": "int8"}, "dtype must be one of float32, float16, bfloat16, got 'int8'"),
         (
             {"item_ids": list(range(100, 100 + N_ITEMS))},
-            r"has item \d+, which is not among the known",
+            r"log.parquet, row 0: column 'item' has \d+, which is not among the known ids: 40 item "
+            r"ids in the 900 rows read have no vector; .*give `item_ids` .*log.parquet",
         ),
         (
             {"item_ids": [str(i) for i in range(N_ITEMS)]},

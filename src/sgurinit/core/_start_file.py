@@ -20,6 +20,8 @@ from sgurinit.core.steps.clusters import Clusters
 from sgurinit.errors import InputError
 
 _FORMAT = "sgurinit.start/1"
+STREAM_FORMAT = "sgurinit.users/1"
+"""Format of the folders of `SGURInit.stream`."""
 
 # A safetensors header holds at most 100 MB, and the ids are stored there.
 _HEADER_BYTES = 95_000_000
@@ -94,7 +96,13 @@ def read_start_file(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: a Parquet table holds the users only; load the .safetensors file instead"
         )
+    if path.is_dir():
+        if (path / "start.json").is_file():
+            raise InputError(_explain_stream(path))
+        raise InputError(f"{path}: is a folder, expected a .safetensors file that `save` wrote")
     metadata, tensors = _read_tensors(path)
+    if metadata.get("format") == STREAM_FORMAT:
+        raise InputError(_explain_stream(path.parent))
     if metadata.get("format") != _FORMAT:
         raise InputError(
             f"{path}: not a saved start (format {metadata.get('format')!r}, expected {_FORMAT!r})"
@@ -108,6 +116,14 @@ def read_start_file(path: Path) -> dict[str, Any]:
         ) from error
     _check_shapes(path, fields)
     return fields
+
+
+def _explain_stream(folder: Path) -> str:
+    return (
+        f"{folder}: is a folder of `stream`, which cannot be loaded as a start: read its tables in "
+        f"{folder / 'users'} with NumPy or polars, or compute a start with SGURInit.fit (sgurinit "
+        "init) and save it"
+    )
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

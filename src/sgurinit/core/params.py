@@ -182,6 +182,21 @@ class Parameters:
             )
         return checked
 
+    def check_joint_written(self) -> None:
+        """Refuse collaborative columns where no joint space is written, which alone has them.
+
+        Raises
+        ------
+        InputError
+            `collaborative` is above 0 and `joint_dim` is not set.
+        """
+        if self.collaborative > 0 and self.joint_dim is None:
+            raise InputError(
+                f"collaborative={self.collaborative:g} has no effect without `joint_dim`: only the "
+                "joint space has collaborative columns; set `joint_dim` to its width, such as 64, "
+                "or leave out `collaborative` and presets that set it"
+            )
+
     def to_config(self) -> dict[str, Any]:
         """Return the parameters as a dictionary that JSON can hold."""
         return {name: getattr(self, name) for name in (*PARAMS, "seed")} | {

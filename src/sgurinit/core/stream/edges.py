@@ -25,6 +25,26 @@ _COLUMNS = ("user", "item")
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a chunk comes from, for error messages.
+
+    Parameters
+    ----------
+    file : Path
+        The file.
+    first : int
+        Row of the file that the chunk begins with.
+    """
+
+    file: Path
+    first: int = 0
+
+    def name_row(self, row: int) -> str:
+        """Return the file and the row of it that is `row` of the chunk."""
+        return f"{self.file}, row {self.first + row}"
+
+
+@dataclass(frozen=True)
 class EdgeFiles:
     """Files that hold pairs of user and item.
 
@@ -86,16 +106,16 @@ class EdgeFiles:
             for file, state in states
         ]
 
-    def read_chunks(self) -> Iterator[tuple[pl.Series, pl.Series, str]]:
+    def read_chunks(self) -> Iterator[tuple[pl.Series, pl.Series, Place]]:
         """Yield users, items and their place for error messages, `_CHUNK_ROWS` at a time."""
         for file in self.files:
             for first in range(0, _count_rows(file, self.columns), _CHUNK_ROWS):
                 table = _read_chunk(file, first, self.columns)
                 users, items = (_check_no_nulls(column, file, first) for column in table)
-                yield users, items, f"{file}, from row {first}" if first else str(file)
+                yield users, items, Place(file, first)
 
 
-def check_positions(values: pl.Series, place: str, limit: int | None) -> IntArray:
+def check_positions(values: pl.Series, place: Place, limit: int | None) -> IntArray:
     """Return positions as int64 after checking that they are at least 0 and below `limit`.
 
     Raises
@@ -105,8 +125,8 @@ def check_positions(values: pl.Series, place: str, limit: int | None) -> IntArra
     """
     if not values.dtype.is_integer():
         raise InputError(
-            f"{place}: column {values.name!r} holds {values.dtype}, expected integer positions; "
-            "for external ids give the ids of the items"
+            f"{place.file}: column {values.name!r} holds {values.dtype}, expected integer "
+            "positions; for external ids give the ids of the items as `item_ids`"
         )
     found = values.to_numpy().astype(np.int64, copy=False)
     limit = _MAX_POSITIONS if limit is None else limit
@@ -114,14 +134,14 @@ def check_positions(values: pl.Series, place: str, limit: int | None) -> IntArra
     if outside.any():
         row = int(np.argmax(outside))
         raise InputError(
-            f"{place}: row {row} of it has {values.name} position {found[row]}, expected 0 to "
-            f"{limit - 1}; for external ids give the ids of the items"
+            f"{place.name_row(row)}: column {values.name!r} has position {found[row]}, expected 0 "
+            f"to {limit - 1}; for external ids give the ids of the items as `item_ids`"
         )
     return found
 
 
-def look_up_positions(values: pl.Series, known: IdArray, order: IntArray, place: str) -> IntArray:
-    """Look up the position of every id among the known ones, which `order` sorts.
+def look_up_positions(values: pl.Series, known: IdArray, order: IntArray, place: Place) -> IntArray:
+    """Look up the position of every item id among the known ones, which `order` sorts.
 
     Raises
     ------
@@ -131,20 +151,22 @@ def look_up_positions(values: pl.Series, known: IdArray, order: IntArray, place:
     ids = convert_ids(values, place)
     if ids.dtype.kind != known.dtype.kind:
         raise InputError(
-            f"{place}: column {values.name!r} holds {name_kind(ids)}, the known ids are "
+            f"{place.file}: column {values.name!r} holds {name_kind(ids)}, the known ids are "
             f"{name_kind(known)}: use one kind"
         )
     found, unknown = find_positions(ids, known, order)
     if unknown is not None:
+        n_unknown = len(np.setdiff1d(ids, known))
         raise InputError(
-            f"{place}: row {unknown} of it has {values.name} {ids[unknown].item()!r}, which is not "
-            f"among the known ids; drop such rows, give the {values.name} its features, or pass "
-            "all ids as `item_ids` (where features are Parquet files, the log itself does)"
+            f"{place.name_row(unknown)}: column {values.name!r} has {ids[unknown].item()!r}, which "
+            f"is not among the known ids: {n_unknown:,} item ids in the {len(ids):,} rows read "
+            f"have no vector; where features are Parquet files, give `item_ids` {place.file}, "
+            "otherwise add the items to features and `item_ids`, or drop such rows"
         )
     return found
 
 
-def convert_ids(values: pl.Series, place: str) -> IdArray:
+def convert_ids(values: pl.Series, place: Place) -> IdArray:
     """Return external ids as an array of int64 or of strings.
 
     Raises
@@ -157,7 +179,7 @@ def convert_ids(values: pl.Series, place: str) -> IdArray:
     if values.dtype in {pl.String, pl.Categorical} or isinstance(values.dtype, pl.Enum):
         return values.cast(pl.String).to_numpy().astype(np.str_)
     raise InputError(
-        f"{place}: column {values.name!r} holds {values.dtype}, expected integers or strings"
+        f"{place.file}: column {values.name!r} holds {values.dtype}, expected integers or strings"
     )
 
 
@@ -216,5 +238,5 @@ def _read_chunk(file: Path, first: int, columns: tuple[str, str]) -> pl.DataFram
 def _check_no_nulls(values: pl.Series, file: Path, first: int) -> pl.Series:
     if values.null_count():
         row = first + int(values.is_null().arg_max() or 0)
-        raise InputError(f"{file}: row {row} has no {values.name}; drop such rows")
+        raise InputError(f"{file}, row {row}: column {values.name!r} is empty; drop such rows")
     return values

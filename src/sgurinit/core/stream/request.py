@@ -82,6 +82,7 @@ class StreamRequest:
         InputError
             An argument is not usable; the message names it.
         """
+        parameters.check_joint_written()
         checked = as_features(features)
         n_items = next(iter(checked.values())).n_items
         ids = None if item_ids is None else check_item_ids(item_ids, n_items)

@@ -15,8 +15,16 @@ import polars as pl
 from joblib import effective_n_jobs
 from safetensors.numpy import save_file
 
-from sgurinit.core.inputs.arrays import Float32Array, Float64Array, IdArray, IntArray
-from sgurinit.core.inputs.features import ItemFeatures, restore_bfloat16
+from sgurinit.core._start_file import STREAM_FORMAT
+from sgurinit.core.inputs.arrays import (
+    Float32Array,
+    Float64Array,
+    FloatArray,
+    IdArray,
+    IntArray,
+)
+from sgurinit.core.inputs.features import BFLOAT16, ItemFeatures, restore_bfloat16
+from sgurinit.core.inputs.ids import name_kind
 from sgurinit.core.steps.aggregate import Aggregator, split_columns, split_users
 from sgurinit.core.steps.joint import compute_joint_items
 from sgurinit.core.steps.space import Space
@@ -27,7 +35,6 @@ from sgurinit.errors import InputError
 from sgurinit.files import read_json, write_arrays, write_json
 from sgurinit.progress import ProgressCallback, no_progress
 
-_FORMAT = "sgurinit.users/1"
 _REQUEST_FILE = "request.json"
 
 
@@ -99,7 +106,7 @@ class _Stream:
         tensors: dict[str, Any] = {}
         sizes: dict[str, list[int]] = {}
         for name in self.request.tables:
-            space = self._fit_space(name, buckets, degrees, tensors)
+            space = self._fit_space(name, buckets, degrees)
             clusters = space.to_clusters()
             tensors[f"clusters/{name}/centroids"] = clusters.centroids
             tensors[f"clusters/{name}/labels"] = clusters.labels
@@ -109,12 +116,12 @@ class _Stream:
             self._convert_to_parquet(buckets, user_ids)
         elif user_ids is not None:
             pl.DataFrame({"user": user_ids}).write_parquet(self.work / "user_ids.parquet")
-        save_file(tensors, self.work / "items.safetensors", metadata={"format": _FORMAT})
+        save_file(tensors, self.work / "items.safetensors", metadata={"format": STREAM_FORMAT})
         self._remove_intermediate_files(buckets)
         write_json(
             self.work / "start.json",
             {
-                "format": _FORMAT,
+                "format": STREAM_FORMAT,
                 "config": self.request.parameters.to_config(),
                 "tables": list(self.request.tables),
                 "layout": self.request.layout,
@@ -125,6 +132,7 @@ class _Stream:
                 "duplicate_interactions": int(counts.sum()) - int(degrees.sum()),
                 "items_without_interactions": int((degrees == 0).sum()),
                 "cluster_sizes": sizes,
+                "files": self._list_files(),
             },
         )
 
@@ -146,7 +154,12 @@ class _Stream:
                 np.add.at(counts, at, 1)
             else:
                 own, more = np.unique(convert_ids(users, place), return_counts=True)
-                ids, counts, more = _merge_counts(ids, counts, own, more, place)
+                if ids is not None and ids.dtype.kind != own.dtype.kind:
+                    raise InputError(
+                        f"{place.file}: column {users.name!r} holds {name_kind(own)}, the rows "
+                        f"before hold {name_kind(ids)}: use one kind"
+                    )
+                ids, counts, more = _merge_counts(ids, counts, own, more)
                 counts += more
             done += len(users)
             self.progress("reading", done, total)
@@ -181,17 +194,15 @@ class _Stream:
             done += len(users)
             self.progress("dividing", done, total)
 
-    def _fit_space(
-        self, name: str, buckets: Buckets, degrees: Float64Array, tensors: dict[str, Any]
-    ) -> Space:
-        """Fit the space of a table; the items of the joint space are added to `tensors`."""
+    def _fit_space(self, name: str, buckets: Buckets, degrees: Float64Array) -> Space:
+        """Fit the space of a table; the items of the joint space are written."""
         parameters = self.request.parameters
         try:
             if name != JOINT_TABLE:
                 table, preprocess = self.request.features[name], True
             else:
                 table, preprocess = self._compute_joint_items(buckets, degrees), False
-                tensors["items/joint"] = table.values
+                self._write_joint_items(table.values)
             self.progress(f"items of {name}", 0, 1)
             space = Space.fit(degrees, table, parameters, preprocess=preprocess)
         except InputError as error:
@@ -217,6 +228,23 @@ class _Stream:
             write_arrays(path, items, present)
         with path.open("rb") as file:
             return ItemFeatures(np.load(file), np.load(file))
+
+    def _write_joint_items(self, items: FloatArray) -> None:
+        """Write the items of the joint space with their ids, in the type of the users' rows."""
+        kind, ids = DTYPES[self.request.dtype], self.request.item_ids
+        # Parquet has no bfloat16.
+        rows = items.astype(np.float32 if kind == BFLOAT16 else kind)
+        columns = [
+            pl.Series("item", np.arange(len(rows)) if ids is None else ids),
+            pl.Series(JOINT_TABLE, rows, dtype=_find_parquet_type(rows)),
+        ]
+        pl.DataFrame(columns).write_parquet(self.work / "items.parquet")
+
+    def _list_files(self) -> list[str]:
+        """Names of the files of the result, beside start.json itself."""
+        files = (path for path in self.work.rglob("*") if path.is_file())
+        names = (path.relative_to(self.work).as_posix() for path in files)
+        return sorted(set(names) - {_REQUEST_FILE})
 
     def _write_users(self, name: str, space: Space, buckets: Buckets) -> None:
         """Write the users' rows of a table, noting every finished bucket in a journal."""
@@ -287,13 +315,11 @@ class _Stream:
 
 
 def _merge_counts(
-    ids: IdArray | None, counts: IntArray, own: IdArray, more: IntArray, place: str
+    ids: IdArray | None, counts: IntArray, own: IdArray, more: IntArray
 ) -> tuple[IdArray, IntArray, IntArray]:
     """Merge the ids so far with those of a chunk, sorted, and spread both counts over them."""
     if ids is None:
         return own, np.zeros(len(own), dtype=np.int64), more
-    if ids.dtype.kind != own.dtype.kind:
-        raise InputError(f"{place}: column 'user' holds ids of another kind than the rows before")
     every = np.union1d(ids, own)
     spread = [np.zeros(len(every), dtype=np.int64) for _ in range(2)]
     spread[0][np.searchsorted(every, ids)] = counts
