@@ -149,6 +149,16 @@ def test_stream_gives_what_init_gives(folder: Path, small: Dataset, tmp_path: Pa
     )
 
 
+@pytest.mark.parametrize("more", [[], ["--spark", "local[1]", "--features", "text=x.parquet"]])
+def test_init_refuses_collaborative_columns_without_a_joint_space(
+    more: list[str], folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "x.safetensors"
+    result = run("init", folder, "--preset", "hybrid", "--out", out, *more)
+    assert_one_line(result, "--collaborative=0.5 has no effect without --joint-dim")
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("name", ["start.safetensors", "start.parquet"])
 def test_init_saves_a_start_for_every_user(folder: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / name
@@ -156,6 +166,11 @@ def test_init_saves_a_start_for_every_user(folder: Path, tmp_path: Path, name: s
     options = (*options, "--preprocess", "center,unit", "--seed", 3)
     result = run("init", folder, "--out", out, *options)
     assert result.exit_code == 0, result.output
+    data = load_dataset(folder)
+    assert (
+        f"training interactions {len(data.train):,} ({len(data.valid) + len(data.test):,} held out "
+        "for validation and test)"
+    ) in result.stdout
     assert [path.name for path in tmp_path.iterdir()] == [name]
     if name.endswith(".parquet"):
         assert pl.read_parquet(out).height == 120
@@ -230,9 +245,11 @@ def test_report_writes_the_page_again(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_options_of_init_override_a_preset(preset: str, folder: Path, tmp_path: Path) -> None:
     out = ("--out", tmp_path / "start.safetensors")
-    result = run("init", folder, "--preset", preset, "--n-clusters", 3, *out, "--seed", 0)
+    options = ("--n-clusters", 3, "--joint-dim", 8, "--seed", 0)
+    result = run("init", folder, "--preset", preset, *options, *out)
     assert result.exit_code == 0, result.output
-    expected = SGURInit.from_preset(preset, n_clusters=3, random_state=0).fit(load_dataset(folder))
+    estimator = SGURInit.from_preset(preset, n_clusters=3, joint_dim=8, random_state=0)
+    expected = estimator.fit(load_dataset(folder))
     found = UserStart.load(out[1])
     assert found.config == expected.start_.config
     for name, users in expected.start_.users.items():
@@ -521,9 +538,17 @@ STREAM = ("stream", "log.parquet", "--features", "text=text.npy", "--out", "x")
             lambda: SGURInit(n_clusters=2).stream(
                 "log.parquet", {"text": np.load("text.npy")}, "x", item_ids=range(5, 85)
             ),
-            "give the item its features, or pass all ids as `item_ids`",
+            "give `item_ids` log.parquet, otherwise add the items to features and `item_ids`",
             (*STREAM, "--n-clusters", "2", "--item-ids", "late.parquet"),
-            "give the item its features, or pass all ids as --item-ids",
+            "give --item-ids log.parquet, otherwise add the items to features and --item-ids",
+        ),
+        (
+            lambda: SGURInit.from_preset("hybrid").stream(
+                "log.parquet", {"text": np.load("text.npy")}, "x"
+            ),
+            "collaborative=0.5 has no effect without `joint_dim`: only the joint space has",
+            (*STREAM, "--preset", "hybrid"),
+            "--collaborative=0.5 has no effect without --joint-dim: only the joint space has",
         ),
         (
             lambda: SGURInit().stream(

@@ -102,6 +102,7 @@ def init(
     seed: SeedOption = 0,
 ) -> None:
     """Compute a start for every user and save it. Needs no training and no torch."""
+    from sgurinit.core.params import Parameters
     from sgurinit.core.start import check_start_path
     from sgurinit.data import load_dataset
     from sgurinit.report.terminal.progress import StageProgress
@@ -117,6 +118,8 @@ def init(
         collaborative_rank=collaborative_rank,
         content=content,
     )
+    estimator = _estimator(preset, seed, **parameters)
+    Parameters.check(estimator.get_params(deep=False)).check_joint_written()
     if spark is not None:
         from sgurinit.cli.spark import init_on_spark
 
@@ -124,7 +127,6 @@ def init(
         return
     if features:
         raise InputError("--features needs --spark; a data set has its own features")
-    estimator = _estimator(preset, seed, **parameters)
     check_start_path(Path(out))
     with StageProgress(console) as progress:
         progress("reading", 0, 0)
@@ -135,6 +137,12 @@ def init(
         progress("writing", 0, 0)
         start.save(Path(out))
     console.print(start_table(diagnostics))
+    held_out = len(dataset.valid) + len(dataset.test)
+    print_line(
+        console,
+        f"training interactions {diagnostics.n_interactions:,} ({held_out:,} held out for "
+        "validation and test)",
+    )
     print_line(console, f"saved to {out}")
     print_json({"out": out, "config": start.config, "diagnostics": diagnostics.to_dict()})
 
