@@ -18,6 +18,11 @@ from sgurinit.data import Dataset, load_dataset
 from sgurinit.errors import InputError
 from sgurinit.models import Recommender, RecommenderConfig, model_resolver
 
+_OWN_MODEL = (
+    "; a model of your own: pass its class, or model_resolver.register(it) first "
+    "(sgurinit.models.model_resolver)"
+)
+
 _Class = TypeVar("_Class")
 _Settings = TypeVar("_Settings", bound=BaseModel)
 
@@ -53,7 +58,8 @@ def resolve_model(model: str | type[Recommender]) -> type[Recommender]:
     Parameters
     ----------
     model : str or type
-        The class or its name. Upper case, lower case and dashes make no difference.
+        The class, also one of your own, or its name. Upper case, lower case and dashes make no
+        difference.
 
     Returns
     -------
@@ -63,14 +69,22 @@ def resolve_model(model: str | type[Recommender]) -> type[Recommender]:
     Raises
     ------
     InputError
-        There is no such model. The message lists the known ones.
+        There is no such model (the message lists the known ones), or the class is no subclass of
+        `Recommender`.
 
     Examples
     --------
     >>> resolve_model("light-gcn").__name__
     'LightGCN'
     """
-    return _lookup(model_resolver, model, "model", sorted(model_resolver.options))
+    if isinstance(model, type) and not issubclass(model, Recommender):
+        raise InputError(
+            f"model {model.__name__} is not a subclass of sgurinit.models.Recommender; derive it, "
+            "or fill the tables of any torch module with sgurinit.integrations.torch.attach"
+        )
+    if isinstance(model, Recommender):
+        raise InputError(f"model is an instance of {type(model).__name__}; pass the class")
+    return _lookup(model_resolver, model, "model", sorted(model_resolver.options), _OWN_MODEL)
 
 
 def resolve_config(
@@ -198,10 +212,14 @@ def build(settings: type[_Settings], fields: Mapping[str, Any], *, prefix: str) 
 
 
 def _lookup(
-    resolver: ClassResolver[_Class], query: str | type[_Class], kind: str, known: Sequence[str]
+    resolver: ClassResolver[_Class],
+    query: str | type[_Class],
+    kind: str,
+    known: Sequence[str],
+    advice: str = "",
 ) -> type[_Class]:
     try:
         return resolver.lookup(query)
     except (KeyError, TypeError, ValueError):
         names = ", ".join(known)
-        raise InputError(f"{kind} {query!r} does not exist; known: {names}") from None
+        raise InputError(f"{kind} {query!r} does not exist; known: {names}{advice}") from None

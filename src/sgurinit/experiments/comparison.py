@@ -28,6 +28,7 @@ from sgurinit.experiments.sweeps import drop_sweep_cells
 from sgurinit.experiments.tables import curves_table, epochs_table, lifts_table, results_table
 from sgurinit.experiments.untrained import score_untrained, untrained_table
 from sgurinit.files import write_json, write_table
+from sgurinit.models import Recommender
 from sgurinit.resolve import build, resolve_config, resolve_dataset, resolve_model
 from sgurinit.training import TrainSettings
 from sgurinit.training.run import build_model
@@ -78,7 +79,7 @@ class Comparison:
 
 def compare(
     dataset: Dataset | str | Path,
-    models: Sequence[str],
+    models: Sequence[str | type[Recommender]],
     arms: Sequence[str] = ("random", "sgurinit", "permuted"),
     seeds: int = 3,
     *,
@@ -98,8 +99,10 @@ def compare(
     ----------
     dataset : Dataset, str or Path
         A data set, its folder or its name.
-    models : sequence of str
-        Names of models.
+    models : sequence of str or type
+        Names of models, or classes of your own, derived from `sgurinit.models.Recommender`. To
+        resume in another process, pass the same class again. Its name is that of the class in
+        lower case.
     arms : sequence of str, default ("random", "sgurinit", "permuted")
         Names of arms. Lifts are relative to ``"random"``.
     seeds : int, default 3
@@ -116,8 +119,9 @@ def compare(
         Exclude validation items from the test ranking.
     jobs : int, default 1
         Runs at a time. With more than one, each runs in a worker process, so a script must call
-        `compare` under ``if __name__ == "__main__":``. The last digits of the results can depend
-        on the number of threads per run.
+        `compare` under ``if __name__ == "__main__":``, and a class of your own must be defined at
+        the top level of a module or of the script, not in a notebook. The last digits of the
+        results can depend on the number of threads per run.
     on_event : callable, default no_event
         Called with a `RunEvent` whenever a run begins, ends an epoch or is finished.
 
@@ -129,8 +133,8 @@ def compare(
     Raises
     ------
     InputError
-        A name, a field or the data cannot be used, `out` contains another comparison, or another
-        process is using it.
+        A name, a class, a field or the data cannot be used, `out` contains another comparison, or
+        another process is using it.
 
     See Also
     --------
@@ -280,7 +284,7 @@ def _chosen_settings(runs: Sequence[RunSettings]) -> dict[str, dict[str, Any]]:
 
 def train_and_test(
     dataset: Dataset | str | Path,
-    model: str,
+    model: str | type[Recommender],
     arm: str = "sgurinit",
     *,
     seed: int = 0,
@@ -295,8 +299,8 @@ def train_and_test(
     ----------
     dataset : Dataset, str or Path
         A data set, its folder or its name.
-    model : str
-        Name of the model.
+    model : str or type
+        Name of the model, or a class derived from `sgurinit.models.Recommender`.
     arm : str, default "sgurinit"
         Name of the arm.
     seed : int, default 0

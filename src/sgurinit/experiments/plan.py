@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from sgurinit.arms import METHOD, Initializer, MethodInitializer, arm_names
 from sgurinit.errors import InputError
 from sgurinit.experiments.settings import KIND, ComparisonSettings, Fields, SearchSettings
-from sgurinit.models import model_resolver
+from sgurinit.models import Recommender, model_resolver
+from sgurinit.models.resolver import register_model
 from sgurinit.resolve import (
     build,
-    model_name,
     resolve_config,
     resolve_initializer,
     resolve_model,
@@ -26,7 +26,7 @@ _ARM_NAME = r"[A-Za-z0-9][A-Za-z0-9._+=-]*"
 
 
 def comparison_settings(
-    models: Sequence[str],
+    models: Sequence[str | type[Recommender]],
     arms: Sequence[str] | Mapping[str, Mapping[str, Any]],
     seeds: int,
     *,
@@ -39,8 +39,9 @@ def comparison_settings(
 
     Parameters
     ----------
-    models : sequence of str
-        Names of models.
+    models : sequence of str or type
+        Names of models, or classes derived from `Recommender`. Such a class is registered, so that
+        it is known by its name from then on.
     arms : sequence of str or mapping of str to mapping
         Names of arms. Or the fields of each arm by a name of your choice, among them ``kind``, the
         name of the initializer, if that is not the name of the arm.
@@ -94,7 +95,7 @@ def comparison_settings(
             raise InputError(f"{canonical} is set twice, once as {name!r}; set it in one place")
         overrides[canonical] = own
     configs = {}
-    for name in _unique([model_name(resolve_model(m)) for m in models], "models"):
+    for name in _unique([register_model(resolve_model(m)) for m in models], "models"):
         config = resolve_config(resolve_model(name), overrides.pop(name, None))
         configs[name] = config.model_dump(mode="json")
     arm_fields = _resolve_arms(arms, overrides)

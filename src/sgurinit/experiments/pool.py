@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -20,6 +21,9 @@ from sgurinit.errors import InputError
 from sgurinit.experiments.events import EventCallback, RunEvent
 from sgurinit.experiments.run import execute_run, is_finished
 from sgurinit.experiments.settings import RunSettings
+from sgurinit.models import Recommender
+from sgurinit.models.resolver import import_path, register_model
+from sgurinit.resolve import resolve_model
 from sgurinit.runtime import children_ignore_interrupts, count_cores, keep_freed_memory
 
 
@@ -54,7 +58,7 @@ def execute_runs(
     Raises
     ------
     InputError
-        `jobs` is below 1, a run fails, or a worker process died.
+        `jobs` is below 1, a run fails, or a worker process died or cannot import a model's class.
     """
     if jobs < 1:
         raise InputError(f"jobs is {jobs}, expected at least 1")
@@ -67,7 +71,8 @@ def execute_runs(
     # A read-only mapping cannot be pickled, but its content can.
     parts = {f.name: getattr(dataset, f.name) for f in fields(dataset)}
     parts["features"] = dict(dataset.features)
-    work = (parts, folder, dict(data_facts), max(1, count_cores() // jobs))
+    classes = _pickle_classes(pending)
+    work = (parts, classes, folder, dict(data_facts), max(1, count_cores() // jobs))
     _Workers(min(jobs, len(pending)), work).run(pending, on_event)
 
 
@@ -119,8 +124,41 @@ class _Workers:
             self.links.pop(link).join()
 
 
+def _pickle_classes(runs: Sequence[RunSettings]) -> dict[str, bytes]:
+    """Pickle the classes of the models, by import path. A new process only knows the library's."""
+    pickled = {}
+    for model in {run.model: resolve_model(run.model) for run in runs}.values():
+        path = import_path(model)
+        try:
+            pickled[path] = pickle.dumps(model)
+        except (pickle.PicklingError, AttributeError):
+            raise _not_importable(path) from None
+    return pickled
+
+
+def _register_classes(pickled: Mapping[str, bytes]) -> None:
+    for path, content in pickled.items():
+        try:
+            model: type[Recommender] = pickle.loads(content)  # noqa: S301 - made by the parent
+        except Exception:  # noqa: BLE001 - importing a module can raise anything
+            raise _not_importable(path) from None
+        register_model(model)
+
+
+def _not_importable(path: str) -> InputError:
+    return InputError(
+        f"a worker process cannot import the model {path}; define it at the top level of a module "
+        "(a .py file), or use jobs=1"
+    )
+
+
 def _serve(
-    link: Connection, parts: dict[str, Any], folder: Path, data_facts: dict[str, Any], threads: int
+    link: Connection,
+    parts: dict[str, Any],
+    classes: dict[str, bytes],
+    folder: Path,
+    data_facts: dict[str, Any],
+    threads: int,
 ) -> None:
     """Execute the runs that are received from `link`, until None is received."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -128,6 +166,7 @@ def _serve(
     torch.set_num_threads(threads)
     with threadpool_limits(threads):
         try:
+            _register_classes(classes)
             dataset = Dataset(**parts)
             link.send(None)
             while (run := link.recv()) is not None:

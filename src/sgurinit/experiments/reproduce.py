@@ -10,10 +10,13 @@ from typing import Any
 import yaml
 
 from sgurinit.experiments.settings import KIND, ComparisonSettings
+from sgurinit.models.resolver import comes_with_library
 from sgurinit.resolve import resolve_initializer, resolve_model
 from sgurinit.training import TrainSettings
 
 _STUDY = "# save the lines above as study.yaml, then:\nsgurinit study study.yaml"
+
+_OWN_MODEL = "(not in sgurinit): pass the class to sgurinit.compare, with these settings:"
 
 # Fields of TrainSettings that have their own command-line option.
 _OPTIONS = {"max_epochs": "--max-epochs", "patience": "--patience"}
@@ -25,7 +28,8 @@ def format_command(
     """Format the shell command that repeats a comparison. Default values are left out.
 
     ``sgurinit compare`` has no options for arms with custom names or for a search. Such a plan,
-    if made in Python, is returned as the content of a study's file and the command that runs it.
+    if made in Python, is returned as the content of a study's file and the command that runs it. A
+    model that does not come with the library needs Python, so its plan is returned as settings.
 
     Parameters
     ----------
@@ -45,6 +49,9 @@ def format_command(
     """
     if file is not None:
         return shlex.join(["sgurinit", "study", file, "--out", out])
+    own = [name for name in settings.models if not comes_with_library(name)]
+    if own:
+        return f"# in Python: {', '.join(own)} {_OWN_MODEL}\n{_study_yaml(settings, source)}"
     if settings.search is not None or any(own[KIND] != arm for arm, own in settings.arms.items()):
         return f"{_study_yaml(settings, source)}\n{_STUDY} --out {shlex.quote(out)}"
     words = ["sgurinit", "compare", source or "DATA"]
