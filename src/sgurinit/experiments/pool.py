@@ -72,7 +72,7 @@ def execute_runs(
     parts = {f.name: getattr(dataset, f.name) for f in fields(dataset)}
     parts["features"] = dict(dataset.features)
     classes = _pickle_classes(pending)
-    work = (parts, classes, folder, dict(data_facts), max(1, count_cores() // jobs))
+    work = ((parts, dict(data_facts)), classes, folder, max(1, count_cores() // jobs))
     _Workers(min(jobs, len(pending)), work).run(pending, on_event)
 
 
@@ -140,7 +140,7 @@ def _register_classes(pickled: Mapping[str, bytes]) -> None:
     for path, content in pickled.items():
         try:
             model: type[Recommender] = pickle.loads(content)  # noqa: S301 - made by the parent
-        except Exception:  # noqa: BLE001 - importing a module can raise anything
+        except Exception:  # importing a module can raise anything
             raise _not_importable(path) from None
         register_model(model)
 
@@ -154,13 +154,16 @@ def _not_importable(path: str) -> InputError:
 
 def _serve(
     link: Connection,
-    parts: dict[str, Any],
+    data: tuple[dict[str, Any], dict[str, Any]],
     classes: dict[str, bytes],
     folder: Path,
-    data_facts: dict[str, Any],
     threads: int,
 ) -> None:
-    """Execute the runs that are received from `link`, until None is received."""
+    """Execute the runs that are received from `link`, until None is received.
+
+    `data` contains the fields of the data set and its description.
+    """
+    parts, data_facts = data
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
     torch.set_num_threads(threads)
