@@ -33,7 +33,7 @@ from sgurinit.core.params import PARAMS, PRESETS
 from sgurinit.data import Dataset, load_dataset, planted, write_native
 from sgurinit.data.convert import convert
 from sgurinit.data.encode import join_text_columns, join_vectors
-from sgurinit.data.prepare import find_source, prepare
+from sgurinit.data.prepare import SPLIT_METHODS, find_source, prepare
 from sgurinit.errors import InputError
 from sgurinit.experiments import compare, load_comparison, shared_fields
 from sgurinit.models import model_resolver
@@ -95,6 +95,12 @@ def test_help_lists_every_arm_and_model() -> None:
         text = help_text(command)
         assert f"{', '.join(ARMS)}." in text
         assert f"{', '.join(MODELS)}." in text
+
+
+def test_help_lists_every_split() -> None:
+    text = help_text("prepare")
+    assert f"--split {'|'.join(SPLIT_METHODS)} How" in text.replace("| ", "|")
+    assert "such as 7:1:2" in text
 
 
 def test_help_shows_the_actual_defaults() -> None:
@@ -654,6 +660,19 @@ def test_runs_and_comparisons_do_not_share_a_folder(tmp_path: Path) -> None:
     assert_one_line(run(*words), "contains a single run")
     (tmp_path / "config.json").rename(tmp_path / "settings.json")
     assert_one_line(run("train", "lightgcn", "planted", "--out", tmp_path), "contains a comparison")
+
+
+def test_a_comparison_is_not_written_among_other_files(tmp_path: Path) -> None:
+    data = tmp_path / "shop"
+    write_native(planted(60, 40), data)
+    before = sorted(tmp_path.rglob("*"))
+    words = ("compare", data, "--models", "lightgcn", "--arms", "random", "--out")
+    assert_one_line(run(*words, data), "the folder of the data; choose another folder")
+    assert_one_line(run("train", "lightgcn", data, "--out", data), "the folder of the data")
+    words = ("compare", "planted", "--models", "lightgcn", "--arms", "random", "--out")
+    assert_one_line(run(*words, data), "shop: contains a data set; choose another folder")
+    assert_one_line(run(*words, tmp_path), "contains files but no comparison")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_missing_folder_gives_one_line(tmp_path: Path) -> None:

@@ -436,7 +436,9 @@ CUT = gzip.compress(
         ("a.json", '{"user": "a", "item": "b"}\n{"user": ""}\n', [], "line 2: user is missing"),
         ("m/u.data", text(ROWS, ","), [], "line 1 has 1 fields, separated at"),
         ("a.csv", GOOD, ["--features", "t=none.parquet"], "none.parquet: file is missing"),
-        ("a.csv", GOOD, ["--features", "t"], "--features: 't' is not NAME=FILE"),
+        ("a.csv", GOOD, ["--features", "t.parquet"],
+         "--features: 't.parquet' is not NAME=FILE.parquet, with every name once, such as "
+         "text=text.parquet"),
         ("a.csv", GOOD, ["--items", "none.csv"], "none.csv: file is missing"),
         ("m/x.txt", GOOD, [], "no known log in it"),
     ],

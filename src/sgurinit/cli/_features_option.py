@@ -10,8 +10,10 @@ from sgurinit.data.dataset import MODALITY_NAME
 from sgurinit.errors import InputError
 
 
-def parse_features(assignments: Sequence[str]) -> dict[str, Path]:
-    """Parse ``NAME=FILE`` for every modality.
+def parse_features(
+    assignments: Sequence[str], suffixes: Sequence[str] = (".npy", ".parquet")
+) -> dict[str, Path]:
+    """Parse ``NAME=FILE`` for every modality. `suffixes` are those that the command reads.
 
     Raises
     ------
@@ -23,8 +25,9 @@ def parse_features(assignments: Sequence[str]) -> dict[str, Path]:
         name, equals, file = assignment.partition("=")
         if not (re.fullmatch(MODALITY_NAME, name) and equals and file) or name in files:
             raise InputError(
-                f"--features: {assignment!r} is not NAME=FILE.npy or NAME=FILE.parquet, with every "
-                "name once, such as text=text.npy"
+                f"--features: {assignment!r} is not "
+                f"{' or '.join(f'NAME=FILE{suffix}' for suffix in suffixes)}, with every name once, "
+                f"such as text=text{suffixes[0]}"
             )
         files[name] = Path(file)
     return files

@@ -96,11 +96,16 @@ def prepare(
     split: Annotated[
         str,
         typer.Option(
-            help="How to split: random, leave-one-out, user-time, time, cold-items or cold-users."
+            metavar="random|leave-one-out| user-time|time| cold-items|cold-users",
+            help="How to split; leave-one-out, user-time and time need times.",
         ),
     ] = "random",
     ratios: Annotated[
-        str, typer.Option(help="Shares of train, validation and test interactions.")
+        str,
+        typer.Option(
+            metavar="N:N:N",
+            help="Shares of train, validation and test interactions, such as 7:1:2.",
+        ),
     ] = "8:1:1",
     name: Annotated[
         str | None, typer.Option(help="Name of the data set. Default: the name of the folder.")
@@ -132,7 +137,7 @@ def prepare(
             seed=seed,
             time_unit=time_unit,
             name=name,
-            features=parse_features(features or []),
+            features=parse_features(features or [], [".parquet"]),
             progress=progress,
         )
     console.print(card_table(card))
