@@ -15,7 +15,13 @@ from sgurinit.data import Dataset
 from sgurinit.errors import InputError
 from sgurinit.experiments.events import EventCallback, RunEvent, no_event
 from sgurinit.experiments.folder import ComparisonFolder
-from sgurinit.experiments.folder_lock import claim_settings, lock_folder, refuse_folder_with
+from sgurinit.experiments.folder_lock import (
+    claim_settings,
+    lock_folder,
+    refuse_data_folder,
+    refuse_folder_with,
+    refuse_other_folder,
+)
 from sgurinit.experiments.plan import comparison_settings
 from sgurinit.experiments.pool import execute_runs
 from sgurinit.experiments.provenance import describe_data, describe_environment
@@ -133,8 +139,8 @@ def compare(
     Raises
     ------
     InputError
-        A name, a class, a field or the data cannot be used, `out` contains another comparison, or
-        another process is using it.
+        A name, a class, a field or the data cannot be used, `out` contains another comparison or
+        other files, or another process is using it.
 
     See Also
     --------
@@ -195,12 +201,13 @@ def run_plan(
     Raises
     ------
     InputError
-        `out` contains another comparison, another process is using it, or a run fails.
+        `out` contains another comparison or other files, another process is using it, or a run
+        fails.
     """
     data_facts = describe_data(dataset, source)
     folder = Path(out)
+    refuse_other_folder(folder, source)
     with lock_folder(folder):
-        refuse_folder_with(folder / "config.json", "a single run")
         settings = plan.model_dump(mode="json")
         fingerprint = {"fingerprint": data_facts["fingerprint"]}
         claim_settings(folder / "settings.json", {**settings, "data": fingerprint})
@@ -324,8 +331,8 @@ def train_and_test(
     Raises
     ------
     InputError
-        A name, a field or the data cannot be used, `out` contains another run or a comparison, or
-        another process is using it.
+        A name, a field or the data cannot be used, `out` contains another run, a comparison or a
+        data set, or another process is using it.
 
     See Also
     --------
@@ -347,6 +354,7 @@ def train_and_test(
     data = resolve_split_data(dataset)
     data_facts = describe_data(data, None)
     if out is not None:
+        refuse_data_folder(Path(out), None if isinstance(dataset, Dataset) else dataset)
         with lock_folder(Path(out)):
             refuse_folder_with(Path(out) / "settings.json", "a comparison")
             return execute_run(data, run, Path(out), data_facts, on_event)

@@ -79,6 +79,48 @@ def _entries_in_both(
     return {name: own for name, own in settings[field].items() if name in found.get(field, {})}
 
 
+def refuse_data_folder(folder: Path, source: str | Path | None) -> None:
+    """Check that `folder` is neither the folder of the data, `source`, nor of another data set.
+
+    Raises
+    ------
+    InputError
+        It is. Nothing was written.
+    """
+    if source is not None and folder.is_dir() and folder.resolve() == Path(source).resolve():
+        raise InputError(f"out is {str(folder)!r}, the folder of the data; choose another folder")
+    refuse_folder_with(folder / "dataset.json", "a data set")
+
+
+def refuse_other_folder(folder: Path, source: str | Path | None) -> None:
+    """Check that a comparison can begin or resume in `folder`, before anything is written.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the comparison.
+    source : str, Path or None
+        Path or name that the data were loaded from.
+
+    Raises
+    ------
+    InputError
+        The folder has the data, a data set, a single run, or files but no comparison.
+    """
+    is_comparison = (folder / "settings.json").exists()
+    refuse_data_folder(folder, None if is_comparison else source)
+    refuse_folder_with(folder / "config.json", "a single run")
+    if is_comparison or not folder.is_dir():
+        return
+    # Hidden files do not matter. Callbacks may already have written their folder.
+    if any(
+        not path.name.startswith(".") and path.name != "tensorboard" for path in folder.iterdir()
+    ):
+        raise InputError(
+            f"{folder}: contains files but no comparison; choose a new or an empty folder"
+        )
+
+
 def refuse_folder_with(path: Path, content: str) -> None:
     """Raise an error if `path` exists, which shows that its folder has other `content`."""
     if path.exists():
