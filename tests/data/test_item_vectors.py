@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -145,10 +147,30 @@ def test_prepare_keeps_the_vectors_of_the_remaining_items(shop: Path) -> None:
     kept = pl.read_parquet(shop / "data/items.parquet")
     assert kept.columns == ["item", "name"]
     assert SGURInit(n_clusters=2, random_state=0).fit(data).start_.n_users == data.n_users
+    assert f"text: 4 columns, {data.n_items} of {data.n_items} items have" in result.output
     bad = [*words, "--features", f"text={shop / 'none.npy'}", "--out", shop / "other"]
     failed = CliRunner().invoke(app, [str(word) for word in bad])
     assert failed.exit_code == 2
     assert "expected a Parquet file with a column of item ids" in failed.stderr
+
+
+def test_prepare_reports_how_many_items_have_a_vector(tmp_path: Path) -> None:
+    pairs = {"user": [u for u in range(9) for _ in range(6)], "item": [*range(6)] * 9}
+    pl.DataFrame(pairs).write_parquet(tmp_path / "log.parquet")
+    for name, width, n in (("text", 2, 4), ("image", 5, 6)):
+        vectors = {"item": range(n), "vector": np.ones((n, width)).tolist()}
+        pl.DataFrame(vectors).write_parquet(tmp_path / f"{name}.parquet")
+    files = [f"--features={m}={tmp_path / m}.parquet" for m in ("text", "image")]
+    words = ["prepare", str(tmp_path / "log.parquet"), "--out", str(tmp_path / "out"), *files]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^features +text: 2 columns, 4 of 6 items have a vector", result.output, re.M)
+    assert "image: 5 columns, 6 of 6 items have a vector" in result.output
+    assert "no item features yet" not in result.output
+    assert json.loads((tmp_path / "out/card.json").read_text())["features"] == {
+        "text": {"columns": 2, "items": 4},
+        "image": {"columns": 5, "items": 6},
+    }
 
 
 def test_stream_accepts_any_column_names(shop: Path) -> None:

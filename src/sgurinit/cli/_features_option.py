@@ -24,10 +24,10 @@ def parse_features(
     for assignment in assignments:
         name, equals, file = assignment.partition("=")
         if not (re.fullmatch(MODALITY_NAME, name) and equals and file) or name in files:
+            forms = " or ".join(f"NAME=FILE{suffix}" for suffix in suffixes)
             raise InputError(
-                f"--features: {assignment!r} is not "
-                f"{' or '.join(f'NAME=FILE{suffix}' for suffix in suffixes)}, with every name once, "
-                f"such as text=text{suffixes[0]}"
+                f"--features: {assignment!r} is not {forms}, with every name once, such as "
+                f"text=text{suffixes[0]}"
             )
         files[name] = Path(file)
     return files

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,8 @@ class Card:
     left_out: tuple[str, ...] = ()
     """Columns that were not used: of the log, and columns of vectors in the table of items if
     `features` was not given."""
+    features: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Of each modality in `features`: the number of `columns`, and of `items` with a vector."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as plain values that JSON can hold."""

@@ -177,6 +177,10 @@ def prepare(
         items_described=n_described,
         versions={package: version(package) for package in ("sgurinit", "polars", "numpy")},
         left_out=source.left_out + (() if features else vector_columns),
+        features={
+            modality: {"columns": own.width, "items": own.n_present}
+            for modality, own in item_features.items()
+        },
     )
     with new_folder(out) as folder:
         write_native_files(

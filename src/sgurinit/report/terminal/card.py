@@ -27,6 +27,12 @@ def card_table(card: Card) -> RenderableType:
     }
     if card.items_described is not None:
         rows["items described"] = f"{card.items_described:,} of {card.steps[-1].items:,}"
+    if card.features:
+        rows["features"] = "\n".join(
+            f"{modality}: {own['columns']:,} columns, {own['items']:,} of "
+            f"{card.steps[-1].items:,} items have a vector"
+            for modality, own in card.features.items()
+        )
     if card.left_out:
         rows["columns left out"] = ", ".join(card.left_out)
     return Group(pair_table(rows), counts)
