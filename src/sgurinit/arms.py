@@ -32,6 +32,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import override
 
 from sgurinit.core import ItemFeatures, SGURInit, UserStart
+from sgurinit.core.inputs.training_data import require_features
 from sgurinit.core.params import PARAMS, get_default
 from sgurinit.handover import (
     DEFAULT_SCALE,
@@ -369,6 +370,7 @@ class SGURInitInitializer(MethodInitializer):
         key = (type(self), fields, dataset.fingerprint, seed)
         start = _RECENT.get(key)
         if start is None:
+            require_features(dataset)
             method = {name: getattr(self, name) for name in PARAMS if hasattr(self, name)}
             estimator = SGURInit(**method, random_state=derive_seed(seed, "clusters"))
             features = self._features(dataset, seed)

@@ -6,6 +6,7 @@ import gzip
 import json
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -523,7 +524,7 @@ def test_without_features_a_start_is_refused_in_one_line(tmp_path):
     words = ["init", str(tmp_path / "out"), "--out", str(tmp_path / "s.safetensors")]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 2
-    assert "features must be a non-empty mapping" in result.stderr
+    assert "out: has no item features; add them with `sgurinit encode`" in result.stderr
 
 
 def test_the_command_shows_the_card(tmp_path):
@@ -543,6 +544,36 @@ def test_unused_columns_of_the_log_are_reported(tmp_path):
     result = CliRunner().invoke(app, words)
     assert "columns left out   text" in result.output
     assert json.loads((tmp_path / "o/card.json").read_text())["left_out"] == ["text"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"stars": 4, "when": 1_600_000_000}, "stars, when (name them with --value, --time)"),
+        (
+            {"stars": 4.5, "when": "2024-01-31T12:00"},
+            "stars, when (name them with --value, --time)",
+        ),
+        ({"when": datetime(2024, 1, 31, tzinfo=timezone.utc)}, "when (name it with --time)"),
+        ({"at": 1_600_000_000_000, "note": "good"}, "at, note (name at with --time)"),
+        ({"rating": 4, "votes": 3, "day": "2024-01-31"}, "votes, day (name day with --time)"),
+        ({"order_id": 3, "orderId": 4, "note": "good"}, "order_id, orderId, note"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])
+def test_unnamed_columns_that_look_like_values_or_times_are_suggested(
+    tmp_path, columns, says, suffix
+):
+    table = pl.DataFrame(ROWS, schema=["user", "item", "value", "time"], orient="row")
+    table = table.select("user", "item").with_columns(**{n: pl.lit(v) for n, v in columns.items()})
+    path = tmp_path / f"log.{suffix}"
+    writers = {"csv": table.write_csv, "parquet": table.write_parquet, "json": table.write_ndjson}
+    writers[suffix](path)
+    words = ["prepare", str(path), "--out", str(tmp_path / "o"), "--core", "2"]
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "120"})
+    assert result.exit_code == 0, result.output
+    (line,) = (x for x in result.output.splitlines() if x.startswith("columns left out"))
+    assert line.removeprefix("columns left out").strip() == says
 
 
 @pytest.mark.parametrize("kind", ["random", "user-time"])

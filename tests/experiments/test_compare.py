@@ -37,7 +37,7 @@ from sgurinit.models import Recommender, model_resolver
 from sgurinit.models.checkpoint import load_model
 from sgurinit.report.page import write_report
 from sgurinit.runtime import count_cores
-from sgurinit.training import TrainSettings
+from sgurinit.training import TrainSettings, train
 
 ARMS = ["random", "sgurinit", "permuted"]
 RUN_FILES = {
@@ -57,6 +57,25 @@ def numbers(folder: Path) -> dict[str, bytes]:
     for path in sorted((folder / "runs").rglob("users.parquet")):
         found[str(path.relative_to(folder))] = path.read_bytes()
     return found
+
+
+def test_without_features_only_random_users_can_be_compared(
+    tmp_path: Path, small: Dataset, brief: TrainSettings
+) -> None:
+    bare = replace(small, features={})
+    message = f"^{small.name}: has no item features; add them with `sgurinit encode` or "
+    for arms in (["random", "sgurinit"], ["random", "random-scaled"]):
+        with pytest.raises(InputError, match=message):
+            compare(bare, ["bprmf"], arms, 1, out=tmp_path / "a", settings=brief)
+    assert not list(tmp_path.rglob("result.json"))
+    with pytest.raises(InputError, match=message):
+        train(bare, "bprmf", "sgurinit", settings=brief)
+    with pytest.raises(InputError, match=message):
+        train(bare, "vbpr", "random", settings=brief)
+    with pytest.raises(InputError, match=message):
+        SGURInit().fit(bare)
+    found = compare(bare, ["bprmf"], ["random"], 1, out=tmp_path / "b", settings=brief)
+    assert write_report(found.folder).is_file()
 
 
 @pytest.mark.slow

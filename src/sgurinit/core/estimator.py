@@ -15,7 +15,7 @@ from sgurinit.core.fit import Fit, FittedStart
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, FloatArray
 from sgurinit.core.inputs.features import ItemFeatures, as_features
 from sgurinit.core.inputs.interactions import InteractionsLike, parse_interactions
-from sgurinit.core.inputs.training_data import TrainingData
+from sgurinit.core.inputs.training_data import TrainingData, require_features
 from sgurinit.core.params import Parameters, get_default, get_preset
 from sgurinit.core.partial_fit import add_interactions
 from sgurinit.errors import InputError
@@ -230,6 +230,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         parameters = Parameters.check(self.get_params(deep=False))
         dataset = None
         if features is None and isinstance(interactions, TrainingData):
+            require_features(interactions)
             dataset, features = interactions, interactions.features
         if features is None:
             raise InputError("features are missing: pass a mapping from modality to an array")

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from sgurinit.arms import Initializer, MethodInitializer
+from sgurinit.core.inputs.training_data import require_features
 from sgurinit.data import Dataset
 from sgurinit.errors import InputError
 from sgurinit.experiments.events import EventCallback, RunEvent, no_event
@@ -106,7 +107,7 @@ def compare(
     dataset : Dataset, str or Path
         A data set, its folder or its name.
     models : sequence of str or type
-        Names of models, or classes of your own, derived from `sgurinit.models.Recommender`. To
+        Names of models, or your own classes, derived from `sgurinit.models.Recommender`. To
         resume in another process, pass the same class again. Its name is that of the class in
         lower case.
     arms : sequence of str, default ("random", "sgurinit", "permuted")
@@ -125,7 +126,7 @@ def compare(
         Exclude validation items from the test ranking.
     jobs : int, default 1
         Runs at a time. With more than one, each runs in a worker process, so a script must call
-        `compare` under ``if __name__ == "__main__":``, and a class of your own must be defined at
+        `compare` under ``if __name__ == "__main__":``, and your own class must be defined at
         the top level of a module or of the script, not in a notebook. The last digits of the
         results can depend on the number of threads per run.
     on_event : callable, default no_event
@@ -208,10 +209,10 @@ def run_plan(
     folder = Path(out)
     refuse_other_folder(folder, source)
     with lock_folder(folder):
+        _check_arms(plan, dataset)
         settings = plan.model_dump(mode="json")
         fingerprint = {"fingerprint": data_facts["fingerprint"]}
         claim_settings(folder / "settings.json", {**settings, "data": fingerprint})
-        _check_arms(plan, dataset)
         runs = list(plan.runs())
         if plan.search is not None:
             # Imported here because only a search needs Optuna.
@@ -252,6 +253,8 @@ def run_plan(
 def _check_arms(plan: ComparisonSettings, dataset: Dataset) -> None:
     """Check before the first run that every model can use the settings of every arm."""
     arms = {arm: plan.run(next(iter(plan.models)), arm, 0).make_initializer() for arm in plan.arms}
+    if any(isinstance(made, MethodInitializer) for made in arms.values()):
+        require_features(dataset)
     special = {arm: made for arm, made in arms.items() if _depends_on_model(made)}
     for name in plan.models if special else ():
         kind = resolve_model(name)

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from sgurinit.core.inputs.arrays import IdArray
 from sgurinit.core.inputs.features import ItemFeatures
+from sgurinit.errors import InputError
 
 
 class TrainingSplit(Protocol):
@@ -48,3 +49,23 @@ class TrainingData(Protocol):
 
     def train_matrix(self) -> Any:
         """Return the training interactions, a SciPy sparse matrix of shape (n_users, n_items)."""
+
+
+def require_features(dataset: Any) -> None:
+    """Check that a data set has item features.
+
+    Parameters
+    ----------
+    dataset : TrainingData
+        The data set. Its ``name``, if it has one, is in the message.
+
+    Raises
+    ------
+    InputError
+        The data set has no modality.
+    """
+    if not dataset.features:
+        raise InputError(
+            f"{getattr(dataset, 'name', 'the data set')}: has no item features; add them with "
+            "`sgurinit encode` or `sgurinit.data.prepare(..., features=...)`"
+        )

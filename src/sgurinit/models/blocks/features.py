@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from sgurinit.errors import InputError
+from sgurinit.core.inputs.training_data import require_features
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
@@ -48,8 +48,7 @@ class Features(nn.Module):
 
     def __init__(self, dataset: Dataset, *, unit_range: bool = False) -> None:
         super().__init__()
-        if not dataset.features:
-            raise InputError(f"{dataset.name}: no features yet, and this model reads them")
+        require_features(dataset)
         self.modalities = list(dataset.features)
         for position, features in enumerate(dataset.features.values()):
             table = torch.tensor(features.values.astype("float32"))
