@@ -6,7 +6,7 @@ import gzip
 import json
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -554,7 +554,7 @@ def test_unused_columns_of_the_log_are_reported(tmp_path):
             {"stars": 4.5, "when": "2024-01-31T12:00"},
             "stars, when (name them with --value, --time)",
         ),
-        ({"when": datetime(2024, 1, 31, tzinfo=timezone.utc)}, "when (name it with --time)"),
+        ({"when": datetime(2024, 1, 31, tzinfo=UTC)}, "when (name it with --time)"),
         ({"at": 1_600_000_000_000, "note": "good"}, "at, note (name at with --time)"),
         ({"rating": 4, "votes": 3, "day": "2024-01-31"}, "votes, day (name day with --time)"),
         ({"order_id": 3, "orderId": 4, "note": "good"}, "order_id, orderId, note"),

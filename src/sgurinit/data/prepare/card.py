@@ -65,6 +65,9 @@ class Card:
     `features` was not given."""
     features: dict[str, dict[str, int]] = field(default_factory=dict)
     """Of each modality in `features`: the number of `columns`, and of `items` with a vector."""
+    possible_roles: dict[str, str] = field(default_factory=dict)
+    """Columns in `left_out` that look like values or times, where the log has no column of that
+    role: column name to ``"value"`` or ``"time"``."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as plain values that JSON can hold."""

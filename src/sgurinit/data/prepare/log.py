@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,7 @@ the unit ``order`` only give an order.
 """
 
 _FIRST_YEAR, _LAST_YEAR = 1990, 2100
+_YEAR = 31_556_952  # seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +127,48 @@ def read_log(source: Source, time_unit: str | None = None) -> Log:
         user_ids=codes["user"][1],
         item_ids=codes["item"][1],
     )
+
+
+def guess_roles(source: Source) -> dict[str, str]:
+    """Guess which unused columns hold values or times, where the log has none of that role.
+
+    Only the first rows are read. Numbers are times if they are plausible dates in any unit. Columns
+    named like ids are skipped.
+
+    Returns
+    -------
+    dict of str to str
+        Column name to ``"value"`` or ``"time"``.
+    """
+    missing = {"value", "time"} - source.columns.keys()
+    if not missing or not source.left_out:
+        return {}
+    try:
+        table = source.scan_left_out().head(_FIRST_ROWS).collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError):  # an unused column cannot make a log faulty
+        return {}
+    roles = {c.name: _guess_role(c) for c in table if not _ID_NAME.search(c.name)}
+    return {name: role for name, role in roles.items() if role in missing}
+
+
+_FIRST_ROWS = 100
+_ID_NAME = re.compile(r"^$|^Unnamed|(?:^|_)(?i:id)$|[a-z]I[dD]$")  # also the index that pandas adds
+
+
+def _guess_role(column: pl.Series) -> str | None:
+    column = column.drop_nulls()
+    kind = column.dtype
+    if _is_date(kind):
+        return "time"
+    if column.is_empty() or not (kind.is_numeric() or kind == pl.String):
+        return None
+    numbers = column.cast(pl.Float64, strict=False)
+    if not numbers.has_nulls():
+        years = [1970 + numbers / (_YEAR * parts) for parts in set(TIME_UNITS.values())]
+        is_time = any(year.is_between(_FIRST_YEAR, _LAST_YEAR).all() for year in years)
+        return "time" if is_time else "value"
+    moments = column.to_frame("time").select(_parse_numbers("time", {"time": kind}, "iso"))
+    return None if moments.to_series().has_nulls() else "time"
 
 
 def _check_types(source: Source, kinds: Mapping[str, pl.DataType]) -> None:
@@ -243,7 +287,7 @@ def _to_seconds(
         return time
     seconds = time // TIME_UNITS[unit] if TIME_UNITS[unit] > 1 else time
     for extreme in (int(seconds.min()), int(seconds.max())):
-        year = 1970 + extreme / 31_556_952
+        year = 1970 + extreme / _YEAR
         if not _FIRST_YEAR <= year < _LAST_YEAR:
             raise InputError(
                 f"{source.path}: column {source.columns['time']}: {extreme * TIME_UNITS[unit]} "

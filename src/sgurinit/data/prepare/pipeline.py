@@ -19,7 +19,7 @@ from sgurinit.data.layouts.native import write_native_files
 from sgurinit.data.layouts.tables import align_features
 from sgurinit.data.prepare import filters
 from sgurinit.data.prepare.card import Card, Step, count_log, count_splits, count_untrained
-from sgurinit.data.prepare.log import Log, read_log
+from sgurinit.data.prepare.log import Log, guess_roles, read_log
 from sgurinit.data.prepare.sources import COLUMN_NAMES, Source, find_source, first_line
 from sgurinit.data.prepare.splits import SPLIT_METHODS, Ratios, check_leakage, split_log
 from sgurinit.errors import InputError
@@ -181,6 +181,7 @@ def prepare(
             modality: {"columns": own.width, "items": own.n_present}
             for modality, own in item_features.items()
         },
+        possible_roles=guess_roles(source),
     )
     with new_folder(out) as folder:
         write_native_files(

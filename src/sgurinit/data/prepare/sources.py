@@ -94,6 +94,11 @@ class Source:
         columns = [pl.col(column).alias(role) for role, column in self.columns.items()]
         return self._scan().select(columns)
 
+    def scan_left_out(self) -> pl.LazyFrame:
+        """Return a lazy query of the columns that are not used. Text stays text."""
+        names = dict.fromkeys(self.left_out)
+        return replace(self, columns={name: name for name in names}).scan()
+
     def row_label(self, row: int) -> str:
         """Return a name of a row for messages: the line as an editor counts it, or the row."""
         if self.path.suffix == ".parquet":

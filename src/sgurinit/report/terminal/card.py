@@ -34,5 +34,17 @@ def card_table(card: Card) -> RenderableType:
             for modality, own in card.features.items()
         )
     if card.left_out:
-        rows["columns left out"] = ", ".join(card.left_out)
+        rows["columns left out"] = ", ".join(card.left_out) + _suggest_roles(card)
     return Group(pair_table(rows), counts)
+
+
+def _suggest_roles(card: Card) -> str:
+    """Suggest the options that name columns which look like values or times."""
+    roles = card.possible_roles
+    if not roles:
+        return ""
+    them = "it" if len(card.left_out) == 1 else "them"
+    if len(roles) < len(card.left_out):
+        them = ", ".join(roles)
+    options = ", ".join(f"--{role}" for role in ("value", "time") if role in roles.values())
+    return f" (name {them} with {options})"
