@@ -527,6 +527,33 @@ def test_without_features_a_start_is_refused_in_one_line(tmp_path):
     assert "out: has no item features; add them with `sgurinit encode`" in result.stderr
 
 
+def test_without_features_the_next_step_is_shown(tmp_path):
+    path = write(tmp_path, "a.csv", GOOD)
+    out = tmp_path / "o"
+    hint = "no item features yet: add them with `sgurinit encode"
+    made = CliRunner().invoke(app, ["prepare", str(path), "--out", str(out), "--core", "1"])
+    assert made.output.splitlines()[-1].startswith(f"{hint} {out}`")
+    shown = CliRunner().invoke(app, ["inspect", str(out)])
+    assert hint in " ".join(shown.output.split())
+    assert "mean norm" not in shown.output
+    vectors = pl.DataFrame({"item": range(6), "vector": [[1.0, 2.0]] * 6})
+    vectors.write_parquet(tmp_path / "v.parquet")
+    words = ["encode", str(out), "--vectors", str(tmp_path / "v.parquet"), "--modality", "text"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    shown = CliRunner().invoke(app, ["inspect", str(out)])
+    assert "no item features" not in shown.output
+    assert "mean norm" in shown.output
+
+
+def test_the_card_shows_how_many_users_and_items_the_core_dropped(tmp_path):
+    path = write(tmp_path, "a.csv", GOOD + "lone,1,5,1000000000\nlone,new,5,1000000000\n")
+    for core, shown in (("3", True), ("1", False)):
+        words = ["prepare", str(path), "--out", str(tmp_path / core), "--core", core]
+        output = " ".join(CliRunner().invoke(app, words).output.split())
+        assert ("dropped 1 of 9 users and 1 of 7 items by 3-core" in output) == shown
+        assert ("dropped" in output) == shown
+
+
 def test_the_command_shows_the_card(tmp_path):
     path = write(tmp_path, "a.csv", GOOD)
     result = CliRunner().invoke(

@@ -117,6 +117,7 @@ def prepare(
     from sgurinit.data.prepare import find_source
     from sgurinit.data.prepare import prepare as make
     from sgurinit.report.terminal.card import card_table
+    from sgurinit.report.terminal.dataset import suggest_features
     from sgurinit.report.terminal.progress import StageProgress
 
     log = find_source(
@@ -142,6 +143,8 @@ def prepare(
         )
     console.print(card_table(card))
     print_line(console, f"saved to {out}")
+    if not card.features:
+        print_line(console, suggest_features(str(out)))
     print_json({"out": out, **card.to_dict()})
 
 

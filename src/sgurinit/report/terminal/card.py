@@ -17,8 +17,15 @@ def card_table(card: Card) -> RenderableType:
         if step is card.steps[-1]:
             counts.add_section()
     test = card.splits["test"].interactions
-    rows = {
-        "recognized": card.recognized_as,
+    before, after = card.steps[-2:]
+    rows = {"recognized": card.recognized_as}
+    if after.interactions < before.interactions:
+        rows["dropped"] = (
+            f"{before.users - after.users:,} of {before.users:,} users and "
+            f"{before.items - after.items:,} of {before.items:,} items by {after.name}; --core 1 "
+            "keeps all"
+        )
+    rows |= {
         "split": f"{card.options['split']}, {':'.join(map(str, card.options['ratios']))}, "
         f"seed {card.options['seed']}",
         "leaks": "none found",

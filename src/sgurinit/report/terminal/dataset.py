@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
+from rich.text import Text
 
 from sgurinit.data import DatasetSummary
 from sgurinit.report.terminal._layout import number_table, pair_table, plain_cells
@@ -27,6 +28,8 @@ def data_table(facts: DatasetSummary) -> RenderableType:
         "duplicates dropped": f"{facts.duplicates:,}",
         "fingerprint": facts.fingerprint[:16],
     }
+    if not facts.modalities:
+        return Group(pair_table(rows), Text(f"\n{suggest_features('DATA')}"))
     modalities = number_table(
         "modality", "width", "type", "mean norm", "norm of mean", "missing", "zero"
     )
@@ -34,6 +37,14 @@ def data_table(facts: DatasetSummary) -> RenderableType:
         numbers = (m.width, m.dtype, f"{m.mean_row_norm:.3g}", f"{m.norm_of_mean_row:.3g}")
         modalities.add_row(*plain_cells(name, *numbers, m.missing_rows, m.zero_rows))
     return Group(pair_table(rows), modalities)
+
+
+def suggest_features(data: str) -> str:
+    """Suggest how to add features to a data set that has none."""
+    return (
+        f"no item features yet: add them with `sgurinit encode {data}` and --text, --images or "
+        "--vectors, or with `sgurinit prepare --features`"
+    )
 
 
 def _format_degrees(median: float, mean: float, largest: int) -> str:
