@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -261,7 +263,9 @@ def test_preprocessing_without_effect_is_refused(dataset, space, collaborative, 
     with pytest.raises(InputError, match="has no effect here"):
         hand_over(model, start)
     with pytest.raises(InputError, match="has no effect here"):
-        attach(nn.ModuleDict({"users": nn.Embedding(start.n_users, 8)}), start)
+        attach(
+            nn.ModuleDict({"users": nn.Embedding(start.n_users, 8)}), start, tables={"users": None}
+        )
 
 
 PROJECTING = ("vbpr", "mmgcn", "grcn", "dualgnn", "dragon", "mentor")
@@ -430,6 +434,10 @@ def test_what_does_not_fit_is_one_clear_line(start):
             "items go with a free space",
         ),
         ((table, {"item_vectors": torch.ones(120, WIDTH)}), "item_vectors go with a raw or"),
+        ((nn.Embedding(301, WIDTH), {}), r"^the table has 301 rows.*padding.*initialize_\(users"),
+        ((table, {"space": "raw"}), "in a raw space, .*pass modality=, one of image, text"),
+        ((nn.ModuleDict(), {}), "parameter is a ModuleDict module, expected one table"),
+        ((table.detach().numpy(), {}), "parameter is of type ndarray"),
     ]
     before = table.detach().clone()
     for (parameter, options), message in cases:
@@ -437,6 +445,53 @@ def test_what_does_not_fit_is_one_clear_line(start):
             initialize_(parameter, start, **options)
         assert "\n" not in str(caught.value)
     assert torch.equal(table, before)
+
+
+def test_only_a_start_is_handed_over_to_a_model_that_fits(dataset, start):
+    estimator = SGURInit(n_clusters=5, random_state=0)
+    model, table = LightGCN(dataset), nn.Embedding(start.n_users, WIDTH)
+    cases = [
+        (lambda: hand_over(model, estimator), "start is of type SGURInit.*pass start_"),
+        (lambda: initialize_(table, estimator), "start is of type SGURInit.*pass start_"),
+        (lambda: attach(model, estimator), "start is of type SGURInit.*pass start_"),
+        (lambda: hand_over(table, start), "model is of type Embedding, expected a .*attach or"),
+    ]
+    for act, message in cases:
+        with pytest.raises(InputError, match=message):
+            act()
+
+
+def test_slices_without_the_row_for_padding_are_filled_in_place(start):
+    users = nn.Embedding(start.n_users + 1, WIDTH, padding_idx=0)
+    items = nn.Embedding(start.n_items + 1, WIDTH, padding_idx=0)
+    initialize_(users.weight[1:], start, items=items.weight[1:])
+    assert_same_directions(users.weight[1:], start.joint(WIDTH).users)
+    assert_same_directions(items.weight[1:], start.joint(WIDTH).items)
+    assert not users.weight[0].any()
+    assert not items.weight[0].any()
+    assert users.weight.requires_grad
+
+
+def test_item_vectors_can_be_an_array(dataset, start):
+    vectors = dataset.features["text"].values[:, :8]
+    table = nn.Parameter(torch.randn(start.n_users, 8))
+    initialize_(table, start, space="projected", modality="text", item_vectors=vectors)
+    assert_same_directions(table, start.on(vectors))
+
+
+def test_a_model_is_saved_and_loaded_by_a_path_in_a_string(dataset, tmp_path):
+    model, path = LightGCN(dataset), str(tmp_path / "model.safetensors")
+    save_model(model, path)
+    loaded = load_model(LightGCN, path, dataset)
+    assert torch.equal(loaded.user_embedding, model.user_embedding)
+
+
+def test_the_tests_for_models_name_pytest_where_it_is_missing():
+    code = "import sys; sys.modules['pytest'] = None; import sgurinit.testing"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: sgurinit.testing needs pytest: pip install pytest, or the extra sgurinit[test]"
+    )
 
 
 class TestMatchScale:

@@ -103,6 +103,36 @@ def test_tables_of_one_width_are_ambiguous_and_listed(data, start):
     assert len(attach(model, start, tables=pairs)) == 2
 
 
+def test_a_user_table_without_an_item_table_is_refused_unless_it_is_named(data, start):
+    model = nn.ModuleDict({
+        "a": TwoTower(data.n_users, data.n_items), "content": nn.Embedding(data.n_users, 6),
+    })  # fmt: skip
+    before = model["content"].weight.detach().clone()
+    message = r"user table content.weight \(90, 6\) has no item table of its width among a\.item_ta"
+    with pytest.raises(InputError, match=message) as raised:
+        attach(model, start)
+    assert "leave out of tables=" in str(raised.value)
+    assert "space='projected'" in str(raised.value)
+    attach(model, start, tables={"a.user_table": "a.item_table"})
+    assert torch.equal(model["content"].weight, before)
+    attach(model, start, tables={"content.weight": None})
+    assert_proportional(model["content"].weight, start.joint(6).users)
+
+
+def test_a_table_is_named_by_its_layer(model, start):
+    (report,) = attach(model, start, tables={"user_table": "item_table.weight"})
+    assert report.table == "user_table.weight"
+    assert report.items_filled
+
+
+def test_one_table_of_users_and_items_names_what_fills_it(start):
+    nodes = nn.ModuleDict({"nodes": nn.Embedding(start.n_users + start.n_items, WIDTH)})
+    with pytest.raises(
+        InputError, match=r"nodes\.weight seems .*integrations\.pyg\.initialize_nodes_"
+    ):
+        attach(nodes, start)
+
+
 def test_as_many_users_as_items_is_ambiguous(start):
     model = TwoTower(start.n_users, start.n_users)
     square = type("Square", (), {"n_users": start.n_users, "n_items": start.n_users})()
@@ -113,7 +143,11 @@ def test_as_many_users_as_items_is_ambiguous(start):
 @pytest.mark.parametrize(
     ("users", "tables", "message"),
     [
-        (91, None, r"no table has 90 rows.* user_table.weight \(91, 8\)"),
+        (
+            91,
+            None,
+            r"no table has 90 rows.* user_table.weight \(91, 8\).*; if one row is for padding",
+        ),
         (90, {"users": None}, "no table 'users'"),
         (90, {"user_table.weight": "items"}, "no table 'items'"),
     ],

@@ -14,7 +14,7 @@ from sgurinit.core import UserStart
 from sgurinit.core.inputs.arrays import FloatArray
 from sgurinit.core.inputs.features import row_norms
 from sgurinit.errors import InputError
-from sgurinit.handover.checks import check_table
+from sgurinit.handover.checks import UNNAMED, check_start, check_table, label
 from sgurinit.handover.reports import TableReport
 from sgurinit.handover.scaling import (
     DEFAULT_SCALE,
@@ -29,13 +29,13 @@ from sgurinit.models.base import TableSpace, UserTable
 
 
 def initialize_(
-    parameter: nn.Parameter | nn.Embedding,
+    parameter: Tensor | nn.Embedding,
     start: UserStart,
     *,
     space: TableSpace = "free",
     modality: str | None = None,
-    item_vectors: Tensor | None = None,
-    items: nn.Parameter | nn.Embedding | None = None,
+    item_vectors: Tensor | FloatArray | None = None,
+    items: Tensor | nn.Embedding | None = None,
     scale: Scale = DEFAULT_SCALE,
 ) -> TableReport:
     """Fill one user table of any torch module, in place.
@@ -43,7 +43,8 @@ def initialize_(
     Parameters
     ----------
     parameter : Parameter or Embedding, shape (n_users, width)
-        The table or its embedding layer.
+        The table or its embedding layer. Or a slice of the table without its row for padding, such
+        as ``users.weight[1:]``.
     start : UserStart
         A start for these users, in the order of the table's rows.
     space : {"free", "raw", "projected"}, default "free"
@@ -52,12 +53,12 @@ def initialize_(
         model maps the features of a `modality`.
     modality : str, optional
         Name of the modality of a raw or projected space.
-    item_vectors : Tensor, shape (n_items, width), optional
+    item_vectors : Tensor or ndarray, shape (n_items, width), optional
         The items' vectors in a raw or projected space. A projected space needs them, at the
         module's initial weights.
     items : Parameter or Embedding, shape (n_items, width), optional
-        The item table of a free space, to be filled from the same items. By default no item table
-        is filled.
+        The item table of a free space, or a slice of it, to be filled from the same items. By
+        default no item table is filled.
     scale : float > 0, {"table", "items"} or None, default 4.0
         Mean row norm of the filled rows. A number: that many times the norm of the table's own
         random rows. ``"table"``: the norm of those. ``"items"``: the norm of the items in the
@@ -72,8 +73,8 @@ def initialize_(
     Raises
     ------
     InputError
-        Shapes, modality or scale do not fit together, or the start's `preprocess` has no effect on
-        this table.
+        Shapes, modality or scale do not fit together, an argument has the wrong type, or the
+        start's `preprocess` has no effect on this table.
 
     See Also
     --------
@@ -91,6 +92,7 @@ def initialize_(
     >>> initialize_(users, start, items=items).items_filled
     True
     """
+    check_start(start)
     if space not in get_args(TableSpace):
         raise InputError(f"space is {space!r}, expected one of {', '.join(get_args(TableSpace))}")
     if items is not None and space != "free":
@@ -98,13 +100,13 @@ def initialize_(
     if item_vectors is not None and space == "free":
         raise InputError("item_vectors go with a raw or projected space; a free one takes items")
     table = UserTable(
-        name="parameter",
-        parameter=_weight(parameter),
+        name=UNNAMED,
+        parameter=_weight(parameter, "parameter"),
         space=space,
         modality=modality,
-        features=item_vectors,
+        features=_tensor(item_vectors),
         project=None,
-        items=None if items is None else _weight(items),
+        items=None if items is None else _weight(items, "items"),
     )
     return fill_tables_([table], start, scale, fill_items=items is not None)[0]
 
@@ -231,7 +233,7 @@ def prepare_fill(
 def _check_shape(parameter: nn.Parameter, values: FloatArray, name: str) -> None:
     if tuple(parameter.shape) != values.shape:
         raise InputError(
-            f"table {name!r} has shape {tuple(parameter.shape)}, the start's vectors have "
+            f"{label(name)} has shape {tuple(parameter.shape)}, the start's vectors have "
             f"{values.shape}; they must be equal"
         )
 
@@ -249,12 +251,29 @@ def _local_rows(table: DTensor, name: str) -> slice:
     """Return the rows of a row-sharded table that this process holds."""
     if table.device_mesh.ndim != 1 or not table.placements[0].is_shard(0):
         raise InputError(
-            f"table {name!r} is distributed as {table.placements}, expected shards of its rows"
+            f"{label(name)} is distributed as {table.placements}, expected shards of its rows"
         )
     size = -(-table.shape[0] // table.device_mesh.size())
     first = min(table.shape[0], size * table.device_mesh.get_local_rank())
     return slice(first, first + table.to_local().shape[0])
 
 
-def _weight(table: nn.Parameter | nn.Embedding) -> nn.Parameter:
-    return cast(nn.Parameter, table.weight) if isinstance(table, nn.Embedding) else table
+def _tensor(values: Tensor | FloatArray | None) -> Tensor | None:
+    # An array is copied, because torch warns of one that cannot be written to.
+    return torch.from_numpy(np.array(values)) if isinstance(values, np.ndarray) else values
+
+
+def _weight(table: Tensor | nn.Embedding, name: str) -> nn.Parameter:
+    """Return a layer's table, or the table. A slice becomes a view, through which it is filled."""
+    if isinstance(table, nn.Embedding):
+        table = table.weight
+    if isinstance(table, nn.Module):
+        raise InputError(
+            f"{name} is a {type(table).__name__} module, expected one table, such as "
+            "model.user_embedding; sgurinit.integrations.torch.attach takes a module"
+        )
+    if not isinstance(table, Tensor):
+        raise InputError(f"{name} is of type {type(table).__name__}, expected a torch Parameter")
+    if table._is_view() and table._base is not None and table._base.is_leaf:
+        table = table.detach()
+    return cast(nn.Parameter, table)

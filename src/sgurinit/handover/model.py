@@ -7,7 +7,7 @@ from typing import get_args
 
 from sgurinit.core import UserStart
 from sgurinit.errors import InputError
-from sgurinit.handover.checks import class_name
+from sgurinit.handover.checks import check_start, class_name
 from sgurinit.handover.filling import check_start_preprocess, fill_tables_, prepare_fill
 from sgurinit.handover.projection import prepare_projection
 from sgurinit.handover.reports import ProjectedMode, TableReport
@@ -59,8 +59,8 @@ def hand_over(
     Raises
     ------
     InputError
-        The start is for other users or items, lacks a modality or has too few dimensions, or a
-        setting has no effect on any table.
+        `model` is not a `Recommender`, the start is for other users or items, lacks a modality or
+        has too few dimensions, or a setting has no effect on any table.
 
     See Also
     --------
@@ -77,6 +77,12 @@ def hand_over(
     >>> [report.space for report in hand_over(VBPR(data), start)]
     ['free', 'projected', 'projected']
     """
+    if not isinstance(model, Recommender):
+        raise InputError(
+            f"model is of type {type(model).__name__}, expected a sgurinit.models.Recommender; "
+            "fill any other torch module with sgurinit.integrations.torch.attach or initialize_"
+        )
+    check_start(start)
     if projected not in get_args(ProjectedMode):
         known = ", ".join(get_args(ProjectedMode))
         raise InputError(f"projected is {projected!r}, expected one of {known}")

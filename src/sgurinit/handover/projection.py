@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from sgurinit.core import UserStart
 from sgurinit.core.inputs.features import row_norms
 from sgurinit.errors import InputError
-from sgurinit.handover.checks import check_table
+from sgurinit.handover.checks import check_table, label
 from sgurinit.handover.reports import TableReport
 from sgurinit.handover.scaling import match_scale, mean_norm
 from sgurinit.handover.vectors import (
@@ -60,7 +60,7 @@ def prepare_projection(
     check_table(table, start)
     if table.project is None:
         raise InputError(
-            f"table {table.name!r} declares no projection, which projected='through' and 'added' "
+            f"{label(table.name)} declares no projection, which projected='through' and 'added' "
             "need; use projected='once'"
         )
     present = items_with_features(table, start)

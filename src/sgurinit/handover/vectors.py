@@ -13,6 +13,7 @@ from sgurinit.core import UserStart
 from sgurinit.core.inputs.arrays import BoolArray, FloatArray
 from sgurinit.core.inputs.features import row_norms
 from sgurinit.errors import InputError
+from sgurinit.handover.checks import label
 from sgurinit.models.base import UserTable
 
 
@@ -91,9 +92,14 @@ def has_collaborative_columns(start: UserStart) -> bool:
 
 def items_with_features(table: UserTable, start: UserStart) -> BoolArray:
     """Return which items have a row in the table's modality, ``(n_items,)``."""
-    if table.modality is None or table.modality not in start.users:
+    if table.modality is None:
         raise InputError(
-            f"table {table.name!r} is in the space of modality {table.modality!r}, which the start "
+            f"{label(table.name)} is in a {table.space} space, expected the modality of its "
+            f"features; pass modality=, one of {', '.join(start.users)}"
+        )
+    if table.modality not in start.users:
+        raise InputError(
+            f"{label(table.name)} is in the space of modality {table.modality!r}, which the start "
             f"does not have; it has {', '.join(start.users)}"
         )
     return start.clusters[table.modality].labels >= 0
@@ -104,7 +110,7 @@ def item_rows(table: UserTable, start: UserStart, *, projected: bool) -> FloatAr
     if table.features is None:
         if table.space == "projected":
             raise InputError(
-                f"table {table.name!r} is in a projected space, expected the items' vectors in it; "
+                f"{label(table.name)} is in a projected space, expected the items' vectors in it; "
                 "pass item_vectors"
             )
         return start.features(cast(str, table.modality))

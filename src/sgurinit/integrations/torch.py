@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sgurinit.core import UserStart
 from sgurinit.errors import InputError
 from sgurinit.handover import DEFAULT_SCALE, Scale, TableReport, fill_tables_
+from sgurinit.handover.checks import PADDING_ADVICE, check_start
 from sgurinit.integrations._distributed import broadcast_tables_
 from sgurinit.models.base import UserTable
 
@@ -48,6 +49,7 @@ def attach(
         fills tables of the width it was saved with, its ``joint_dim``.
     tables : mapping of str to str or None, optional
         Names of user tables, each with the name of the item table that shares its space, or None.
+        A name is that of a parameter or of its embedding layer: ``"users.weight"`` or ``"users"``.
         By default they are found by shape, see `find_tables`.
     scale : float > 0, {"table", "items"} or None, default 4.0
         Mean row norm of the filled rows, see `sgurinit.hand_over`.
@@ -62,8 +64,9 @@ def attach(
     Raises
     ------
     InputError
-        No table fits, it is ambiguous which tables are meant (the message lists them), a name does
-        not exist, or the start's `preprocess` has no effect because all tables are in free spaces.
+        No table fits, a user table has no item table of its width, it is ambiguous which tables are
+        meant (the message lists them), a name does not exist, or the start's `preprocess` has no
+        effect because all tables are in free spaces.
 
     See Also
     --------
@@ -81,6 +84,7 @@ def attach(
     >>> [(report.table, report.items_filled) for report in attach(model, start)]
     [('user.weight', True)]
     """
+    check_start(start)
     found = find_tables(model, start, tables)
     reports = fill_tables_(found, start, scale, fill_items=fill_items)
     if isinstance(model, DistributedDataParallel):
@@ -102,7 +106,8 @@ def find_tables(
     """Find the user tables of a module by their shape.
 
     A user table is a parameter with one row per user and more than one column (one column is a
-    bias). Its item table is the trained parameter with one row per item and as many columns.
+    bias). Its item table is the trained parameter with one row per item and as many columns. A user
+    table without one is refused: it is likely to be matched with projected features.
 
     Parameters
     ----------
@@ -113,7 +118,7 @@ def find_tables(
         A start for the users of the module.
     tables : mapping of str to str or None, optional
         Names of user tables, each with the name of the item table that shares its space, or None.
-        Given names are only looked up.
+        Given names are only looked up: those of parameters or of embedding layers.
 
     Returns
     -------
@@ -123,8 +128,8 @@ def find_tables(
     Raises
     ------
     InputError
-        No table fits, it is ambiguous which tables are meant (the message lists them), or a name
-        does not exist.
+        No table fits, a user table has no item table of its width, it is ambiguous which tables are
+        meant (the message lists them), or a name does not exist.
 
     See Also
     --------
@@ -147,13 +152,20 @@ def find_tables(
     }
     users = {name: p for name, p in named.items() if p.shape[0] == start.n_users}
     pairs = dict(tables) if tables is not None else _pairs(named, users, start)
-    for name in (*pairs, *filter(None, pairs.values())):
-        if name not in named:
-            raise InputError(f"the model has no table {name!r}; it has {_list(named)}")
-    return [
-        UserTable(user, named[user], "free", items=None if item is None else named[item])
-        for user, item in pairs.items()
-    ]
+    found = []
+    for user, item in pairs.items():
+        name = _full_name(user, named)
+        items = None if item is None else named[_full_name(item, named)]
+        found.append(UserTable(name, named[name], "free", items=items))
+    return found
+
+
+def _full_name(name: str, named: Mapping[str, nn.Parameter]) -> str:
+    """Return the name of a parameter that is given by its own name or by that of its layer."""
+    for full in (name, f"{name}.weight"):
+        if full in named:
+            return full
+    raise InputError(f"the model has no table {name!r}; it has {_list(named)}")
 
 
 def _pairs(
@@ -162,7 +174,7 @@ def _pairs(
     if not users:
         raise InputError(
             f"no table has {start.n_users} rows, one per user of the start; the model has "
-            f"{_list(named)}"
+            f"{_list(named)}{_row_advice(named, start)}"
         )
     items = {
         name: p for name, p in named.items() if p.shape[0] == start.n_items and p.requires_grad
@@ -184,11 +196,34 @@ def _pairs(
                 f"{_list({r: users[r] for r in rivals})}, items "
                 f"{_list({p: items[p] for p in partners})}; {_HOW}"
             )
-        pairs[name] = partners[0] if partners else None
+        if not partners:
+            raise InputError(
+                f"user table {name} {tuple(table.shape)} has no item table of its width among "
+                f"{_list(items)}; {_PROJECTED}. If it is in a free space all the same, name it: "
+                f"tables={{{name!r}: None}}"
+            )
+        pairs[name] = partners[0]
     return pairs
 
 
-_HOW = "say which with tables={'user table': 'item table or None'}"
+def _row_advice(named: Mapping[str, nn.Parameter], start: UserStart) -> str:
+    """Return what to do with tables that have users among other rows."""
+    for name, table in named.items():
+        if table.shape[0] == start.n_users + 1:
+            return f"; {PADDING_ADVICE}"
+        if table.shape[0] == start.n_users + start.n_items:
+            return (
+                f"; {name} seems to hold users and items: fill its layer with "
+                "sgurinit.integrations.pyg.initialize_nodes_(layer, start)"
+            )
+    return ""
+
+
+_PROJECTED = (
+    "leave out of tables= a user table that is matched with projected features, and fill it with "
+    "sgurinit.initialize_(table, start, space='projected', modality=..., item_vectors=...)"
+)
+_HOW = f"say which with tables={{'user table': 'item table or None'}}; {_PROJECTED}"
 
 
 @torch.no_grad()

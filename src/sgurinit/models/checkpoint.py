@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
 
-def save_model(model: Recommender, path: Path) -> None:
+def save_model(model: Recommender, path: str | Path) -> None:
     """Write the weights and config of a model to a file, atomically.
 
     Parameters
     ----------
     model : Recommender
         The model.
-    path : Path
+    path : str or Path
         The file, replaced if it exists. Its folder must exist.
 
     See Also
@@ -37,8 +37,8 @@ def save_model(model: Recommender, path: Path) -> None:
     >>> from sgurinit.data import planted
     >>> from sgurinit.models import BPRMF
     >>> dataset = planted(200, 100)
-    >>> save_model(BPRMF(dataset), Path("bprmf.safetensors"))
-    >>> load_model(BPRMF, Path("bprmf.safetensors"), dataset).config.width
+    >>> save_model(BPRMF(dataset), "bprmf.safetensors")
+    >>> load_model(BPRMF, "bprmf.safetensors", dataset).config.width
     64
     """
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
@@ -46,19 +46,20 @@ def save_model(model: Recommender, path: Path) -> None:
         "model": type_before_parametrizations(model).__name__,
         "config": model.config.model_dump_json(),
     }
+    path = Path(path)
     partial = path.with_name(path.name + ".partial")
     save_file(weights, partial, metadata=metadata)
     os.replace(partial, path)  # noqa: PTH105 - replaces an older file in one step
 
 
-def load_weights(model: Recommender, path: Path) -> None:
+def load_weights(model: Recommender, path: str | Path) -> None:
     """Load the weights in a file into a model that was built for the same data set and config.
 
     Parameters
     ----------
     model : Recommender
         The model; its weights are replaced.
-    path : Path
+    path : str or Path
         A file written by `save_model`.
 
     Raises
@@ -75,8 +76,8 @@ def load_weights(model: Recommender, path: Path) -> None:
     >>> from sgurinit.data import planted
     >>> from sgurinit.models import BPRMF
     >>> dataset = planted(200, 100)
-    >>> save_model(BPRMF(dataset), Path("bprmf.safetensors"))
-    >>> load_weights(BPRMF(dataset), Path("bprmf.safetensors"))
+    >>> save_model(BPRMF(dataset), "bprmf.safetensors")
+    >>> load_weights(BPRMF(dataset), "bprmf.safetensors")
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -103,14 +104,14 @@ def load_weights(model: Recommender, path: Path) -> None:
         ) from None
 
 
-def load_model(model_class: type[Recommender], path: Path, dataset: Dataset) -> Recommender:
+def load_model(model_class: type[Recommender], path: str | Path, dataset: Dataset) -> Recommender:
     """Rebuild a model from a file.
 
     Parameters
     ----------
     model_class : type
         Class of the model, such as ``LightGCN``.
-    path : Path
+    path : str or Path
         A file written by `save_model`.
     dataset : Dataset
         The data set that the model was trained on.
@@ -135,8 +136,8 @@ def load_model(model_class: type[Recommender], path: Path, dataset: Dataset) -> 
     >>> from sgurinit.data import planted
     >>> from sgurinit.models import BPRMF
     >>> dataset = planted(200, 100)
-    >>> save_model(BPRMF(dataset, BPRMF.Config(width=16)), Path("bprmf.safetensors"))
-    >>> load_model(BPRMF, Path("bprmf.safetensors"), dataset).config.width
+    >>> save_model(BPRMF(dataset, BPRMF.Config(width=16)), "bprmf.safetensors")
+    >>> load_model(BPRMF, "bprmf.safetensors", dataset).config.width
     16
     """
     try:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pytest
 import torch
 
 from sgurinit.arms import BASELINE, arm_names
@@ -20,6 +19,13 @@ from sgurinit.testing.datasets import make_small_dataset
 from sgurinit.training import TrainSettings, train
 from sgurinit.training.run import build_model
 from sgurinit.training.sampler import TripleSampler
+
+try:
+    import pytest
+except ModuleNotFoundError:
+    raise ImportError(
+        "sgurinit.testing needs pytest: pip install pytest, or the extra sgurinit[test]"
+    ) from None
 
 MODALITIES = {
     "one": {"text": 5},
