@@ -19,7 +19,7 @@ from sgurinit.errors import InputError
 from sgurinit.models import Recommender, RecommenderConfig, model_resolver
 
 _OWN_MODEL = (
-    "; a model of your own: pass its class, or model_resolver.register(it) first "
+    "; your own model: pass its class, or model_resolver.register(it) first "
     "(sgurinit.models.model_resolver)"
 )
 
@@ -58,7 +58,7 @@ def resolve_model(model: str | type[Recommender]) -> type[Recommender]:
     Parameters
     ----------
     model : str or type
-        The class, also one of your own, or its name. Upper case, lower case and dashes make no
+        The class, also your own, or its name. Upper case, lower case and dashes make no
         difference.
 
     Returns
@@ -69,8 +69,8 @@ def resolve_model(model: str | type[Recommender]) -> type[Recommender]:
     Raises
     ------
     InputError
-        There is no such model (the message lists the known ones), or the class is no subclass of
-        `Recommender`.
+        There is no such model (the message lists the known ones), or the class is not a
+        subclass of `Recommender`.
 
     Examples
     --------

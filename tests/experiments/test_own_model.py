@@ -1,4 +1,4 @@
-"""Comparisons of a model class of one's own: resuming, other processes, worker processes."""
+"""Comparisons of a model class from outside the library: resuming and other processes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_classes_that_cannot_be_compared_are_refused() -> None:
         (Half, "Half is abstract: it does not implement embed, loss, user_tables"),
         (same_name, "has the name of sgurinit.models.lightgcn.LightGCN, 'lightgcn'; rename"),
         (nn.Linear, "Linear is not a subclass of sgurinit.models.Recommender"),
-        ("twotowr", r"known: .*lightgcn.*; a model of your own: pass its class, or model_resolver"),
+        ("twotowr", r"known: .*lightgcn.*; your own model: pass its class, or model_resolver"),
     ):
         with pytest.raises(InputError, match=message):
             comparison_settings([model], ["random"], 1)

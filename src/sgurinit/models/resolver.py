@@ -1,4 +1,4 @@
-"""The resolver that finds a model's class by its name. Classes of your own can be added."""
+"""The resolver that finds a model's class by its name. Your own classes can be added."""
 
 from __future__ import annotations
 
