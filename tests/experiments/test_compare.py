@@ -137,6 +137,27 @@ def test_gaps_are_those_of_the_model_before_training_and_of_the_saved_model(
         assert ours > control + 0.2
 
 
+def test_runs_that_ended_before_patience_ran_out_are_counted(
+    finished: Comparison, brief: TrainSettings
+) -> None:
+    for entry in finished.summary["results"]:
+        n = sum(
+            epochs == brief.max_epochs and epochs - 1 - best < brief.patience
+            for epochs, best in zip(entry["epochs"], entry["best_epochs"], strict=True)
+        )
+        assert entry["at_epoch_limit"] == n
+    assert any(entry["at_epoch_limit"] for entry in finished.summary["results"])
+
+
+def test_a_comparison_is_printed_in_a_few_lines(finished: Comparison) -> None:
+    assert repr(finished).splitlines() == [
+        f"Comparison({str(finished.folder)!r}) on planted",
+        "  models: lightgcn, vbpr",
+        "  arms: random, sgurinit, permuted",
+        "  seeds: 2",
+    ]
+
+
 def test_results_and_curves_are_tidy_and_complete(finished: Comparison) -> None:
     results, curves = finished.results, finished.curves
     columns = ["model", "arm", "seed", "split", "group", "metric", "k", "value"]

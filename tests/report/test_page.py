@@ -304,8 +304,34 @@ def test_the_page_shows_settings_versions_and_the_command(page: Page) -> None:
         "sgurinit compare DATA --models lightgcn,vbpr --arms random,sgurinit,permuted --seeds 2",
     ):
         assert expected in words
-    headline = re.search(r"\d of 2 models reach a higher test Recall@20", words)
+    headline = re.search(r"rises significantly in \d of 2 models", words)
     assert headline is not None
+
+
+def test_runs_at_the_epoch_limit_are_noted_below_the_scores(
+    page: Page, comparison: Comparison, tmp_path: Path
+) -> None:
+    summary = comparison.summary
+    folder = tmp_path / "earlier"
+    shutil.copytree(comparison.folder, folder)
+    for count, message in (
+        (2, "random stopped at the epoch limit in 4 of 4 runs of lightgcn, vbpr: its score"),
+        (0, None),
+        (None, None),  # an earlier version did not count
+    ):
+        entries = [{**entry, "at_epoch_limit": count} for entry in summary["results"]]
+        for entry in entries if count is None else ():
+            del entry["at_epoch_limit"]
+        (folder / "summary.json").write_text(json.dumps({**summary, "results": entries}))
+        words = "".join(Page(write_report(folder).read_text(encoding="utf-8")).words)
+        assert ("stopped at the epoch limit" in words) == (message is not None)
+        assert message is None or message in words
+
+
+def test_the_report_of_a_comparison_in_memory_is_that_of_its_folder(
+    comparison: Comparison,
+) -> None:
+    assert write_report(comparison) == write_report(comparison.folder)
 
 
 def test_a_folder_without_a_comparison_is_refused(tmp_path: Path) -> None:

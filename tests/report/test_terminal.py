@@ -14,7 +14,7 @@ from sgurinit.core import SGURInit
 from sgurinit.data import planted, summarize
 from sgurinit.data.prepare import Card, Step
 from sgurinit.experiments import Comparison, RunEvent
-from sgurinit.report.formatting import format_epochs
+from sgurinit.report.formatting import format_epoch_limit, format_epochs
 from sgurinit.report.headline import format_headline
 from sgurinit.report.terminal.card import card_table
 from sgurinit.report.terminal.dataset import data_table
@@ -138,8 +138,12 @@ def test_the_headline_reports_gains_and_losses() -> None:
         entry("a", "sgurinit", 0.09, -0.1, 0.0001),
         entry("a", "permuted", 0.1, None, None),
     ]
+    entries[1]["test"]["recall@20"]["p_holm"] = 0.0001
     text = format_headline(entries, 1).replace("\u00a0", " ")
-    assert "0 of 1 model reaches a higher test Recall@20 (1 seed): a −10.0 % (p < 0.001)." in text
+    assert text.startswith(
+        "With sgurinit instead of random initialization, test Recall@20 (1 seed) rises "
+        "significantly in 0 of 1 model and falls significantly in 1: a −10.0 % (p < 0.001)."
+    )
     assert text.endswith("meaning removed): a n/a.")
     assert "Highest test Recall@20: 0.2000, by a with global." in format_headline(
         [entry("a", "global", 0.2, None, None)], 3
@@ -209,5 +213,34 @@ def test_the_headline_of_many_models_reports_their_spread() -> None:
     entries += [entry(f"m{n}", "sgurinit", 0.1, lift, 0.5) for n, lift in enumerate(lifts)]
     entries[-1]["test"]["recall@20"]["p_holm"] = 0.01
     text = format_headline(entries, 3).replace("\u00a0", " ")
-    assert "4 of 5 models" in text
+    assert "significantly in 1 of 5 models and falls significantly in 0: median" in text
     assert "median +3.0 %, from −10.0 % (m0) to +30.0 % (m4); adjusted p < 0.05 for 1." in text
+
+
+def test_the_headline_compares_hybrid_with_collaborative() -> None:
+    entries = [
+        entry("a", "random", 0.1, 0.0, None),
+        entry("a", "collaborative", 0.1, 0.1, 0.5),
+        entry("a", "hybrid", 0.1, 0.12, 0.5),
+    ]
+    compared = entry("a", "hybrid", 0.1, 0.018, 0.3)["test"]
+    entries[2]["against"] = {"collaborative": compared}
+    text = format_headline(entries, 1).replace("\u00a0", " ")
+    assert text.endswith("Hybrid against collaborative columns only: a +1.8 % (p = 0.300).")
+
+
+def test_runs_at_the_epoch_limit_are_named() -> None:
+    def limited(model: str, arm: str, n: int) -> dict:
+        return {"model": model, "arm": arm, "epochs": [5, 5], "at_epoch_limit": n}
+
+    assert format_epoch_limit([{"model": "a", "arm": "random", "epochs": [5]}]) == ""
+    entries = [limited("a", "random", 0), limited("a", "x", 1), limited("b", "x", 2)]
+    assert format_epoch_limit(entries) == (
+        "x stopped at the epoch limit in 3 of 4 runs of a, b: its score is not final; "
+        "raise max_epochs"
+    )
+    entries[0] = limited("a", "random", 2)
+    assert format_epoch_limit(entries) == (
+        "random stopped at the epoch limit in 2 of 2 runs of a: its score, and every lift over "
+        "it, is not final; raise max_epochs"
+    )

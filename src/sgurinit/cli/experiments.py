@@ -259,11 +259,14 @@ def demo(
 def _show(found: Comparison) -> None:
     """Write the page and print the table."""
     with show_waiting(console, "writing the page"):
+        from sgurinit.report.formatting import format_epoch_limit
         from sgurinit.report.page import write_report
         from sgurinit.report.terminal.scores import comparison_table
 
         page = write_report(found.folder)
     console.print(comparison_table(found.summary))
+    if limit := format_epoch_limit(found.summary["results"]):
+        print_line(console, f"{limit}\n")
     tables = "results.csv, lifts.csv, epochs.csv, curves.csv, gaps.csv, untrained.csv, summary.json"
     print_line(console, f"page:   {page}\ntables: {found.folder}/{tables}")
     print_json({"folder": found.folder, "page": page, **found.summary})

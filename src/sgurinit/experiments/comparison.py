@@ -83,6 +83,15 @@ class Comparison:
     curves: pl.DataFrame
     summary: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        settings = self.summary["settings"]
+        return (
+            f"Comparison({str(self.folder)!r}) on {self.summary['data']['name']}\n"
+            f"  models: {', '.join(settings['models'])}\n"
+            f"  arms: {', '.join(settings['arms'])}\n"
+            f"  seeds: {settings['seeds']}"
+        )
+
 
 def compare(
     dataset: Dataset | str | Path,

@@ -58,6 +58,9 @@ def summarize_runs(runs: Sequence[RunSettings], folder: Path) -> list[dict[str, 
             Best epoch of each seed, counted from 0 as in the curves.
         ``epochs``, ``seconds``
             Number of epochs and training time of each seed.
+        ``at_epoch_limit``
+            Number of runs that ended at ``max_epochs``, before patience ran out. Longer training
+            could change their scores. Missing in summaries of earlier versions.
         ``epochs_to_random_best``
             Number of epochs of each seed until the monitored validation metric reached the best
             score of the random arm with the same seed; null if it never did.
@@ -101,6 +104,10 @@ def summarize_runs(runs: Sequence[RunSettings], folder: Path) -> list[dict[str, 
             "best_epochs": [result["best_epoch"] for result in results],
             "epochs": [result["epochs"] for result in results],
             "seconds": [result["seconds"] for result in results],
+            "at_epoch_limit": sum(
+                result["epochs"] >= run.train.max_epochs and not result.get("stopped_early")
+                for run, result in zip(own, results, strict=True)
+            ),
         }
         entries.append(entry | (_convergence(own, by_arm[base], folder) if base else {}))
     set_adjusted_p_values(entries)
@@ -235,14 +242,11 @@ class LiftSpread:
         Median lift.
     lowest, highest : mapping
         Entries of the models with the lowest and the highest lift.
-    n_significant : int
-        Number of models with an adjusted p-value below 0.05.
     """
 
     median: float
     lowest: SummaryEntry
     highest: SummaryEntry
-    n_significant: int
 
 
 def lift_spread(entries: Sequence[SummaryEntry]) -> LiftSpread | None:
@@ -251,14 +255,18 @@ def lift_spread(entries: Sequence[SummaryEntry]) -> LiftSpread | None:
     if not known:
         return None
     known.sort(key=lambda entry: float(entry["test"][HEADLINE_METRIC]["lift"]))
-    metrics = [entry["test"][HEADLINE_METRIC] for entry in known]
-    middle = median(metric["lift"] for metric in metrics)
-    return LiftSpread(middle, known[0], known[-1], sum(map(is_significant, metrics)))
+    middle = median(entry["test"][HEADLINE_METRIC]["lift"] for entry in known)
+    return LiftSpread(middle, known[0], known[-1])
 
 
-def count_gains(entries: Sequence[SummaryEntry]) -> int:
-    """Count the models of one arm that have a higher headline metric than the baseline."""
-    return sum(entry["test"][HEADLINE_METRIC]["mean_difference"] > 0 for entry in entries)
+def count_significant(entries: Sequence[SummaryEntry]) -> tuple[int, int]:
+    """Count the models of one arm with a significant gain and a significant loss.
+
+    The metric is the headline metric, the comparison that with the baseline.
+    """
+    metrics = [entry["test"][HEADLINE_METRIC] for entry in entries]
+    changes = [metric["mean_difference"] for metric in metrics if is_significant(metric)]
+    return sum(change > 0 for change in changes), sum(change < 0 for change in changes)
 
 
 def best_entry(entries: Sequence[SummaryEntry]) -> SummaryEntry:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sgurinit.arms import BASELINE
 from sgurinit.experiments.summary import average_epochs
 from sgurinit.experiments.untrained import CEILING, POPULARITY
+
+_MAX_LISTED = 4  # with more models, only their number is reported
 
 
 def format_metric(name: str) -> str:
@@ -57,6 +60,39 @@ def format_epochs(counts: Sequence[int | None] | None) -> str:
     if mean is None:
         return "never"
     return f"{mean:.0f} ({missed}/{len(counts)} never)" if missed else f"{mean:.0f}"
+
+
+def format_epoch_limit(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Warn of runs that stopped at the epoch limit; empty if none did or it is unknown.
+
+    Random initialization needs the most epochs, so other arms are only named if it is not affected.
+
+    Parameters
+    ----------
+    entries : sequence of mapping
+        Entries of the summary.
+    """
+    cut = [entry for entry in entries if entry.get("at_epoch_limit")]
+    if not cut:
+        return ""
+    base = [entry for entry in cut if entry["arm"] == BASELINE]
+    shown = base or cut
+    arms, models = (
+        list(dict.fromkeys(entry[field] for entry in shown)) for field in ("arm", "model")
+    )
+    subject, which = (
+        ", ".join(names) if len(names) <= _MAX_LISTED else f"{len(names)} {kind}"
+        for names, kind in ((arms, "arms"), (models, "models"))
+    )
+    effect = "their scores are" if len(arms) > 1 else "its score is"
+    if base:
+        effect = "its score, and every lift over it, is"
+    runs = sum(len(entry["epochs"]) for entry in shown)
+    return (
+        f"{subject} stopped at the epoch limit in "
+        f"{sum(entry['at_epoch_limit'] for entry in shown)} of {runs} runs of {which}: "
+        f"{effect} not final; raise max_epochs"
+    )
 
 
 def label_untrained(name: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from sgurinit.experiments.summary import (
     HEADLINE_METRIC,
     SummaryEntry,
     best_entry,
-    count_gains,
+    count_significant,
     lift_spread,
 )
 from sgurinit.report.formatting import (
@@ -32,7 +32,7 @@ _METRIC = format_metric(HEADLINE_METRIC)
 
 
 def format_headline(entries: Sequence[SummaryEntry], n_seeds: int) -> str:
-    """State the main result, whether it is a gain or a loss.
+    """State the main result: how many gains and losses are significant, and every lift.
 
     Parameters
     ----------
@@ -51,16 +51,26 @@ def format_headline(entries: Sequence[SummaryEntry], n_seeds: int) -> str:
     arm = METHOD if METHOD in arms else next(e["arm"] for e in entries if e["arm"] != BASELINE)
     own = [entry for entry in entries if entry["arm"] == arm]
     seeds = f"mean over {n_seeds} seeds" if n_seeds > 1 else "1 seed"
+    gains, losses = count_significant(own)
     sentence = (
-        f"With {arm} instead of random initialization, {count_gains(own)} of {len(own)} "
-        f"model{'s reach' if len(own) > 1 else ' reaches'} a higher test {_METRIC} ({seeds}): "
-        f"{_format_lifts(own)}."
+        f"With {arm} instead of random initialization, test {_METRIC} ({seeds}) rises "
+        f"significantly in {gains} of {len(own)} model{'s' if len(own) > 1 else ''} and falls "
+        f"significantly in {losses}: {_format_lifts(own)}."
     )
     for name, label in _OTHER_ARMS.items():
         own = [entry for entry in entries if entry["arm"] == name]
         if own and name != arm:
             sentence += f" {label}: {_format_lifts(own, with_p=False)}."
+    against = _entries_against(entries, "hybrid", "collaborative")
+    if against:
+        sentence += f" Hybrid against collaborative columns only: {_format_lifts(against)}."
     return sentence
+
+
+def _entries_against(entries: Sequence[SummaryEntry], arm: str, other: str) -> list[SummaryEntry]:
+    """Entries of an arm that are compared with another arm instead of the baseline."""
+    found = [(entry, entry.get("against", {}).get(other)) for entry in entries]
+    return [{**entry, "test": scores} for entry, scores in found if entry["arm"] == arm and scores]
 
 
 def _format_lifts(entries: Sequence[SummaryEntry], *, with_p: bool = True) -> str:
@@ -74,7 +84,7 @@ def _format_lifts(entries: Sequence[SummaryEntry], *, with_p: bool = True) -> st
     )
     text = f"median {format_percent(spread.median)}, from {low} to {high}"
     if with_p:
-        text += f"; adjusted p < 0.05 for {spread.n_significant}"
+        text += f"; adjusted p < 0.05 for {sum(count_significant(entries))}"
     return text.replace(" %", "\u00a0%")
 
 

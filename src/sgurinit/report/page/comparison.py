@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
+from sgurinit.experiments import Comparison
 from sgurinit.experiments.folder import ComparisonFolder
 from sgurinit.experiments.reproduce import format_command
 from sgurinit.experiments.sweeps import drop_sweep_cells
@@ -24,13 +25,13 @@ from sgurinit.report.page.starts_section import make_starts_section
 from sgurinit.report.page.sweeps_section import make_sweep_sections
 
 
-def write_report(folder: str | Path) -> Path:
+def write_report(comparison: Comparison | str | Path) -> Path:
     """Write the HTML report of a finished comparison.
 
     Parameters
     ----------
-    folder : str or Path
-        Folder of the comparison. The report is written into it as ``report.html``.
+    comparison : Comparison, str or Path
+        A comparison, or its folder. The report is written into the folder as ``report.html``.
 
     Returns
     -------
@@ -54,10 +55,11 @@ def write_report(folder: str | Path) -> Path:
     >>> from sgurinit.report.page import write_report
     >>> from sgurinit.training import TrainSettings
     >>> short = TrainSettings(max_epochs=2)
-    >>> _ = compare(planted(200, 100), ["bprmf"], ["random"], 1, out="study", settings=short)
-    >>> write_report("study").name
+    >>> found = compare(planted(200, 100), ["bprmf"], ["random"], 1, out="study", settings=short)
+    >>> write_report(found).name
     'report.html'
     """
+    folder = comparison.folder if isinstance(comparison, Comparison) else comparison
     found = ComparisonFolder.read(folder)
     path = found.path / "report.html"
     write_parts(path, _page(found))

@@ -11,6 +11,7 @@ from sgurinit.experiments.settings import ComparisonSettings
 from sgurinit.experiments.summary import HEADLINE_METRIC, SummaryEntry, average_epochs
 from sgurinit.report.formatting import (
     adjusted_p_value,
+    format_epoch_limit,
     format_epochs,
     format_lift,
     format_metric,
@@ -32,6 +33,7 @@ def make_scores_section(
     """Show the lifts over random as a figure, and all test scores as a table."""
     parts = [
         _scores_table(entries, found.summary.get("untrained", []), colors),
+        *([note(f"Note: {limit}.")] if (limit := format_epoch_limit(found.entries)) else []),
         note(_protocol(found.settings)),
     ]
     arms = {entry["arm"] for entry in entries}
