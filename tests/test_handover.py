@@ -489,9 +489,8 @@ def test_a_model_is_saved_and_loaded_by_a_path_in_a_string(dataset, tmp_path):
 def test_the_tests_for_models_name_pytest_where_it_is_missing():
     code = "import sys; sys.modules['pytest'] = None; import sgurinit.testing"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr.splitlines()[-1] == (
-        "ImportError: sgurinit.testing needs pytest: pip install pytest, or the extra sgurinit[test]"
-    )
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: sgurinit.testing needs pytest: pip install pytest, or")
 
 
 class TestMatchScale:

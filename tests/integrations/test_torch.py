@@ -119,6 +119,11 @@ def test_a_user_table_without_an_item_table_is_refused_unless_it_is_named(data, 
     assert_proportional(model["content"].weight, start.joint(6).users)
 
 
+def test_an_item_table_with_a_row_for_padding_names_what_fills_it(data, start):
+    with pytest.raises(InputError, match=r"no item table of its width among none; .* for padding"):
+        attach(TwoTower(data.n_users, data.n_items + 1), start)
+
+
 def test_a_table_is_named_by_its_layer(model, start):
     (report,) = attach(model, start, tables={"user_table": "item_table.weight"})
     assert report.table == "user_table.weight"

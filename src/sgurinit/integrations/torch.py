@@ -197,9 +197,10 @@ def _pairs(
                 f"{_list({p: items[p] for p in partners})}; {_HOW}"
             )
         if not partners:
+            padded = any(p.shape == (start.n_items + 1, table.shape[1]) for p in named.values())
             raise InputError(
                 f"user table {name} {tuple(table.shape)} has no item table of its width among "
-                f"{_list(items)}; {_PROJECTED}. If it is in a free space all the same, name it: "
+                f"{_list(items)}; {PADDING_ADVICE if padded else _PROJECTED}. If it is in a free space all the same, name it: "
                 f"tables={{{name!r}: None}}"
             )
         pairs[name] = partners[0]
