@@ -200,8 +200,8 @@ def _pairs(
             padded = any(p.shape == (start.n_items + 1, table.shape[1]) for p in named.values())
             raise InputError(
                 f"user table {name} {tuple(table.shape)} has no item table of its width among "
-                f"{_list(items)}; {PADDING_ADVICE if padded else _PROJECTED}. If it is in a free space all the same, name it: "
-                f"tables={{{name!r}: None}}"
+                f"{_list(items)}; {PADDING_ADVICE if padded else _PROJECTED}. If it is in a "
+                f"free space all the same, name it: tables={{{name!r}: None}}"
             )
         pairs[name] = partners[0]
     return pairs
