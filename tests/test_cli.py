@@ -823,6 +823,7 @@ def test_ctrl_c_keeps_finished_work_and_says_how_to_resume(
     _, stderr = child.communicate(timeout=120)
     assert child.returncode == 130
     assert stderr.splitlines() == [
+        f"2 runs, {jobs} at a time, in {tmp_path / 'out'}",
         "",
         f"stopped; finished work is kept in {tmp_path / 'out'}; run the same command again to "
         "resume",

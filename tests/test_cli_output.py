@@ -100,6 +100,7 @@ def test_a_comparison_as_json_with_other_output_on_stderr(
         ("lightgcn", "sgurinit"),
     ]
     assert {**read(out / "summary.json"), "folder": str(out), "page": answer["page"]} == answer
+    assert re.match(rf"\s*4 runs, \d+ at a time, in {out}\n", result.stderr)
     assert "lightgcn/random/seed-0" in result.stderr
     assert "Recall@20" in result.stderr
     assert parse_json(run("report", out, "--json"))["results"] == answer["results"]

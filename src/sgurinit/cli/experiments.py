@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sgurinit.cli.app import app, console, print_ceiling, print_json, print_line, set_stop_message
+from sgurinit.cli.app import (
+    app,
+    console,
+    err,
+    print_ceiling,
+    print_json,
+    print_line,
+    set_stop_message,
+)
 from sgurinit.cli.options import (
     ArmClustersOption,
     ArmLocalNormOption,
@@ -142,6 +150,7 @@ def compare(
     for arm, fields in experiments.shared_fields(split_names(arms), options).items():
         overrides[arm] = fields | overrides.get(arm, {})
     total = len(split_names(models)) * len(split_names(arms)) * seeds
+    jobs = jobs or min(count_cores(), total)
     with RunProgress(console, total, settings.max_epochs) as progress:
         found = experiments.compare(
             data,
@@ -152,8 +161,10 @@ def compare(
             settings=settings,
             overrides=overrides,
             mask_valid=mask_valid,
-            jobs=jobs or min(count_cores(), total),
-            on_event=_make_callback(progress, out if tensorboard else None),
+            jobs=jobs,
+            on_event=_make_callback(
+                progress, out if tensorboard else None, _format_runs(total, jobs, out)
+            ),
         )
     _show(found)
 
@@ -188,11 +199,14 @@ def study(
     out = out or file.with_suffix("")
     set_stop_message(_RESUME.format(out))
     total = parsed.plan.count()
+    jobs = jobs or min(count_cores(), total)
     with RunProgress(console, total, parsed.plan.train.max_epochs) as progress:
         found = parsed.run(
             out,
-            jobs=jobs or min(count_cores(), total),
-            on_event=_make_callback(progress, out if tensorboard else None),
+            jobs=jobs,
+            on_event=_make_callback(
+                progress, out if tensorboard else None, _format_runs(total, jobs, out)
+            ),
         )
     _show(found)
 
@@ -272,16 +286,29 @@ def _show(found: Comparison) -> None:
     print_json({"folder": found.folder, "page": page, **found.summary})
 
 
-def _make_callback(progress: EventCallback, curves: Path | None) -> EventCallback:
-    """Make a callback that shows progress and, if a folder is given, writes curves into it."""
-    if curves is None:
-        return progress
-    from sgurinit.report.tensorboard import TensorBoardCurves
+def _format_runs(total: int, jobs: int, out: Path) -> str:
+    runs = "1 run" if total == 1 else f"{total} runs, {min(jobs, total)} at a time"
+    return f"{runs}, in {out}"
 
-    write = TensorBoardCurves(curves / "tensorboard")
 
-    def show_and_write(event: Any) -> None:
-        progress(event)
-        write(event)
+def _make_callback(
+    progress: EventCallback, curves: Path | None, first_line: str = ""
+) -> EventCallback:
+    """Make a callback that shows progress and, if a folder is given, writes curves into it.
 
-    return show_and_write
+    Without a terminal there are no bars, so `first_line` is printed when the work begins.
+    """
+    callbacks = [progress]
+    if curves is not None:
+        from sgurinit.report.tensorboard import TensorBoardCurves
+
+        callbacks.append(TensorBoardCurves(curves / "tensorboard"))
+    lines = [first_line] if first_line and not (console.is_terminal or console.quiet) else []
+
+    def pass_on(event: Any) -> None:
+        while lines:
+            print_line(err, lines.pop())
+        for callback in callbacks:
+            callback(event)
+
+    return pass_on
