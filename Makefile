@@ -18,7 +18,7 @@ demo: $(INSTALLED)  ## the main job on real data: random start against SG-URInit
 	$(BIN)/sgurinit demo --out demo-out
 
 check: lint  ## style, types and the fast tests, in about a minute
-	$(PARALLEL) -q --ignore tests/spark -m "$(FAST)"
+	$(PARALLEL) -q --ignore tests/spark -m "$(FAST)" --hypothesis-profile fast
 
 test: lint docs  ## style, types, documents and all tests except those of the two targets below
 	$(PARALLEL) -q --ignore tests/spark -m "$(FAST)"

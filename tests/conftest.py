@@ -18,6 +18,14 @@ else:
 
 pytest.register_assert_rewrite("sgurinit.testing")
 
+try:
+    from hypothesis import settings
+except ModuleNotFoundError:  # the environment of other frameworks has none
+    pass
+else:
+    # Of `make check`; a test that states its own number of examples keeps it.
+    settings.register_profile("fast", max_examples=20)
+
 FRAMEWORKS = {
     "data/test_frameworks.py",
     "data/test_timm_encoder.py",
@@ -25,7 +33,9 @@ FRAMEWORKS = {
     "integrations/test_transformers.py",
 }
 # Of `sgurinit.testing`, which has no markers of this project.
-SLOW_FOR_EVERY_RECOMMENDER = {"test_planted_tastes_are_found"}
+SLOW_FOR_EVERY_RECOMMENDER = {"test_planted_tastes_are_found", "test_the_loss_falls"}
+# Fixtures that train several models before the first test that asks for them.
+TRAINED_BEFORE = {"comparison", "finished"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,9 +47,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("spark")
         if path in FRAMEWORKS:
             item.add_marker("frameworks")
-        if "data_root" in getattr(item, "fixturenames", ()) or "tiktok_case" in item.name:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "data_root" in fixtures or "tiktok_case" in item.name:
             item.add_marker("data")
-        if getattr(item, "originalname", "") in SLOW_FOR_EVERY_RECOMMENDER:
+        name = getattr(item, "originalname", "")
+        if name in SLOW_FOR_EVERY_RECOMMENDER or fixtures & TRAINED_BEFORE:
             item.add_marker("slow")
 
 

@@ -94,6 +94,7 @@ def models_as_before(monkeypatch):
 CODE = [name_of(page) for page in PAGES if blocks(name_of(page))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CODE if name not in TESTED_ELSEWHERE])
 def test_python_blocks_run(name, given, tmp_path, monkeypatch):
     if name in NEEDS:
@@ -125,6 +126,7 @@ def test_the_readmes_examples_print_what_they_show(capsys):
     assert float(printed) == pytest.approx(float(shown), abs=0.002)
 
 
+@pytest.mark.slow
 def test_the_readmes_first_example_needs_no_torch():
     code = f"{blocks('README.md')[0]}\nimport sys\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
@@ -247,6 +249,7 @@ WITH_EXAMPLES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", WITH_EXAMPLES, ids=lambda path: path.relative_to(ROOT / "src/sgurinit").as_posix()
 )

@@ -271,6 +271,7 @@ def test_preprocessing_without_effect_is_refused(dataset, space, collaborative, 
 PROJECTING = ("vbpr", "mmgcn", "grcn", "dualgnn", "dragon", "mentor")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [False, True], ids=["through", "added"])
 @pytest.mark.parametrize("name", PROJECTING)
 def test_users_pass_through_the_models_own_projection_in_every_step(name, keep):
@@ -486,6 +487,7 @@ def test_a_model_is_saved_and_loaded_by_a_path_in_a_string(dataset, tmp_path):
     assert torch.equal(loaded.user_embedding, model.user_embedding)
 
 
+@pytest.mark.slow
 def test_the_tests_for_models_name_pytest_where_it_is_missing():
     code = "import sys; sys.modules['pytest'] = None; import sgurinit.testing"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -63,6 +63,7 @@ def test_the_version_is_that_of_the_distribution():
     assert sgurinit.__version__ == version("sgurinit")
 
 
+@pytest.mark.slow
 def test_a_fit_loads_numpy_scipy_and_scikit_learn_alone():
     code = """
 import sys

@@ -174,6 +174,7 @@ class TestDeterminism:
 
 
 class TestPrecisionAndLayout:
+    @pytest.mark.slow
     @pytest.mark.parametrize("options", [{}, {"preprocess": ("center", "unit")}, {"joint_dim": 5}])
     @pytest.mark.parametrize("dtype", ["float16", BFLOAT16, "float32", "float64"], ids=str)
     @pytest.mark.parametrize("layout", ["C", "F", "strided", "memmap", "big-endian"])

@@ -137,6 +137,7 @@ class TestListsOfItems:
             assert found.duplicates == sum(map(len, users)) - expected.matrix.nnz
             assert found.user_ids is None
 
+    @pytest.mark.slow
     @settings(max_examples=20, deadline=None)
     @given(lists_of_items(), st.sampled_from(["mean", "sym"]))
     def test_new_users_equal_those_of_the_sparse_matrix(self, drawn, local_norm):

@@ -191,6 +191,7 @@ class TestPrincipalRows:
         np.testing.assert_allclose(far.rows, near.rows, atol=1e-7)
         np.testing.assert_allclose(far.deviations, near.deviations, rtol=1e-7)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("shape", [(40, 3), (10, 60), (1100, 1200), (1300, 1200)])
     @pytest.mark.parametrize("held", [0, 1 << 31], ids=["streamed", "held"])
     def test_every_solver_gives_the_same_axes(self, shape, held, reference, monkeypatch):

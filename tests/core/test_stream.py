@@ -131,6 +131,7 @@ def test_ids_and_parquet(dtype, tmp_path, monkeypatch):
     assert [file.name for file in (npy / "users").iterdir()] == ["b.npy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layout", "dtype", "inner"),
     [
@@ -224,6 +225,7 @@ def test_an_edge_list_and_memory_mapped_half_precision(dtype, tmp_path):
     np.testing.assert_allclose(found.astype(float), whole.users["a"], rtol=5e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "stage", ["reading", "dividing", "grouping", "items of b", "users of a", "users of joint"]
 )

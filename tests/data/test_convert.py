@@ -246,6 +246,7 @@ def interactions_with(**columns: list):
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("to", "change", "says"),
     [

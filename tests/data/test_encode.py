@@ -19,7 +19,6 @@ from sgurinit.data import load_dataset, write_native
 from sgurinit.data.encode import blocks, encode, find_images, join_text_columns
 from sgurinit.data.encode._device import explain_out_of_memory
 from sgurinit.data.encode.image_encoder import ImageEncoder, decode_image
-from sgurinit.data.encode.text_encoder import TextEncoder
 from sgurinit.errors import InputError
 
 IDS = ["b1", "b2", "b3", "b4", "b5"]
@@ -63,7 +62,10 @@ class Lengths:
         return np.array(rows, dtype=float).reshape(-1, 2), failed
 
 
+@pytest.mark.slow
 def test_titles_become_the_vectors_of_the_shipped_model(folder):
+    from sgurinit.data.encode.text_encoder import TextEncoder  # noqa: PLC0415 (takes seconds)
+
     code, output = run("encode", folder, "--text", "title,year", "--device", "cpu")
     assert code == 0, output
     assert "text: 3 items, 384 features each" in output

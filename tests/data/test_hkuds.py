@@ -123,6 +123,7 @@ def test_every_truncation_of_a_feature_file_gives_a_one_line_error(write_hkuds, 
         assert message.startswith(f"{path}: not a complete NumPy array file")
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(at=st.integers(0, 127), byte=st.integers(0, 255))
 def test_a_corrupted_header_is_read_or_gives_a_one_line_error(tmp_path_factory, at, byte):

@@ -38,6 +38,7 @@ def test_ties_at_the_border_are_split_by_position() -> None:
     assert np.flatnonzero(group_items(dataset)["head items"]).tolist() == [0]
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=40))
 def test_every_user_is_in_one_group_and_groups_are_ranges(counts: list[int]) -> None:
     n_train = np.array(counts)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ranx import Qrels, Run, evaluate
 from scipy import sparse
 
 from sgurinit.errors import InputError
@@ -15,6 +14,8 @@ from sgurinit.evaluation import CUTOFFS, METRICS, compute_metrics
 
 def compute_with_ranx(ranked: np.ndarray, positives: sparse.csr_array) -> dict[str, np.ndarray]:
     """Evaluate the same lists with `ranx`, which orders items by descending scores."""
+    from ranx import Qrels, Run, evaluate  # noqa: PLC0415 (takes seconds)
+
     users = [f"u{row:06d}" for row in range(len(ranked))]
     qrels = Qrels(
         {
@@ -47,6 +48,7 @@ def rankings(draw: st.DrawFn) -> tuple[np.ndarray, sparse.csr_array]:
     return ranked, sparse.csr_array(right)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(rankings())
 def test_every_metric_agrees_with_ranx(case: tuple[np.ndarray, sparse.csr_array]) -> None:

@@ -308,6 +308,7 @@ def test_the_page_shows_settings_versions_and_the_command(page: Page) -> None:
     assert headline is not None
 
 
+@pytest.mark.slow
 def test_runs_at_the_epoch_limit_are_noted_below_the_scores(
     page: Page, comparison: Comparison, tmp_path: Path
 ) -> None:

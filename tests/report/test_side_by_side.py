@@ -16,6 +16,8 @@ from sgurinit.experiments import Comparison, compare
 from sgurinit.report.page.side_by_side import write_side_by_side
 from sgurinit.training import TrainSettings
 
+pytestmark = pytest.mark.slow  # three comparisons
+
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory, data: Dataset) -> Comparison:

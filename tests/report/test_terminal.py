@@ -86,6 +86,7 @@ def test_tables_of_a_large_data_set_fit_80_columns_uncut() -> None:
         assert "…" not in "\n".join(lines)
 
 
+@pytest.mark.slow
 def test_a_stage_shows_its_rate_and_the_time_left_and_prints_a_line_if_it_was_long() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
     with StageProgress(console) as progress:

@@ -81,6 +81,7 @@ def stop_after(epoch):
     return on_epoch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "arm"),
     [
