@@ -18,10 +18,7 @@ from sgurinit.data import Dataset, load_dataset
 from sgurinit.errors import InputError
 from sgurinit.models import Recommender, RecommenderConfig, model_resolver
 
-_OWN_MODEL = (
-    "; your own model: pass its class, or model_resolver.register(it) first "
-    "(sgurinit.models.model_resolver)"
-)
+_OWN_MODEL = "; your own model: pass its class, or call sgurinit.models.register_model on it first"
 
 _Class = TypeVar("_Class")
 _Settings = TypeVar("_Settings", bound=BaseModel)

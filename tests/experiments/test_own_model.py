@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from sgurinit.data import Dataset
+from sgurinit.data import Dataset, write_native
 from sgurinit.errors import InputError
-from sgurinit.experiments import RunEvent, compare, comparison_settings, train_and_test
+from sgurinit.experiments import RunEvent, Study, compare, comparison_settings, train_and_test
 from sgurinit.experiments.reproduce import format_command
-from sgurinit.models import BPRMF, LightGCN, Recommender, model_resolver
+from sgurinit.models import BPRMF, LightGCN, Recommender, model_resolver, register_model
 from sgurinit.resolve import resolve_model
 from sgurinit.training import TrainSettings
 
@@ -59,6 +59,23 @@ def test_a_single_run_takes_a_class(small: Dataset) -> None:
     assert train_and_test(small, TwoTower, "random", settings=short)["epochs"] == 1
 
 
+def test_a_study_knows_a_registered_class(
+    tmp_path: Path, small: Dataset, brief: TrainSettings
+) -> None:
+    write_native(small, tmp_path / "small")
+    file = tmp_path / "study.yaml"
+    train = f"{{max_epochs: {brief.max_epochs}, patience: {brief.patience}}}"
+    file.write_text(
+        "data: {path: small}\nmodels: {twotower: }\narms: {random: }\nseeds: 1\n"
+        f"train: {train}\n"
+    )
+    with pytest.raises(InputError, match=r"call sgurinit\.models\.register_model"):
+        Study.read(file)
+    register_model(TwoTower)
+    found = Study.read(file).run(tmp_path / "out")
+    assert [entry["model"] for entry in found.summary["results"]] == ["twotower"]
+
+
 def test_a_class_defined_again_replaces_the_first() -> None:
     def define() -> type[Recommender]:
         class Again(BPRMF):
@@ -81,7 +98,10 @@ def test_classes_that_cannot_be_compared_are_refused() -> None:
         (Half, "Half is abstract: it does not implement embed, loss, user_tables"),
         (same_name, "has the name of sgurinit.models.lightgcn.LightGCN, 'lightgcn'; rename"),
         (nn.Linear, "Linear is not a subclass of sgurinit.models.Recommender"),
-        ("twotowr", r"known: .*lightgcn.*; your own model: pass its class, or model_resolver"),
+        (
+            "twotowr",
+            r"known: .*lightgcn.*; your own model: pass its class, or call sgurinit",
+        ),
     ):
         with pytest.raises(InputError, match=message):
             comparison_settings([model], ["random"], 1)
@@ -161,6 +181,6 @@ def test_a_class_of_a_script_reaches_workers_and_its_folder_is_read_without_it(
 @pytest.mark.slow
 def test_a_class_without_a_file_is_refused_by_the_workers(tmp_path: Path) -> None:
     found = run_python("-c", SCRIPT, str(tmp_path / "out"), "1", "2")
-    assert "refused: a worker process cannot import the model __main__.Tower" in found.stderr
+    assert "refused: a worker process cannot import the model __main__:Tower" in found.stderr
     assert "jobs=1" in found.stderr
     assert "Traceback" not in found.stderr

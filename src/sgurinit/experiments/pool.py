@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
+import pkgutil
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -21,8 +21,7 @@ from sgurinit.errors import InputError
 from sgurinit.experiments.events import EventCallback, RunEvent
 from sgurinit.experiments.run import execute_run, is_finished
 from sgurinit.experiments.settings import RunSettings
-from sgurinit.models import Recommender
-from sgurinit.models.resolver import import_path, register_model
+from sgurinit.models.resolver import register_model
 from sgurinit.resolve import resolve_model
 from sgurinit.runtime import children_ignore_interrupts, count_cores, keep_freed_memory
 
@@ -71,8 +70,8 @@ def execute_runs(
     # A read-only mapping cannot be pickled, but its content can.
     parts = {f.name: getattr(dataset, f.name) for f in fields(dataset)}
     parts["features"] = dict(dataset.features)
-    classes = _pickle_classes(pending)
-    work = ((parts, dict(data_facts)), classes, folder, max(1, count_cores() // jobs))
+    models = _check_importable(pending)
+    work = ((parts, dict(data_facts)), models, folder, max(1, count_cores() // jobs))
     _Workers(min(jobs, len(pending)), work).run(pending, on_event)
 
 
@@ -124,30 +123,26 @@ class _Workers:
             self.links.pop(link).join()
 
 
-def _pickle_classes(runs: Sequence[RunSettings]) -> dict[str, bytes]:
-    """Pickle the classes of the models, by import path. A new process only knows the library's."""
-    pickled = {}
-    for model in {run.model: resolve_model(run.model) for run in runs}.values():
-        path = import_path(model)
-        try:
-            pickled[path] = pickle.dumps(model)
-        except (pickle.PicklingError, AttributeError):
-            raise _not_importable(path) from None
-    return pickled
+def _check_importable(runs: Sequence[RunSettings]) -> list[str]:
+    """Return where the models' classes are imported from. A new process only knows the library."""
+    models = [resolve_model(name) for name in {run.model: None for run in runs}]
+    places = [f"{model.__module__}:{model.__qualname__}" for model in models]
+    for place, model in zip(places, models, strict=True):
+        if _import_class(place) is not model:
+            raise _not_importable(place)
+    return places
 
 
-def _register_classes(pickled: Mapping[str, bytes]) -> None:
-    for path, content in pickled.items():
-        try:
-            model: type[Recommender] = pickle.loads(content)  # noqa: S301 - made by the parent
-        except Exception:  # importing a module can raise anything
-            raise _not_importable(path) from None
-        register_model(model)
+def _import_class(place: str) -> Any:
+    try:
+        return pkgutil.resolve_name(place)
+    except Exception:  # importing a module can raise anything
+        raise _not_importable(place) from None
 
 
-def _not_importable(path: str) -> InputError:
+def _not_importable(place: str) -> InputError:
     return InputError(
-        f"a worker process cannot import the model {path}; define it at the top level of a module "
+        f"a worker process cannot import the model {place}; define it at the top level of a module "
         "(a .py file), or use jobs=1"
     )
 
@@ -155,13 +150,14 @@ def _not_importable(path: str) -> InputError:
 def _serve(
     link: Connection,
     data: tuple[dict[str, Any], dict[str, Any]],
-    classes: dict[str, bytes],
+    models: Sequence[str],
     folder: Path,
     threads: int,
 ) -> None:
     """Execute the runs that are received from `link`, until None is received.
 
-    `data` contains the fields of the data set and its description.
+    `data` contains the fields of the data set and its description, `models` the places of the
+    models' classes.
     """
     parts, data_facts = data
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -169,7 +165,8 @@ def _serve(
     torch.set_num_threads(threads)
     with threadpool_limits(threads):
         try:
-            _register_classes(classes)
+            for place in models:
+                register_model(_import_class(place))
             dataset = Dataset(**parts)
             link.send(None)
             while (run := link.recv()) is not None:

@@ -16,7 +16,7 @@ from sgurinit.models.lightgcn import LightGCN
 from sgurinit.models.mentor import MENTOR
 from sgurinit.models.mgcn import MGCN
 from sgurinit.models.mmgcn import MMGCN
-from sgurinit.models.resolver import model_resolver
+from sgurinit.models.resolver import model_resolver, register_model
 from sgurinit.models.slmrec import SLMRec
 from sgurinit.models.smore import SMORE
 from sgurinit.models.vbpr import VBPR
@@ -42,4 +42,5 @@ __all__ = [
     "SLMRec",
     "UserTable",
     "model_resolver",
+    "register_model",
 ]
