@@ -43,10 +43,12 @@ class HasMethodParams(Params):
         Raises
         ------
         InputError
-            When a parameter is out of range; the message names it, its value and what is allowed.
+            When a parameter is out of range or has no effect; the message names it, its value and
+            what is allowed.
         """
         names = (*PARAMS, "random_state")
         parameters = Parameters.check({name: self.getOrDefault(name) for name in names})
+        parameters.check_joint_written()
         if parameters.kmeans != "lloyd":
             raise InputError(
                 f"kmeans={parameters.kmeans!r} is not available on Spark, which uses K-means of "
