@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sgurinit.core import ItemFeatures, SGURInit
 from sgurinit.core.inputs.features import as_features
 from sgurinit.core.inputs.interactions import parse_interactions
-from sgurinit.core.inputs.training_data import TrainingData
+from sgurinit.core.inputs.training_data import is_training_data
 from sgurinit.data import planted
 from sgurinit.errors import InputError
 
@@ -101,10 +101,22 @@ class TestForms:
             estimator.transform(training_data(item_ids=[4, 3, 2, 1]))
 
     def test_a_dataset_is_training_data(self):
-        assert isinstance(planted(100, 40), TrainingData)
-        assert isinstance(training_data(), TrainingData)
+        assert is_training_data(planted(100, 40))
+        assert is_training_data(training_data())
         for other in (sp.csr_array(DENSE), EDGES, pd.DataFrame({"user": [1]}), [[0]]):
-            assert not isinstance(other, TrainingData)
+            assert not is_training_data(other)
+
+    def test_a_fit_does_not_compute_the_fingerprint(self):
+        dataset = planted(100, 40)
+        start = SGURInit(n_clusters=2, random_state=0).fit(dataset).start_
+        assert "fingerprint" not in vars(dataset)
+        assert start.fingerprint == dataset.fingerprint
+        assert "fingerprint" in vars(dataset)
+
+    def test_a_lazy_frame_is_refused_with_what_to_call(self):
+        lazy = pl.LazyFrame({"user": ["a"], "item": ["b"]})
+        with pytest.raises(InputError, match="LazyFrame, expected a DataFrame: call its collect"):
+            SGURInit(n_clusters=2).fit(lazy, {"text": np.eye(2)}, item_ids=["b", "c"])
 
     def test_a_dataset_with_too_few_user_ids_is_refused(self):
         with pytest.raises(InputError, match="user_ids has 3 entries but the matrix has 4 users"):

@@ -15,7 +15,7 @@ from sgurinit.core.fit import Fit, FittedStart
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, FloatArray
 from sgurinit.core.inputs.features import ItemFeatures, as_features
 from sgurinit.core.inputs.interactions import InteractionsLike, parse_interactions
-from sgurinit.core.inputs.training_data import TrainingData, require_features
+from sgurinit.core.inputs.training_data import is_training_data, require_features
 from sgurinit.core.params import Parameters, get_default, get_preset
 from sgurinit.core.partial_fit import add_interactions
 from sgurinit.errors import InputError
@@ -229,7 +229,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         """
         parameters = Parameters.check(self.get_params(deep=False))
         dataset = None
-        if features is None and isinstance(interactions, TrainingData):
+        if features is None and is_training_data(interactions):
             require_features(interactions)
             dataset, features = interactions, interactions.features
         if features is None:

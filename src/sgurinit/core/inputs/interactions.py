@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sgurinit.core.inputs.arrays import IdArray, IntArray
 from sgurinit.core.inputs.ids import as_ids, check_item_ids, find_positions, name_kind
-from sgurinit.core.inputs.training_data import TrainingData
+from sgurinit.core.inputs.training_data import TrainingData, is_training_data
 from sgurinit.errors import InputError
 
 _FORMS = (
@@ -88,7 +88,7 @@ def parse_interactions(
         On a negative, NaN or infinite weight, an id out of range or unknown, or another form.
     """
     ids = None if item_ids is None else check_item_ids(item_ids, n_items)
-    if isinstance(source, TrainingData):
+    if is_training_data(source):
         return _parse_dataset(source, n_items, ids)
     if sp.issparse(source):
         matrix, duplicates = _parse_sparse(source, n_items)
@@ -230,6 +230,8 @@ def _explain_unknown(item: Any, user: int, n_items: int, item_ids: IdArray | Non
 def _parse_frame(
     frame: DataFrameLike, n_items: int, item_ids: IdArray | None
 ) -> ParsedInteractions:
+    if hasattr(frame, "collect"):
+        raise InputError("interactions are a LazyFrame, expected a DataFrame: call its collect")
     for name in ("user", "item"):
         if name not in frame.columns:
             raise InputError(_explain_missing(frame, name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard
 
 from sgurinit.core.inputs.arrays import IdArray
 from sgurinit.core.inputs.features import ItemFeatures
@@ -18,7 +18,6 @@ class TrainingSplit(Protocol):
         """Interactions that were dropped because they came before."""
 
 
-@runtime_checkable
 class TrainingData(Protocol):
     """A data set that `SGURInit.fit` takes, such as `sgurinit.Dataset`.
 
@@ -51,6 +50,15 @@ class TrainingData(Protocol):
         """Return the training interactions, a SciPy sparse matrix of shape (n_users, n_items)."""
 
 
+def is_training_data(value: object) -> TypeGuard[TrainingData]:
+    """Whether a value is a data set.
+
+    One method tells it: `isinstance` with a protocol looks at every attribute and on Python 3.11
+    would compute the fingerprint, which reads all features.
+    """
+    return hasattr(value, "train_matrix")
+
+
 def require_features(dataset: Any) -> None:
     """Check that a data set has item features.
 
@@ -67,5 +75,5 @@ def require_features(dataset: Any) -> None:
     if not dataset.features:
         raise InputError(
             f"{getattr(dataset, 'name', 'the data set')}: has no item features; add them with "
-            "`sgurinit encode` or `sgurinit.data.prepare(..., features=...)`"
+            "`sgurinit encode` or `sgurinit.data.prepare.prepare(..., features=...)`"
         )
