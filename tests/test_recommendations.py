@@ -11,12 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from sgurinit import recommendations
 from sgurinit.core import ItemFeatures, SGURInit, UserStart
 from sgurinit.data import Dataset, Interactions, load_dataset, planted
 from sgurinit.errors import InputError
 from sgurinit.models import LightGCN, Recommender
-from sgurinit.recommendations import recommend
+from sgurinit.recommendations import lists, recommend
 from sgurinit.training import TrainSettings, train
 from sgurinit.training.run import build_model
 
@@ -211,15 +210,15 @@ def test_fewer_candidates_give_fewer_rows():
 
 def test_blocks_of_users_change_nothing(dataset, start, monkeypatch):
     whole = recommend(start, k=6)
-    monkeypatch.setattr(recommendations, "_MAX_BLOCK_USERS", 7)
+    monkeypatch.setattr(lists, "_MAX_BLOCK_USERS", 7)
     blocks = recommend(start, k=6)
     assert_same_lists(blocks, whole)
 
 
 def test_a_block_holds_fewer_users_where_there_are_many_items(monkeypatch):
-    monkeypatch.setattr(recommendations, "_BLOCK_SCORES", 100)
-    assert [len(block) for block in recommendations._blocks(np.arange(25), 10)] == [10, 10, 5]
-    assert [len(block) for block in recommendations._blocks(np.arange(2), 1000)] == [1, 1]
+    monkeypatch.setattr(lists, "_BLOCK_SCORES", 100)
+    assert [len(block) for block in lists._blocks(np.arange(25), 10)] == [10, 10, 5]
+    assert [len(block) for block in lists._blocks(np.arange(2), 1000)] == [1, 1]
 
 
 def test_a_start_never_recommends_items_without_features(dataset):
@@ -380,17 +379,29 @@ def test_a_data_set_must_have_the_users_to_recommend_to(dataset, loaded):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (5, "data is of type int, expected a Dataset, its path or its name"),
-        ({"user": ["u0000"], "item": ["i0000"]}, "data is of type dict, expected a Dataset"),
-        (pl.DataFrame({"customer": [1], "item": [2]}), "data has no column 'user'"),
-        (pl.DataFrame({"user": ["u0001"], "item": ["i9"]}), "data, column 'item': id 'i9' is un"),
+        (5, "data: interactions must be .* or a Dataset, got int"),
+        (
+            {"user": ["u0000"], "item": ["i0000"]},
+            "data: interactions must be .*, got dict",
+        ),
+        (
+            pl.DataFrame({"customer": [1], "item": [2]}),
+            "data: the DataFrame has no column 'user'",
+        ),
+        (
+            pl.DataFrame({"user": ["u0001"], "item": ["i9"]}),
+            "data: column 'item', row 0: item id",
+        ),
         (
             pl.DataFrame({"user": ["x"], "item": ["i0001"]}),
             "data, column 'user': id 'x' is unknown",
         ),
         (pl.DataFrame({"user": [1], "item": ["i0001"]}), "data, column 'user': id 1 is of another"),
-        (pl.DataFrame({"user": [None], "item": ["a"]}), "data, column 'user'"),
-        (pl.LazyFrame({"user": ["u0001"], "item": ["i0001"]}), "data is a LazyFrame.*collect"),
+        (pl.DataFrame({"user": [None], "item": ["a"]}), "data: column 'user'"),
+        (
+            pl.LazyFrame({"user": ["u0001"], "item": ["i0001"]}),
+            "are a LazyFrame.*collect",
+        ),
         ([["i0001"]], "data has 1 users, the start 150"),
         ([["nothing"]], "data: interactions, user 0: item 'nothing' is not in item_ids"),
         (np.zeros((3, 3)), "data: interactions must be"),
