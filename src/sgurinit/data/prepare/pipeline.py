@@ -130,21 +130,7 @@ def prepare(
         modality: _read_vectors(source, modality, f) for modality, f in (features or {}).items()
     }
     progress("reading", 0, 0)
-    log = read_log(source, time_unit)
-    steps = [count_log("as read", log)]
-    if min_value is not None:
-        log = filters.filter_by_value(log, min_value)
-        steps.append(_refuse_empty(source, count_log(f"value >= {min_value:g}", log)))
-    progress("each pair once", 0, 0)
-    log = filters.drop_repeated_pairs(log)
-    steps.append(count_log("each pair once", log))
-    progress("k-core", 0, 0)
-    log, rounds = filters.filter_k_core(log, *minimum)
-    steps.append(
-        _refuse_empty(
-            source, count_log(f"{_core_name(minimum)} ({rounds} round{'s' * (rounds != 1)})", log)
-        )
-    )
+    log, steps = _filter_log(source, read_log(source, time_unit), min_value, minimum, progress)
     progress("split", 0, 0)
     labels = split_log(log, split, ratios, seed)
     check_leakage(log, labels, split)
@@ -194,6 +180,28 @@ def prepare(
         )
         write_json(folder / "card.json", card.to_dict())
     return card
+
+
+def _filter_log(
+    source: Source,
+    log: Log,
+    min_value: float | None,
+    minimum: tuple[int, int],
+    progress: ProgressCallback,
+) -> tuple[Log, list[Step]]:
+    """Filter a log, and count what is left after every step."""
+    steps = [count_log("as read", log)]
+    if min_value is not None:
+        log = filters.filter_by_value(log, min_value)
+        steps.append(_refuse_empty(source, count_log(f"value >= {min_value:g}", log)))
+    progress("each pair once", 0, 0)
+    log = filters.drop_repeated_pairs(log)
+    steps.append(count_log("each pair once", log))
+    progress("k-core", 0, 0)
+    log, rounds = filters.filter_k_core(log, *minimum)
+    core = f"{_core_name(minimum)} ({rounds} round{'s' * (rounds != 1)})"
+    steps.append(_refuse_empty(source, count_log(core, log)))
+    return log, steps
 
 
 def _check_options(minimum: tuple[int, int], ratios: Ratios, split: str) -> None:
