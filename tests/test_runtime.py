@@ -1,13 +1,17 @@
-"""Memory of the allocator, and cores."""
+"""Memory of the allocator, cores, and Ctrl-C."""
 
 from __future__ import annotations
 
 import ctypes
+import os
+import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
 
-from sgurinit.runtime import count_cores, keep_freed_memory
+from sgurinit.runtime import children_ignore_interrupts, count_cores, keep_freed_memory
 
 
 def test_the_allocator_is_set_to_keep_memory(monkeypatch):
@@ -30,3 +34,20 @@ def test_other_c_libraries_are_left_alone(monkeypatch, error):
 
 def test_there_is_a_core():
     assert count_cores() >= 1
+
+
+def test_an_interrupt_while_processes_are_created_is_not_lost():
+    """The processes ignore it, and their parent gets it afterwards."""
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('still here')"
+    said = []
+
+    def create() -> None:
+        with children_ignore_interrupts():
+            said.append(subprocess.check_output([sys.executable, "-c", code], text=True))
+            os.kill(os.getpid(), signal.SIGINT)
+            said.append("reached")
+
+    with pytest.raises(KeyboardInterrupt):
+        create()
+    assert said == ["still here\n", "reached"]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 
@@ -68,12 +69,18 @@ def raise_keyboard_interrupts() -> Iterator[None]:
 
 @contextmanager
 def children_ignore_interrupts() -> Iterator[None]:
-    """Context manager: processes created inside it ignore Ctrl-C and leave it to their parent."""
-    if threading.current_thread() is not threading.main_thread():
+    """Context manager: processes created inside it ignore Ctrl-C and leave it to their parent.
+
+    A Ctrl-C that arrives inside is raised at the end. The processes inherit a blocked signal; where
+    signals cannot be blocked, as on Windows, this has no effect.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Started before, because it unblocks the signal when it is started.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

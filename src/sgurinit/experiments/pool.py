@@ -71,8 +71,8 @@ def execute_runs(
     parts = {f.name: getattr(dataset, f.name) for f in fields(dataset)}
     parts["features"] = dict(dataset.features)
     models = _check_importable(pending)
-    work = ((parts, dict(data_facts)), models, folder, max(1, count_cores() // jobs))
-    _Workers(min(jobs, len(pending)), work).run(pending, on_event)
+    work = (parts, dict(data_facts), models, folder, max(1, count_cores() // jobs))
+    _Workers(min(jobs, len(pending))).run(work, pending, on_event)
 
 
 class _Workers:
@@ -81,20 +81,25 @@ class _Workers:
     They are killed when this process stops for any reason. A run can be killed safely at any time.
     """
 
-    def __init__(self, n: int, work: tuple[Any, ...]) -> None:
+    def __init__(self, n: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.links: dict[Connection, BaseProcess] = {}
         with children_ignore_interrupts():
             for _ in range(n):
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_serve, args=(theirs, *work), daemon=True)
+                process = context.Process(target=_serve, args=(theirs,), daemon=True)
                 process.start()
                 theirs.close()
                 self.links[ours] = process
 
-    def run(self, pending: Sequence[RunSettings], on_event: EventCallback) -> None:
+    def run(
+        self, work: tuple[Any, ...], pending: Sequence[RunSettings], on_event: EventCallback
+    ) -> None:
+        """Execute runs. `work` is what all of them share, see `_serve`."""
         left = list(reversed(pending))
         try:
+            for worker in self.links:
+                _send(worker, work)
             while self.links:
                 for link in wait(list(self.links)):
                     assert isinstance(link, Connection)  # noqa: S101 - only connections were added
@@ -108,19 +113,30 @@ class _Workers:
         try:
             message = link.recv()
         except EOFError:
-            raise InputError(
-                "a worker process died, perhaps because memory ran out (see the latest log.txt); "
-                "run again with fewer jobs to resume"
-            ) from None
+            raise _dead_worker() from None
         if isinstance(message, RunEvent):
             on_event(message)
         elif isinstance(message, InputError):
             raise message
         elif left:
-            link.send(left.pop())
+            _send(link, left.pop())
         else:
-            link.send(None)
+            _send(link, None)
             self.links.pop(link).join()
+
+
+def _send(link: Connection, message: Any) -> None:
+    try:
+        link.send(message)
+    except OSError:
+        raise _dead_worker() from None
+
+
+def _dead_worker() -> InputError:
+    return InputError(
+        "a worker process died, perhaps because memory ran out (see the latest log.txt); run again "
+        "with fewer jobs to resume"
+    )
 
 
 def _check_importable(runs: Sequence[RunSettings]) -> list[str]:
@@ -147,21 +163,15 @@ def _not_importable(place: str) -> InputError:
     )
 
 
-def _serve(
-    link: Connection,
-    data: tuple[dict[str, Any], dict[str, Any]],
-    models: Sequence[str],
-    folder: Path,
-    threads: int,
-) -> None:
+def _serve(link: Connection) -> None:
     """Execute the runs that are received from `link`, until None is received.
 
-    `data` contains the fields of the data set and its description, `models` the places of the
-    models' classes.
+    First come what all of them share: the fields of the data set, the description of the data, the
+    places of the models' classes, the folder and the number of threads.
     """
-    parts, data_facts = data
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
+    parts, data_facts, models, folder, threads = link.recv()
     torch.set_num_threads(threads)
     with threadpool_limits(threads):
         try:
