@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -36,8 +37,9 @@ def test_there_is_a_core():
     assert count_cores() >= 1
 
 
-def test_an_interrupt_while_processes_are_created_is_not_lost():
-    """The processes ignore it, and their parent gets it afterwards."""
+@pytest.mark.parametrize("threads", [0, 1])
+def test_an_interrupt_while_processes_are_created_is_not_lost(threads: int):
+    """The processes ignore it, and their parent gets it afterwards, whichever thread took it."""
     code = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('still here')"
     said = []
 
@@ -47,7 +49,17 @@ def test_an_interrupt_while_processes_are_created_is_not_lost():
             os.kill(os.getpid(), signal.SIGINT)
             said.append("reached")
 
-    with pytest.raises(KeyboardInterrupt):
-        create()
+    done = threading.Event()
+    others = [threading.Thread(target=done.wait) for _ in range(threads)]
+    for other in others:
+        other.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            create()
+    finally:
+        done.set()
+        for other in others:
+            other.join()
     assert said == ["still here\n", "reached"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -72,8 +72,26 @@ def children_ignore_interrupts() -> Iterator[None]:
     """Context manager: processes created inside it ignore Ctrl-C and leave it to their parent.
 
     A Ctrl-C that arrives inside is raised at the end. The processes inherit a blocked signal; where
-    signals cannot be blocked, as on Windows, this has no effect.
+    signals cannot be blocked, as on Windows, they do not ignore it.
     """
+    arrived: list[int] = []
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if in_main else None
+    # Blocking is not enough here: another thread of this process can receive the signal.
+    if handler is not None:
+        signal.signal(signal.SIGINT, lambda number, _: arrived.append(number))
+    try:
+        with _block_interrupts():
+            yield
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
+        if arrived:
+            signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def _block_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
