@@ -163,6 +163,23 @@ def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+def test_a_script_without_a_guard_names_it(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from sgurinit import compare\n"
+        "from sgurinit.data import planted\n"
+        'compare(planted(60, 40), ["bprmf"], ["random"], 1, out="out", jobs=2)\n'
+    )
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "a worker process died" in last
+    assert '`if __name__ == "__main__":`' in last
+
+
+@pytest.mark.slow
 def test_a_class_of_a_script_reaches_workers_and_its_folder_is_read_without_it(
     tmp_path: Path,
 ) -> None:

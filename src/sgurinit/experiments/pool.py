@@ -112,7 +112,7 @@ class _Workers:
     def _receive(self, link: Connection, left: list[RunSettings], on_event: EventCallback) -> None:
         try:
             message = link.recv()
-        except EOFError:
+        except (EOFError, OSError):
             raise _dead_worker() from None
         if isinstance(message, RunEvent):
             on_event(message)
@@ -134,8 +134,9 @@ def _send(link: Connection, message: Any) -> None:
 
 def _dead_worker() -> InputError:
     return InputError(
-        "a worker process died, perhaps because memory ran out (see the latest log.txt); run again "
-        "with fewer jobs to resume"
+        "a worker process died, perhaps because memory ran out (see the latest log.txt), or "
+        'because a script has no `if __name__ == "__main__":` around its code; run again with '
+        "fewer jobs to resume"
     )
 
 
