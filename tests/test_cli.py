@@ -165,6 +165,18 @@ def test_init_refuses_collaborative_columns_without_a_joint_space(
     assert not out.exists()
 
 
+def test_init_replaces_a_file_only_on_request(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "start.safetensors"
+    assert run("init", folder, "--out", out).exit_code == 0
+    before = out.read_bytes()
+    assert_one_line(run("init", folder, "--out", out, "--seed", 1), "exists already", "--overwrite")
+    assert out.read_bytes() == before
+    assert run("init", folder, "--out", out, "--seed", 1, "--overwrite").exit_code == 0
+    assert out.read_bytes() != before
+    spark = ("--spark", "local[1]", "--features", "text=x.parquet", "--overwrite")
+    assert_one_line(run("init", folder, "--out", out, *spark), "--overwrite", "--spark")
+
+
 @pytest.mark.parametrize("name", ["start.safetensors", "start.parquet"])
 def test_init_saves_a_start_for_every_user(folder: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / name

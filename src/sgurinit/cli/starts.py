@@ -100,6 +100,9 @@ def init(
     content: ContentOption = None,
     preset: PresetOption = None,
     seed: SeedOption = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file; not with --spark.")
+    ] = False,
 ) -> None:
     """Compute a start for every user and save it. Needs no training and no torch."""
     from sgurinit.core.params import Parameters
@@ -121,6 +124,8 @@ def init(
     estimator = _estimator(preset, seed, **parameters)
     Parameters.check(estimator.get_params(deep=False)).check_joint_written()
     if spark is not None:
+        if overwrite:
+            raise InputError("--overwrite is not available with --spark; give a new folder")
         from sgurinit.cli.spark import init_on_spark
 
         init_on_spark(spark, data, features or [], out, preset, random_state=seed, **parameters)
@@ -128,6 +133,8 @@ def init(
     if features:
         raise InputError("--features needs --spark; a data set has its own features")
     check_start_path(Path(out))
+    if Path(out).exists() and not overwrite:
+        raise InputError(f"{out}: exists already; give another --out, or --overwrite to replace it")
     with StageProgress(console) as progress:
         progress("reading", 0, 0)
         dataset = load_dataset(data)
