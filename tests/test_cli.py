@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from sgurinit.cli._set_option import parse_assignments
 from sgurinit.cli.options import ARMS, MODELS
 from sgurinit.core import SGURInit, UserStart, params
 from sgurinit.core.params import PARAMS, PRESETS
-from sgurinit.data import Dataset, load_dataset, planted, write_native
+from sgurinit.data import Dataset, load_dataset, planted, summarize, write_native
 from sgurinit.data.convert import convert
 from sgurinit.data.encode import join_text_columns, join_vectors
 from sgurinit.data.prepare import SPLIT_METHODS, find_source, prepare
@@ -127,6 +128,10 @@ def test_inspect_shows_the_facts(folder: Path, small: Dataset) -> None:
     assert result.exit_code == 0, result.output
     for expected in ("120 (", "80 (", f"{len(small.train):,} interactions", "image", "text"):
         assert expected in result.stdout
+    assert "do not expect it to help" in " ".join(result.stdout.split())
+    facts = json.loads(run("inspect", folder, "--json", "-q").stdout)
+    for name, found in summarize(small).modalities.items():
+        assert facts["modalities"][name]["agreement"] == asdict(found.agreement)
 
 
 def test_stream_gives_what_init_gives(folder: Path, small: Dataset, tmp_path: Path) -> None:

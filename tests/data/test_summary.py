@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from sgurinit.core.content_agreement import compute_content_agreement
 from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.data import Interactions, load_dataset, summarize
 
@@ -38,6 +39,17 @@ def test_facts_can_be_written_as_json(make_dataset):
     facts = json.loads(json.dumps(summarize(dataset).to_dict()))
     assert facts["fingerprint"] == dataset.fingerprint
     assert facts["modalities"]["image"]["width"] == 3
+    assert facts["modalities"]["image"]["agreement"]["n_items"] == 3
+
+
+def test_the_agreement_is_that_of_the_training_interactions(make_dataset):
+    dataset = make_dataset()
+    for name, found in summarize(dataset).modalities.items():
+        expected = compute_content_agreement(dataset.train_matrix(), dataset.features[name])
+        assert found.agreement == expected
+        assert (expected.k, expected.value) == (2, pytest.approx(1 / 3))  # items 0 and 1 of 0, 1, 3
+    alone = make_dataset(features={"text": ItemFeatures(np.eye(5), np.arange(5) == 0)})
+    assert summarize(alone).modalities["text"].agreement is None
 
 
 def test_float16_sums_do_not_overflow(make_dataset):

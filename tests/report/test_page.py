@@ -19,6 +19,7 @@ from plotly.offline import get_plotlyjs
 
 from sgurinit.errors import InputError
 from sgurinit.experiments import Comparison
+from sgurinit.report.content_agreement import MEANING_OF_AGREEMENT
 from sgurinit.report.page import write_report
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -263,6 +264,24 @@ def test_gaps_of_the_models_show_the_numbers_of_their_table(
             for stage in ("start", "trained")
         ]
         assert [float(exact or "nan") for _, exact in cells] == pytest.approx(expected)
+
+
+def test_the_page_shows_whether_content_can_help(comparison: Comparison, tmp_path: Path) -> None:
+    shutil.copytree(comparison.folder, tmp_path / "run")
+    text = write_report(tmp_path / "run").read_text(encoding="utf-8")
+    assert MEANING_OF_AGREEMENT in "".join(Page(text).words)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
+    modalities = summary["data"]["modalities"]
+    (_, *rows) = Page(text, "agreement").rows
+    assert [name for (name, _), *_ in rows] == list(modalities)
+    for (name, _), *cells in rows:
+        own = modalities[name]["agreement"]
+        expected = [own[field] for field in ("value", "chance", "ratio", "n_items")]
+        assert [float(exact or "nan") for _, exact in cells] == expected
+    for own in modalities.values():  # an earlier version did not measure it
+        del own["agreement"]
+    (tmp_path / "run" / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    assert MEANING_OF_AGREEMENT not in write_report(tmp_path / "run").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

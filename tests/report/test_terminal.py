@@ -11,9 +11,11 @@ import pytest
 from rich.console import Console
 
 from sgurinit.core import SGURInit
+from sgurinit.core.content_agreement import ContentAgreement
 from sgurinit.data import planted, summarize
 from sgurinit.data.prepare import Card, Step
 from sgurinit.experiments import Comparison, RunEvent
+from sgurinit.report.content_agreement import MEANING_OF_AGREEMENT
 from sgurinit.report.formatting import format_epoch_limit, format_epochs
 from sgurinit.report.headline import format_headline
 from sgurinit.report.terminal.card import card_table
@@ -55,7 +57,9 @@ def test_tables_of_a_large_data_set_fit_80_columns_uncut() -> None:
     data = planted(120, 80, n_topics=6)
     large = summarize(data)
     text = large.modalities["text"]
-    wide = replace(text, width=16_384, missing_rows=1_234_567, zero_rows=1_234_567)
+    assert text.agreement is not None
+    many = replace(text.agreement, value=0.000123456, standard_error=0.0000123, n_items=1_234_567)
+    wide = replace(text, width=16_384, missing_rows=1_234_567, zero_rows=1_234_567, agreement=many)
     large = replace(
         large,
         n_users=123_456_789,
@@ -84,6 +88,21 @@ def test_tables_of_a_large_data_set_fit_80_columns_uncut() -> None:
         lines = printed(table)
         assert max(map(len, lines)) <= 80
         assert "…" not in "\n".join(lines)
+
+
+def test_the_agreement_of_each_modality_is_shown_with_its_meaning() -> None:
+    facts = summarize(planted(120, 80, n_topics=6))
+    text = facts.modalities["text"]
+    agreement = ContentAgreement(
+        value=0.40249, standard_error=0.01234, chance=0.0095, ratio=42.367, k=10, n_items=1_234,
+        n_sampled=1_234,
+    )  # fmt: skip
+    shown = replace(facts, modalities={"text": replace(text, agreement=agreement)})
+    lines = [" ".join(line.split()) for line in printed(data_table(shown))]
+    assert "text 0.402 ± 0.01 0.00950 42.4 1,234" in lines
+    assert MEANING_OF_AGREEMENT in " ".join(lines)
+    unknown = replace(facts, modalities={"text": replace(text, agreement=None)})
+    assert not any("chance" in line for line in printed(data_table(unknown)))
 
 
 @pytest.mark.slow

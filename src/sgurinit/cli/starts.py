@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @app.command(epilog=format_examples("sgurinit inspect planted", "sgurinit inspect data/tiktok"))
 def inspect(data: DataArgument) -> None:
-    """Show the size, splits and features of a data set."""
+    """Show the size, splits and features of a data set, and whether its content can help."""
     from sgurinit.data import load_dataset, recognize_layout, summarize
     from sgurinit.report.terminal.dataset import data_table
     from sgurinit.report.terminal.progress import show_waiting

@@ -1,4 +1,4 @@
-"""Facts about a data set: sizes, degrees, cold items, and feature norms."""
+"""Facts about a data set: sizes, degrees, cold items, feature norms and content agreement."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sgurinit.core.content_agreement import ContentAgreement, compute_content_agreement
 from sgurinit.core.inputs.features import ItemFeatures, iter_row_blocks
 from sgurinit.data.dataset import Dataset
 
@@ -35,6 +37,9 @@ class ModalitySummary:
     """Number of rows with only zeros."""
     constant_rows: int
     """Number of rows with a single value other than zero."""
+    agreement: ContentAgreement | None
+    """How well the content tells which items share users. None if fewer than two items can be
+    compared."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,9 @@ class DatasetSummary:
 
 
 def summarize(dataset: Dataset) -> DatasetSummary:
-    """Compute facts about a data set: sizes, degrees, cold items, and feature norms.
+    """Compute facts about a data set: sizes, degrees, cold items, feature norms, and agreement.
+
+    The agreement of content and use takes most of the time, up to a few seconds per modality.
 
     Parameters
     ----------
@@ -109,6 +116,7 @@ def summarize(dataset: Dataset) -> DatasetSummary:
     See Also
     --------
     load_dataset : Load a data set.
+    sgurinit.core.content_agreement.compute_content_agreement : Measures the agreement.
 
     Examples
     --------
@@ -118,7 +126,10 @@ def summarize(dataset: Dataset) -> DatasetSummary:
     (8524, 769, 6.0)
     >>> round(facts.modalities["text"].mean_row_norm, 3)
     1.0
+    >>> round(facts.modalities["text"].agreement.ratio, 1)
+    1.6
     """
+    matrix = dataset.train_matrix()
     users = np.bincount(dataset.train.users, minlength=dataset.n_users)
     items = dataset.popularity()
     on_cold = items[dataset.test.items] == 0
@@ -142,11 +153,11 @@ def summarize(dataset: Dataset) -> DatasetSummary:
         users_without_train=int(np.count_nonzero(users == 0)),
         items_without_train=int(np.count_nonzero(items == 0)),
         test_share_on_cold_items=float(on_cold.mean()) if on_cold.size else None,
-        modalities={m: _summarize_modality(feature) for m, feature in dataset.features.items()},
+        modalities={m: _summarize_modality(f, matrix) for m, f in dataset.features.items()},
     )
 
 
-def _summarize_modality(feature: ItemFeatures) -> ModalitySummary:
+def _summarize_modality(feature: ItemFeatures, matrix: sp.csr_array) -> ModalitySummary:
     rows = feature.rows()
     norms, total = np.empty(len(rows)), np.zeros(feature.width)
     constant: NDArray[np.bool_] = np.empty(len(rows), dtype=bool)
@@ -162,4 +173,5 @@ def _summarize_modality(feature: ItemFeatures) -> ModalitySummary:
         missing_rows=feature.n_items - feature.n_present,
         zero_rows=int(np.count_nonzero(norms == 0)),
         constant_rows=int(np.count_nonzero(constant & (norms > 0))),
+        agreement=compute_content_agreement(matrix, feature),
     )

@@ -364,7 +364,7 @@ def train_and_test(
     plan = comparison_settings([model], [arm], 1, train=settings, overrides=overrides)
     run = build(RunSettings, {**dict(next(plan.runs())), "seed": seed}, prefix="run")
     data = resolve_split_data(dataset)
-    data_facts = describe_data(data, None)
+    data_facts = {"fingerprint": data.fingerprint}
     if out is not None:
         refuse_data_folder(Path(out), None if isinstance(dataset, Dataset) else dataset)
         with lock_folder(Path(out)):

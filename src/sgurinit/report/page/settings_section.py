@@ -9,11 +9,18 @@ from typing import Any
 from sgurinit.experiments.folder import ComparisonFolder
 from sgurinit.experiments.settings import KIND
 from sgurinit.experiments.sweeps import Sweep, find_sweeps
+from sgurinit.report.content_agreement import (
+    AGREEMENT_HEADS,
+    MEANING_OF_AGREEMENT,
+    format_agreement,
+)
 from sgurinit.report.page.figures.style import Colors
 from sgurinit.report.page.markup import (
+    Cell,
     Section,
     fact_table,
     fold,
+    heading,
     note,
     sortable_table,
     text_cell,
@@ -25,6 +32,7 @@ _FieldValues = Mapping[str, Any]
 def make_settings_section(found: ComparisonFolder, colors: Colors) -> Section:
     """Show data, settings, versions and hardware, and what a search has chosen."""
     parts = [fact_table("Data and settings", _fact_rows(found))]
+    parts += _agreement_parts(found.summary["data"])
     if found.settings.search is not None:
         trials = found.settings.search.trials
         parts += [
@@ -35,6 +43,22 @@ def make_settings_section(found: ComparisonFolder, colors: Colors) -> Section:
             fold("Chosen settings by model and arm", _chosen_table(found, colors)),
         ]
     return Section("settings", "Data and settings", tuple(parts), "Settings")
+
+
+def _agreement_parts(data: _FieldValues) -> list[str]:
+    """Show whether content can help; nothing in comparisons of earlier versions."""
+    fields = ("value", "chance", "ratio", "n_items")
+    rows = []
+    for name, own in data["modalities"].items():
+        if agreement := own.get("agreement"):
+            texts = format_agreement(agreement)
+            values = [agreement[field] for field in fields]
+            rows.append((name, [Cell(*pair) for pair in zip(texts, values, strict=True)]))
+    if not rows:
+        return []
+    title = "Can content help?"
+    table = sortable_table("agreement", title, AGREEMENT_HEADS, rows)
+    return [heading(title), table, note(MEANING_OF_AGREEMENT)]
 
 
 def format_size(data: _FieldValues) -> str:

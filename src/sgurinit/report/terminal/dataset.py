@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from sgurinit.data import DatasetSummary
+from sgurinit.report.content_agreement import (
+    AGREEMENT_HEADS,
+    MEANING_OF_AGREEMENT,
+    format_agreement,
+)
 from sgurinit.report.terminal._layout import number_table, pair_table, plain_cells
 
 
 def data_table(facts: DatasetSummary) -> RenderableType:
-    """Show the summary of a data set, and one row per modality."""
+    """Show the summary of a data set, and of each modality its features and its agreement."""
     cold = facts.test_share_on_cold_items
     rows = {
         "name": f"{facts.name} ({facts.layout} layout)",
@@ -36,14 +43,25 @@ def data_table(facts: DatasetSummary) -> RenderableType:
     for name, m in facts.modalities.items():
         numbers = (m.width, m.dtype, f"{m.mean_row_norm:.3g}", f"{m.norm_of_mean_row:.3g}")
         modalities.add_row(*plain_cells(name, *numbers, m.missing_rows, m.zero_rows))
-    return Group(pair_table(rows), modalities)
+    return Group(pair_table(rows), modalities, *_agreement_parts(facts))
+
+
+def _agreement_parts(facts: DatasetSummary) -> list[RenderableType]:
+    """Show the agreement of each modality and what it means; nothing if none is known."""
+    known = {name: m.agreement for name, m in facts.modalities.items() if m.agreement is not None}
+    if not known:
+        return []
+    table = number_table(*AGREEMENT_HEADS)
+    for name, agreement in known.items():
+        table.add_row(*plain_cells(name, *format_agreement(asdict(agreement))))
+    return [table, Text(MEANING_OF_AGREEMENT, style="dim")]
 
 
 def suggest_features(data: str) -> str:
     """Suggest how to add features to a data set that has none."""
     return (
-        f"no item features yet: add them with `sgurinit encode {data}` and --text, --images or "
-        "--vectors, or with `sgurinit prepare --features`"
+        f"no item features yet: add them with `sgurinit encode {data}` and --text, --images, "
+        "--attributes or --vectors, or with `sgurinit prepare --features`"
     )
 
 
