@@ -33,7 +33,7 @@ from sgurinit.core import SGURInit, UserStart, params
 from sgurinit.core.params import PARAMS, PRESETS
 from sgurinit.data import Dataset, load_dataset, planted, summarize, write_native
 from sgurinit.data.convert import convert
-from sgurinit.data.encode import join_text_columns, join_vectors
+from sgurinit.data.encode import encode_attributes, join_text_columns, join_vectors
 from sgurinit.data.prepare import SPLIT_METHODS, find_source, prepare
 from sgurinit.errors import InputError
 from sgurinit.experiments import compare, load_comparison, shared_fields
@@ -506,6 +506,12 @@ STREAM = ("stream", "log.parquet", "--features", "text=text.npy", "--out", "x")
             "columns: no column is named",
             ("encode", "data", "--text", ","),
             "--text: no column is named",
+        ),
+        (
+            lambda: encode_attributes("data", "new", []),
+            "attributes: no column is named",
+            ("encode", "data", "--attributes", ",", "--modality", "new"),
+            "--attributes: no column is named",
         ),
         (
             lambda: join_vectors("data", "a b", "text.npy", ids="ids.txt"),

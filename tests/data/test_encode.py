@@ -247,8 +247,8 @@ def test_faulty_vectors_are_refused(folder, tmp_path, file, content, says):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "give one of --text, --images and --vectors"),
-        (["--text", "title", "--images", "."], "give one of --text, --images and --vectors"),
+        ([], "give one of --text, --images, --attributes and"),
+        (["--text", "title", "--images", "."], "give one of --text, --images, --attributes and"),
         (["--text", ","], "--text: no column is named"),
         (["--text", "title", "--model", ""], "--model: the name is empty; minilm needs no network"),
         (["--text", "name"], "no column 'name'; the columns are 'item', 'title', 'year'"),
@@ -290,11 +290,13 @@ def test_a_broken_table_of_items_gives_a_one_line_error(folder, content):
     assert (code, output.strip().count("\n"), "items.parquet: " in output) == (2, 0, True)
 
 
-def test_a_column_of_lists_is_not_text(folder):
-    items = pl.read_parquet(folder / "items.parquet").with_columns(tags=pl.lit(["a"]))
+def test_lists_of_text_are_joined_and_vectors_are_not_text(folder):
+    tags = pl.Series([["soft", "blue"], [], None, ["red"], [None]])
+    items = pl.read_parquet(folder / "items.parquet").with_columns(tags=tags, v=pl.lit([0.5]))
     items.write_parquet(folder / "items.parquet")
-    with pytest.raises(InputError, match=r"column tags is List\(String\); text or numbers"):
-        join_text_columns(folder, ["tags"])
+    assert join_text_columns(folder, ["tags"]) == ["soft, blue", None, None, "red", None]
+    with pytest.raises(InputError, match=r"column v is List\(Float64\); text, numbers, or"):
+        join_text_columns(folder, ["v"])
 
 
 def test_features_are_only_added_to_the_native_layout(write_mmrec):

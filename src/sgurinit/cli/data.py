@@ -17,6 +17,9 @@ from sgurinit.cli.app import app, console, print_json, print_line, set_stop_mess
 from sgurinit.cli.options import SeedOption, drop_missing, format_examples, split_names
 from sgurinit.errors import InputError
 
+# How a tab is written on the command line.
+_TABS = {"\\t": "\t", "tab": "\t"}
+
 
 @app.command(
     epilog=format_examples(
@@ -152,7 +155,7 @@ def _parse_separator(separator: str | None) -> str | None:
     r"""Return the character. ``tab`` and ``\t`` stand for a tab."""
     if separator is None:
         return None
-    character = {"\\t": "\t", "tab": "\t"}.get(separator, separator)
+    character = _TABS.get(separator, separator)
     if len(character.encode()) != 1 or character in '"\r\n':
         raise InputError(
             f"--separator {separator!r}: expected tab, or one character other than a quote or a "
@@ -174,6 +177,7 @@ def _parse_ratios(text: str) -> tuple[int, int, int]:
         "sgurinit encode ml --text title,year,genres",
         "sgurinit encode baby --text title,brand --model BAAI/bge-m3 --batch-size 256",
         "sgurinit encode baby --images photos/ --model vit_base_patch32_clip_224.openai",
+        "sgurinit encode ml --attributes genres --separator '|'",
         "sgurinit encode baby --vectors audio.parquet --modality audio",
     ),
     options={"columns": "--text", "column": "--image-column"},
@@ -204,13 +208,43 @@ def encode(
         Path | None,
         typer.Option(help="Join existing vectors by item id: a .parquet, .csv, .tsv or .npy file."),
     ] = None,
+    attributes: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Encode the values that items share in these columns of items.parquet, such as "
+            "genres and brands.",
+        ),
+    ] = "",
+    separator: Annotated[
+        str | None,
+        typer.Option(
+            help="With --attributes: what separates the values in a text, or 'tab'. Default: the "
+            "whole text is one value."
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tf-idf|binary",
+            help="With --attributes: weigh rare values more, or all the same. Default: tf-idf.",
+        ),
+    ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="With --attributes: largest number of features per item. Default: 128."
+        ),
+    ] = None,
     ids: Annotated[
         Path | None,
         typer.Option(help="With --vectors FILE.npy: text file with the item id of each row."),
     ] = None,
     modality: Annotated[
         str | None,
-        typer.Option(help="Name of the new modality. Default: text, image or the file's name."),
+        typer.Option(
+            help="Name of the new modality. Default: text, image, attributes or the file's name."
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -229,36 +263,46 @@ def encode(
         bool, typer.Option("--overwrite", help="Replace features of the same name.")
     ] = False,
 ) -> None:
-    """Add features of the items from text, from images or from existing vectors."""
+    """Add features of the items from text, images, attributes or existing vectors."""
     from sgurinit.data.encode import encode as make
-    from sgurinit.data.encode import find_images, join_text_columns, join_vectors
-    from sgurinit.report.terminal.progress import StageProgress, show_waiting
+    from sgurinit.data.encode import encode_attributes, join_vectors
+    from sgurinit.report.terminal.progress import StageProgress
 
-    if sum((bool(text), images is not None, vectors is not None)) != 1:
-        raise InputError("give one of --text, --images and --vectors")
+    if sum((bool(text), bool(attributes), images is not None, vectors is not None)) != 1:
+        raise InputError("give one of --text, --images, --attributes and --vectors")
+    settings = drop_missing(separator=separator, weights=weights, width=width)
+    if settings and not attributes:
+        raise InputError(f"--{next(iter(settings))} has no effect without --attributes")
     if vectors is not None:
         name = modality or vectors.stem
         done = join_vectors(data, name, vectors, ids=ids, overwrite=overwrite)
+    elif attributes:
+        if separator in _TABS:
+            settings["separator"] = _TABS[separator]
+        with StageProgress(console) as progress:
+            done = encode_attributes(
+                data,
+                modality or "attributes",
+                split_names(attributes),
+                overwrite=overwrite,
+                progress=progress,
+                **settings,
+            )
     else:
-        options: dict[str, Any] = drop_missing(model=model, device=device, batch_size=batch_size)
-        values: list[Any]
-        encoder: Any
-        with show_waiting(console, "loading the model"):
-            if images is not None:
-                values = list(find_images(data, images, image_column))
-                from sgurinit.data.encode.timm_encoder import load_timm_encoder
-
-                encoder, default = load_timm_encoder(**options), "image"
-            else:
-                values = list(join_text_columns(data, split_names(text)))
-                from sgurinit.data.encode.text_encoder import TextEncoder
-
-                encoder, default = TextEncoder(**options), "text"
+        columns = split_names(text)
+        options = drop_missing(model=model, device=device, batch_size=batch_size)
+        values, encoder = _load_encoder(data, columns, images, image_column, options)
         set_stop_message("finished blocks are kept; run the same command again to resume")
         with StageProgress(console) as progress:
-            name = modality or default
+            name = modality or ("text" if text else "image")
             done = make(data, name, values, encoder, overwrite=overwrite, progress=progress)
     print_line(console, f"{done.modality}: {done.items:,} items, {done.width} features each")
+    if done.values is not None:
+        print_line(
+            console,
+            f"{done.values:,} values that items share, {done.explained:.1%} of their weight kept; "
+            f"left out: {done.dropped_values:,} values of one item",
+        )
     for reason, count in done.missing.items():
         print_line(console, f"without {done.modality}: {count:,} items ({reason})")
     if done.missing:
@@ -268,6 +312,29 @@ def encode(
             console, f"left out: {done.unknown:,} vectors of items that are not in the data set"
         )
     print_json({"out": data, **asdict(done)})
+
+
+def _load_encoder(
+    data: Path,
+    columns: list[str],
+    images: Path | None,
+    image_column: str | None,
+    options: dict[str, Any],
+) -> tuple[list[Any], Any]:
+    """Return what to encode, and the encoder: of images if their folder is given, or of text."""
+    from sgurinit.data.encode import find_images, join_text_columns
+    from sgurinit.report.terminal.progress import show_waiting
+
+    with show_waiting(console, "loading the model"):
+        if images is not None:
+            files = list(find_images(data, images, image_column))
+            from sgurinit.data.encode.timm_encoder import load_timm_encoder
+
+            return files, load_timm_encoder(**options)
+        texts = list(join_text_columns(data, columns))
+        from sgurinit.data.encode.text_encoder import TextEncoder
+
+        return texts, TextEncoder(**options)
 
 
 @app.command(

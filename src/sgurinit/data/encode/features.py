@@ -25,18 +25,19 @@ _ROWS = 4096
 
 @dataclass(frozen=True)
 class EncodedFeatures:
-    """Counts of the features that `encode` or `join_vectors` saved.
+    """Counts of the features that `encode`, `encode_attributes` or `join_vectors` saved.
 
     See Also
     --------
     encode : Make features with an encoder.
+    encode_attributes : Make features of genres, brands and other values.
     join_vectors : Make features of existing vectors.
     """
 
     modality: str
     """Name of the modality."""
     encoder: str
-    """Name of the encoder, or of the file with the vectors."""
+    """Name of the encoder or of the file with the vectors, or the columns with the attributes."""
     width: int
     """Number of features per item, d."""
     items: int
@@ -46,6 +47,12 @@ class EncodedFeatures:
     them."""
     unknown: int = 0
     """Number of vectors that were left out because their item is not in the data set."""
+    values: int | None = None
+    """Number of attribute values that two or more items have. None for other features."""
+    dropped_values: int | None = None
+    """Number of attribute values that were left out, since only one item has them."""
+    explained: float | None = None
+    """Share of the squared weights of the attribute values that the features retain, in (0, 1]."""
 
 
 def check_modality(folder: Path, modality: str, overwrite: bool) -> None:
@@ -76,7 +83,7 @@ def save_features(
     rows: NDArray[Any],
     items: pl.Series,
     reasons: Mapping[int, str],
-    unknown: int = 0,
+    **details: Any,
 ) -> EncodedFeatures:
     """Save the features of all items, the counts, and the list of missing items.
 
@@ -94,8 +101,8 @@ def save_features(
         Ids of all items.
     reasons : mapping of int to str
         Why an item has no vector, by position.
-    unknown : int, default 0
-        Number of vectors that were left out.
+    **details
+        The other fields of `EncodedFeatures`.
 
     Returns
     -------
@@ -119,7 +126,7 @@ def save_features(
     finally:
         partial.unlink(missing_ok=True)
     counts = dict(Counter(re.sub(r" \(.*\)$", "", reason) for reason in reasons.values()))
-    done = EncodedFeatures(modality, encoder, int(rows.shape[1]), len(present), counts, unknown)
+    done = EncodedFeatures(modality, encoder, int(rows.shape[1]), len(present), counts, **details)
     missing_list = whole.with_suffix(".missing.csv")
     absent = sorted(reasons)
     if absent:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.data.dataset import SPLITS, Dataset, Interactions
+from sgurinit.data.layouts.tables import holds_values, to_text
 from sgurinit.errors import InputError
 
 
@@ -124,8 +125,10 @@ def ids_to_series(ids: NDArray[Any]) -> pl.Series:
 
 def _as_text(table: pl.DataFrame, key: str) -> pl.DataFrame:
     for name, dtype in table.schema.items():
-        if dtype.is_nested():
-            raise InputError(f"{key}s: column {name} is {dtype}; text or numbers are expected")
+        if dtype.is_nested() and not holds_values(dtype):
+            raise InputError(
+                f"{key}s: column {name} is {dtype}; text, numbers, or lists of text are expected"
+            )
     return table.with_columns(
-        pl.col(name).cast(pl.String).replace("", None) for name in table.columns if name != key
+        to_text(table[name]).replace("", None) for name in table.columns if name != key
     )

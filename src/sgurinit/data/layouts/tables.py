@@ -279,6 +279,18 @@ def _blank(ids: pl.Series) -> pl.Series:
     return ids.is_null() | (ids == "") if ids.dtype == pl.String else ids.is_null()
 
 
+def holds_values(dtype: pl.DataType) -> bool:
+    """Tell whether a column of this type holds lists of text or of whole numbers."""
+    return isinstance(dtype, pl.List) and not (dtype.inner.is_nested() or dtype.inner.is_float())
+
+
+def to_text(column: pl.Series) -> pl.Series:
+    """Convert a column to text. Lists are joined with ``", "``."""
+    if holds_values(column.dtype):
+        return column.cast(pl.List(pl.String)).list.join(", ", ignore_nulls=True)
+    return column.cast(pl.String)
+
+
 def collect_ids(*columns: pl.Series) -> pl.Series:
     """Return the distinct ids of some columns, sorted."""
     return pl.concat(columns, rechunk=True).unique().sort()

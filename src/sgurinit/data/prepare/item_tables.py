@@ -17,7 +17,7 @@ from typing import IO, Any
 import polars as pl
 
 from sgurinit.data.item_vectors import is_vector_type
-from sgurinit.data.layouts.tables import require_columns
+from sgurinit.data.layouts.tables import holds_values, require_columns
 from sgurinit.errors import InputError
 
 _GENRES = (
@@ -67,7 +67,7 @@ def read_item_table(path: Path, names: Sequence[str]) -> pl.DataFrame:
         return read_recbole_items(path)
     try:
         if stem.suffix == ".parquet":
-            table = _join_lists(path, pl.read_parquet(path, glob=False))
+            table = _check_types(path, pl.read_parquet(path, glob=False))
         else:
             separator = "," if stem.suffix == ".csv" else "\t"
             table = pl.read_csv(path, separator=separator, infer_schema=False, glob=False)
@@ -90,21 +90,13 @@ def read_item_table(path: Path, names: Sequence[str]) -> pl.DataFrame:
     return table
 
 
-def _join_lists(path: Path, table: pl.DataFrame) -> pl.DataFrame:
-    """Join lists of text. Lists of numbers stay vectors."""
-    flat = []
-    for column in table:
-        inner = getattr(column.dtype, "inner", None)
-        vector = is_vector_type(column.dtype)
-        if isinstance(column.dtype, pl.List) and not (vector or inner.is_nested()):  # type: ignore[union-attr]
-            column = column.cast(pl.List(pl.String)).list.join(", ")  # noqa: PLW2901
-        elif column.dtype.is_nested() and not vector:
+def _check_types(path: Path, table: pl.DataFrame) -> pl.DataFrame:
+    for name, dtype in table.schema.items():
+        if dtype.is_nested() and not (holds_values(dtype) or is_vector_type(dtype)):
             raise InputError(
-                f"{path}: column {column.name} is {column.dtype}; text, numbers, or lists of them "
-                "are expected"
+                f"{path}: column {name} is {dtype}; text, numbers, or lists of them are expected"
             )
-        flat.append(column)
-    return pl.DataFrame(flat)
+    return table
 
 
 def read_recbole_items(path: Path) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.data.dataset import SPLITS
 from sgurinit.data.item_vectors import is_vector_type, read_vector_column
 from sgurinit.data.layouts.native import write_native_files
-from sgurinit.data.layouts.tables import align_features
+from sgurinit.data.layouts.tables import align_features, holds_values
 from sgurinit.data.prepare import filters
 from sgurinit.data.prepare.card import Card, Step, count_log, count_splits, count_untrained
 from sgurinit.data.prepare.log import Log, guess_roles, read_log
@@ -251,7 +251,11 @@ def _item_table(source: Source, log: Log) -> tuple[pl.DataFrame, int | None, tup
     if source.items is None:
         return items, None, ()
     known = source.items()
-    vectors = tuple(column.name for column in known if is_vector_type(column.dtype))
+    vectors = tuple(
+        column.name
+        for column in known
+        if is_vector_type(column.dtype) and not holds_values(column.dtype)
+    )
     known = known.drop(vectors)
     repeated = known["item"].is_duplicated()
     if repeated.any():
