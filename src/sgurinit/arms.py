@@ -4,8 +4,8 @@
 ``random``                baseline: the model's own random values
 ``sgurinit``              the method as its authors describe it: content only, users and items
 ``local``, ``global``     one half of the method each, nothing else changed
-``hybrid``                this library's extension: content and collaborative columns
-``collaborative``         control: the collaborative columns only
+``hybrid``                this library's extension: content and who uses the items
+``collaborative``         control: ``hybrid`` without content
 ``hybrid-shuffled``       control: ``hybrid`` with the content shuffled among the items
 ``permuted``              control: finished rows shuffled among the users and among the items
 ``random-scaled``         control: the model's own random values at the norm of ``sgurinit``
@@ -33,7 +33,7 @@ from typing_extensions import override
 
 from sgurinit.core import ItemFeatures, SGURInit, UserStart
 from sgurinit.core.inputs.training_data import require_features
-from sgurinit.core.params import PARAMS, get_default
+from sgurinit.core.params import COLLABORATIVE_SETTINGS, PARAMS, get_default
 from sgurinit.handover import (
     DEFAULT_SCALE,
     HandoverReport,
@@ -255,8 +255,14 @@ class MethodInitializer(Initializer):
     local_norm: Literal["mean", "sym"] = Field(
         default=get_default("local_norm"), description=PARAMS["local_norm"].text
     )
-    collaborative: float = Field(
-        default=get_default("collaborative"), ge=0, le=1, description=PARAMS["collaborative"].text
+    collaborative: bool = Field(
+        default=get_default("collaborative"), description=PARAMS["collaborative"].text
+    )
+    content_weight: float | None = Field(
+        default=get_default("content_weight"), ge=0, description=PARAMS["content_weight"].text
+    )
+    penalty: float | None = Field(
+        default=get_default("penalty"), gt=0, description=PARAMS["penalty"].text
     )
     collaborative_rank: int | None = Field(
         default=get_default("collaborative_rank"),
@@ -282,22 +288,22 @@ class MethodInitializer(Initializer):
         if steps and info.data.get("collaborative"):
             raise PydanticCustomError(
                 "no_effect",
-                "no table sees these steps with collaborative above 0; set collaborative to 0 or "
-                "leave the steps out",
+                "no table sees these steps with collaborative; set collaborative to false or leave "
+                "the steps out",
             )
         return steps
 
-    @field_validator("collaborative_rank")
+    @field_validator(*COLLABORATIVE_SETTINGS)
     @classmethod
-    def _has_columns(cls, rank: int | None, info: ValidationInfo) -> int | None:
-        """Refuse a limit on collaborative columns where the arm has none."""
-        if rank is not None and not info.data.get("collaborative"):
+    def _has_effect(cls, value: float | None, info: ValidationInfo) -> float | None:
+        """Refuse settings of a collaborative joint space where the arm has none."""
+        if value is not None and not info.data.get("collaborative"):
             raise PydanticCustomError(
                 "no_effect",
-                "there are no collaborative columns with collaborative at 0; set collaborative "
-                "above 0, or this field to none",
+                "this has no effect without collaborative; set collaborative to true, or this "
+                "field to none",
             )
-        return rank
+        return value
 
     @override
     def check(self, model: Recommender) -> None:
@@ -312,15 +318,17 @@ class SGURInitInitializer(MethodInitializer):
     Parameters
     ----------
     n_clusters : int >= 1, default 8
-        Clusters per modality, see `sgurinit.SGURInit`; so are the next five.
+        Clusters per modality, see `sgurinit.SGURInit`; so are the next seven.
     local_weight : float in [0, 1]
         Weight of the local part.
     local_norm : {"mean", "sym"}, default "mean"
         Weights of the items in the local part.
-    collaborative : float in [0, 1], default 0.0
-        Share of the joint space's columns that are collaborative.
+    collaborative : bool, default False
+        Whether the joint space also describes items by who uses them.
+    content_weight, penalty : float or None, default None
+        Settings of a collaborative joint space; None: chosen on held-out interactions.
     collaborative_rank : int >= 1 or None, default None
-        Upper limit on the number of collaborative columns.
+        Directions of the interactions that a collaborative joint space is computed from.
     preprocess : sequence of {"center", "unit", "whiten"}, default ()
         Steps applied to each modality's features first.
     scale : float > 0, {"table", "items"} or None, default 4.0
@@ -540,10 +548,10 @@ class RandomScaledInitializer(MethodInitializer):
 
 
 class HybridInitializer(SGURInitInitializer):
-    """The library's extension: half of the joint space's columns are collaborative, at most 32.
+    """The library's extension: a joint space of content and of who uses the items.
 
-    The parameters are those of `SGURInitInitializer`, with other defaults for `local_weight`,
-    `collaborative` and `collaborative_rank`.
+    The parameters are those of `SGURInitInitializer`, with other defaults for `local_weight` and
+    `collaborative`.
 
     See Also
     --------
@@ -553,8 +561,8 @@ class HybridInitializer(SGURInitInitializer):
     Examples
     --------
     >>> from sgurinit.arms import HybridInitializer
-    >>> HybridInitializer().collaborative, HybridInitializer().collaborative_rank
-    (0.5, 32)
+    >>> HybridInitializer().collaborative
+    True
     """
 
     name = "hybrid"
@@ -565,25 +573,16 @@ class HybridInitializer(SGURInitInitializer):
         le=1,
         description=PARAMS["local_weight"].text,
     )
-    collaborative: float = Field(
-        default=get_default("collaborative", "hybrid"),
-        ge=0,
-        le=1,
-        description=PARAMS["collaborative"].text,
-    )
-    collaborative_rank: int | None = Field(
-        default=get_default("collaborative_rank", "hybrid"),
-        ge=1,
-        validate_default=True,
-        description=PARAMS["collaborative_rank"].text,
+    collaborative: bool = Field(
+        default=get_default("collaborative", "hybrid"), description=PARAMS["collaborative"].text
     )
 
 
 class CollaborativeInitializer(HybridInitializer):
-    """Control: the collaborative columns of ``hybrid`` only, and as many of them.
+    """Control: ``hybrid`` without content, at the same width.
 
-    With ``collaborative=1`` and ``collaborative_rank=None`` they fill the width of the table. The
-    parameters are those of `HybridInitializer`.
+    The parameters are those of `HybridInitializer`, with `content_weight` fixed at 0. The penalty
+    is chosen again.
 
     See Also
     --------
@@ -594,22 +593,22 @@ class CollaborativeInitializer(HybridInitializer):
     >>> from sgurinit.arms import CollaborativeInitializer
     >>> from sgurinit.data import planted
     >>> start = CollaborativeInitializer().compute_start(planted(200, 100), seed=0)
-    >>> int(start.joint(16).items.any(axis=0).sum())
-    8
+    >>> start.joint(16).items.shape
+    (100, 16)
     """
 
     name = "collaborative"
     controls = "hybrid"
-    fixed = frozenset({"content"})
+    fixed = frozenset({"content_weight"})
 
-    content: Literal[False] = Field(default=False, description="Fixed.")
+    content_weight: Literal[0] = Field(default=0, description="Fixed.")
 
 
 class HybridShuffledInitializer(HybridInitializer):
     """Control: ``hybrid`` with the content shuffled among the items before the fit.
 
-    The collaborative columns are those of ``hybrid``. All modalities are shuffled in the same
-    order. The model keeps its own features; features that the start takes from the model are
+    The weight of the content and the penalty are chosen again. All modalities are shuffled in the
+    same order. The model keeps its own features; features that the start takes from the model are
     shuffled in the same order. The parameters are those of `HybridInitializer`.
 
     See Also

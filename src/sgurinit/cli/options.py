@@ -136,13 +136,15 @@ LocalNormOption = Annotated[str | None, _method_option("local_norm", metavar=_NO
 PreprocessOption = Annotated[str, _method_option("preprocess", _STEPS, metavar="STEP,STEP")]
 JointDimOption = Annotated[int | None, _method_option("joint_dim", min=1, metavar="N")]
 CollaborativeOption = Annotated[
-    float | None, _method_option("collaborative", min=0, max=1, metavar="SHARE")
+    bool | None,
+    typer.Option("--collaborative/--no-collaborative", help=describe_parameter("collaborative")),
 ]
+ContentWeightOption = Annotated[
+    float | None, _method_option("content_weight", min=0, metavar="WEIGHT")
+]
+PenaltyOption = Annotated[float | None, _method_option("penalty", min=0, metavar="PENALTY")]
 CollaborativeRankOption = Annotated[
     int | None, _method_option("collaborative_rank", min=1, metavar="N")
-]
-ContentOption = Annotated[
-    bool | None, typer.Option("--content/--no-content", help=describe_parameter("content"))
 ]
 KMeansOption = Annotated[str | None, _method_option("kmeans", metavar="|".join(KMEANS))]
 ArmClustersOption = Annotated[

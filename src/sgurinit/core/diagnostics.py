@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from sgurinit.core.inputs.arrays import Float32Array, FloatArray
-from sgurinit.core.inputs.features import ItemFeatures, iter_row_blocks, row_norms
+from sgurinit.core.inputs.arrays import FloatArray
+from sgurinit.core.inputs.features import iter_row_blocks, row_norms
 from sgurinit.core.inputs.interactions import ParsedInteractions
 from sgurinit.core.semantic_gap import Gap, compute_gaps
 from sgurinit.core.steps.aggregate import count_user_degrees
-from sgurinit.core.steps.space import FittedSpace, Space
+from sgurinit.core.steps.space import FittedSpace
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,8 @@ class Diagnostics:
         Diagnostics of each modality.
     joint : ModalityDiagnostics or None, default None
         Diagnostics of the joint space, where the fit set ``joint_dim``.
+    penalty, content_weight : float or None, default None
+        Settings of a collaborative joint space, given or chosen.
 
     See Also
     --------
@@ -97,6 +99,8 @@ class Diagnostics:
     duplicate_interactions: int
     modalities: Mapping[str, ModalityDiagnostics]
     joint: ModalityDiagnostics | None = None
+    penalty: float | None = None
+    content_weight: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the diagnostics as a dictionary that JSON can hold.
@@ -152,6 +156,7 @@ def diagnose(
     """
     matrix = interactions.matrix
     n_users, n_items = (int(size) for size in matrix.shape)
+    settings = None if joint is None else joint.settings
     return Diagnostics(
         n_users=n_users,
         n_items=n_items,
@@ -159,14 +164,15 @@ def diagnose(
         users_without_interactions=int((count_user_degrees(matrix) == 0).sum()),
         items_without_interactions=n_items - len(np.unique(matrix.indices)),
         duplicate_interactions=interactions.duplicates,
-        modalities={name: _diagnose_space(matrix, *parts) for name, parts in spaces.items()},
-        joint=None if joint is None else _diagnose_space(matrix, *joint),
+        modalities={name: _diagnose_space(matrix, space) for name, space in spaces.items()},
+        joint=None if joint is None else _diagnose_space(matrix, joint),
+        penalty=None if settings is None else settings.penalty,
+        content_weight=None if settings is None else settings.content_weight,
     )
 
 
-def _diagnose_space(
-    matrix: sp.csr_array, table: ItemFeatures, space: Space, users: Float32Array
-) -> ModalityDiagnostics:
+def _diagnose_space(matrix: sp.csr_array, fitted: FittedSpace) -> ModalityDiagnostics:
+    table, space, users = fitted.table, fitted.space, fitted.users
     featured = space.select_present(matrix)
     without = (count_user_degrees(featured) == 0) & (count_user_degrees(matrix) > 0)
     zero, constant = _count_zero_and_constant_rows(table.rows())

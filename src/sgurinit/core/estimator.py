@@ -45,14 +45,17 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         Steps applied to each modality's features first, in order. The joint space has its own.
     joint_dim : int >= 1 or None, default None
         Width of the joint space of all modalities, if it is to be computed at fit and saved.
-    collaborative : float in [0, 1], default 0.0
-        Share of the joint space's columns that are collaborative: who uses an item, not what it is.
+    collaborative : bool, default False
+        Whether the joint space also describes items by who uses them, not only by what they are.
         Not part of SG-URInit.
+    content_weight : float >= 0 or None, default None
+        Weight of the content in a collaborative joint space; 0 for interactions only. None: chosen
+        on held-out interactions.
+    penalty : float > 0 or None, default None
+        Ridge penalty of a collaborative joint space. None: chosen on held-out interactions.
     collaborative_rank : int >= 1 or None, default None
-        Upper limit on the number of collaborative columns; content takes the columns it saves.
-    content : bool, default True
-        Whether the joint space has content. Without it collaborative columns stand alone, and the
-        others stay empty.
+        Directions of the interactions that a collaborative joint space is computed from. None: four
+        per column.
     kmeans : {"lloyd", "minibatch", "faiss"}, default "lloyd"
         K-means backend. The last two are for very many items or clusters; faiss needs the extra
         sgurinit[faiss].
@@ -85,9 +88,9 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     ``stair``
         An independent re-implementation: ``local_norm="sym"``, ``local_weight=0.1``.
     ``hybrid``
-        A variant of this library: ``local_weight=0.9``, and half of the joint space's columns, at
-        most 32, are collaborative, see
-        `sgurinit.core.steps.collaborative.compute_collaborative_items`.
+        A variant of this library: ``local_weight=0.9`` and ``collaborative=True``. The joint space
+        comes from a closed-form model of the items, of which the content is one part, see
+        `sgurinit.core.steps.joint.compute_collaborative_items`.
 
     The row of a user without training interactions, or without any on an item that has a row in the
     modality, is the mean of the centroids weighted by the interactions on each cluster's items.
@@ -114,9 +117,10 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         local_norm: str = get_default("local_norm"),
         preprocess: Sequence[str] = get_default("preprocess"),
         joint_dim: int | None = get_default("joint_dim"),
-        collaborative: float = get_default("collaborative"),
+        collaborative: bool = get_default("collaborative"),
+        content_weight: float | None = get_default("content_weight"),
+        penalty: float | None = get_default("penalty"),
         collaborative_rank: int | None = get_default("collaborative_rank"),
-        content: bool = get_default("content"),
         kmeans: str = get_default("kmeans"),
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
@@ -127,8 +131,9 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         self.preprocess = preprocess
         self.joint_dim = joint_dim
         self.collaborative = collaborative
+        self.content_weight = content_weight
+        self.penalty = penalty
         self.collaborative_rank = collaborative_rank
-        self.content = content
         self.kmeans = kmeans
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -261,9 +266,9 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         The result equals that of a fit on all of the data, but only what changes is computed. A
         user's row changes with an interaction that is new for them or, under ``local_norm="sym"``,
         for one of their items. New items change the clusters, so they change every row. With
-        collaborative columns (``collaborative > 0``, as in the preset ``hybrid``), the joint space
-        is computed again, so the joint vectors of every user and every item change: export both
-        again. ``start_`` becomes a new object; the old one does not change.
+        ``collaborative``, as in the preset ``hybrid``, the joint space is computed again, so the
+        joint vectors of every user and every item change: export both again. ``start_`` becomes a
+        new object; the old one does not change.
 
         Parameters
         ----------

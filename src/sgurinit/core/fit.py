@@ -99,7 +99,7 @@ class Fit:
         """
         if dim not in self.joints:
             matrix = self.interactions.matrix
-            items, present = compute_joint_items(
+            joint = compute_joint_items(
                 [lambda: matrix],
                 count_item_degrees(matrix),
                 self.features,
@@ -107,12 +107,12 @@ class Fit:
                 self.parameters,
                 n_jobs=self.n_jobs,
             )
-            table = ItemFeatures(items, present)
+            table = ItemFeatures(joint.rows, joint.present)
             try:
                 space = self.fit_space(table)
             except InputError as error:
                 raise InputError(f"joint space of width {dim}: {error}") from None
-            self.joints[dim] = FittedSpace(table, space, self.compute_users(space))
+            self.joints[dim] = FittedSpace(table, space, self.compute_users(space), joint.settings)
         return self.joints[dim]
 
     def compute_users(self, space: Space) -> Float32Array:
@@ -197,7 +197,7 @@ class FittedStart(UserStart):
 
     def joint(self, dim: int) -> JointStart:
         """Return users and items in one joint space, see `UserStart.joint`."""
-        table, space, users = self.fit.fit_joint_space(check_dim(dim))
+        table, space, users, _ = self.fit.fit_joint_space(check_dim(dim))
         return JointStart(users, np.asarray(table.values), space.to_clusters())
 
     def features(self, modality: str) -> FloatArray:

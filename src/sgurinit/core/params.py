@@ -66,21 +66,27 @@ PARAMS: Mapping[str, Param] = {
         "Width of the joint space of all modalities, if it is to be computed at fit and saved.",
     ),
     "collaborative": Param(
-        0.0,
-        "float in [0, 1]",
-        "Share of the joint space's columns that are collaborative: who uses an item, not what "
-        "it is. Not part of SG-URInit.",
+        False,
+        "bool",
+        "Whether the joint space also describes items by who uses them, not only by what they are. "
+        "Not part of SG-URInit.",
+    ),
+    "content_weight": Param(
+        None,
+        "float >= 0 or None",
+        "Weight of the content in a collaborative joint space; 0 for interactions only. None: "
+        "chosen on held-out interactions.",
+    ),
+    "penalty": Param(
+        None,
+        "float > 0 or None",
+        "Ridge penalty of a collaborative joint space. None: chosen on held-out interactions.",
     ),
     "collaborative_rank": Param(
         None,
         "int >= 1 or None",
-        "Upper limit on the number of collaborative columns; content takes the columns it saves.",
-    ),
-    "content": Param(
-        True,
-        "bool",
-        "Whether the joint space has content. Without it collaborative columns stand alone, and "
-        "the others stay empty.",
+        "Directions of the interactions that a collaborative joint space is computed from. None: "
+        "four per column.",
     ),
     "kmeans": Param(
         "lloyd",
@@ -91,10 +97,13 @@ PARAMS: Mapping[str, Param] = {
 }
 """Parameters of the method by name, with default, allowed values and description."""
 
+COLLABORATIVE_SETTINGS = ("content_weight", "penalty", "collaborative_rank")
+"""Parameters that only have an effect with ``collaborative``."""
+
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "published": {name: param.default for name, param in PARAMS.items() if name != "joint_dim"},
     "stair": {"n_clusters": 8, "local_weight": 0.1, "local_norm": "sym"},
-    "hybrid": {"local_weight": 0.9, "collaborative": 0.5, "collaborative_rank": 32},
+    "hybrid": {"local_weight": 0.9, "collaborative": True},
 }
 """Values of parameters by preset, see the notes of `SGURInit`."""
 
@@ -122,9 +131,10 @@ class Parameters:
     local_norm : str
     preprocess : tuple of str
     joint_dim : int or None
-    collaborative : float
+    collaborative : bool
+    content_weight : float or None
+    penalty : float or None
     collaborative_rank : int or None
-    content : bool
     kmeans : str
     seed : int
         Seed of K-means.
@@ -135,9 +145,10 @@ class Parameters:
     local_norm: str
     preprocess: tuple[str, ...]
     joint_dim: int | None
-    collaborative: float
+    collaborative: bool
+    content_weight: float | None
+    penalty: float | None
     collaborative_rank: int | None
-    content: bool
     kmeans: str
     seed: int
 
@@ -162,39 +173,36 @@ class Parameters:
             local_norm=_check_one_of("local_norm", params["local_norm"], LOCAL_NORMS),
             preprocess=_check_steps(params["preprocess"]),
             joint_dim=None if joint_dim is None else _check_positive_int("joint_dim", joint_dim),
-            collaborative=_check_share("collaborative", params["collaborative"]),
+            collaborative=_check_flag("collaborative", params["collaborative"]),
+            content_weight=_check_number("content_weight", params["content_weight"], above=False),
+            penalty=_check_number("penalty", params["penalty"], above=True),
             collaborative_rank=None
             if rank is None
             else _check_positive_int("collaborative_rank", rank),
-            content=_check_flag("content", params["content"]),
             kmeans=_check_one_of("kmeans", params["kmeans"], KMEANS),
             seed=_draw_seed(params["random_state"]),
         )
-        if checked.collaborative_rank is not None and checked.collaborative == 0:
-            raise InputError(
-                f"collaborative_rank={checked.collaborative_rank} has no effect with "
-                "collaborative=0: set `collaborative` above 0, or leave `collaborative_rank` out"
-            )
-        if not checked.content and checked.collaborative == 0:
-            raise InputError(
-                "content=False with collaborative=0 leaves the joint space without columns: set "
-                "`collaborative` above 0, or leave `content` out"
-            )
+        for name in COLLABORATIVE_SETTINGS:
+            if getattr(checked, name) is not None and not checked.collaborative:
+                raise InputError(
+                    f"{name}={getattr(checked, name):g} has no effect with collaborative=False: "
+                    f"set `collaborative` to True, or leave `{name}` out"
+                )
         return checked
 
     def check_joint_written(self) -> None:
-        """Refuse collaborative columns where no joint space is written, which alone has them.
+        """Refuse `collaborative` where no joint space is written, which alone it changes.
 
         Raises
         ------
         InputError
-            `collaborative` is above 0 and `joint_dim` is not set.
+            `collaborative` is True and `joint_dim` is not set.
         """
-        if self.collaborative > 0 and self.joint_dim is None:
+        if self.collaborative and self.joint_dim is None:
             raise InputError(
-                f"collaborative={self.collaborative:g} has no effect without `joint_dim`: only the "
-                "joint space has collaborative columns; set `joint_dim` to its width, such as 64, "
-                "or leave out `collaborative` and presets that set it"
+                "collaborative=True has no effect without `joint_dim`: it only changes the joint "
+                "space; set `joint_dim` to its width, such as 64, or leave out `collaborative` "
+                "and presets that set it"
             )
 
     def to_config(self) -> dict[str, Any]:
@@ -207,11 +215,6 @@ class Parameters:
     def from_config(cls, config: Mapping[str, Any]) -> Parameters:
         """Rebuild parameters from what `to_config` returned."""
         return cls.check({**config, "random_state": config["seed"]})
-
-    def count_collaborative(self, dim: int) -> int:
-        """Return the number of collaborative columns of a joint space of width `dim`."""
-        columns = round(self.collaborative * dim)
-        return columns if self.collaborative_rank is None else min(columns, self.collaborative_rank)
 
 
 def get_preset(name: str) -> dict[str, Any]:
@@ -237,6 +240,17 @@ def _check_share(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise InputError(f"{name} must be a number in [0, 1], got {value!r}")
     return float(value)
+
+
+def _check_number(name: str, value: object, *, above: bool) -> float | None:
+    """Check a number that is at least 0, or above 0; None is allowed."""
+    if value is None:
+        return None
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
+    if not 0 <= number < float("inf") or (above and number == 0):
+        limit = "> 0" if above else ">= 0"
+        raise InputError(f"{name} must be a number {limit} or None, got {value!r}")
+    return number
 
 
 def _check_flag(name: str, value: object) -> bool:

@@ -75,10 +75,11 @@ def add_interactions(
     new = replace(new, spaces=spaces)
     changed = _Changes(fit.interactions.matrix, every.matrix)
     rows = {name: changed.update_rows(new, space, users[name]) for name, space in spaces.items()}
-    if fit.parameters.collaborative == 0:
-        for width, (table, space, own) in fit.joints.items():
-            after = space.reweight(every.matrix)
-            new.joints[width] = FittedSpace(table, after, changed.update_rows(new, after, own))
+    if not fit.parameters.collaborative:
+        for width, joint in fit.joints.items():
+            after = joint.space.reweight(every.matrix)
+            users_after = changed.update_rows(new, after, joint.users)
+            new.joints[width] = FittedSpace(joint.table, after, users_after)
     return new, rows
 
 

@@ -153,7 +153,8 @@ def _check_arm_name(name: str, arm: Initializer) -> None:
     if name == METHOD and isinstance(arm, MethodInitializer) and arm.collaborative:
         raise InputError(
             f"{METHOD}.collaborative is {arm.collaborative}: {METHOD} only uses content; "
-            "for collaborative columns use the arm hybrid, or an arm with a name of your choice"
+            "for a collaborative joint space use the arm hybrid, or an arm with a name of your "
+            "choice"
         )
 
 

@@ -16,7 +16,7 @@ from sgurinit.handover.checks import check_table, label
 from sgurinit.handover.reports import TableReport
 from sgurinit.handover.scaling import match_scale, mean_norm
 from sgurinit.handover.vectors import (
-    has_collaborative_columns,
+    is_collaborative,
     item_rows,
     items_with_features,
     users_among,
@@ -66,7 +66,7 @@ def prepare_projection(
     present = items_with_features(table, start)
     features = item_rows(table, start, projected=False)
     users = users_among(features, present, start, width)
-    if has_collaborative_columns(start):
+    if is_collaborative(start):
         # Carried users reproduce scores, at any norm. They get the norm of the items, with which
         # they pass through the projection: much shorter users would all become its bias.
         users = match_scale(users, float(row_norms(features[present]).mean()))

@@ -46,7 +46,7 @@ def users_in_space(
         return joint.users, float(row_norms(joint.items).mean())
     present = items_with_features(table, start)
     modality = cast(str, table.modality)
-    as_computed = table.space == "raw" and not has_collaborative_columns(start)
+    as_computed = table.space == "raw" and not is_collaborative(start)
     if as_computed and table.features is None:
         return start.users[modality], start.diagnostics.modalities[modality].item_mean_norm
     items = item_rows(table, start, projected=True)
@@ -61,8 +61,8 @@ def users_among(
 ) -> FloatArray:
     """Compute the users in the space of given item rows.
 
-    Collaborative columns exist in the joint space only, so a start that has them is carried from
-    there. Any other start is computed on the given rows.
+    A collaborative start is carried from the joint space, where alone it is collaborative. Any
+    other start is computed on the given rows.
 
     Parameters
     ----------
@@ -73,20 +73,20 @@ def users_among(
     start : UserStart
         The start.
     width : int or None
-        Width of the joint space that a start with collaborative columns is carried from, where it
-        has no ``joint_dim``; d where None.
+        Width of the joint space that a collaborative start is carried from, where it has no
+        ``joint_dim``; d where None.
 
     Returns
     -------
     ndarray of shape (n_users, d)
     """
-    if has_collaborative_columns(start):
+    if is_collaborative(start):
         return start.carry_to(np.where(present[:, None], items, 0), width=width)
     return start.on(items, present=present)
 
 
-def has_collaborative_columns(start: UserStart) -> bool:
-    """Whether some columns of the start's joint space are collaborative."""
+def is_collaborative(start: UserStart) -> bool:
+    """Whether the start's joint space also describes items by who uses them."""
     return bool(start.config["collaborative"])
 
 
@@ -120,7 +120,7 @@ def item_rows(table: UserTable, start: UserStart, *, projected: bool) -> FloatAr
 
 
 def check_preprocess(
-    tables: Sequence[UserTable], steps: Sequence[str], collaborative: float
+    tables: Sequence[UserTable], steps: Sequence[str], collaborative: bool
 ) -> None:
     """Refuse preprocessing steps that would change no table.
 
@@ -130,13 +130,13 @@ def check_preprocess(
         The tables to fill.
     steps : sequence of str
         `preprocess` of the start.
-    collaborative : float
+    collaborative : bool
         `collaborative` of the start.
 
     Raises
     ------
     InputError
-        There are steps, but no table in a raw space, or collaborative columns.
+        There are steps, but no table in a raw space, or a collaborative joint space.
 
     See Also
     --------
@@ -147,12 +147,12 @@ def check_preprocess(
     >>> from torch import nn
     >>> from sgurinit.models import UserTable
     >>> table = UserTable("users", nn.Embedding(200, 8).weight, "raw", modality="text")
-    >>> check_preprocess([table], ("center",), collaborative=0)
+    >>> check_preprocess([table], ("center",), collaborative=False)
     """
     has_effect = not collaborative and any(table.space == "raw" for table in tables)
     if steps and not has_effect:
         raise InputError(
             f"preprocess={tuple(steps)!r} has no effect here: it only changes tables in a raw "
-            "space, and only with collaborative=0. A free space has the joint space's own steps, a "
+            "space, and only without `collaborative`. A free space has the joint space's own steps, a "
             "projected one the model's; fit with preprocess=()"
         )

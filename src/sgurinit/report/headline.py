@@ -23,9 +23,9 @@ from sgurinit.report.formatting import (
 
 _OTHER_ARMS = {
     CONTROL: "Permuted control (same scale, meaning removed)",
-    "hybrid": "Hybrid, with collaborative columns",
+    "hybrid": "Hybrid, content and interactions",
     "hybrid-shuffled": "Hybrid with shuffled content",
-    "collaborative": "Collaborative columns only",
+    "collaborative": "Interactions only",
 }
 _MAX_LISTED = 4  # with more models, their spread is reported instead of every lift
 _METRIC = format_metric(HEADLINE_METRIC)
@@ -63,7 +63,7 @@ def format_headline(entries: Sequence[SummaryEntry], n_seeds: int) -> str:
             sentence += f" {label}: {_format_lifts(own, with_p=False)}."
     against = _entries_against(entries, "hybrid", "collaborative")
     if against:
-        sentence += f" Hybrid against collaborative columns only: {_format_lifts(against)}."
+        sentence += f" Hybrid against interactions only: {_format_lifts(against)}."
     return sentence
 
 

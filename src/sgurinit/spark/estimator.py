@@ -49,14 +49,17 @@ class SparkSGURInit(
         Steps applied to each modality's features first, in order. The joint space has its own.
     joint_dim : int >= 1 or None, default None
         Width of the joint space of all modalities; None for no joint space.
-    collaborative : float in [0, 1], default 0.0
-        Share of the joint space's columns that are collaborative: who uses an item, not what it is.
+    collaborative : bool, default False
+        Whether the joint space also describes items by who uses them, not only by what they are.
         Not part of SG-URInit.
+    content_weight : float >= 0 or None, default None
+        Weight of the content in a collaborative joint space; 0 for interactions only. None: chosen
+        on held-out interactions.
+    penalty : float > 0 or None, default None
+        Ridge penalty of a collaborative joint space. None: chosen on held-out interactions.
     collaborative_rank : int >= 1 or None, default None
-        Upper limit on the number of collaborative columns; content takes the columns it saves.
-    content : bool, default True
-        Whether the joint space has content. Without it collaborative columns stand alone, and the
-        others stay empty.
+        Directions of the interactions that a collaborative joint space is computed from. None: four
+        per column.
     kmeans : {"lloyd"}, default "lloyd"
         K-means of MLlib, on a sample of the items where there are more than 16,384 of them and more
         than 256 per cluster.
@@ -106,9 +109,10 @@ class SparkSGURInit(
         local_norm: str = get_default("local_norm"),
         preprocess: Sequence[str] = get_default("preprocess"),
         joint_dim: int | None = get_default("joint_dim"),
-        collaborative: float = get_default("collaborative"),
+        collaborative: bool = get_default("collaborative"),
+        content_weight: float | None = get_default("content_weight"),
+        penalty: float | None = get_default("penalty"),
         collaborative_rank: int | None = get_default("collaborative_rank"),
-        content: bool = get_default("content"),
         kmeans: str = get_default("kmeans"),
         random_state: int | None = None,
         features: Mapping[str, str] | None = None,

@@ -1,149 +1,171 @@
-"""Collaborative columns: items described by who uses them."""
+"""Directions of the interactions: a low-rank basis of who uses which items."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from joblib import effective_n_jobs
-from scipy.sparse.linalg import LinearOperator, eigsh
 from threadpoolctl import threadpool_limits
 
-from sgurinit.core.inputs.arrays import Float32Array, Float64Array
-
-# Added to every degree: one more interaction, as in Laplace's rule.
-REGULARIZER = 1.0
-
-# With up to this many users or items, all directions of that side's Gram matrix are computed. With
-# more, only the leading ones.
-_SMALL = 512
+from sgurinit.core.inputs.arrays import FloatArray
 
 # Interactions of some users per part: each callable returns a binary matrix, shape (some, n_items).
 InteractionParts = Sequence[Callable[[], sp.csr_array]]
 
+# Added to every degree: one more interaction, as in Laplace's rule.
+_REGULARIZER = 1.0
+# Multiplications of the block by the Gram matrix. Ranking hardly changes with more of them.
+_POWERS = 4
+# Multiplications of a vector of ones, which give every item a number that depends on its users.
+_WALKS = 3
+# Rows of a dense block of users at a time.
+_BLOCK_USERS = 1 << 14
 
-def compute_collaborative_items(
-    parts: InteractionParts,
-    degrees: Float64Array,
-    dim: int,
-    *,
-    n_jobs: int | None = None,
-    on_pass: Callable[[int], object] | None = None,
-) -> Float32Array:
-    r"""Compute collaborative columns: items described by who uses them.
 
-    With degrees :math:`D_U, D_I` and :math:`\tau = 1`, the leading right singular vectors V of the
-    regularized, normalized interactions
-    :math:`(D_U + \tau)^{-1/2} R (D_I + \tau)^{-1/2}` are scaled to
-    :math:`F = (D_I + \tau)^{1/2} V`. Keeping only the leading vectors is an ideal low-pass filter
-    on the interaction graph, as in PureSVD (Cremonesi et al., RecSys 2010) and GF-CF (Shen et al.,
-    CIKM 2021). Adding :math:`\tau` to the degrees is Zhang and Rohe's regularization
-    (Understanding Regularized Spectral Clustering via Graph Conductance, NeurIPS 2018). Without it
-    the leading directions of sparse interactions are small groups of users and items that have no
-    link to the others. A user at the mean of the rows of their items scores item i at
-    :math:`|N(u)|^{-1} \sum_j f_j \cdot f_i`.
+class Directions(NamedTuple):
+    """Interactions, reduced to some directions.
 
-    Collaborative columns are not part of SG-URInit.
+    Attributes
+    ----------
+    columns : ndarray of float64, shape (n_items, rank)
+        C, with the Gram matrix ``X^T X`` near ``C C^T``; zero for an item without interactions.
+    squares : ndarray of float64, shape (n_items,)
+        Diagonal of ``X^T X``.
+    keys : ndarray of float64, shape (n_items,)
+        A number in [0, 1] per item that depends on its users but not on the order of the data.
+    """
+
+    columns: FloatArray
+    squares: FloatArray
+    keys: FloatArray
+
+
+class PartSums:
+    """Sums over the parts of the interactions, on several threads.
+
+    A context manager. The result does not depend on the number of threads.
 
     Parameters
     ----------
     parts : sequence of callables
-        Each returns the binary training interactions of some users, a csr_array of shape
-        (n_users_in_it, n_items). Together they hold at least one interaction. They are called once
-        per pass, so the interactions need not fit into memory.
-    degrees : ndarray of float64, shape (n_items,)
-        Number of users of each item.
-    dim : int >= 1
-        Number of columns, the rank of the filter.
-    n_jobs : int or None, default None
-        Threads, as in scikit-learn: None is 1, -1 all cores. The result does not depend on it.
+        Each returns the interactions of some users.
+    n_jobs : int or None
+        Threads, as in scikit-learn: None is 1, -1 all cores.
     on_pass : callable, optional
         Called with the number of passes over the interactions so far.
+    """
+
+    def __init__(
+        self,
+        parts: InteractionParts,
+        n_jobs: int | None = None,
+        on_pass: Callable[[int], object] | None = None,
+    ) -> None:
+        self._parts = parts
+        self._on_pass = on_pass
+        self._passes = count(1)
+        self._limits = threadpool_limits(limits=1)  # the order of sums is then always the same
+        self._threads = ThreadPoolExecutor(min(effective_n_jobs(n_jobs), len(parts)))
+
+    def __enter__(self) -> PartSums:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown()
+        self._limits.restore_original_limits()
+
+    def sum(self, compute: Callable[[sp.csr_array], FloatArray]) -> FloatArray:
+        """Sum what `compute` returns for the users of every part."""
+        total: FloatArray | None = None
+        for product in self._threads.map(partial(_sum_blocks, compute=compute), self._parts):
+            total = product if total is None else total + product
+        if self._on_pass is not None:
+            self._on_pass(next(self._passes))
+        assert total is not None  # noqa: S101 - there is at least one part
+        return total
+
+
+def find_directions(sums: PartSums, degrees: FloatArray, rank: int) -> Directions:
+    r"""Find the leading directions of the interactions.
+
+    With degrees :math:`D_U, D_I` and binary interactions R, the normalized interactions are
+    :math:`X = (D_U + 1)^{-1/2} R (D_I + 1)^{-1/4}`. Adding one to the degrees is Zhang and Rohe's
+    regularization (Understanding Regularized Spectral Clustering via Graph Conductance, NeurIPS
+    2018). The columns are the Nyström approximation of :math:`X^T X` from a block of vectors after
+    four power iterations (Halko, Martinsson and Tropp, SIAM Review 2011). They are exact where
+    `rank` is at least the number of items.
+
+    Parameters
+    ----------
+    sums : PartSums
+        Sums over the interactions, of which there is at least one.
+    degrees : ndarray of float64, shape (n_items,)
+        Number of users of each item.
+    rank : int >= 1
+        Number of directions.
 
     Returns
     -------
-    ndarray of float32, shape (n_items, dim)
-        Zero for an item without interactions. Columns beyond the rank of the interactions are
-        zero. The largest entry of every column is positive.
-
-    See Also
-    --------
-    sgurinit.SGURInit : Computes them with ``collaborative`` above 0.
-
-    Examples
-    --------
-    >>> from sgurinit.data import planted
-    >>> matrix = planted(200, 100).train_matrix()
-    >>> items = compute_collaborative_items([lambda: matrix], matrix.sum(axis=0), 8)
-    >>> items.shape
-    (100, 8)
+    Directions
     """
-    scales = 1.0 / np.sqrt(degrees + REGULARIZER)
-    with (
-        threadpool_limits(limits=1),  # the order of sums is then the same on any machine
-        ThreadPoolExecutor(min(effective_n_jobs(n_jobs), len(parts))) as threads,
-    ):
-        passes = count(1)
+    scales = (degrees + _REGULARIZER) ** -0.25
 
-        def gram(columns: Float64Array) -> Float64Array:
-            """Multiply by the Gram matrix of the scaled interactions, (n_items, n_items)."""
-            scaled = (scales * columns.T).T
-            total = np.zeros_like(scaled)
-            for product in threads.map(partial(_gram, columns=scaled), parts):
-                total += product
-            if on_pass is not None:
-                on_pass(next(passes))
-            return (scales * total.T).T
+    def gram(block: FloatArray) -> FloatArray:
+        """Multiply by ``X^T X``, shape (n_items, n_items)."""
+        scaled = scales[:, None] * block
+        return scales[:, None] * sums.sum(lambda users: _multiply_gram(users, scaled))
 
-        squares, vectors = _find_leading(gram, parts, scales, dim)
-    order = np.argsort(-squares, kind="stable")[:dim]
-    smallest = (np.finfo(np.float32).eps) ** 2 * squares.max()
-    columns = vectors[:, order[squares[order] > smallest]]
-    largest = np.abs(columns).argmax(axis=0)
-    columns = columns * np.sign(columns[largest, np.arange(columns.shape[1])])
-    items = np.zeros((len(degrees), dim), dtype=np.float32)
-    items[:, : columns.shape[1]] = columns / scales[:, None]
-    items[degrees == 0] = 0.0
-    return items
+    squares = scales**2 * sums.sum(_sum_user_weights)
+    keys = np.ones((len(degrees), 1))
+    for _ in range(_WALKS):
+        keys = gram(keys) + squares[:, None]
+        keys /= keys.max()
+    if rank >= len(degrees):
+        block = gram(basis := np.eye(len(degrees)))
+    else:
+        frequencies = np.random.default_rng(0).normal(scale=1e3, size=rank)
+        block = gram(np.cos(keys * frequencies))
+        for _ in range(_POWERS):
+            basis = np.linalg.qr(block)[0]
+            block = gram(basis)
+    inner = basis.T @ block
+    values, vectors = np.linalg.eigh((inner + inner.T) / 2)
+    kept = values > values.max() * 1e-10
+    columns = block @ (vectors[:, kept] / np.sqrt(values[kept]))
+    return Directions(columns, squares, keys[:, 0])
 
 
-def _gram(part: Callable[[], sp.csr_array], columns: Float64Array) -> Float64Array:
-    """Multiply by ``R^T (D_U + 1)^-1 R`` of the users of one part."""
-    matrix = part()
-    weights = 1.0 / (np.diff(matrix.indptr) + REGULARIZER)
-    product: Float64Array = matrix.T @ (weights * (matrix @ columns).T).T
+def _sum_blocks(
+    part: Callable[[], sp.csr_array], compute: Callable[[sp.csr_array], FloatArray]
+) -> FloatArray:
+    total: FloatArray | None = None
+    for users in iter_user_blocks(part()):
+        product = compute(users)
+        total = product if total is None else total + product
+    assert total is not None  # noqa: S101 - a matrix has at least one block
+    return total
+
+
+def iter_user_blocks(matrix: sp.csr_array) -> Iterator[sp.csr_array]:
+    """Split a matrix into blocks of users, at least one."""
+    n_users = int(matrix.shape[0])
+    for first in range(0, max(n_users, 1), _BLOCK_USERS):
+        yield sp.csr_array(matrix[first : first + _BLOCK_USERS])
+
+
+def _multiply_gram(users: sp.csr_array, block: FloatArray) -> FloatArray:
+    """Multiply by ``R^T (D_U + 1)^-1 R`` of some users."""
+    weights = 1.0 / (np.diff(users.indptr) + _REGULARIZER)
+    product: FloatArray = users.T @ (weights[:, None] * (users @ block))
     return product
 
 
-def _find_leading(
-    gram: Callable[[Float64Array], Float64Array],
-    parts: InteractionParts,
-    scales: Float64Array,
-    dim: int,
-) -> tuple[Float64Array, Float64Array]:
-    """Find at least the `dim` largest eigenvalues of the Gram matrix, and their vectors."""
-    small, n_items = max(_SMALL, dim), len(scales)
-    if n_items <= small:
-        squares, vectors = np.linalg.eigh(gram(np.eye(n_items)))
-        return squares, vectors
-    if sum(part().shape[0] for part in parts) <= small:
-        return _solve_by_users(sp.csr_array(sp.vstack([part() for part in parts])), scales)
-    operator = LinearOperator((n_items, n_items), matvec=gram, dtype=np.float64)
-    begin = np.random.default_rng(0).normal(size=n_items)
-    squares, vectors = eigsh(operator, dim, v0=begin)
-    return squares, vectors
-
-
-def _solve_by_users(
-    matrix: sp.csr_array, scales: Float64Array
-) -> tuple[Float64Array, Float64Array]:
-    """Find all eigenvalues and vectors through the Gram matrix of the users, who are few."""
-    weights = 1.0 / np.sqrt(np.diff(matrix.indptr) + REGULARIZER)
-    scaled = sp.diags_array(weights) @ matrix.astype(np.float64) @ sp.diags_array(scales)
-    squares, users = np.linalg.eigh((scaled @ scaled.T).toarray())
-    squares = np.maximum(squares, 0.0)
-    return squares, scaled.T @ users / np.sqrt(np.where(squares > 0, squares, 1.0))
+def _sum_user_weights(users: sp.csr_array) -> FloatArray:
+    sums: FloatArray = users.T @ (1.0 / (np.diff(users.indptr) + _REGULARIZER))
+    return sums

@@ -1,19 +1,28 @@
-"""Items of the joint space: all modalities, and collaborative columns, at one width."""
+"""Items of the joint space: all modalities, and who uses the items, at one width."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import scipy.sparse as sp
 
+from sgurinit.core.content_agreement import compute_content_agreement
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, Float64Array
-from sgurinit.core.inputs.features import ItemFeatures, iter_row_blocks, row_norms
+from sgurinit.core.inputs.features import ItemFeatures, iter_row_blocks
 from sgurinit.core.params import Parameters
-from sgurinit.core.steps.collaborative import InteractionParts, compute_collaborative_items
+from sgurinit.core.steps.collaborative import InteractionParts, PartSums, find_directions
+from sgurinit.core.steps.held_out import ItemModelSettings, choose_settings, sample_users
+from sgurinit.core.steps.item_model import fit_item_model, reduce_item_model
 from sgurinit.core.steps.pca import compute_principal_rows
 from sgurinit.core.steps.preprocess import normalize_rows
 from sgurinit.errors import InputError
+
+DIRECTIONS_PER_COLUMN = 4
+"""Directions of the interactions per column of the joint space, by default."""
+CONTENT_WIDTH = 2
+"""Columns of the content per column of a collaborative joint space."""
 
 
 def compute_content_items(
@@ -48,8 +57,16 @@ def compute_content_items(
     InputError
         All items have the same features.
     """
-    joined = np.hstack([_reduce_modality(table, dim, n_jobs) for table in features.values()])
+    blocks = [reduce_modality(table, dim, n_jobs) for table in features.values()]
     present: BoolArray = np.logical_or.reduce([table.mask() for table in features.values()])
+    return _join_blocks(blocks, present, dim, n_jobs), present
+
+
+def _join_blocks(
+    blocks: Sequence[Float64Array], present: BoolArray, dim: int, n_jobs: int | None
+) -> Float32Array:
+    """Join blocks and reduce the rows that are present to `dim` columns, shape (n_items, dim)."""
+    joined = np.hstack(blocks)
     rows = joined if present.all() else joined[present]
     principal = compute_principal_rows(rows, dim, n_jobs=n_jobs) if joined.shape[1] else None
     rank = 0 if principal is None else principal.rows.shape[1]
@@ -57,7 +74,25 @@ def compute_content_items(
         raise InputError("all items have the same features, so there is nothing to reduce")
     items = np.zeros((len(present), dim), dtype=np.float32)
     items[present, :rank] = principal.rows
-    return items, present
+    return items
+
+
+class JointItems(NamedTuple):
+    """Items of the joint space.
+
+    Attributes
+    ----------
+    rows : ndarray of float32, shape (n_items, dim)
+        Their rows.
+    present : ndarray of bool, shape (n_items,)
+        Items that have a row.
+    settings : ItemModelSettings or None
+        Settings of the item model; None where the joint space only has content.
+    """
+
+    rows: Float32Array
+    present: BoolArray
+    settings: ItemModelSettings | None = None
 
 
 def compute_joint_items(
@@ -69,60 +104,133 @@ def compute_joint_items(
     *,
     n_jobs: int | None = None,
     on_pass: Callable[[int], object] | None = None,
-) -> tuple[Float32Array, BoolArray]:
-    """Put all items into one table of the given width: collaborative columns, then content.
+) -> JointItems:
+    """Put all items into one table of the given width.
 
-    The first ``parameters.count_collaborative(dim)`` columns are `compute_collaborative_items`, the
-    others `compute_content_items`. Each block is scaled to a mean row norm of one over the items
-    that have a row in it. Without ``parameters.content`` the other columns stay zero.
+    Without ``parameters.collaborative`` it is `compute_content_items`, else
+    `compute_collaborative_items` on the content at twice the width.
 
     Parameters
     ----------
-    parts, degrees, n_jobs, on_pass
-        See `compute_collaborative_items`.
+    parts : sequence of callables
+        Each returns the binary training interactions of some users, a csr_array of shape
+        (n_users_in_it, n_items). Together they hold at least one interaction. They are called once
+        per pass, so the interactions need not fit into memory.
+    degrees : ndarray of float64, shape (n_items,)
+        Number of users of each item.
     features : mapping of str to ItemFeatures
         All modalities.
     dim : int >= 1
         Width of the result.
     parameters : Parameters
         Parameters of the method.
+    n_jobs : int or None, default None
+        Threads, as in scikit-learn: None is 1, -1 all cores. The result does not depend on it.
+    on_pass : callable, optional
+        Called with the number of passes over the interactions so far.
 
     Returns
     -------
-    items : ndarray of float32, shape (n_items, dim)
-        Items of the joint space.
-    present : ndarray of bool, shape (n_items,)
-        Items with a row in at least one modality or a collaborative column.
+    JointItems
 
     Raises
     ------
     InputError
-        The table has content columns and all items have the same features.
+        The content is used and all items have the same features.
     """
-    n_collaborative = parameters.count_collaborative(dim)
-    if n_collaborative == 0:
-        return compute_content_items(features, dim, n_jobs)
-    rows = compute_collaborative_items(
-        parts, degrees, n_collaborative, n_jobs=n_jobs, on_pass=on_pass
+    if not parameters.collaborative:
+        return JointItems(*compute_content_items(features, dim, n_jobs))
+    blocks: dict[str, Float64Array] = {}
+    if parameters.content_weight != 0:
+        blocks = {
+            name: reduce_modality(table, CONTENT_WIDTH * dim, n_jobs)
+            for name, table in features.items()
+        }
+    return compute_collaborative_items(
+        parts, degrees, blocks, dim, parameters, n_jobs=n_jobs, on_pass=on_pass
     )
-    used: BoolArray = np.asarray(rows.any(axis=1))
-    items = np.zeros((len(degrees), dim), dtype=np.float32)
-    items[:, :n_collaborative] = _scale_to_unit_mean(rows, used)
-    present: BoolArray = np.logical_or.reduce([used, *(t.mask() for t in features.values())])
-    if parameters.content and n_collaborative < dim:
-        content, featured = compute_content_items(features, dim - n_collaborative, n_jobs)
-        items[:, n_collaborative:] = _scale_to_unit_mean(content, featured)
-    return items, present
 
 
-def _scale_to_unit_mean(block: Float32Array, present: NDArray[np.bool_]) -> Float32Array:
-    """Scale a block to a mean row norm of one over the present rows."""
-    mean = float(row_norms(block[present]).mean())
-    return (block / mean).astype(np.float32)
+def compute_collaborative_items(
+    parts: InteractionParts,
+    degrees: Float64Array,
+    blocks: Mapping[str, Float64Array],
+    dim: int,
+    parameters: Parameters,
+    *,
+    n_jobs: int | None = None,
+    on_pass: Callable[[int], object] | None = None,
+) -> JointItems:
+    """Describe items by who uses them and what they are, see `fit_item_model`.
+
+    The modalities count as much as their nearest neighbors share users, beyond chance, see
+    `compute_content_agreement`. Settings that `parameters` leaves open are chosen on held-out
+    interactions, see `choose_settings`. The model is reduced to `dim` columns, see
+    `reduce_item_model`, and scaled to a mean row norm of one. An item without interactions is
+    placed by its content. None of this is part of SG-URInit.
+
+    Parameters
+    ----------
+    parts, degrees, dim, parameters, n_jobs, on_pass
+        See `compute_joint_items`.
+    blocks : mapping of str to ndarray of float64, shape (n_items, w)
+        Modalities, as `reduce_modality` returns them; none for a model without content.
+
+    Returns
+    -------
+    JointItems
+    """
+    rank = parameters.collaborative_rank or DIRECTIONS_PER_COLUMN * dim
+    with PartSums(parts, n_jobs, on_pass) as sums:
+        directions = find_directions(sums, degrees, rank)
+    sample = sample_users(parts, directions.keys)
+    content = np.zeros((len(degrees), 1))
+    if blocks:
+        weights = _weigh_modalities(blocks, sample.matrix)
+        weighted = [np.sqrt(weight) * blocks[name] for name, weight in weights.items()]
+        described: BoolArray = np.logical_or.reduce([rows.any(axis=1) for rows in blocks.values()])
+        joined = _join_blocks(weighted, described, CONTENT_WIDTH * dim, n_jobs)
+        content = normalize_rows(joined.astype(np.float64))
+    settings = choose_settings(
+        sample,
+        directions,
+        content,
+        dim,
+        rank,
+        penalty=parameters.penalty,
+        content_weight=parameters.content_weight,
+        n_jobs=n_jobs,
+    )
+    with PartSums(parts, n_jobs, on_pass) as sums:
+        rows = reduce_item_model(fit_item_model(directions, content, *settings), sums, dim)
+    present: BoolArray = (degrees > 0) | ((settings.content_weight > 0) & content.any(axis=1))
+    rows[~present] = 0.0
+    rows /= np.linalg.norm(rows[present], axis=1).mean()
+    return JointItems(rows.astype(np.float32), present, settings)
 
 
-def _reduce_modality(table: ItemFeatures, dim: int, n_jobs: int | None) -> Float64Array:
-    """Reduce one modality to a block of shape (n_items, r), zero where an item has no row."""
+def _weigh_modalities(blocks: Mapping[str, Float64Array], matrix: sp.csr_array) -> dict[str, float]:
+    """Weigh each modality by its agreement with the interactions beyond chance; the sum is one."""
+    found = {
+        name: compute_content_agreement(matrix, ItemFeatures(rows)) if rows.shape[1] else None
+        for name, rows in blocks.items()
+    }
+    beyond = {
+        name: 0.0 if agreement is None else max(agreement.value - agreement.chance, 0.0)
+        for name, agreement in found.items()
+    }
+    total = sum(beyond.values())
+    if total == 0:
+        return dict.fromkeys(blocks, 1 / len(blocks))
+    return {name: value / total for name, value in beyond.items()}
+
+
+def reduce_modality(table: ItemFeatures, dim: int, n_jobs: int | None) -> Float64Array:
+    """Reduce one modality to a block of shape (n_items, r), zero where an item has no row.
+
+    The rows are centered, scaled to unit length and reduced to at most `dim` principal coordinates.
+    The block has a mean row norm of one.
+    """
     rows = table.rows()
     filled = np.concatenate([block.any(axis=1) for _, block in iter_row_blocks(rows)])
     where = np.flatnonzero(table.mask())[filled]

@@ -19,6 +19,7 @@ from sgurinit.core.steps.aggregate import (
     count_item_degrees,
 )
 from sgurinit.core.steps.clusters import Clusters, cluster_rows
+from sgurinit.core.steps.held_out import ItemModelSettings
 from sgurinit.core.steps.preprocess import preprocess_rows
 from sgurinit.errors import InputError
 
@@ -129,8 +130,11 @@ class FittedSpace(NamedTuple):
         The fitted space.
     users : ndarray of float32, shape (n_users, d)
         Users' rows.
+    settings : ItemModelSettings or None
+        Settings of the item model of a collaborative joint space.
     """
 
     table: ItemFeatures
     space: Space
     users: Float32Array
+    settings: ItemModelSettings | None = None

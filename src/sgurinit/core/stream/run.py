@@ -216,7 +216,7 @@ class _Stream:
         self.progress("joint space", 0, 0)
         if not path.exists():
             assert self.request.parameters.joint_dim is not None  # noqa: S101 - checked before
-            items, present = compute_joint_items(
+            joint = compute_joint_items(
                 [partial(buckets.read_matrix, number) for number in range(len(buckets))],
                 degrees,
                 self.request.features,
@@ -225,7 +225,7 @@ class _Stream:
                 n_jobs=self.n_jobs,
                 on_pass=lambda passes: self.progress("joint space", passes, 0),
             )
-            write_arrays(path, items, present)
+            write_arrays(path, joint.rows, joint.present)
         with path.open("rb") as file:
             return ItemFeatures(np.load(file), np.load(file))
 

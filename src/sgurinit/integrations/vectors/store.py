@@ -179,7 +179,7 @@ class VectorStore:
         if model_vectors is None:
             if width is None:
                 width = start.config["joint_dim"] or _DEFAULT_WIDTH
-            table, space, users = start.fit.fit_joint_space(_check_count(width, "width"))
+            table, space, users, _ = start.fit.fit_joint_space(_check_count(width, "width"))
         else:
             users = np.asarray(model_vectors[0], dtype=np.float32)
             table = ItemFeatures(np.asarray(model_vectors[1], dtype=np.float32))

@@ -1,0 +1,145 @@
+"""A closed-form model of which items go together, from interactions and content."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg as sl
+import scipy.sparse as sp
+
+from sgurinit.core.inputs.arrays import FloatArray
+from sgurinit.core.steps.collaborative import Directions, PartSums
+
+# Multiplications that refine the leading directions, and the share of extra directions kept then.
+_REFINEMENTS = 2
+_EXTRA = 1.5
+
+
+class ItemModel(NamedTuple):
+    r"""Partial correlations of the items, :math:`S = Y Y^T - \mathrm{diag}(Y Y^T)`.
+
+    Attributes
+    ----------
+    rows : ndarray of float64, shape (n_items, k)
+        Y.
+    diagonal : ndarray of float64, shape (n_items,)
+        Squared lengths of the rows.
+    """
+
+    rows: FloatArray
+    diagonal: FloatArray
+
+    def multiply(self, block: FloatArray) -> FloatArray:
+        """Multiply S by a block of columns, shape (n_items, c)."""
+        product: FloatArray = self.rows @ (self.rows.T @ block)
+        return product - self.diagonal[:, None] * block
+
+
+def fit_item_model(
+    directions: Directions, content: FloatArray, penalty: float, content_weight: float
+) -> ItemModel:
+    r"""Fit the partial correlations of the items, given interactions and content.
+
+    With the normalized interactions X, content rows F of unit length and the mean g of the diagonal
+    of :math:`X^T X`,
+
+    .. math:: P = (X^T X + \lambda g I + \beta g F F^T)^{-1},
+              \qquad S_{ij} = -P_{ij} / \sqrt{P_{ii} P_{jj}}, \quad S_{ii} = 0.
+
+    The content acts as additional interactions that items with similar content have in common, as
+    in collective EASE (Jeunen, Van Balen and Goethals, KDD 2020); without it and without the
+    scaling by both :math:`P_{ii}` and :math:`P_{jj}`, which makes S symmetric, this is EASE (Steck,
+    WWW 2019). X^T X is replaced by the directions and the diagonal that they miss, so no matrix of
+    items times items is formed.
+
+    Parameters
+    ----------
+    directions : Directions
+        Directions of the interactions.
+    content : ndarray of float64, shape (n_items, w)
+        F; zero for an item without content.
+    penalty : float > 0
+        :math:`\lambda`.
+    content_weight : float >= 0
+        :math:`\beta`.
+
+    Returns
+    -------
+    ItemModel
+    """
+    columns, squares, _ = directions
+    unit = squares[squares > 0].mean()
+    loads = [columns]
+    if content_weight > 0:
+        loads.append(content * np.sqrt(content_weight * unit))
+    load = np.hstack(loads)
+    missed = np.maximum(squares - np.einsum("ij,ij->i", columns, columns), 0.0)
+    noise = penalty * unit + missed
+    inner = np.eye(load.shape[1]) + load.T @ (load / noise[:, None])
+    rows = sl.solve_triangular(
+        np.linalg.cholesky(inner), (load / noise[:, None]).T, lower=True, check_finite=False
+    ).T
+    rows /= np.sqrt(1.0 / noise - np.einsum("ij,ij->i", rows, rows))[:, None]
+    return ItemModel(rows, np.einsum("ij,ij->i", rows, rows))
+
+
+def reduce_item_model(model: ItemModel, sums: PartSums, dim: int) -> FloatArray:
+    r"""Reduce an item model to rows whose products approximate it where users need it.
+
+    V holds the leading right singular vectors of :math:`D_U^{-1/2} R S`, what the model predicts
+    for the users. The rows are :math:`E = V (V^T S V)_+^{1/2}`, so :math:`E E^T` is S within these
+    directions, without its negative part.
+
+    Parameters
+    ----------
+    model : ItemModel
+        The model.
+    sums : PartSums
+        Sums over the same interactions.
+    dim : int >= 1
+        Number of columns.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_items, dim)
+        The largest entry of every column is positive. Columns beyond the rank are zero.
+    """
+    basis = np.linalg.qr(model.rows)[0]
+    basis = basis @ _find_leading(sums, model.multiply(basis), round(_EXTRA * dim))
+    for _ in range(_REFINEMENTS):
+        predicted = model.multiply(basis)
+        block = model.multiply(sums.sum(partial(_multiply_mean, block=predicted)))
+        basis = np.linalg.qr(block)[0]
+    predicted = model.multiply(basis)
+    leading = _find_leading(sums, predicted, dim)
+    basis, predicted = basis @ leading, predicted @ leading
+    inner = basis.T @ predicted
+    values, vectors = np.linalg.eigh((inner + inner.T) / 2)
+    rows = (basis @ (vectors * np.sqrt(np.maximum(values, 0.0))))[:, ::-1]
+    largest = np.abs(rows).argmax(axis=0)
+    rows = rows * np.where(rows[largest, np.arange(rows.shape[1])] < 0, -1.0, 1.0)
+    return np.pad(rows, ((0, 0), (0, dim - rows.shape[1])))
+
+
+def _find_leading(sums: PartSums, predicted: FloatArray, n: int) -> FloatArray:
+    """Find the combinations of the columns that hold most of what is predicted for the users."""
+    gram = sums.sum(partial(_square_means, predicted=predicted))
+    _, vectors = np.linalg.eigh((gram + gram.T) / 2)
+    leading: FloatArray = vectors[:, ::-1][:, :n]
+    return leading
+
+
+def _square_means(users: sp.csr_array, predicted: FloatArray) -> FloatArray:
+    rows = users @ predicted
+    rows /= np.sqrt(np.maximum(np.diff(users.indptr), 1))[:, None]
+    gram: FloatArray = rows.T @ rows
+    return gram
+
+
+def _multiply_mean(users: sp.csr_array, block: FloatArray) -> FloatArray:
+    """Multiply by ``R^T D_U^-1 R`` of some users."""
+    weights = 1.0 / np.maximum(np.diff(users.indptr), 1)
+    product: FloatArray = users.T @ (weights[:, None] * (users @ block))
+    return product
