@@ -38,6 +38,7 @@ from sgurinit.handover import (
     DEFAULT_SCALE,
     HandoverReport,
     ProjectedMode,
+    Target,
     check_freezable,
     check_preprocess,
     check_projected,
@@ -71,7 +72,11 @@ _PROJECTED_TEXT = (
     "How tables in a projected space are filled: 'once', replaced by users who pass 'through' the "
     "projection in every step, or with those 'added' to the table."
 )
-_HANDOVER_FIELDS = {"scale", "fill_items", "projected", "freeze"}
+_TARGET_TEXT = (
+    "What becomes the start: the 'tables', or the 'vectors' that the model scores with, where they "
+    "depend linearly on the tables."
+)
+_HANDOVER_FIELDS = {"scale", "fill_items", "projected", "target", "freeze"}
 
 
 class _RecentStarts:
@@ -280,6 +285,7 @@ class MethodInitializer(Initializer):
         default="once",
         description=_PROJECTED_TEXT,
     )
+    target: Target = Field(default="tables", description=_TARGET_TEXT)
 
     @field_validator("preprocess")
     @classmethod
@@ -332,11 +338,13 @@ class SGURInitInitializer(MethodInitializer):
     preprocess : sequence of {"center", "unit", "whiten"}, default ()
         Steps applied to each modality's features first.
     scale : float > 0, {"table", "items"} or None, default 4.0
-        Mean row norm of the filled rows, see `sgurinit.hand_over`; so are the next two.
+        Mean row norm of the filled rows, see `sgurinit.hand_over`; so are the next three.
     fill_items : bool, default True
         Also fill the item table that shares a free space, from the same items.
     projected : {"once", "through", "added"}, default "once"
         How tables in a projected space are filled.
+    target : {"tables", "vectors"}, default "tables"
+        What becomes the start.
     freeze : bool, default False
         Exclude user tables, and item tables that share a free space, from training.
 
@@ -414,6 +422,7 @@ class SGURInitInitializer(MethodInitializer):
             scale=self.scale,
             fill_items=self.fill_items,
             projected=self.projected,
+            target=self.target,
             tables=self._tables(model, seed),
         )
         return HandoverReport(self.name, tables, facts.to_dict())
@@ -550,8 +559,8 @@ class RandomScaledInitializer(MethodInitializer):
 class HybridInitializer(SGURInitInitializer):
     """The library's extension: a joint space of content and of who uses the items.
 
-    The parameters are those of `SGURInitInitializer`, with other defaults for `local_weight` and
-    `collaborative`.
+    The parameters are those of `SGURInitInitializer`, with other defaults for `local_weight`,
+    `collaborative` and `target`.
 
     See Also
     --------
@@ -576,6 +585,7 @@ class HybridInitializer(SGURInitInitializer):
     collaborative: bool = Field(
         default=get_default("collaborative", "hybrid"), description=PARAMS["collaborative"].text
     )
+    target: Target = Field(default="vectors", description=_TARGET_TEXT)
 
 
 class CollaborativeInitializer(HybridInitializer):

@@ -7,7 +7,13 @@ the model's code does not change.
 from sgurinit.handover.filling import fill_tables_, initialize_
 from sgurinit.handover.freezing import check_freezable, freeze_
 from sgurinit.handover.model import check_projected, hand_over
-from sgurinit.handover.reports import HandoverReport, ProjectedMode, TableReport, report_unchanged
+from sgurinit.handover.reports import (
+    HandoverReport,
+    ProjectedMode,
+    TableReport,
+    Target,
+    report_unchanged,
+)
 from sgurinit.handover.scaling import DEFAULT_SCALE, Scale, match_norm_, match_scale
 from sgurinit.handover.vectors import check_preprocess
 
@@ -17,6 +23,7 @@ __all__ = [
     "ProjectedMode",
     "Scale",
     "TableReport",
+    "Target",
     "check_freezable",
     "check_preprocess",
     "check_projected",

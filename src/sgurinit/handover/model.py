@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
 from sgurinit.core import UserStart
 from sgurinit.errors import InputError
 from sgurinit.handover.checks import check_start, class_name
-from sgurinit.handover.filling import check_start_preprocess, fill_tables_, prepare_fill
+from sgurinit.handover.filling import check_start_preprocess, prepare_fill
+from sgurinit.handover.linear import solve_tables_
 from sgurinit.handover.projection import prepare_projection
-from sgurinit.handover.reports import ProjectedMode, TableReport
-from sgurinit.handover.scaling import DEFAULT_SCALE, Scale
+from sgurinit.handover.reports import ProjectedMode, TableReport, Target
+from sgurinit.handover.scaling import DEFAULT_SCALE, Scale, mean_norm
 from sgurinit.models.base import Recommender, UserTable
 
 
@@ -22,6 +24,7 @@ def hand_over(
     scale: Scale = DEFAULT_SCALE,
     fill_items: bool = True,
     projected: ProjectedMode = "once",
+    target: Target = "tables",
     tables: Sequence[UserTable] | None = None,
 ) -> tuple[TableReport, ...]:
     """Fill every user table that `model` declares, in place.
@@ -48,6 +51,11 @@ def hand_over(
         replaced. Users stay at the width of the features and pass through the model's own, trained
         projection in every step, as items do. ``"added"``: the same users are added to the table,
         which keeps its random values. `scale` does not apply to the last two.
+    target : {"tables", "vectors"}, default "tables"
+        What becomes the start. ``"tables"``: the tables. ``"vectors"``: the final vectors that the
+        model scores with, where they depend linearly on a free table and its items, as in LightGCN.
+        The tables are then the least-squares solution, see `solve_tables_`. Other tables are filled
+        as with ``"tables"``; the report says which.
     tables : sequence of UserTable, optional
         Which of ``model.user_tables()`` to fill. All by default.
 
@@ -88,17 +96,27 @@ def hand_over(
         raise InputError(f"projected is {projected!r}, expected one of {known}")
     tables = model.user_tables() if tables is None else tables
     width = model.config.width
-    if projected == "once":
-        return fill_tables_(tables, start, scale, fill_items=fill_items, width=width)
+    if target not in get_args(Target):
+        raise InputError(f"target is {target!r}, expected one of {', '.join(get_args(Target))}")
     check_start_preprocess(tables, start)
     check_projected(model, projected)
     writes = [
         prepare_projection(model, table, start, width, keep=projected == "added")
-        if table.space == "projected"
+        if table.space == "projected" and projected != "once"
         else prepare_fill(table, start, scale, fill_items=fill_items, width=width)
         for table in tables
     ]
-    return tuple(write() for write in writes)
+    reports = [write() for write in writes]
+    if target == "vectors":
+        reports = [_solve_(model, *pair) for pair in zip(tables, reports, strict=True)]
+    return tuple(reports)
+
+
+def _solve_(model: Recommender, table: UserTable, report: TableReport) -> TableReport:
+    """Solve for the tables where that is possible."""
+    if not report.items_filled or not solve_tables_(model, table):
+        return report
+    return replace(report, norm_after=mean_norm(table.parameter), target="vectors")
 
 
 def check_projected(model: Recommender, projected: ProjectedMode) -> None:

@@ -10,6 +10,7 @@ from sgurinit.handover.scaling import mean_norm
 from sgurinit.models.base import TableSpace, UserTable
 
 ProjectedMode: TypeAlias = Literal["once", "through", "added"]
+Target: TypeAlias = Literal["tables", "vectors"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class TableReport:
         where the table was not filled.
     projected : {"once", "through", "added"} or None
         How a table in a projected space was filled, see `hand_over`. None for the other spaces.
+    target : {"tables", "vectors"}
+        What became the start, see `hand_over`.
 
     See Also
     --------
@@ -66,6 +69,7 @@ class TableReport:
     items_filled: bool = False
     columns_filled: int | None = None
     projected: ProjectedMode | None = None
+    target: Target = "tables"
 
 
 @dataclass(frozen=True)

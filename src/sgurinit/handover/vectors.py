@@ -153,6 +153,6 @@ def check_preprocess(
     if steps and not has_effect:
         raise InputError(
             f"preprocess={tuple(steps)!r} has no effect here: it only changes tables in a raw "
-            "space, and only without `collaborative`. A free space has the joint space's own steps, a "
-            "projected one the model's; fit with preprocess=()"
+            "space, and only without `collaborative`. A free space has the joint space's own "
+            "steps, a projected one the model's; fit with preprocess=()"
         )

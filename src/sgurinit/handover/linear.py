@@ -1,0 +1,116 @@
+"""Tables whose vectors after a model's linear layers are a start."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sgurinit.models.base import Recommender, UserTable
+
+# Steps of the conjugate gradients; they stop before where the residual is small.
+_STEPS = 50
+_SMALL = 1e-3
+# Relative deviation from linearity that rounding explains.
+_ROUNDING = 1e-3
+
+
+def solve_tables_(model: Recommender, table: UserTable) -> bool:
+    r"""Replace a filled free table by one whose final vectors are the filled rows, in place.
+
+    With the tables T and the model's final vectors ``A T + b``, this is the least-squares solution
+    of :math:`A T + b = X`, where X are the filled rows of users and items. Conjugate gradients on
+    the normal equations (CGLS; Björck, Numerical Methods for Least Squares Problems, 1996) only
+    need the model's `embed` and its gradient.
+
+    Parameters
+    ----------
+    model : Recommender
+        The model.
+    table : UserTable
+        One of its user tables in a free space, filled with its items.
+
+    Returns
+    -------
+    bool
+        Whether the tables were replaced. They are kept where the final vectors have another shape
+        or do not depend linearly on the tables.
+
+    See Also
+    --------
+    hand_over : Does this with ``target="vectors"``.
+    """
+    assert table.items is not None  # noqa: S101 - the caller fills both
+    was_training = model.training
+    model.eval()
+    try:
+        return _Solver(model, [table.parameter, table.items]).solve_()
+    finally:
+        model.train(was_training)
+
+
+class _Solver:
+    """Least squares on the tables of a model."""
+
+    def __init__(self, model: Recommender, tables: list[torch.nn.Parameter]) -> None:
+        self.model, self.tables = model, tables
+        self.filled = [table.detach().clone() for table in tables]
+        self.offset = [torch.zeros_like(rows) for rows in self.filled]
+
+    def solve_(self) -> bool:
+        if not self._is_linear():
+            self._write_(self.filled)
+            return False
+        solution = [torch.zeros_like(rows) for rows in self.filled]
+        residual = _add(self.filled, self.offset, -1.0)
+        gradient = self._multiply_transposed(residual)
+        direction, norm = gradient, _dot(gradient, gradient)
+        first = norm
+        for _ in range(_STEPS):
+            if norm <= _SMALL**2 * first:
+                break
+            image = self._multiply(direction)
+            step = norm / _dot(image, image)
+            solution = _add(solution, direction, step)
+            residual = _add(residual, image, -step)
+            gradient = self._multiply_transposed(residual)
+            last, norm = norm, _dot(gradient, gradient)
+            direction = _add(gradient, direction, norm / last)
+        self._write_(solution)
+        return True
+
+    def _is_linear(self) -> bool:
+        zeros = [torch.zeros_like(rows) for rows in self.filled]
+        vectors = self._embed(zeros)
+        if [rows.shape for rows in vectors] != [rows.shape for rows in self.filled]:
+            return False
+        self.offset = vectors
+        once, twice = (self._multiply(_add(zeros, self.filled, factor)) for factor in (1.0, 2.0))
+        deviation = _add(twice, once, -2.0)
+        return _dot(deviation, deviation) <= _ROUNDING**2 * _dot(twice, twice)
+
+    def _multiply(self, rows: list[Tensor]) -> list[Tensor]:
+        """Multiply by A."""
+        return _add(self._embed(rows), self.offset, -1.0)
+
+    def _multiply_transposed(self, rows: list[Tensor]) -> list[Tensor]:
+        """Multiply by the transpose of A, which is the same at all tables."""
+        with torch.enable_grad():
+            return list(torch.autograd.grad(self.model.embed(), self.tables, rows))
+
+    def _embed(self, rows: list[Tensor]) -> list[Tensor]:
+        self._write_(rows)
+        with torch.no_grad():
+            return [vectors.detach().clone() for vectors in self.model.embed()]
+
+    @torch.no_grad()
+    def _write_(self, rows: list[Tensor]) -> None:
+        for table, values in zip(self.tables, rows, strict=True):
+            table.copy_(values)
+
+
+def _add(left: list[Tensor], right: list[Tensor], factor: float) -> list[Tensor]:
+    return [a + factor * b for a, b in zip(left, right, strict=True)]
+
+
+def _dot(left: list[Tensor], right: list[Tensor]) -> float:
+    return sum(float((a * b).sum()) for a, b in zip(left, right, strict=True))
