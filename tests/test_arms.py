@@ -41,7 +41,7 @@ def dataset():
 @pytest.mark.parametrize(("arm", "preset"), [("sgurinit", "published"), ("hybrid", "hybrid")])
 def test_the_arms_fields_have_the_values_of_the_preset(arm, preset):
     arm, estimator = resolve_initializer(arm), SGURInit.from_preset(preset)
-    for name in set(PARAMS) - {"joint_dim", "kmeans", "content"}:
+    for name in set(PARAMS) - {"joint_dim", "kmeans"}:
         assert getattr(arm, name) == getattr(estimator, name), name
 
 
@@ -70,13 +70,15 @@ def test_a_wrong_scale_says_what_it_can_be(scale) -> None:
 
 
 def test_settings_without_effect_are_refused() -> None:
-    message = r"^sgurinit\.preprocess is \['unit'\]: no table sees .*; set collaborative to 0"
+    message = r"^sgurinit\.preprocess is \['unit'\]: no table sees .*; set collaborative to false"
     with pytest.raises(InputError, match=message):
-        resolve_initializer("sgurinit", {"collaborative": 0.5, "preprocess": ["unit"]})
+        resolve_initializer("sgurinit", {"collaborative": True, "preprocess": ["unit"]})
     own = resolve_initializer("sgurinit", {"preprocess": ["unit"]})
     assert own.preprocess == ("unit",)
-    with pytest.raises(InputError, match=r"^sgurinit\.collaborative_rank is 8: there are no coll"):
-        resolve_initializer("sgurinit", {"collaborative_rank": 8})
+    for name, value in {"collaborative_rank": 8, "penalty": 3.0, "content_weight": 0.0}.items():
+        message = rf"^sgurinit\.{name} is {value}: this has no effect without collaborative; set"
+        with pytest.raises(InputError, match=message):
+            resolve_initializer("sgurinit", {name: value})
 
 
 def test_permuted_is_sgurinit_with_its_rows_shuffled_in_every_space(dataset):
@@ -109,16 +111,30 @@ def test_permuted_shuffles_the_items_that_were_filled(dataset):
     assert torch.equal(models[0].item_embedding, models[1].item_embedding)
 
 
-def test_shuffled_content_keeps_the_collaborative_columns(dataset):
-    true = HybridInitializer(n_clusters=5).compute_start(dataset, seed=3).joint(16).items
+def shuffle_content(dataset, arm, seed):
+    """Return a data set with the content shuffled as the arm shuffles it."""
+    order = arm._order(dataset.n_items, seed)
+    moved = {name: table.values[order] for name, table in dataset.features.items()}
+    return dataclasses.replace(dataset, features=moved)
+
+
+def test_shuffled_content_is_shuffled_before_everything_else(dataset):
     arm = HybridShuffledInitializer(n_clusters=5)
-    shuffled = arm.compute_start(dataset, seed=3).joint(16).items
-    np.testing.assert_array_equal(true[:, :8], shuffled[:, :8])
-    order = arm._order(dataset.n_items, 3)
-    assert not (order == np.arange(len(order))).all()
-    signs = np.sign((true[order, 8:] * shuffled[:, 8:]).sum(axis=0))
-    np.testing.assert_allclose(shuffled[:, 8:], signs * true[order, 8:], rtol=1e-3, atol=1e-4)
-    assert not np.allclose(true[:, 8:], signs * shuffled[:, 8:], atol=0.1)
+    shuffled = arm.compute_start(dataset, seed=3).joint(16)
+    other = shuffle_content(dataset, arm, 3)
+    expected = HybridInitializer(n_clusters=5).compute_start(other, seed=3).joint(16)
+    np.testing.assert_array_equal(shuffled.items, expected.items)
+    np.testing.assert_array_equal(shuffled.users, expected.users)
+    true = HybridInitializer(n_clusters=5).compute_start(dataset, seed=3).joint(16)
+    assert not np.allclose(shuffled.items, true.items, atol=0.1)
+
+
+def test_shuffled_content_leaves_the_interactions_intact(dataset):
+    fields = {"n_clusters": 5, "content_weight": 0}
+    true = HybridInitializer(**fields).compute_start(dataset, seed=3).joint(16)
+    shuffled = HybridShuffledInitializer(**fields).compute_start(dataset, seed=3).joint(16)
+    np.testing.assert_array_equal(true.items, shuffled.items)
+    np.testing.assert_array_equal(true.users, shuffled.users)
 
 
 @pytest.mark.parametrize("name", ["vbpr", "mmgcn"])
@@ -128,9 +144,7 @@ def test_shuffled_content_is_shuffled_in_raw_and_projected_spaces_too(name, proj
     dataset = make_small_dataset()
     kind = resolve_model(name)
     arm = HybridShuffledInitializer(n_clusters=3, projected=projected)
-    order = arm._order(dataset.n_items, 0)
-    moved = {m: t.values[order] for m, t in dataset.features.items()}
-    shuffled = dataclasses.replace(dataset, features=moved)
+    shuffled = shuffle_content(dataset, arm, 0)
     one, two = (build_model(kind, data, kind.Config(), seed=0) for data in (dataset, shuffled))
     arm.apply(one, dataset, seed=0)
     HybridInitializer(n_clusters=3, projected=projected).apply(two, shuffled, seed=0)
@@ -138,26 +152,30 @@ def test_shuffled_content_is_shuffled_in_raw_and_projected_spaces_too(name, proj
         torch.testing.assert_close(mine.parameter, other.parameter, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("width", [64, 32, 20])
-@pytest.mark.parametrize("fields", [{}, {"collaborative": 0.25}, {"collaborative_rank": 5}])
-def test_the_collaborative_arm_has_the_columns_of_hybrid_and_nothing_else(dataset, width, fields):
-    hybrid = HybridInitializer(n_clusters=5, **fields).compute_start(dataset, seed=0)
-    alone = CollaborativeInitializer(n_clusters=5, **fields).compute_start(dataset, seed=0)
-    count = int(alone.joint(width).items.any(axis=0).sum())
-    assert count == min(
-        round(fields.get("collaborative", 0.5) * width),
-        32,
-        5 if "collaborative_rank" in fields else 32,
-    )
-    np.testing.assert_array_equal(
-        alone.joint(width).items[:, :count], hybrid.joint(width).items[:, :count]
-    )
-    assert hybrid.joint(width).items[:, count:].any(axis=0).all()
+@pytest.mark.parametrize("fields", [{}, {"penalty": 30.0}, {"collaborative_rank": 5}])
+def test_the_collaborative_arm_is_hybrid_without_content(dataset, fields):
+    fields = {"n_clusters": 5, **fields}
+    alone = CollaborativeInitializer(**fields).compute_start(dataset, seed=0).joint(16)
+    hybrid = HybridInitializer(content_weight=0, **fields).compute_start(dataset, seed=0).joint(16)
+    np.testing.assert_array_equal(alone.items, hybrid.items)
+    np.testing.assert_array_equal(alone.users, hybrid.users)
 
 
-def test_the_collaborative_arm_can_fill_the_width(dataset):
-    full = CollaborativeInitializer(n_clusters=5, collaborative=1, collaborative_rank=None)
-    assert full.compute_start(dataset, seed=0).joint(64).items.any(axis=0).all()
+def test_the_collaborative_arm_never_sees_the_content(dataset):
+    generator = np.random.default_rng(0)
+    other = dataclasses.replace(
+        dataset,
+        features={
+            name: generator.normal(size=table.values.shape).astype(np.float32)
+            for name, table in dataset.features.items()
+        },
+    )
+    one, two = (
+        CollaborativeInitializer(n_clusters=5).compute_start(data, seed=0).joint(16)
+        for data in (dataset, other)
+    )
+    np.testing.assert_array_equal(one.items, two.items)
+    np.testing.assert_array_equal(one.users, two.users)
 
 
 SETTINGS = [{}, {"scale": "items"}, {"scale": None}, {"scale": 0.5, "fill_items": False}]

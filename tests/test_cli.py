@@ -161,12 +161,12 @@ def test_stream_gives_what_init_gives(folder: Path, small: Dataset, tmp_path: Pa
 
 
 @pytest.mark.parametrize("more", [[], ["--spark", "local[1]", "--features", "text=x.parquet"]])
-def test_init_refuses_collaborative_columns_without_a_joint_space(
+def test_init_refuses_collaborative_without_a_joint_space(
     more: list[str], folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "x.safetensors"
     result = run("init", folder, "--preset", "hybrid", "--out", out, *more)
-    assert_one_line(result, "--collaborative=0.5 has no effect without --joint-dim")
+    assert_one_line(result, "--collaborative has no effect without --joint-dim")
     assert not out.exists()
 
 
@@ -551,9 +551,9 @@ STREAM = ("stream", "log.parquet", "--features", "text=text.npy", "--out", "x")
         ),
         (
             lambda: SGURInit(collaborative_rank=8).fit(load_dataset("data")),
-            "collaborative_rank=8 has no effect with collaborative=0:",
+            "collaborative_rank=8 has no effect with collaborative=False:",
             (*FIT, "--collaborative-rank", "8"),
-            "--collaborative-rank=8 has no effect with --collaborative=0:",
+            "--collaborative-rank=8 has no effect with --no-collaborative:",
         ),
         (
             lambda: SGURInit().stream(
@@ -575,9 +575,9 @@ STREAM = ("stream", "log.parquet", "--features", "text=text.npy", "--out", "x")
             lambda: SGURInit.from_preset("hybrid").stream(
                 "log.parquet", {"text": np.load("text.npy")}, "x"
             ),
-            "collaborative=0.5 has no effect without `joint_dim`: only the joint space has",
+            "collaborative=True has no effect without `joint_dim`: it only changes the joint",
             (*STREAM, "--preset", "hybrid"),
-            "--collaborative=0.5 has no effect without --joint-dim: only the joint space has",
+            "--collaborative has no effect without --joint-dim: it only changes the joint",
         ),
         (
             lambda: SGURInit().stream(

@@ -155,8 +155,8 @@ def test_a_table_of_any_module_in_the_space_of_its_projection(dataset, start):
 
 
 @pytest.mark.parametrize("space", ["projected", "raw"])
-def test_collaborative_columns_are_carried_into_a_modalitys_space(dataset, space):
-    start = SGURInit(n_clusters=4, collaborative=0.5, random_state=0).fit(dataset).start_
+def test_a_collaborative_start_is_carried_into_a_modalitys_space(dataset, space):
+    start = SGURInit(n_clusters=4, collaborative=True, random_state=0).fit(dataset).start_
     values = dataset.features["text"].values
     vectors = torch.tensor(values) @ torch.randn(32, 8) if space == "projected" else None
     items = values if vectors is None else vectors.numpy()
@@ -204,7 +204,7 @@ def test_every_column_of_a_narrow_start_trains(dataset):
         assert (table.detach() != old).any(dim=0).all()
 
 
-@pytest.mark.parametrize("params", [{}, {"collaborative": 0.5}])
+@pytest.mark.parametrize("params", [{}, {"collaborative": True}])
 def test_a_loaded_start_fills_what_the_fitted_one_fills_or_says_why_not(dataset, params, tmp_path):
     fitted = SGURInit(n_clusters=5, joint_dim=WIDTH, random_state=0, **params).fit(dataset).start_
     fitted.save(tmp_path / "start.safetensors")
@@ -242,7 +242,12 @@ def test_a_loaded_start_fills_what_the_fitted_one_fills_or_says_why_not(dataset,
 
 @pytest.mark.parametrize(
     ("space", "collaborative", "seen"),
-    [("free", 0, False), ("projected", 0, False), ("raw", 0.5, False), ("raw", 0, True)],
+    [
+        ("free", False, False),
+        ("projected", False, False),
+        ("raw", True, False),
+        ("raw", False, True),
+    ],
 )
 def test_preprocessing_without_effect_is_refused(dataset, space, collaborative, seen):
     estimator = SGURInit(

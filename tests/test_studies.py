@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 import torch
 import typer
+import yaml
 
 from sgurinit import SGURInit, load_dataset
 from sgurinit.cli import app
-from sgurinit.core.params import PARAMS
+from sgurinit.errors import InputError
 from sgurinit.evaluation import FullRanking
 from sgurinit.experiments import ComparisonSettings
+from sgurinit.experiments.plan import comparison_settings
 from sgurinit.experiments.study import Study
 from sgurinit.report.page import write_report
 from sgurinit.report.page.side_by_side import write_side_by_side
-from sgurinit.resolve import resolve_initializer
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = ROOT / "studies"
@@ -46,7 +47,15 @@ def folder_name(path: Path) -> str:
     return path.parent.relative_to(STUDIES).as_posix()
 
 
-SETTINGS = pytest.mark.parametrize("kept", sorted(STUDIES.rglob("settings.json")), ids=folder_name)
+def values_of_collaborative(kept: Path) -> set[float]:
+    """Values of the field in a study. It was a share of columns, and is a bool today."""
+    arms = json.loads(kept.read_text(encoding="utf-8"))["arms"]
+    return {fields["collaborative"] for fields in arms.values() if "collaborative" in fields}
+
+
+SETTINGS = sorted(STUDIES.rglob("settings.json"))
+OLD = [kept for kept in SETTINGS if any(values_of_collaborative(kept))]
+TODAYS = [kept for kept in SETTINGS if not values_of_collaborative(kept)]
 
 
 @pytest.mark.parametrize(
@@ -65,13 +74,20 @@ def test_a_figure_changed_by_hand_is_noticed() -> None:
     assert tables.filled(forged) == text
 
 
-@SETTINGS
+@pytest.mark.parametrize("kept", TODAYS, ids=folder_name)
 def test_a_file_still_describes_its_results(kept: Path) -> None:
     found = json.loads(kept.read_text(encoding="utf-8"))
     del found["data"]
     plan = Study.read(kept.parent.with_suffix(".yaml")).plan
     assert plan.model_dump(mode="json") == found
     assert ComparisonSettings.model_validate(found) == plan
+
+
+@pytest.mark.parametrize("kept", OLD, ids=folder_name)
+def test_a_study_of_the_old_hybrid_is_not_resumed_with_the_new_one(kept: Path) -> None:
+    found = json.loads(kept.read_text(encoding="utf-8"))
+    with pytest.raises(InputError, match=r"^\w+\.collaborative is [01]\.[05]: "):
+        comparison_settings(list(found["models"]), found["arms"], found["seeds"])
 
 
 STUDY_FILES = sorted(path for path in STUDIES.rglob("*.yaml") if path.name != "data.yaml")
@@ -81,7 +97,8 @@ STUDY_FILES = sorted(path for path in STUDIES.rglob("*.yaml") if path.name != "d
 def test_the_data_of_every_study_can_be_fetched_by_name(file: Path) -> None:
     sources = tool("get_data").sources()
     folders = [(ROOT / source["folder"]).resolve() for source in sources.values()]
-    assert Path(Study.read(file).source).resolve() in folders
+    source = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]["path"]
+    assert (file.parent / source).resolve() in folders
 
 
 def test_the_commands_that_fetch_data_exist() -> None:
@@ -94,23 +111,6 @@ def test_the_commands_that_fetch_data_exist() -> None:
             if hasattr(command, "commands"):
                 command = command.commands[words.pop(0)]
             command.make_context(name, words)  # parsed, not run
-
-
-def searched() -> list[Path]:
-    """Summaries of studies whose settings were searched."""
-    found = sorted(STUDIES.rglob("summary.json"))
-    return [path for path in found if json.loads(path.read_text(encoding="utf-8")).get("chosen")]
-
-
-@pytest.mark.parametrize("summary", searched(), ids=folder_name)
-def test_a_chosen_arm_can_be_made_again(summary: Path) -> None:
-    content = json.loads(summary.read_text(encoding="utf-8"))
-    for arms in content["chosen"].values():
-        for name, chosen in arms.items():
-            fields = dict(chosen["initializer"])
-            assert fields == content["settings"]["arms"][name]  # arms had nothing to search
-            made = resolve_initializer(fields.pop("kind"), fields)
-            assert made.model_dump(mode="json") == fields
 
 
 def copied(name: str, folder: Path) -> Path:
@@ -127,22 +127,18 @@ def test_a_committed_study_can_be_shown_again(tmp_path: Path) -> None:
     assert "bprmf" in both
 
 
-def test_the_untrained_hybrid_scores_what_is_reported(tiktok_path: Path) -> None:
-    archive = STUDIES / "archive"
-    settings = json.loads((archive / "tiktok" / "settings.json").read_text(encoding="utf-8"))
-    own = settings["arms"]["hybrid"]
+def test_untrained_content_scores_what_is_reported(tiktok_path: Path) -> None:
     dataset = load_dataset(tiktok_path)
-    estimator = SGURInit(**{name: own[name] for name in PARAMS if name in own}, random_state=0)
-    joint = estimator.fit(dataset).start_.joint(64)
+    joint = SGURInit(local_weight=0.9, random_state=0).fit(dataset).start_.joint(64)
     users, items = (torch.from_numpy(np.asarray(rows)) for rows in (joint.users, joint.items))
-    with (archive / "untrained" / "results.csv").open(encoding="utf-8") as file:
+    with (STUDIES / "archive" / "untrained" / "results.csv").open(encoding="utf-8") as file:
         reported = {
             row["split"]: float(row["recall@20"])
             for row in csv.DictReader(file)
-            if (row["data"], row["variant"], row["group"]) == ("tiktok", "hybrid", "all")
+            if (row["data"], row["variant"], row["group"]) == ("tiktok", "collaborative 0.0", "all")
         }
     for split, recall in reported.items():
         found = FullRanking(dataset, split).evaluate(lambda chosen: users[chosen] @ items.T)
         # A hit or two, where two scores are equal but for rounding.
         assert found["recall@20"].mean() == pytest.approx(recall, abs=2 / len(found["recall@20"]))
-    assert reported.keys() == {"valid", "test"}
+    assert reported

@@ -350,7 +350,7 @@ class SGURInitInitializer(MethodInitializer):
 
     See Also
     --------
-    HybridInitializer : The library's extension with collaborative columns.
+    HybridInitializer : The library's extension with a collaborative joint space.
     PermutedInitializer : The control for this arm.
 
     Examples
@@ -575,6 +575,7 @@ class HybridInitializer(SGURInitInitializer):
     """
 
     name = "hybrid"
+    fixed = frozenset({"collaborative"})
 
     local_weight: float = Field(
         default=get_default("local_weight", "hybrid"),
@@ -609,7 +610,7 @@ class CollaborativeInitializer(HybridInitializer):
 
     name = "collaborative"
     controls = "hybrid"
-    fixed = frozenset({"content_weight"})
+    fixed = frozenset({"collaborative", "content_weight"})
 
     content_weight: Literal[0] = Field(default=0, description="Fixed.")
 

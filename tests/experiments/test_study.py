@@ -197,7 +197,7 @@ search:
   trials: 2
   spaces:
     sgurinit: {local_weight: [0, 1], scale: [2, 4]}
-    hybrid: {collaborative: [0.25, 0.5], n_clusters: [4, 8]}
+    hybrid: {content_weight: [0.1, 0.3], penalty: [10, 30], n_clusters: [4, 8]}
     global: {}
 """
     search = Study.read(write(tmp_path, text)).plan.search
@@ -209,8 +209,12 @@ search:
         "global": {},
         "random-scaled": {"local_weight": (0.0, 1.0), "scale": (2.0, 4.0)},
         "own": {},
-        "collaborative": {"collaborative": (0.25, 0.5), "n_clusters": (4, 8)},
-        "hybrid-shuffled": {"collaborative": (0.25, 0.5), "n_clusters": (4, 8)},
+        "collaborative": {"penalty": (10.0, 30.0), "n_clusters": (4, 8)},
+        "hybrid-shuffled": {
+            "content_weight": (0.1, 0.3),
+            "penalty": (10.0, 30.0),
+            "n_clusters": (4, 8),
+        },
     }
     alone = text.replace("collaborative: , hybrid-shuffled: ", "")
     with pytest.raises(InputError, match=r"search\.spaces\.hybrid is not compared"):

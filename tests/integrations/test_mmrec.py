@@ -121,7 +121,7 @@ def test_each_table_is_found_in_its_space_and_filled_there(kind, expected, data,
 
 
 @pytest.mark.parametrize("kind", ["raw", "projected"])
-def test_collaborative_columns_are_carried_into_a_space_of_content(kind, data):
+def test_a_collaborative_start_is_carried_into_a_space_of_content(kind, data):
     hybrid = SGURInit.from_preset("hybrid", n_clusters=4, random_state=0).fit(data).start_
     model = Model(data, kind)
     attach(model, hybrid, Loader(data), scale=None)
@@ -130,7 +130,7 @@ def test_collaborative_columns_are_carried_into_a_space_of_content(kind, data):
     np.testing.assert_allclose(model.user.detach(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_collaborative_columns_come_from_a_space_of_the_narrowest_table(data):
+def test_a_collaborative_start_is_carried_from_a_space_of_the_narrowest_table(data):
     hybrid = SGURInit.from_preset("hybrid", n_clusters=4, random_state=0).fit(data).start_
     model = Model(data, "raw and free")
     attach(model, hybrid, Loader(data), scale=None)

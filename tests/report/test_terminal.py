@@ -246,7 +246,7 @@ def test_the_headline_compares_hybrid_with_collaborative() -> None:
     compared = entry("a", "hybrid", 0.1, 0.018, 0.3)["test"]
     entries[2]["against"] = {"collaborative": compared}
     text = format_headline(entries, 1).replace("\u00a0", " ")
-    assert text.endswith("Hybrid against collaborative columns only: a +1.8 % (p = 0.300).")
+    assert text.endswith("Hybrid against interactions only: a +1.8 % (p = 0.300).")
 
 
 def test_runs_at_the_epoch_limit_are_named() -> None:

@@ -40,6 +40,8 @@ _NOTHING_KEPT = "nothing was written"
 
 # The library's messages name a parameter at the beginning, as an argument, or in backticks.
 _PARAMETER = re.compile(r"^(\w+)(?= is | must be | '|: )|(?<![\w.'\"-])(\w+)(?==)|`([^`]+)`")
+# A switch of the library as an option with a value, which the command line has not.
+_SWITCH = re.compile(r"--([\w-]+)=(True|False)")
 
 # Raised by the parser for unknown or malformed options. Typer only exports its subclasses.
 _UsageError: Any = typer.BadParameter.__base__
@@ -186,7 +188,10 @@ def _name_options(message: str) -> str:
     def option(found: re.Match[str]) -> str:
         return _current.options.get(found[found.lastindex or 0], found[0])
 
-    return _PARAMETER.sub(option, message)
+    def switch(found: re.Match[str]) -> str:
+        return f"--{'' if found[2] == 'True' else 'no-'}{found[1]}"
+
+    return _SWITCH.sub(switch, _PARAMETER.sub(option, message))
 
 
 def print_line(where: Console, line: str) -> None:
