@@ -559,8 +559,8 @@ class RandomScaledInitializer(MethodInitializer):
 class HybridInitializer(SGURInitInitializer):
     """The library's extension: a joint space of content and of who uses the items.
 
-    The parameters are those of `SGURInitInitializer`, with other defaults for `local_weight`,
-    `collaborative` and `target`.
+    The parameters are those of `SGURInitInitializer`, with other defaults for `local_weight` and
+    `target`, and with `collaborative` fixed at True.
 
     See Also
     --------
@@ -583,8 +583,8 @@ class HybridInitializer(SGURInitInitializer):
         le=1,
         description=PARAMS["local_weight"].text,
     )
-    collaborative: bool = Field(
-        default=get_default("collaborative", "hybrid"), description=PARAMS["collaborative"].text
+    collaborative: Literal[True] = Field(
+        default=get_default("collaborative", "hybrid"), description="Fixed."
     )
     target: Target = Field(default="vectors", description=_TARGET_TEXT)
 

@@ -165,7 +165,7 @@ class UserStart:
         See Also
         --------
         SGURInit.on : The same for these or other users.
-        carry_to : Needs no interactions, and keeps collaborative columns.
+        carry_to : Needs no interactions, and keeps who uses the items.
 
         Examples
         --------
@@ -264,7 +264,7 @@ class UserStart:
 
         A user becomes the vector whose scores over the given items come closest to their scores in
         the joint space. With joint users S, joint items F and the given items P this is ridge
-        regression, ``U = S F^T P (P^T P + a I)^-1``. It takes collaborative columns, which `on`
+        regression, ``U = S F^T P (P^T P + a I)^-1``. It takes a collaborative space, which `on`
         does not use, into a space in which items have content only.
 
         Parameters

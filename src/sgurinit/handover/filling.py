@@ -139,8 +139,8 @@ def fill_tables_(
         Also fill the item table that shares a free space, from the same items. A user's vector only
         has a meaning among the items of the same space.
     width : int, >= 1, optional
-        Width of the joint space that a start with collaborative columns is carried from into raw
-        and projected spaces, where it has no ``joint_dim``. The width of each table by default.
+        Width of the joint space that a collaborative start is carried from into raw and projected
+        spaces, where it has no ``joint_dim``. The width of each table by default.
 
     Returns
     -------

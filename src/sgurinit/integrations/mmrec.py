@@ -142,7 +142,7 @@ def attach(
     """Fill the user tables of an MMRec or MRLib model, each in its own space.
 
     Tables in a projected space are filled once, at the projection's initial weights. If the start
-    has no ``joint_dim``, its collaborative columns are carried into raw and projected spaces from a
+    has no ``joint_dim``, a collaborative one is carried into raw and projected spaces from a
     joint space as wide as the narrowest table. On a CPU, some models declare the result of their
     last step as a parameter, which no later step can overwrite. Such parameters are removed, so
     that the model can be trained there.

@@ -71,7 +71,8 @@ def recommend(
         Columns ``user`` (id), ``rank`` (from 1), ``item`` (id) and ``score``, ordered by the given
         users, then by rank. Ids keep their types. The ``user`` of a new user is the position of
         their list. A user with fewer than `k` candidates has fewer rows. A start never recommends
-        an item that has no features in any modality and no collaborative columns.
+        an item without a row in the joint space: one without features and, with ``collaborative``,
+        without interactions.
 
     Raises
     ------
