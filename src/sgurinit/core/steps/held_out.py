@@ -126,7 +126,7 @@ def choose_settings(
         return ItemModelSettings(penalty, content_weight)
     used: BoolArray = count_item_degrees(sample.matrix) > 0
     matrix = sp.csr_array(sample.matrix[:, used])
-    n_splits = int(np.clip(_HELD_OUT / (_SHARE * matrix.nnz), 1, _MOST_SPLITS))
+    n_splits = int(np.clip(_HELD_OUT / (_SHARE * max(matrix.nnz, 1)), 1, _MOST_SPLITS))
     splits = [_hold_out(matrix, directions.keys[used], sample.keys, n) for n in range(n_splits)]
     splits = [split for split in splits if split.held_out.nnz]
     if not splits:

@@ -6,7 +6,6 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg as sl
 import scipy.sparse as sp
 
 from sgurinit.core.inputs.arrays import FloatArray
@@ -15,6 +14,8 @@ from sgurinit.core.steps.collaborative import Directions, PartSums
 # Multiplications that refine the leading directions, and the share of extra directions kept then.
 _REFINEMENTS = 2
 _EXTRA = 1.5
+# Squared singular values relative to the largest that are above rounding errors.
+_ROUNDING = 1e-10
 
 
 class ItemModel(NamedTuple):
@@ -77,11 +78,13 @@ def fit_item_model(
     load = np.hstack(loads)
     missed = np.maximum(squares - np.einsum("ij,ij->i", columns, columns), 0.0)
     noise = penalty * unit + missed
-    inner = np.eye(load.shape[1]) + load.T @ (load / noise[:, None])
-    rows = sl.solve_triangular(
-        np.linalg.cholesky(inner), (load / noise[:, None]).T, lower=True, check_finite=False
-    ).T
-    rows /= np.sqrt(1.0 / noise - np.einsum("ij,ij->i", rows, rows))[:, None]
+    # The bounds hold exactly. They only matter where a small penalty leaves few correct digits.
+    scaled = load / noise[:, None]
+    values, vectors = np.linalg.eigh(np.eye(load.shape[1]) + load.T @ scaled)
+    rows = scaled @ (vectors / np.sqrt(np.maximum(values, 1.0)))
+    diagonal = 1.0 / noise - np.einsum("ij,ij->i", rows, rows)
+    lowest = 1.0 / (noise + np.einsum("ij,ij->i", load, load))
+    rows /= np.sqrt(np.maximum(diagonal, lowest))[:, None]
     return ItemModel(rows, np.einsum("ij,ij->i", rows, rows))
 
 
@@ -104,7 +107,8 @@ def reduce_item_model(model: ItemModel, sums: PartSums, dim: int) -> FloatArray:
     Returns
     -------
     ndarray of float64, shape (n_items, dim)
-        The largest entry of every column is positive. Columns beyond the rank are zero.
+        The largest entry of every column is positive. Columns beyond the rank are zero: of the
+        predictions, which is at most the number of users, and of the part of S that is kept.
     """
     basis = np.linalg.qr(model.rows)[0]
     basis = basis @ _find_leading(sums, model.multiply(basis), round(_EXTRA * dim))
@@ -124,10 +128,14 @@ def reduce_item_model(model: ItemModel, sums: PartSums, dim: int) -> FloatArray:
 
 
 def _find_leading(sums: PartSums, predicted: FloatArray, n: int) -> FloatArray:
-    """Find the combinations of the columns that hold most of what is predicted for the users."""
+    """Find the combinations of the columns that hold most of what is predicted for the users.
+
+    They are at most `n`, without those that only hold rounding errors.
+    """
     gram = sums.sum(partial(_square_means, predicted=predicted))
-    _, vectors = np.linalg.eigh((gram + gram.T) / 2)
-    leading: FloatArray = vectors[:, ::-1][:, :n]
+    values, vectors = np.linalg.eigh((gram + gram.T) / 2)
+    kept = values > _ROUNDING * values.max(initial=0.0)
+    leading: FloatArray = vectors[:, kept][:, ::-1][:, :n]
     return leading
 
 

@@ -136,7 +136,7 @@ def compute_joint_items(
     Raises
     ------
     InputError
-        The content is used and all items have the same features.
+        The content is used and all items have the same features, or no items go together.
     """
     if not parameters.collaborative:
         return JointItems(*compute_content_items(features, dim, n_jobs))
@@ -179,6 +179,11 @@ def compute_collaborative_items(
     Returns
     -------
     JointItems
+
+    Raises
+    ------
+    InputError
+        The content is used and all items have the same features, or no items go together.
     """
     rank = parameters.collaborative_rank or DIRECTIONS_PER_COLUMN * dim
     with PartSums(parts, n_jobs, on_pass) as sums:
@@ -188,9 +193,9 @@ def compute_collaborative_items(
     if blocks:
         weights = _weigh_modalities(blocks, sample.matrix)
         weighted = [np.sqrt(weight) * blocks[name] for name, weight in weights.items()]
-        described: BoolArray = np.logical_or.reduce([rows.any(axis=1) for rows in blocks.values()])
+        described: BoolArray = np.logical_or.reduce([rows.any(axis=1) for rows in weighted])
         joined = _join_blocks(weighted, described, CONTENT_WIDTH * dim, n_jobs)
-        content = normalize_rows(joined.astype(np.float64))
+        content = normalize_rows(joined[:, joined.any(axis=0)].astype(np.float64))
     settings = choose_settings(
         sample,
         directions,
@@ -205,12 +210,20 @@ def compute_collaborative_items(
         rows = reduce_item_model(fit_item_model(directions, content, *settings), sums, dim)
     present: BoolArray = (degrees > 0) | ((settings.content_weight > 0) & content.any(axis=1))
     rows[~present] = 0.0
+    if not rows.any():
+        raise InputError(
+            "collaborative=True found no items that go together, by their users or their content: "
+            "leave out `collaborative` and presets that set it"
+        )
     rows /= np.linalg.norm(rows[present], axis=1).mean()
     return JointItems(rows.astype(np.float32), present, settings)
 
 
 def _weigh_modalities(blocks: Mapping[str, Float64Array], matrix: sp.csr_array) -> dict[str, float]:
-    """Weigh each modality by its agreement with the interactions beyond chance; the sum is one."""
+    """Weigh each modality by its agreement with the interactions beyond chance; the sum is one.
+
+    A modality at or below chance has no weight, unless all are.
+    """
     found = {
         name: compute_content_agreement(matrix, ItemFeatures(rows)) if rows.shape[1] else None
         for name, rows in blocks.items()
@@ -222,7 +235,7 @@ def _weigh_modalities(blocks: Mapping[str, Float64Array], matrix: sp.csr_array) 
     total = sum(beyond.values())
     if total == 0:
         return dict.fromkeys(blocks, 1 / len(blocks))
-    return {name: value / total for name, value in beyond.items()}
+    return {name: value / total for name, value in beyond.items() if value > 0}
 
 
 def reduce_modality(table: ItemFeatures, dim: int, n_jobs: int | None) -> Float64Array:
