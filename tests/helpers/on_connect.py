@@ -17,7 +17,7 @@ spark = SparkSession.builder.remote(server).getOrCreate()
 assert "connect" in type(spark).__module__
 
 data = make_data(seed=2)
-core = fit_core(data, local_norm="sym", local_weight=0.4, joint_dim=4, collaborative=0.5)
+core = fit_core(data, local_norm="sym", local_weight=0.4, joint_dim=4, collaborative=True)
 interactions, items = data.make_frames(spark)
 centroids = {name: space.items.centroids for name, space in get_spaces(core).items()}
 parameters = core.get_params() | {"random_state": 0}

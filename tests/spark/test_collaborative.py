@@ -1,47 +1,79 @@
-"""Collaborative columns when the driver reads a sample of the users."""
+"""The collaborative joint space when the driver reads a sample of the users."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 import scipy.sparse as sp
-from spark_cases import make_data
+from spark_cases import assert_close, make_data
 
-from sgurinit.core.steps.collaborative import compute_collaborative_items
+from sgurinit import ItemFeatures, SGURInit
+from sgurinit.core.params import Parameters
+from sgurinit.core.steps.joint import compute_joint_items
 
 
-def test_the_columns_of_a_sample_are_extended_to_all_items(spark, monkeypatch):
+@pytest.fixture(scope="module")
+def sampled(spark):
+    """Data, frames, and the interactions of the users that the driver sees of two fifths."""
     from pyspark.sql import functions as F  # noqa: N812
 
-    from sgurinit.spark import collaborative
     from sgurinit.spark.frames import hash_quantile
 
-    data = make_data(seed=2, n_users=120, n_items=60, n_pairs=500)
-    pairs = data.make_frames(spark)[0]
-    pairs = pairs.select("user", F.when(F.col("weight") > 0, F.col("item")).alias("item"))
-    pairs = pairs.distinct().persist()
-    degrees = pairs.where("item IS NOT NULL").groupBy("item").agg(F.count("*").alias("degree"))
+    data, share = make_data(seed=2, n_users=120, n_items=60, n_pairs=500), 0.4
+    interactions, items = data.make_frames(spark)
+    seen = interactions.where(F.xxhash64(F.col("user").cast("string")) < hash_quantile(share))
+    users = sorted(int(row["user"][1:]) for row in seen.select("user").distinct().collect())
     matrix = data.matrix
     matrix.data[:] = 1
-    share = 0.4
-    monkeypatch.setattr(collaborative, "_SAMPLE_INTERACTIONS", share * matrix.nnz)
-    found = collaborative.compute_collaborative_rows(pairs, degrees, 5).toPandas()
-    sampled = pairs.where(F.xxhash64(F.col("user").cast("string")) < hash_quantile(share))
-    users = [int(row["user"][1:]) for row in sampled.select("user").distinct().collect()]
-
-    part = matrix[sorted(users)]
-    of_users, of_items = matrix.sum(axis=1), matrix.sum(axis=0)
-    of_sample = part.sum(axis=0)
-    assert (of_sample[of_items > 0] == 0).any(), "all items are in the sample"
-    begin = (
-        compute_collaborative_items([lambda: part], of_sample, 5) / np.sqrt(of_sample + 1)[:, None]
+    part = sp.csr_array(matrix[users])
+    assert ((part.sum(axis=0) == 0) & (matrix.sum(axis=0) > 0)).any(), "all items are in the sample"
+    return SimpleNamespace(
+        data=data, interactions=interactions, items=items, part=part, limit=share * matrix.nnz
     )
-    scaled = sp.diags_array(1 / np.sqrt(of_users + 1)) @ matrix
-    scaled = scaled @ sp.diags_array(1 / np.sqrt(of_items + 1))
-    step = scaled.T @ (scaled @ begin)
-    step /= np.linalg.norm(step, axis=0)
-    expected = step * np.sqrt(of_items + 1)[:, None]
 
-    at = found["item"].to_numpy() - 1000
-    assert sorted(at) == sorted(np.flatnonzero(of_items))
-    np.testing.assert_allclose(np.stack(found["vector"]), expected[at], rtol=1e-4, atol=1e-5)
-    pairs.unpersist()
+
+@pytest.mark.parametrize("content_weight", [0.0, 0.5, None])
+def test_a_sample_of_users_gives_what_the_core_gives_for_them(sampled, monkeypatch, content_weight):
+    """Items that none of them uses are placed by their content, or have no row without it."""
+    from sgurinit.spark import SparkSGURInit
+
+    monkeypatch.setattr("sgurinit.spark.collaborative._SAMPLE_INTERACTIONS", sampled.limit)
+    options = {"joint_dim": 5, "collaborative": True, "content_weight": content_weight}
+    options |= {"n_clusters": 2, "random_state": 0}
+    model = SparkSGURInit(**options).fit(sampled.interactions, sampled.items)
+    found = model.items["joint"].toPandas().sort_values("item")
+
+    # The core gets the items in the opposite order.
+    part = sp.csr_array(sampled.part[:, ::-1])
+    features = {
+        name: ItemFeatures(table.values[::-1], table.mask()[::-1])
+        for name, table in sampled.data.features.items()
+    }
+    parameters = Parameters.check(SGURInit(**options).get_params())
+    core = compute_joint_items([lambda: part], part.sum(axis=0), features, 5, parameters)
+    present = core.present[::-1]
+    assert core.settings is not None
+    if core.settings.content_weight == 0:
+        np.testing.assert_array_equal(present, sampled.part.sum(axis=0) > 0)
+    else:
+        assert present.all()
+    np.testing.assert_array_equal(found["item"], 1000 + np.flatnonzero(present))
+    assert_close(np.stack(found["vector"]), core.rows[::-1][present])
+    model.unpersist()
+
+
+def test_without_content_no_features_are_read(sampled, monkeypatch):
+    from sgurinit.spark import SparkSGURInit, collaborative
+
+    def refuse(*_):
+        pytest.fail("content was read")
+
+    monkeypatch.setattr(collaborative, "_read_block", refuse)
+    options = {"joint_dim": 5, "collaborative": True, "content_weight": 0.0, "n_clusters": 2}
+    model = SparkSGURInit(**options).fit(sampled.interactions, sampled.items)
+    used = np.unique(sampled.data.pairs[:, 1]) + 1000
+    items = model.items["joint"].toPandas()["item"]
+    np.testing.assert_array_equal(np.sort(items), used)
+    model.unpersist()

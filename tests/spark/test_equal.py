@@ -43,7 +43,7 @@ def test_every_option(spark, options):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset(spark, name):
-    """The joint space is so wide that half of it is more than the 32 columns of `hybrid`."""
+    """The joint space is wider than there are items."""
     data = make_data(n_users=80, n_items=60, n_pairs=400)
     core = sgurinit.SGURInit.from_preset(name, joint_dim=70, random_state=0)
     core.fit(data.matrix, data.features)
@@ -54,21 +54,19 @@ def test_every_preset(spark, name):
 
 
 @pytest.mark.parametrize(
-    ("share", "rank", "content"),
+    "options",
     [
-        (0.0, None, True),
-        (0.5, None, True),
-        (0.5, 2, True),
-        (0.5, 2, False),
-        (1.0, None, True),
-        (1.0, 2, True),
-        (1.0, 2, False),
+        {},
+        {"content_weight": 0.0},
+        {"content_weight": 0.5, "collaborative_rank": 8},
+        {"penalty": 5.0},
+        {"penalty": 5.0, "content_weight": 2.0, "collaborative_rank": 40},
     ],
+    ids=str,
 )
-def test_collaborative_columns(spark, share, rank, content):
+def test_collaborative_joint_space(spark, options):
     data = make_data(seed=8)
-    options = {"collaborative": share, "collaborative_rank": rank, "content": content}
-    core = fit_core(data, joint_dim=6, **options)
+    core = fit_core(data, joint_dim=6, collaborative=True, **options)
     model = fit_with_centroids_of(core, spark, data)
     assert_equal_to_core(model, core)
     model.unpersist()
@@ -76,14 +74,14 @@ def test_collaborative_columns(spark, share, rank, content):
 
 def test_broadcast_shuffle_and_hot_users_agree(spark, tmp_path, monkeypatch):
     data = make_data(seed=1)
-    core = fit_core(data, local_norm="sym", local_weight=0.4, joint_dim=4, collaborative=0.5)
+    core = fit_core(data, local_norm="sym", local_weight=0.4, joint_dim=4)
     # A shuffle brings interactions to items, and stages are kept in files.
     shuffled = fit_with_centroids_of(
         core, spark, data, 5, broadcast_bytes=0, work_dir=str(tmp_path)
     )
     assert_equal_to_core(shuffled, core)
     names = [path.name for path in next(tmp_path.iterdir()).iterdir()]
-    assert {"pairs", "degrees", "a-rows", "a-items", "content", "collaborative"} < set(names)
+    assert {"pairs", "degrees", "a-rows", "a-items", "content"} < set(names)
     assert {"joint-rows", "joint-items"} < set(names)
     # Some users are hot.
     monkeypatch.setattr("sgurinit.spark.users._HOT_INTERACTIONS", 4)
@@ -137,7 +135,7 @@ def test_tiktok(spark, tiktok_path):
     dataset = load_dataset(tiktok_path)
     matrix = dataset.train_matrix().tocoo()
     data = Data(dataset.n_users, np.stack([matrix.row, matrix.col], 1), dataset.features)
-    core = fit_core(data, n_clusters=8, local_norm="sym", joint_dim=16, collaborative=0.5)
+    core = fit_core(data, n_clusters=8, local_norm="sym", joint_dim=16, collaborative=True)
     model = fit_with_centroids_of(core, spark, data)
     assert_equal_to_core(model, core)
     model.unpersist()

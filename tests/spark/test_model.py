@@ -224,7 +224,9 @@ LOG = [("u", 1, 1.0), ("v", 2, 1.0)]
         (LOG, ITEMS, {"local_weight": 2.0}, r"local_weight must be a number in \[0, 1\]"),
         (LOG, ITEMS, {"kmeans": "faiss"}, "kmeans='faiss' is not available on Spark"),
         (LOG, ITEMS, {"collaborative_rank": 4}, "collaborative_rank=4 has no effect"),
-        (LOG, ITEMS, {"collaborative": 0.5}, "collaborative=0.5 has no effect without `joint_dim`"),
+        (LOG, ITEMS, {"penalty": 3.0}, "penalty=3 has no effect"),
+        (LOG, ITEMS, {"collaborative": 0.5}, "collaborative must be True or False, got 0.5"),
+        (LOG, ITEMS, {"collaborative": True}, "collaborative=True has no effect without `joint_di"),
     ],
 )  # fmt: skip
 def test_errors_name_bad_data(spark, log, items, parameters, message):

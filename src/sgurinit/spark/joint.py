@@ -1,4 +1,4 @@
-"""The joint space on Spark: collaborative columns and the content of all modalities."""
+"""The joint space on Spark: all modalities, and who uses the items, at one width."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from functools import partial, reduce
 
 import numpy as np
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812
 
+from sgurinit.core.steps.joint import CONTENT_WIDTH
 from sgurinit.errors import InputError
 from sgurinit.spark.batches.items import JointBlock, Transform, concatenate_blocks
-from sgurinit.spark.collaborative import compute_collaborative_rows
+from sgurinit.spark.collaborative import compute_collaborative_frame
 from sgurinit.spark.frames import id_type, vector_width
 from sgurinit.spark.moments import Moments
 from sgurinit.spark.space import SparkFit
@@ -32,39 +32,26 @@ def compute_joint_items(
     Raises
     ------
     InputError
-        When content is asked for and all items have the same features.
+        The content is used and all items have the same features.
 
     See Also
     --------
-    sgurinit.core.steps.joint.joint_items : The same for arrays.
+    sgurinit.core.steps.joint.compute_joint_items : The same for arrays.
     """
     dim = fit.parameters.joint_dim
     assert dim is not None  # noqa: S101 - otherwise there is no joint space
-    n_collaborative = fit.parameters.count_collaborative(dim)
-    if n_collaborative == 0:
+    if not fit.parameters.collaborative:
         return _compute_content(fit, features, dim)
-    collaborative = fit.stages.keep(
-        compute_collaborative_rows(fit.pairs, fit.degrees, n_collaborative), "collaborative"
-    )
-    scale = 1.0 / Moments(collaborative, [], n_collaborative).mean_norm
-    blocks = [JointBlock([], n_collaborative, scale)]
-    rest = dim - n_collaborative
-    if rest and fit.parameters.content:
-        content, transforms = _compute_content(fit, features, rest)
-        moments = Moments(content, transforms, rest, nonzero_only=False)
-        blocks.append(JointBlock(transforms, rest, 1.0 / moments.mean_norm))
-    else:  # Items with features have a row, which is zero if nobody uses the item.
-        no_vector = F.lit(None).cast("array<double>").alias("vector")
-        content = reduce(DataFrame.union, [table.select("item") for table in features.values()])
-        content = content.distinct().select("item", no_vector)
-        blocks.append(JointBlock([], rest, 1.0))
-    return _concatenate([collaborative, content], blocks), []
+    blocks: dict[str, JointBlock] = {}
+    if fit.parameters.content_weight != 0:
+        blocks = {name: _fit_block(frame, CONTENT_WIDTH * dim) for name, frame in features.items()}
+    return compute_collaborative_frame(fit, features, blocks), []
 
 
 def _compute_content(
     fit: SparkFit, features: Mapping[str, DataFrame], dim: int
 ) -> tuple[DataFrame, list[Transform]]:
-    """Bring the content alone to `dim` columns, see `sgurinit.core.steps.joint.content_items`."""
+    """Bring the content alone to `dim` columns, see `compute_content_items` of the core."""
     blocks = [_fit_block(frame, dim) for frame in features.values()]
     items = fit.stages.keep(_concatenate(list(features.values()), blocks), "content")
     total = sum(block.width for block in blocks)
@@ -78,7 +65,7 @@ def _compute_content(
 
 
 def _fit_block(frame: DataFrame, dim: int) -> JointBlock:
-    """Fit the block of one modality."""
+    """Fit the block of one modality, see `reduce_modality` of the core."""
     width = vector_width(frame)
     transforms: list[Transform] = [("center", (Moments(frame, [], width).mean,)), ("unit", ())]
     moments = Moments(frame, transforms, width)
