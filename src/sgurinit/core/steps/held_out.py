@@ -159,8 +159,8 @@ class _Judge:
         return PartSums([lambda: self.split.fitted], self.n_jobs)
 
     def score(self, settings: ItemModelSettings) -> float:
-        model = fit_item_model(self.directions, self.content, *settings)
         with self._sums() as sums:
+            model = fit_item_model(self.directions, self.content, *settings)
             items = reduce_item_model(model, sums, self.dim)
         return _compute_ndcg(items, self.split)
 
