@@ -1,7 +1,7 @@
 """Time and memory of the method: beside a plain implementation, and on large logs.
 
     python benchmarks/core.py baby                       # -> benchmarks/core_baby.csv
-    python benchmarks/core.py stream FOLDER [--sizes 1e6,1e7,3e7,1e8] [--collaborative 0]
+    python benchmarks/core.py stream FOLDER [--sizes 1e6,1e7,3e7,1e8] [--collaborative]
                                                          # -> benchmarks/core_stream.csv
     python benchmarks/core.py threads                    # -> benchmarks/core_threads.csv
 
@@ -187,7 +187,7 @@ def make_log(folder: Path, size: int) -> None:
     (folder / "whole").touch()
 
 
-def run_stream(folder: Path, collaborative: float) -> dict[str, Any]:
+def run_stream(folder: Path, collaborative: bool) -> dict[str, Any]:
     """Stream the users of a log of `make_log` to files."""
     stages: dict[str, float] = {}
     stage, last = "", time.perf_counter()
@@ -259,7 +259,7 @@ def run_part(arguments: Sequence[str]) -> dict[str, Any]:
     """Run the part of a measurement that runs in a separate process."""
     name, *rest = arguments
     if name == "stream":
-        return run_stream(Path(rest[0]), float(rest[1]))
+        return run_stream(Path(rest[0]), "collaborative" in rest[1:])
     return {"ours": run_ours, "straightforward": run_straightforward}[name](*make_baby())
 
 
@@ -274,13 +274,13 @@ def measure_baby() -> pl.DataFrame:
     )
 
 
-def measure_streams(parent: Path, sizes: Sequence[int], collaborative: float) -> pl.DataFrame:
+def measure_streams(parent: Path, sizes: Sequence[int], collaborative: bool) -> pl.DataFrame:
     """Measure streams of logs of several sizes."""
     rows = []
     for size in sizes:
         folder = parent / str(size)
         make_log(folder, size)
-        part = ("--part", "stream", str(folder), str(collaborative))
+        part = ("--part", "stream", str(folder), *(["collaborative"] if collaborative else []))
         found = run_in_process(__file__, *part, threads=2)
         rows.append({"interactions": size, "collaborative": collaborative, **found})
         print(f"{size:>11,} {found['seconds']:7.1f} s {found['peak_gb']:5.2f} GB", flush=True)
@@ -295,7 +295,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("what", nargs="?", choices=["baby", "stream", "threads"])
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--sizes", default="1e6,1e7,3e7,1e8")
-    parser.add_argument("--collaborative", type=float, default=0.0)
+    parser.add_argument("--collaborative", action="store_true")
     parser.add_argument("--out", type=Path, help="CSV file of the table")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args(words)

@@ -33,8 +33,8 @@ class JointStart:
     users : ndarray of float32, shape (n_users, dim)
         Row of every user.
     items : ndarray of float32, shape (n_items, dim)
-        Row of every item; zero for an item that has a row in no modality and, with collaborative
-        columns, no interaction.
+        Row of every item; zero for an item that has a row in no modality and, with
+        ``collaborative``, no interaction.
     clusters : Clusters
         Clusters of these items.
 
