@@ -32,19 +32,25 @@ def solve_tables_(model: Recommender, table: UserTable) -> bool:
     Returns
     -------
     bool
-        Whether the tables were replaced. They are kept where the final vectors have another shape
-        or do not depend linearly on the tables.
+        Whether the tables were replaced. They are kept where the final vectors have another shape,
+        do not depend linearly on the tables, or mix their columns: training does not keep what was
+        solved through a random layer, such as the predictor of BM3.
 
     See Also
     --------
     hand_over : Does this with ``target="vectors"``.
     """
     assert table.items is not None  # noqa: S101 - the caller fills both
-    was_training = model.training
+    tables = [table.parameter, table.items]
+    was_training, trained = model.training, [rows.requires_grad for rows in tables]
     model.eval()
     try:
-        return _Solver(model, [table.parameter, table.items]).solve_()
+        for rows in tables:
+            rows.requires_grad_(True)
+        return _Solver(model, tables).solve_()
     finally:
+        for rows, flag in zip(tables, trained, strict=True):
+            rows.requires_grad_(flag)
         model.train(was_training)
 
 
@@ -57,7 +63,7 @@ class _Solver:
         self.offset = [torch.zeros_like(rows) for rows in self.filled]
 
     def solve_(self) -> bool:
-        if not self._is_linear():
+        if not self._is_linear_per_column():
             self._write_(self.filled)
             return False
         solution = [torch.zeros_like(rows) for rows in self.filled]
@@ -78,15 +84,19 @@ class _Solver:
         self._write_(solution)
         return True
 
-    def _is_linear(self) -> bool:
+    def _is_linear_per_column(self) -> bool:
+        """Whether the vectors depend linearly on the tables, and each column on the same column."""
         zeros = [torch.zeros_like(rows) for rows in self.filled]
         vectors = self._embed(zeros)
         if [rows.shape for rows in vectors] != [rows.shape for rows in self.filled]:
             return False
         self.offset = vectors
         once, twice = (self._multiply(_add(zeros, self.filled, factor)) for factor in (1.0, 2.0))
-        deviation = _add(twice, once, -2.0)
-        return _dot(deviation, deviation) <= _ROUNDING**2 * _dot(twice, twice)
+        moved = self._multiply([rows.roll(1, dims=1) for rows in self.filled])
+        linear = _add(twice, once, -2.0)
+        per_column = _add(moved, [rows.roll(1, dims=1) for rows in once], -1.0)
+        small = _ROUNDING**2 * _dot(twice, twice)
+        return _dot(linear, linear) <= small and _dot(per_column, per_column) <= small
 
     def _multiply(self, rows: list[Tensor]) -> list[Tensor]:
         """Multiply by A."""

@@ -53,9 +53,10 @@ def hand_over(
         which keeps its random values. `scale` does not apply to the last two.
     target : {"tables", "vectors"}, default "tables"
         What becomes the start. ``"tables"``: the tables. ``"vectors"``: the final vectors that the
-        model scores with, where they depend linearly on a free table and its items, as in LightGCN.
-        The tables are then the least-squares solution, see `solve_tables_`. Other tables are filled
-        as with ``"tables"``; the report says which.
+        model scores with, where they depend linearly on a free table and its items, column by
+        column, as in LightGCN. The tables are then the least-squares solution, see
+        `sgurinit.handover.linear.solve_tables_`. Other tables are filled as with ``"tables"``; the
+        report says which.
     tables : sequence of UserTable, optional
         Which of ``model.user_tables()`` to fill. All by default.
 
