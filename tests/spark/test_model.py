@@ -29,12 +29,12 @@ def fit(spark):
     from sgurinit.spark import SparkSGURInit
 
     data = make_data(seed=5)
-    core = fit_core(data, local_norm="sym", local_weight=0.4, joint_dim=3)
+    options = {"n_clusters": 4, "local_weight": 0.4, "local_norm": "sym", "joint_dim": 3}
+    options |= {"collaborative": True, "content_weight": 0.5, "penalty": 5.0, "random_state": 0}
+    core = fit_core(data, **options)
     interactions, items = data.make_frames(spark)
     centroids = {name: space.items.centroids for name, space in get_spaces(core).items()}
-    estimator = SparkSGURInit(
-        n_clusters=4, local_weight=0.4, local_norm="sym", joint_dim=3, random_state=0
-    )
+    estimator = SparkSGURInit(**options)
     model = estimator.fit(interactions, items, centroids=centroids)
     yield data, core, model
     model.unpersist()
@@ -189,11 +189,13 @@ def test_command_line(spark, tmp_path):
     words = [
         "init", str(tmp_path / "log.parquet"), "--spark", "local[2]", "--features",
         f"a={tmp_path / 'a.parquet'}", "--n-clusters", "2", "--out", str(tmp_path / "out"),
+        "--preset", "hybrid", "--joint-dim", "3", "--content-weight", "0.5",
     ]  # fmt: skip
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     users = spark.read.parquet(str(tmp_path / "out" / "users"))
     assert users.count() == data.n_users
+    assert users.columns == ["user", "a", "joint"]
     again = CliRunner().invoke(app, words)
     assert again.exit_code == 2
     assert "exists already" in again.output
