@@ -16,6 +16,7 @@ import sgurinit.core.steps.clusters
 import sgurinit.core.steps.joint
 import sgurinit.core.steps.space
 from sgurinit.core import ItemFeatures
+from sgurinit.core.content_agreement import compute_content_agreement
 from sgurinit.data import load_dataset, planted
 
 
@@ -71,50 +72,100 @@ def reference_pca(rows: np.ndarray, dim: int | None = None):
     return centered @ axes.T, singular[:keep] / np.sqrt(len(rows) - 1)
 
 
-def reference_content(features: dict[str, ItemFeatures], dim: int):
-    """Content of a free space; returns items and who is present in any modality."""
-    blocks, anywhere = [], np.zeros(len(next(iter(features.values())).values), bool)
+def reference_blocks(features: dict[str, ItemFeatures], dim: int) -> list[np.ndarray]:
+    """Each modality by itself, of mean row norm one; zero for an item without a row."""
+    blocks = []
     for table in features.values():
         present = np.ones(len(table.values), bool) if table.present is None else table.present
-        anywhere |= present
         rows = reference_preprocess(table, ("center", "unit"))
         used = [i for i in range(len(rows)) if present[i] and np.any(table.values[i] != 0)]
         scores, _ = reference_pca(rows[used], dim)
         block = np.zeros((len(rows), scores.shape[1]))
         block[used] = scores / np.mean([np.linalg.norm(row) for row in scores])
         blocks.append(block)
-    joined = np.concatenate(blocks, axis=1)
+    return blocks
+
+
+def reference_content(features: dict[str, ItemFeatures], dim: int):
+    """Content of a free space; returns items and who is present in any modality."""
+    anywhere = np.zeros(len(next(iter(features.values())).values), bool)
+    for table in features.values():
+        anywhere |= True if table.present is None else table.present
+    joined = np.concatenate(reference_blocks(features, dim), axis=1)
     items = np.zeros((len(joined), dim))
     items[anywhere] = reference_pca(joined[anywhere], dim)[0]
     return items, anywhere
 
 
-def reference_collaborative(baskets, n_items: int, dim: int) -> np.ndarray:
-    """Leading right singular vectors of the regularized interactions, entry by entry."""
+def reference_content_rows(case: Case, dim: int) -> np.ndarray:
+    """Unit content rows of the item model: modalities weighted by agreement, at twice the width."""
+    blocks = reference_blocks(case.features, 2 * dim)
+    beyond = []
+    for block in blocks:
+        found = compute_content_agreement(case.matrix, ItemFeatures(block))
+        beyond.append(max(found.value - found.chance, 0.0))
+    weights = np.array(beyond) / sum(beyond)
+    joined = np.hstack([np.sqrt(w) * block for w, block in zip(weights, blocks, strict=True)])
+    described = np.any([block.any(axis=1) for block in blocks], axis=0)
+    rows = np.zeros((len(joined), joined.shape[1]))
+    scores, _ = reference_pca(joined[described], 2 * dim)
+    rows[described, : scores.shape[1]] = [row / np.linalg.norm(row) for row in scores]
+    return rows
+
+
+def reference_gram(baskets, n_items: int) -> np.ndarray:
+    """``X^T X`` of the normalized interactions, entry by entry."""
     counts = np.zeros(n_items)
     for basket in baskets:
         counts[basket] += 1
-    scaled = np.zeros((len(baskets), n_items))
+    normalized = np.zeros((len(baskets), n_items))
     for user, basket in enumerate(baskets):
         for item in basket:
-            scaled[user, item] = 1 / np.sqrt((len(basket) + 1) * (counts[item] + 1))
-    _, _, axes = np.linalg.svd(scaled, full_matrices=False)
-    items = axes[:dim].T * np.sqrt(counts + 1)[:, None]
-    items[counts == 0] = 0
-    return items
+            normalized[user, item] = (len(basket) + 1) ** -0.5 * (counts[item] + 1) ** -0.25
+    return normalized.T @ normalized
 
 
-def reference_joint(case: Case, dim: int, n_collaborative: int):
-    """Collaborative columns first, content in the others, both of mean row norm one."""
-    if n_collaborative == 0:
-        return reference_content(case.features, dim)
+def reference_item_model(baskets, n_items: int, content, penalty, content_weight) -> np.ndarray:
+    """Partial correlations S, by inverting a matrix of items times items."""
+    gram = reference_gram(baskets, n_items)
+    unit = np.mean([entry for entry in np.diag(gram) if entry > 0])
+    inverse = np.linalg.inv(
+        gram + penalty * unit * np.eye(n_items) + content_weight * unit * content @ content.T
+    )
+    found = np.zeros((n_items, n_items))
+    for i in range(n_items):
+        for j in range(n_items):
+            if i != j:
+                found[i, j] = -inverse[i, j] / np.sqrt(inverse[i, i] * inverse[j, j])
+    return found
+
+
+def reference_reduced(baskets, model: np.ndarray, dim: int) -> np.ndarray:
+    """``E E^T``, the model within the leading directions of what it predicts for the users."""
+    predicted = np.zeros((len(baskets), len(model)))
+    for user, basket in enumerate(baskets):
+        if len(basket):
+            predicted[user] = model[basket].sum(axis=0) / np.sqrt(len(basket))
+    _, lengths, directions = np.linalg.svd(predicted, full_matrices=False)
+    directions = directions[lengths > 1e-5 * lengths[0]][:dim].T
+    values, vectors = np.linalg.eigh(directions.T @ model @ directions)
+    turned = directions @ vectors
+    return (turned * np.maximum(values, 0)) @ turned.T
+
+
+def reference_joint(case: Case, dim: int, penalty: float, content_weight: float):
+    """Items of a collaborative joint space up to a rotation, and who has a row."""
     n_items = case.matrix.shape[1]
-    first = reference_collaborative(case.baskets, n_items, n_collaborative)
-    content, anywhere = reference_content(case.features, dim - n_collaborative)
-    used = first.any(axis=1)
-    first = first / np.mean([np.linalg.norm(row) for row in first[used]])
-    content = content / np.mean([np.linalg.norm(row) for row in content[anywhere]])
-    return np.concatenate([first, content], axis=1), anywhere | used
+    content = reference_content_rows(case, dim)
+    model = reference_item_model(case.baskets, n_items, content, penalty, content_weight)
+    products = reference_reduced(case.baskets, model, dim)
+    values, vectors = np.linalg.eigh(products)
+    rows = vectors * np.sqrt(np.maximum(values, 0))
+    used = np.isin(np.arange(n_items), np.concatenate(case.baskets))
+    if content_weight > 0:
+        used |= content.any(axis=1)
+    rows[~used] = 0
+    return rows / np.mean([np.linalg.norm(row) for row in rows[used]]), used
 
 
 def reference_centroids(rows, labels) -> np.ndarray:
@@ -161,6 +212,9 @@ def reference() -> types.SimpleNamespace:
         pca=reference_pca,
         content=reference_content,
         joint=reference_joint,
+        gram=reference_gram,
+        item_model=reference_item_model,
+        reduced=reference_reduced,
         centroids=reference_centroids,
         parts=reference_parts,
         assert_close=assert_rows_close,

@@ -185,15 +185,21 @@ def test_every_preset_equals_the_dense_reference(name, case_name, reference, qui
     case = request.getfixturevalue(case_name)
     width = WIDTHS[case_name]
     estimator = SGURInit.from_preset(name, n_clusters=5, joint_dim=width, random_state=0)
+    if estimator.collaborative:
+        # No approximation, and no search.
+        estimator.set_params(
+            collaborative_rank=case.matrix.shape[1], penalty=30.0, content_weight=0.3
+        )
     start = estimator.fit(case.matrix, case.features).start_
     config = start.config
-    n_collaborative = min(
-        round(config["collaborative"] * width), config["collaborative_rank"] or width
-    )
     for modality, users in (dict(start.users) | {"joint": start.joint(width).users}).items():
         if modality == "joint":
             clusters = start.joint(width).clusters
-            rows, present = reference.joint(case, width, n_collaborative)
+            if config["collaborative"]:
+                facts = start.diagnostics
+                rows, present = reference.joint(case, width, facts.penalty, facts.content_weight)
+            else:
+                rows, present = reference.content(case.features, width)
         else:
             clusters = start.clusters[modality]
             rows, present = reference.preprocess(case.features[modality], ()), clusters.labels >= 0

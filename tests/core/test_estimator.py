@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 
 from sgurinit.core import ItemFeatures, SGURInit
 from sgurinit.core.inputs.features import BFLOAT16
-from sgurinit.core.params import PARAMS, PRESETS
+from sgurinit.core.params import COLLABORATIVE_SETTINGS, PARAMS, PRESETS
 from sgurinit.errors import InputError
 
 
@@ -87,7 +87,22 @@ class TestParameters:
             ("preprocess", "center"),
             ("preprocess", ("center", "scale")),
             ("preprocess", None),
-            ("content", 1),
+            ("collaborative", 0.5),
+            ("collaborative", 1),
+            ("collaborative", None),
+            ("content_weight", -0.1),
+            ("content_weight", float("nan")),
+            ("content_weight", float("inf")),
+            ("content_weight", True),
+            ("content_weight", "all"),
+            ("penalty", 0),
+            ("penalty", -1.0),
+            ("penalty", float("nan")),
+            ("penalty", float("inf")),
+            ("penalty", "low"),
+            ("collaborative_rank", 0),
+            ("collaborative_rank", 4.0),
+            ("collaborative_rank", True),
             ("joint_dim", 0),
             ("joint_dim", 4.0),
             ("random_state", -1),
@@ -116,11 +131,16 @@ class TestParameters:
         with pytest.raises(TypeError):
             SGURInit(8)
 
-    def test_a_limit_on_columns_that_there_are_none_of_is_refused(self, small):
-        with pytest.raises(InputError, match="collaborative_rank=4 has no effect with"):
-            fit(small, collaborative_rank=4)
-        with pytest.raises(InputError, match="content=False with collaborative=0 leaves"):
-            fit(small, content=False)
+    @pytest.mark.parametrize("name", COLLABORATIVE_SETTINGS)
+    def test_a_setting_of_a_space_that_is_not_collaborative_is_refused(self, name, small):
+        with pytest.raises(InputError, match=f"{name}=4 has no effect with collaborative=False"):
+            fit(small, **{name: 4})
+        fit(small, collaborative=True, joint_dim=3, **{name: 4})
+
+    def test_settings_may_be_at_their_limits(self, small):
+        found = fit(small, collaborative=True, content_weight=0, penalty=1e-3, collaborative_rank=1)
+        config = found.start_.config
+        assert (config["content_weight"], config["penalty"]) == (0.0, 1e-3)
 
     def test_preset_takes_overrides(self):
         estimator = SGURInit.from_preset(local_weight=0.5, random_state=3)
@@ -137,9 +157,10 @@ class TestParameters:
             "local_weight": 1.0,
             "local_norm": "mean",
             "preprocess": ["unit"],
-            "collaborative": 0.0,
+            "collaborative": False,
             "collaborative_rank": None,
-            "content": True,
+            "content_weight": None,
+            "penalty": None,
             "joint_dim": None,
             "kmeans": "lloyd",
             "seed": 7,
@@ -280,9 +301,7 @@ class TestPolicies:
         case = made(widths=(4,))
         values = case.features["m0"].values.copy()
         values[3:5], values[6] = 0.0, 2.5
-        estimator = SGURInit(
-            n_clusters=3, random_state=0, preprocess=("center", "unit"), collaborative=0
-        )
+        estimator = SGURInit(n_clusters=3, random_state=0, preprocess=("center", "unit"))
         start = estimator.fit(case.matrix, {"m0": values})
         facts = start.start_.diagnostics.modalities["m0"]
         assert (facts.zero_rows, facts.constant_rows) == (2, 1)
@@ -349,7 +368,7 @@ class TestOtherItemTables:
             fit(small).start_.on(np.ones((7, 2)))
 
     def test_columns_beyond_the_directions_of_the_features_are_zero(self, small):
-        start = fit(small, collaborative=0).start_
+        start = fit(small).start_
         wide, narrow = start.joint(20), start.joint(15)
         for one, two in ((wide.users, narrow.users), (wide.items, narrow.items)):
             np.testing.assert_allclose(one[:, :15], two, rtol=1e-5, atol=1e-6)
@@ -358,7 +377,7 @@ class TestOtherItemTables:
 
     def test_low_rank_features_do_not_count_their_columns(self, small):
         line = np.outer(np.arange(40.0), np.ones(6))
-        estimator = SGURInit(n_clusters=2, collaborative=0, random_state=0)
+        estimator = SGURInit(n_clusters=2, random_state=0)
         start = estimator.fit(small.matrix, {"line": line}).start_
         assert start.joint(2).items.any(axis=0).tolist() == [True, False]
 

@@ -74,7 +74,7 @@ def assert_same_start(found, expected):
     norm=st.sampled_from(["sym", "mean"]),
     local_weight=st.sampled_from([0.0, 0.1, 1.0]),
     joint_dim=st.sampled_from([None, 2]),
-    collaborative=st.sampled_from([0.0, 0.5]),
+    collaborative=st.booleans(),
     old_users=st.integers(1, 14),
     old_items=st.integers(4, 9),
 )

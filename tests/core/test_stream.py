@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from sgurinit.core import ItemFeatures, SGURInit
 from sgurinit.core.inputs.features import restore_bfloat16
-from sgurinit.core.steps import aggregate, collaborative
+from sgurinit.core.steps import aggregate, held_out
 from sgurinit.core.stream import buckets, edges
 from sgurinit.core.stream.buckets import Buckets
 from sgurinit.core.stream.request import DTYPES
@@ -31,6 +31,8 @@ FEATURES = {
         np.random.default_rng(1).normal(size=(N_ITEMS, 3)), np.arange(N_ITEMS) % 5 > 0
     ),
 }
+
+HYBRID = {"collaborative": True, "penalty": 10.0, "content_weight": 0.3}
 
 
 def pairs(n=900, n_users=70, seed=0):
@@ -78,10 +80,10 @@ def assert_close(found, expected) -> None:
     n_jobs=st.sampled_from([None, 2]),
     norm=st.sampled_from(["sym", "mean"]),
     n_files=st.integers(1, 3),
-    share=st.sampled_from([0.0, 0.5]),
+    options=st.sampled_from([{}, HYBRID]),
 )
 def test_it_equals_the_fit_for_any_size_of_the_pieces(
-    chunk, bucket, block, columns, n_jobs, norm, n_files, share, tmp_path_factory
+    chunk, bucket, block, columns, n_jobs, norm, n_files, options, tmp_path_factory
 ):
     folder = tmp_path_factory.mktemp("stream")
     for number, part in enumerate(np.array_split(pairs(), n_files)):
@@ -91,9 +93,9 @@ def test_it_equals_the_fit_for_any_size_of_the_pieces(
         patch.setattr(buckets, "_BUCKET_SIZE", bucket)
         patch.setattr(aggregate.split_users, "__defaults__", (block,))
         patch.setattr(aggregate.split_columns, "__defaults__", (columns,))
-        found = estimator(local_norm=norm, n_jobs=n_jobs, collaborative=share)
+        found = estimator(local_norm=norm, n_jobs=n_jobs, **options)
         out = found.stream(folder / "*.parquet", FEATURES, folder / "out")
-    start = estimator(local_norm=norm, collaborative=share).fit(pairs(), FEATURES).start_
+    start = estimator(local_norm=norm, **options).fit(pairs(), FEATURES).start_
     assert_equals_fit(out, start)
     facts = json.loads((out / "start.json").read_text())
     for name in ("n_users", "n_items", "n_interactions", "duplicate_interactions"):
@@ -145,7 +147,7 @@ def test_ids_and_parquet(dtype, tmp_path, monkeypatch):
 def test_joint_items_are_written_with_their_ids(with_ids, layout, dtype, inner, tmp_path):
     path = write(tmp_path / "log.parquet", pairs(), text=with_ids)
     ids = [f"item-{i}" for i in np.random.default_rng(0).permutation(N_ITEMS)] if with_ids else None
-    streaming = estimator(collaborative=0.5)
+    streaming = estimator(**HYBRID)
     out = streaming.stream(
         path, FEATURES, tmp_path / "out", item_ids=ids, layout=layout, dtype=dtype
     )
@@ -171,10 +173,10 @@ def test_without_the_joint_table_no_items_are_written(tmp_path):
     assert not (out / "items.parquet").exists()
 
 
-def test_collaborative_columns_need_a_joint_space(tmp_path):
+def test_a_collaborative_space_needs_a_width(tmp_path):
     path = write(tmp_path / "log.parquet", pairs())
     hybrid = SGURInit.from_preset("hybrid", n_clusters=3)
-    message = "collaborative=0.5 has no effect without `joint_dim`"
+    message = "collaborative=True has no effect without `joint_dim`"
     with pytest.raises(InputError, match=message):
         hybrid.stream(path, FEATURES, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -264,11 +266,12 @@ def test_it_resumes_from_an_interruption_at_any_stage(stage, layout, tmp_path, m
     assert not list(tmp_path.glob(".*"))
 
 
-def test_collaborative_columns_are_the_same_from_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(collaborative, "_SMALL", 0)  # by passes over the interactions
+@pytest.mark.parametrize("given", [HYBRID, {"collaborative": True}], ids=["given", "chosen"])
+def test_a_collaborative_space_is_the_same_from_disk_and_is_kept(given, tmp_path, monkeypatch):
     path = write(tmp_path / "log.parquet", pairs())
-    start = estimator(collaborative=1.0).fit(pairs(), FEATURES).start_
+    start = estimator(local_weight=0.9, **given).fit(pairs(), FEATURES).start_
     monkeypatch.setattr(buckets, "_BUCKET_SIZE", 100)
+    streaming = estimator(local_weight=0.9, n_jobs=2, **given)
     reported: list[tuple[str, int, int]] = []
 
     def progress(*report):
@@ -277,14 +280,16 @@ def test_collaborative_columns_are_the_same_from_disk(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        estimator(collaborative=1.0).stream(path, FEATURES, tmp_path / "o", progress=progress)
+        streaming.stream(path, FEATURES, tmp_path / "o", progress=progress)
     assert max(done for stage, done, _ in reported if stage == "joint space") > 1
     reported.clear()
-    out = estimator(collaborative=1.0, n_jobs=2).stream(
+    out = streaming.stream(
         path, FEATURES, tmp_path / "o", progress=lambda *report: reported.append(report)
     )
     assert [done for stage, done, _ in reported if stage == "joint space"] == [0]
-    assert_equals_fit(out, start)
+    found = np.load(out / "users" / "joint.npy").astype(float)
+    expected = users(start, "joint").astype(float)
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -325,11 +330,15 @@ def test_it_resumes_after_being_killed(tmp_path):
 def test_memory_does_not_grow_with_the_interactions(tmp_path, monkeypatch):
     monkeypatch.setattr(edges, "_CHUNK_ROWS", 20_000)
     monkeypatch.setattr(buckets, "_BUCKET_SIZE", 20_000)
+    monkeypatch.setattr(held_out, "_SAMPLE_INTERACTIONS", 20_000)
+    features = {"a": np.random.default_rng(0).normal(size=(2000, 6))}
+    rng = np.random.default_rng(1)
     peaks = []
     for n in (100_000, 1_000_000):
-        path = write(tmp_path / f"{n}.parquet", pairs(n, 5000))
+        found = np.column_stack([rng.integers(0, 5000, n), rng.integers(0, 2000, n)])
+        path = write(tmp_path / f"{n}.parquet", found)
         tracemalloc.start()
-        estimator(collaborative=0.5).stream(path, FEATURES, tmp_path / f"out-{n}")
+        estimator(**HYBRID).stream(path, features, tmp_path / f"out-{n}")
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0]
