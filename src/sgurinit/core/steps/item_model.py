@@ -50,10 +50,11 @@ def fit_item_model(
               \qquad S_{ij} = -P_{ij} / \sqrt{P_{ii} P_{jj}}, \quad S_{ii} = 0.
 
     The content acts as additional interactions that items with similar content have in common, as
-    in collective EASE (Jeunen, Van Balen and Goethals, KDD 2020); without it and without the
-    scaling by both :math:`P_{ii}` and :math:`P_{jj}`, which makes S symmetric, this is EASE (Steck,
-    WWW 2019). X^T X is replaced by the directions and the diagonal that they miss, so no matrix of
-    items times items is formed.
+    in collective EASE (Jeunen, Van Balen and Goethals, Closed-Form Models for Collaborative
+    Filtering with Side-Information, RecSys 2020). EASE itself (Steck, WWW 2019) has R for X, no
+    content and :math:`-P_{ij} / P_{jj}`; the scaling by both diagonals makes S symmetric. X^T X is
+    replaced by the directions and the diagonal that they miss, so no matrix of items times items is
+    formed.
 
     Parameters
     ----------
