@@ -290,6 +290,10 @@ def test_a_collaborative_space_is_the_same_from_disk_and_is_kept(given, tmp_path
     found = np.load(out / "users" / "joint.npy").astype(float)
     expected = users(start, "joint").astype(float)
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, rtol=1e-4, atol=1e-5)
+    facts = json.loads((out / "start.json").read_text())
+    settings = (start.diagnostics.penalty, start.diagnostics.content_weight)
+    assert None not in settings
+    assert (facts["penalty"], facts["content_weight"]) == settings
 
 
 @pytest.mark.slow

@@ -96,6 +96,8 @@ class _Stream:
         self.request, self.work, self.n_jobs, self.progress = request, work, n_jobs, progress
         self.users = work / "users"
         self.users.mkdir(exist_ok=True)
+        # Penalty and content weight of a collaborative joint space.
+        self.settings: list[float | None] = [None, None]
 
     def run(self) -> None:
         counts, user_ids = self._count_interactions()
@@ -132,6 +134,8 @@ class _Stream:
                 "duplicate_interactions": int(counts.sum()) - int(degrees.sum()),
                 "items_without_interactions": int((degrees == 0).sum()),
                 "cluster_sizes": sizes,
+                "penalty": self.settings[0],
+                "content_weight": self.settings[1],
                 "files": self._list_files(),
             },
         )
@@ -225,9 +229,11 @@ class _Stream:
                 n_jobs=self.n_jobs,
                 on_pass=lambda passes: self.progress("joint space", passes, 0),
             )
-            write_arrays(path, joint.rows, joint.present)
+            write_arrays(path, joint.rows, joint.present, np.array(joint.settings or ()))
         with path.open("rb") as file:
-            return ItemFeatures(np.load(file), np.load(file))
+            items = ItemFeatures(np.load(file), np.load(file))
+            self.settings = np.load(file).tolist() or [None, None]
+        return items
 
     def _write_joint_items(self, items: FloatArray) -> None:
         """Write the items of the joint space with their ids, in the type of the users' rows."""
