@@ -746,7 +746,9 @@ def test_without_the_extra_inspect_and_init_work_and_other_commands_name_it(
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
 
-LONG = TrainSettings(max_epochs=40, patience=40)
+# So long that no run finishes before its parent has reacted to a signal.
+EPOCHS = 150
+LONG = TrainSettings(max_epochs=EPOCHS, patience=EPOCHS)
 RUNS = ["lightgcn/random/seed-0", "lightgcn/sgurinit/seed-0"]
 
 
@@ -758,7 +760,7 @@ def process(folder: Path, tmp_path: Path) -> Iterator[Callable[[int], subprocess
     def start(jobs: int) -> subprocess.Popen[str]:
         words = [sys.executable, "-m", "sgurinit", "compare", str(folder), "--models", "lightgcn"]
         words += ["--arms", "random,sgurinit", "--seeds", "1", "--out", str(tmp_path / "out")]
-        words += ["--max-epochs", "40", "--patience", "40", "--jobs", str(jobs)]
+        words += ["--max-epochs", str(EPOCHS), "--patience", str(EPOCHS), "--jobs", str(jobs)]
         started.append(
             subprocess.Popen(
                 words,
@@ -827,7 +829,7 @@ def test_a_comparison_killed_in_the_middle_resumes_to_the_same_numbers(
     assert not (tmp_path / "out" / "results.csv").exists()
     assert_resumes_to_the_same_numbers(folder, tmp_path)
     # No epoch is repeated. It is saved just before it is logged, so one line can be missing.
-    assert all(39 <= epochs(run / "log.txt") <= 40 for run in runs)
+    assert all(EPOCHS - 1 <= epochs(run / "log.txt") <= EPOCHS for run in runs)
 
 
 @pytest.mark.slow
