@@ -207,6 +207,7 @@ def run_stream(folder: Path, collaborative: bool) -> dict[str, Any]:
         n_clusters=64, joint_dim=64, collaborative=collaborative, random_state=0, n_jobs=2
     )
     began, worked = time.perf_counter(), time.process_time()
+    last = began
     estimator.stream(
         str(folder / "log-*.parquet"), features, out, tables=["a", "joint"], progress=progress
     )
