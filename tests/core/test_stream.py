@@ -345,7 +345,8 @@ def test_memory_does_not_grow_with_the_interactions(tmp_path, monkeypatch):
         estimator(**HYBRID).stream(path, features, tmp_path / f"out-{n}")
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.1 * peaks[0]
+    # Ten times the interactions; the sample for the settings only has about its size.
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 def test_other_data_or_parameters_begin_again(tmp_path):
