@@ -13,7 +13,7 @@ from sgurinit.core.steps.joint import compute_content_items
 
 WEIGHTS = (0.0, 0.1, 0.5, 1.0)
 PREPROCESSING = ((), ("center",), ("center", "unit"), ("whiten",), ("unit", "center", "whiten"))
-CASES = ("small", "gappy", "planted_case", "tiktok_case")
+CASES = ("small", "gappy", "planted_case", pytest.param("tiktok_case", marks=pytest.mark.slow))
 WIDTHS = {"small": 5, "gappy": 7, "planted_case": 16, "tiktok_case": 64}
 
 
