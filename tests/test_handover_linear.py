@@ -106,6 +106,60 @@ def test_other_models_are_filled_as_ever(
         torch.testing.assert_close(same.state_dict()[name], values, rtol=0, atol=0)
 
 
+class OneTable(LightGCN):
+    """Scores with one of the two tables and constants."""
+
+    used: str
+
+    def embed(self) -> tuple[torch.Tensor, torch.Tensor]:
+        constants = torch.ones(self.n_users, WIDTH), torch.ones(self.n_items, WIDTH)
+        if self.used == "users":
+            return self.user_embedding, constants[1]
+        return constants[0], self.item_embedding
+
+
+class Detached(LightGCN):
+    """Returns vectors without a gradient."""
+
+    def embed(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.user_embedding.detach(), self.item_embedding.detach()
+
+
+class Failing(LightGCN):
+    """Fails after some calls."""
+
+    calls = 0
+
+    def embed(self) -> tuple[torch.Tensor, torch.Tensor]:
+        self.calls += 1
+        if self.calls > 5:
+            raise RuntimeError("no memory left")
+        return super().embed()
+
+
+@pytest.mark.parametrize(
+    ("kind", "used"), [(OneTable, "users"), (OneTable, "items"), (Detached, "")]
+)
+def test_tables_that_the_vectors_do_not_depend_on_are_filled_as_ever(
+    kind: type[LightGCN], used: str, dataset: Dataset, start: UserStart
+) -> None:
+    filled, same = build(kind, dataset), build(kind, dataset)
+    for model in (filled, same):
+        model.__dict__["used"] = used
+    hand_over(filled, start)
+    (report,) = hand_over(same, start, target="vectors")
+    assert report.target == "tables"
+    np.testing.assert_array_equal(tables(same), tables(filled))
+
+
+def test_a_model_that_fails_keeps_the_filled_tables(dataset: Dataset, start: UserStart) -> None:
+    filled, failing = build(LightGCN, dataset), build(Failing, dataset)
+    hand_over(filled, start)
+    with pytest.raises(RuntimeError, match="no memory left"):
+        hand_over(failing, start, target="vectors")
+    np.testing.assert_array_equal(tables(failing), tables(filled))
+
+
 def test_nothing_else_of_the_model_changes(dataset: Dataset, start: UserStart) -> None:
     model, untouched = build(FREEDOM, dataset), build(FREEDOM, dataset)
     model.train()

@@ -250,6 +250,15 @@ class TestChoice:
         found = choose_settings(sample, directions, content, 2, 4, **options | {"penalty": 3.0})
         assert found == (3.0, DEFAULT_CONTENT_WEIGHT)
 
+    def test_content_that_changes_no_score_keeps_its_default_weight(self, matrix):
+        """Only an item without interactions has content."""
+        lonely = matrix[:300].tolil()
+        lonely[:, 0] = 0
+        content = np.zeros((matrix.shape[1], 2))
+        content[0] = (1.0, 0.0)
+        found = choose(sp.csr_array(lonely), content)
+        assert found.content_weight == DEFAULT_CONTENT_WEIGHT
+
     @pytest.mark.parametrize("shape", [(1, 2), (1, 40), (2, 2), (30, 2)])
     def test_tiny_data_give_allowed_settings(self, shape):
         found = choose(sp.csr_array(np.ones(shape)), np.eye(shape[1]))

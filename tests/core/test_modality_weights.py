@@ -42,3 +42,17 @@ def test_items_keep_their_rows_in_any_order_where_content_has_few_directions():
     order = np.random.default_rng(0).permutation(len(rows))
     again = fit_items(sp.csr_array(matrix[:, order]), {"text": ItemFeatures(rows[order])})
     np.testing.assert_allclose(again, items[order], atol=1e-6 * np.abs(items).max())
+
+
+def test_items_keep_their_rows_in_any_order_where_neighbors_tie_or_are_sampled(monkeypatch):
+    """Weights of modalities then depend on random choices, but not on the order of the items."""
+    monkeypatch.setattr("sgurinit.core.content_agreement._WORK", 1)
+    monkeypatch.setattr("sgurinit.core.content_agreement._FEWEST", 20)
+    data = planted(200, 100)
+    matrix, text = data.train_matrix(), data.features["text"].values
+    features = {"text": np.round(text[:, :16]), "image": text[:, 16:].copy()}
+    items = fit_items(matrix, {name: ItemFeatures(rows) for name, rows in features.items()})
+    order = np.random.default_rng(0).permutation(len(text))
+    moved = {name: ItemFeatures(rows[order]) for name, rows in features.items()}
+    again = fit_items(sp.csr_array(matrix[:, order]), moved)
+    np.testing.assert_allclose(again, items[order], atol=1e-6 * np.abs(items).max())

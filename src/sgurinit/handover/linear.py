@@ -33,8 +33,8 @@ def solve_tables_(model: Recommender, table: UserTable) -> bool:
     -------
     bool
         Whether the tables were replaced. They are kept where the final vectors have another shape,
-        do not depend linearly on the tables, or mix their columns: training does not keep what was
-        solved through a random layer, such as the predictor of BM3.
+        do not depend on both tables, do not depend on them linearly, or mix their columns: training
+        does not keep what was solved through a random layer, such as the predictor of BM3.
 
     See Also
     --------
@@ -63,12 +63,20 @@ class _Solver:
         self.offset = [torch.zeros_like(rows) for rows in self.filled]
 
     def solve_(self) -> bool:
-        if not self._is_linear_per_column():
-            self._write_(self.filled)
-            return False
+        solution = None
+        try:
+            solution = self._solve() if self._is_linear_per_column() else None
+        finally:
+            self._write_(self.filled if solution is None else solution)
+        return solution is not None
+
+    def _solve(self) -> list[Tensor] | None:
+        """Find the solution; None if the vectors do not depend on one of the tables."""
         solution = [torch.zeros_like(rows) for rows in self.filled]
         residual = _add(self.filled, self.offset, -1.0)
         gradient = self._multiply_transposed(residual)
+        if not all(rows.any() for rows in gradient):
+            return None
         direction, norm = gradient, _dot(gradient, gradient)
         first = norm
         for _ in range(_STEPS):
@@ -81,8 +89,7 @@ class _Solver:
             gradient = self._multiply_transposed(residual)
             last, norm = norm, _dot(gradient, gradient)
             direction = _add(gradient, direction, norm / last)
-        self._write_(solution)
-        return True
+        return solution
 
     def _is_linear_per_column(self) -> bool:
         """Whether the vectors depend linearly on the tables, and each column on the same column."""
@@ -105,7 +112,16 @@ class _Solver:
     def _multiply_transposed(self, rows: list[Tensor]) -> list[Tensor]:
         """Multiply by the transpose of A, which is the same at all tables."""
         with torch.enable_grad():
-            return list(torch.autograd.grad(self.model.embed(), self.tables, rows))
+            vectors = self.model.embed()
+            seen = [n for n, values in enumerate(vectors) if values.requires_grad]
+            if not seen:
+                return [torch.zeros_like(table) for table in self.filled]
+            outputs, weights = [vectors[n] for n in seen], [rows[n] for n in seen]
+            return list(
+                torch.autograd.grad(
+                    outputs, self.tables, weights, allow_unused=True, materialize_grads=True
+                )
+            )
 
     def _embed(self, rows: list[Tensor]) -> list[Tensor]:
         self._write_(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from itertools import count
 from typing import NamedTuple
@@ -70,15 +71,17 @@ class PartSums:
         self._parts = parts
         self._on_pass = on_pass
         self._passes = count(1)
-        self._limits = threadpool_limits(limits=1)  # the order of sums is then always the same
         self._threads = ThreadPoolExecutor(min(effective_n_jobs(n_jobs), len(parts)))
+        self._entered = ExitStack()
 
     def __enter__(self) -> PartSums:
+        # One thread per product: the order of its sums is then always the same.
+        self._entered.enter_context(threadpool_limits(limits=1))
+        self._entered.enter_context(self._threads)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._threads.shutdown()
-        self._limits.restore_original_limits()
+        self._entered.close()
 
     def sum(self, compute: Callable[[sp.csr_array], FloatArray]) -> FloatArray:
         """Sum what `compute` returns for the users of every part."""
@@ -145,14 +148,14 @@ def _sum_blocks(
     part: Callable[[], sp.csr_array], compute: Callable[[sp.csr_array], FloatArray]
 ) -> FloatArray:
     total: FloatArray | None = None
-    for users in iter_user_blocks(part()):
+    for users in _iter_user_blocks(part()):
         product = compute(users)
         total = product if total is None else total + product
     assert total is not None  # noqa: S101 - a matrix has at least one block
     return total
 
 
-def iter_user_blocks(matrix: sp.csr_array) -> Iterator[sp.csr_array]:
+def _iter_user_blocks(matrix: sp.csr_array) -> Iterator[sp.csr_array]:
     """Split a matrix into blocks of users, at least one."""
     n_users = int(matrix.shape[0])
     for first in range(0, max(n_users, 1), _BLOCK_USERS):

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sgurinit._top_k import top_positions
-from sgurinit.core.inputs.arrays import BoolArray, Float32Array, Float64Array, FloatArray
+from sgurinit.core.inputs.arrays import BoolArray, Float64Array, FloatArray
 from sgurinit.core.steps.aggregate import count_item_degrees
 from sgurinit.core.steps.collaborative import (
     Directions,
@@ -28,7 +28,7 @@ CONTENT_WEIGHTS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
 DEFAULT_PENALTY = 10.0
 """Penalty where there are too few interactions to hold any out."""
 DEFAULT_CONTENT_WEIGHT = 0.1
-"""Weight of the content where there are too few interactions to hold any out."""
+"""Weight of the content where held-out interactions do not tell."""
 
 _SHARE = 0.1
 _TOLERANCE = 0.99
@@ -99,7 +99,8 @@ def choose_settings(
     mean of their items. Settings are compared by NDCG@20: first the penalty without content, then
     the weight of the content, then the penalty again. Of the weights within one percent of the best
     the largest is kept, because interactions with rare and new items, where content helps most, are
-    seldom among those held out. What is held out depends on the data but not on its order.
+    seldom among those held out. Where the weight makes no difference, it is the default. What is
+    held out depends on the data but not on its order.
 
     Parameters
     ----------
@@ -120,11 +121,13 @@ def choose_settings(
     -------
     ItemModelSettings
     """
+    used: BoolArray = count_item_degrees(sample.matrix) > 0
     if not content.any():
         content_weight = 0.0
+    elif content_weight is None and not content[used].any():
+        content_weight = DEFAULT_CONTENT_WEIGHT
     if penalty is not None and content_weight is not None:
         return ItemModelSettings(penalty, content_weight)
-    used: BoolArray = count_item_degrees(sample.matrix) > 0
     matrix = sp.csr_array(sample.matrix[:, used])
     n_splits = int(np.clip(_HELD_OUT / (_SHARE * max(matrix.nnz, 1)), 1, _MOST_SPLITS))
     splits = [_hold_out(matrix, directions.keys[used], sample.keys, n) for n in range(n_splits)]
@@ -134,8 +137,7 @@ def choose_settings(
             DEFAULT_PENALTY if penalty is None else penalty,
             DEFAULT_CONTENT_WEIGHT if content_weight is None else content_weight,
         )
-    rows = content[used].astype(np.float32)
-    judges = [_Judge(split, rows, dim, rank, n_jobs) for split in splits]
+    judges = [_Judge(split, content[used], dim, rank, n_jobs) for split in splits]
 
     @cache
     def score(settings: ItemModelSettings) -> float:
@@ -145,15 +147,14 @@ def choose_settings(
 
 
 class _Judge:
-    """Scores settings on one split, in single precision."""
+    """Scores settings on one split."""
 
     def __init__(
-        self, split: _Split, content: Float32Array, dim: int, rank: int, n_jobs: int | None
+        self, split: _Split, content: FloatArray, dim: int, rank: int, n_jobs: int | None
     ) -> None:
         self.split, self.content, self.dim, self.n_jobs = split, content, dim, n_jobs
         with self._sums() as sums:
-            found = find_directions(sums, count_item_degrees(split.fitted), rank)
-        self.directions = Directions(*(values.astype(np.float32) for values in found))
+            self.directions = find_directions(sums, count_item_degrees(split.fitted), rank)
 
     def _sums(self) -> PartSums:
         return PartSums([lambda: self.split.fitted], self.n_jobs)
@@ -181,7 +182,10 @@ def _search(
     best = improve_penalty(best)
     if content_weight is None:
         steps = [best._replace(content_weight=value) for value in CONTENT_WEIGHTS]
-        enough = _TOLERANCE * max(map(score, steps))
+        scores = list(map(score, steps))
+        if min(scores) == max(scores):
+            return best._replace(content_weight=DEFAULT_CONTENT_WEIGHT)
+        enough = _TOLERANCE * max(scores)
         found = [step for step in steps if score(step) >= enough][-1]
         if found != best:
             best = improve_penalty(found)
@@ -220,10 +224,10 @@ def sample_users(parts: InteractionParts, item_keys: FloatArray) -> UserSample:
     rows, keys = [], []
     for part in parts:
         matrix = part().astype(np.float64)
-        of_users = _mix(matrix @ item_keys, 0.0)
-        kept = of_users < share if share < 1 else np.ones(len(of_users), dtype=bool)
+        sums = matrix @ item_keys
+        kept = _mix(sums, 0.0) < share
         rows.append(sp.csr_array(matrix[kept]))
-        keys.append(_mix(matrix @ item_keys, 1.0)[kept])
+        keys.append(_mix(sums[kept], 1.0))
     return UserSample(sp.csr_array(sp.vstack(rows, format="csr")), np.concatenate(keys))
 
 

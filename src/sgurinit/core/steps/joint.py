@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sgurinit.core.content_agreement import compute_content_agreement
-from sgurinit.core.inputs.arrays import BoolArray, Float32Array, Float64Array
+from sgurinit.core.inputs.arrays import BoolArray, Float32Array, Float64Array, FloatArray
 from sgurinit.core.inputs.features import ItemFeatures, iter_row_blocks
 from sgurinit.core.params import Parameters
 from sgurinit.core.steps.collaborative import InteractionParts, PartSums, find_directions
@@ -188,25 +188,24 @@ def compute_collaborative_items(
     rank = parameters.collaborative_rank or DIRECTIONS_PER_COLUMN * dim
     with PartSums(parts, n_jobs, on_pass) as sums:
         directions = find_directions(sums, degrees, rank)
-    sample = sample_users(parts, directions.keys)
-    content = np.zeros((len(degrees), 1))
-    if blocks:
-        weights = _weigh_modalities(blocks, sample.matrix)
-        weighted = [np.sqrt(weight) * blocks[name] for name, weight in weights.items()]
-        described: BoolArray = np.logical_or.reduce([rows.any(axis=1) for rows in weighted])
-        joined = _join_blocks(weighted, described, CONTENT_WIDTH * dim, n_jobs)
-        content = normalize_rows(joined[:, joined.any(axis=0)].astype(np.float64))
-    settings = choose_settings(
-        sample,
-        directions,
-        content,
-        dim,
-        rank,
-        penalty=parameters.penalty,
-        content_weight=parameters.content_weight,
-        n_jobs=n_jobs,
-    )
-    with PartSums(parts, n_jobs, on_pass) as sums:
+        sample = sample_users(parts, directions.keys)
+        content = np.zeros((len(degrees), 1))
+        if blocks:
+            weights = _weigh_modalities(blocks, sample.matrix, directions.keys)
+            weighted = [np.sqrt(weight) * blocks[name] for name, weight in weights.items()]
+            described: BoolArray = np.logical_or.reduce([rows.any(axis=1) for rows in weighted])
+            joined = _join_blocks(weighted, described, CONTENT_WIDTH * dim, n_jobs)
+            content = normalize_rows(joined[:, joined.any(axis=0)].astype(np.float64))
+        settings = choose_settings(
+            sample,
+            directions,
+            content,
+            dim,
+            rank,
+            penalty=parameters.penalty,
+            content_weight=parameters.content_weight,
+            n_jobs=n_jobs,
+        )
         rows = reduce_item_model(fit_item_model(directions, content, *settings), sums, dim)
     present: BoolArray = (degrees > 0) | ((settings.content_weight > 0) & content.any(axis=1))
     rows[~present] = 0.0
@@ -219,13 +218,20 @@ def compute_collaborative_items(
     return JointItems(rows.astype(np.float32), present, settings)
 
 
-def _weigh_modalities(blocks: Mapping[str, Float64Array], matrix: sp.csr_array) -> dict[str, float]:
+def _weigh_modalities(
+    blocks: Mapping[str, Float64Array], matrix: sp.csr_array, keys: FloatArray
+) -> dict[str, float]:
     """Weigh each modality by its agreement with the interactions beyond chance; the sum is one.
 
-    A modality at or below chance has no weight, unless all are.
+    A modality at or below chance has no weight, unless all are. The items are measured in the order
+    of their keys, because samples of items and ties between neighbors depend on the order.
     """
+    order = np.argsort(keys, kind="stable")
+    matrix = sp.csr_array(matrix[:, order])
     found = {
-        name: compute_content_agreement(matrix, ItemFeatures(rows)) if rows.shape[1] else None
+        name: compute_content_agreement(matrix, ItemFeatures(rows[order]))
+        if rows.shape[1]
+        else None
         for name, rows in blocks.items()
     }
     beyond = {
