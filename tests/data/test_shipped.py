@@ -155,6 +155,7 @@ def test_the_script_makes_the_same_tables(remade, name):
     assert_frame_equal(pl.read_parquet(remade / name), pl.read_parquet(FOLDER / name))
 
 
+@pytest.mark.slow
 def test_the_script_makes_the_same_vectors(remade):
     found, shipped = (np.load(folder / "features" / "text.npy") for folder in (remade, FOLDER))
     assert found.dtype == shipped.dtype
@@ -164,6 +165,7 @@ def test_the_script_makes_the_same_vectors(remade):
     )
 
 
+@pytest.mark.slow
 def test_the_script_makes_the_same_files(remade):
     relative = [
         {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
