@@ -10,6 +10,7 @@ from sgurinit.core import SGURInit, UserStart
 from sgurinit.data import load_dataset
 from sgurinit.errors import InputError
 from sgurinit.integrations.vectors import INDEX_LIBRARIES, NearestItems, VectorStore
+from sgurinit.integrations.vectors.index import index_library, scale_rows
 from sgurinit.recommendations import recommend
 
 WIDTH = 12
@@ -85,6 +86,20 @@ def test_a_store_and_recommend_agree_on_real_data(wines, wine_estimator, index):
         shared.append(assert_agree(store.find_for_user(wines.user_ids[user]), known[rows], exact))
         shared.append(assert_agree(store.find_for_clicks(lists[at]), new[rows], exact))
     assert np.mean(shared) > (0.999 if exact else 0.98)
+
+
+def test_an_approximate_index_of_few_items_is_the_same_every_time(wine_estimator):
+    pytest.importorskip("usearch", reason="usearch is not installed")
+    joint = wine_estimator.start_.joint(16)
+    library = index_library("usearch")
+    found = []
+    for _ in range(5):
+        index = library.build(scale_rows(joint.items, "dot"))
+        found.append([library.search(index, row, 10)[0].tolist() for row in joint.users[:300]])
+    assert found == [found[0]] * 5
+    nearest = np.argsort(-(joint.users[:300] @ joint.items.T), axis=1)[:, :10]
+    missed = [len(set(row) - set(best)) for row, best in zip(found[0], nearest, strict=True)]
+    assert np.mean(missed) < 0.1
 
 
 def test_the_default_width_is_that_of_the_starts_joint_space(start, data, index):

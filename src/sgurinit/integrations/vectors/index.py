@@ -80,7 +80,11 @@ def _usearch() -> IndexLibrary:
 
     def build(rows: Float32Array) -> Any:
         index = usearch.Index(ndim=rows.shape[1], metric="ip", dtype="f32")
-        index.add(np.arange(len(rows)), rows)
+        keys = np.arange(len(rows))
+        first = slice(0, _ROWS_BY_ONE_THREAD)
+        index.add(keys[first], rows[first], threads=1)
+        if len(rows) > _ROWS_BY_ONE_THREAD:
+            index.add(keys[_ROWS_BY_ONE_THREAD:], rows[_ROWS_BY_ONE_THREAD:])
         return index
 
     def search(index: Any, row: Float32Array, k: int) -> tuple[Any, Any]:
@@ -89,6 +93,13 @@ def _usearch() -> IndexLibrary:
 
     return IndexLibrary(build, search, lambda index, path: index.save(path), usearch.Index.restore)
 
+
+_ROWS_BY_ONE_THREAD = 10_000
+"""The first rows of an approximate index are added by one thread.
+
+Threads that begin an empty graph together leave rows that no search reaches: with 8 threads and 769
+rows, 0 to 21 % of the ten nearest rows were missed, with one thread 0 %.
+"""
 
 STORE_METRICS = ("dot", "cosine")
 """Metrics that a store can rank by."""
