@@ -158,7 +158,7 @@ def parse_log(log: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "train_seconds": training,
         "valid_seconds": evaluation,
-        "best_epoch": int(best[1]) if best else None,
+        "best_epoch": int(best[1]) + 1 if best else None,  # the toolkit counts from 0
     }
     for split in ("valid", "test"):
         line = re.findall(rf"best {split}: (.*)", log)[-1]

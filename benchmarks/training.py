@@ -51,10 +51,11 @@ def measure_ours(data: str, model: str, threads: int, epochs: int) -> dict[str, 
             settings=TrainSettings(max_epochs=epochs, patience=epochs),
             folder=folder,
         ).history
+    rows = history[2:]  # without the start and the first epoch
     saving, loop = compute_shares(ends)
     return {
-        "train_seconds": median(row["train_seconds"] for row in history[1:]),
-        "valid_seconds": median(row["seconds"] - row["train_seconds"] for row in history[1:]),
+        "train_seconds": median(row["train_seconds"] for row in rows),
+        "valid_seconds": median(row["seconds"] - row["train_seconds"] for row in rows),
         "peak_mb": read_peak_bytes() / 2**20,
         "saving": saving,
         "loop": loop,

@@ -303,6 +303,6 @@ best test: recall@10: 0.1100    recall@20: 0.2100    ndcg@10: 0.0600    ndcg@20:
     found = load("toolkit").parse_log(log)
     assert found["train_seconds"] == [1.5, 1.0]
     assert found["valid_seconds"] == [0.25, 0.5]
-    assert found["best_epoch"] == 1
+    assert found["best_epoch"] == 2  # epochs completed
     assert found["valid"]["recall@20"] == 0.2
     assert found["test"]["ndcg@10"] == 0.06

@@ -828,8 +828,9 @@ def test_a_comparison_killed_in_the_middle_resumes_to_the_same_numbers(
     assert not all((run / "result.json").exists() for run in runs)
     assert not (tmp_path / "out" / "results.csv").exists()
     assert_resumes_to_the_same_numbers(folder, tmp_path)
-    # No epoch is repeated. It is saved just before it is logged, so one line can be missing.
-    assert all(EPOCHS - 1 <= epochs(run / "log.txt") <= EPOCHS for run in runs)
+    # No epoch is repeated. It is saved just before it is logged, so one line can be missing. The
+    # start is repeated if no epoch was saved.
+    assert all(EPOCHS <= epochs(run / "log.txt") <= EPOCHS + 2 for run in runs)
 
 
 @pytest.mark.slow

@@ -28,11 +28,13 @@ from sgurinit.experiments import (
     Comparison,
     RunEvent,
     compare,
+    comparison_settings,
     load_comparison,
     provenance,
     train_and_test,
 )
 from sgurinit.experiments.run import METRIC_NAMES
+from sgurinit.experiments.summary import summarize_runs
 from sgurinit.models import Recommender, model_resolver
 from sgurinit.models.checkpoint import load_model
 from sgurinit.report.page import write_report
@@ -91,7 +93,16 @@ def test_each_run_is_a_complete_folder(finished: Comparison, small: Dataset) -> 
         environment = json.loads((folder / "environment.json").read_text())
         assert environment["versions"]["torch"] == version("torch")
         assert environment["threads"] >= 1
-        assert "epoch 0: loss" in (folder / "log.txt").read_text()
+        log = (folder / "log.txt").read_text()
+        assert "epoch 0: recall@20" in log
+        assert "epoch 1: loss" in log
+        epochs = pl.read_csv(folder / "epochs.csv")
+        assert epochs["epoch"].to_list() == list(range(len(epochs)))
+        assert epochs["train_loss"].is_null().to_list() == [True] + [False] * (len(epochs) - 1)
+        result = json.loads((folder / "result.json").read_text())
+        assert result["epochs"] == epochs["epoch"].max()
+        assert result["best_epoch"] == epochs["recall@20"].arg_max()
+        assert result["seconds"] == pytest.approx(epochs["seconds"].sum())
         kept = {path.name for path in (folder / "checkpoint").iterdir()}
         assert kept == {"best.safetensors", "run.json"}
 
@@ -141,9 +152,11 @@ def test_runs_that_ended_before_patience_ran_out_are_counted(
     finished: Comparison, brief: TrainSettings
 ) -> None:
     for entry in finished.summary["results"]:
+        curves = finished.curves.filter(pl.col("epoch") > 0, model=entry["model"], arm=entry["arm"])
+        best = curves.sort("recall@20", "seed", descending=True).unique("seed", keep="first")
         n = sum(
-            epochs == brief.max_epochs and epochs - 1 - best < brief.patience
-            for epochs, best in zip(entry["epochs"], entry["best_epochs"], strict=True)
+            epochs == brief.max_epochs and epochs - best < brief.patience
+            for epochs, best in zip(entry["epochs"], best.sort("seed")["epoch"], strict=True)
         )
         assert entry["at_epoch_limit"] == n
     assert any(entry["at_epoch_limit"] for entry in finished.summary["results"])
@@ -271,8 +284,10 @@ def test_the_summary_agrees_with_numbers_computed_by_hand(finished: Comparison) 
     random = entries["lightgcn", "random"]
     assert random["test"]["recall@20"]["lift"] == 0
     assert random["test"]["recall@20"]["p_value"] == 1
-    assert random["epochs_to_random_best"] == [best + 1 for best in random["best_epochs"]]
-    assert random["ratio_to_random_epochs"] == [1, 1]
+    assert random["epochs_to_random_best"] == random["best_epochs"]
+    assert random["ratio_to_random_epochs"] == [
+        1 if best else None for best in random["best_epochs"]
+    ]
 
 
 def test_groups_are_the_same_scores_by_users_and_the_ranking_of_their_items(
@@ -357,7 +372,7 @@ def test_seconds_to_the_random_best_are_those_of_its_epochs(finished: Comparison
                 assert seconds is None
                 continue
             path = finished.folder / f"runs/{entry['model']}/{entry['arm']}/seed-{seed}/epochs.csv"
-            assert seconds == pytest.approx(pl.read_csv(path)["seconds"][:epochs].sum())
+            assert seconds == pytest.approx(pl.read_csv(path)["seconds"][: epochs + 1].sum())
 
 
 def test_epochs_to_the_random_best_are_counted_on_the_same_seed(finished: Comparison) -> None:
@@ -369,10 +384,38 @@ def test_epochs_to_the_random_best_are_counted_on_the_same_seed(finished: Compar
                 for arm in (entry["arm"], "random")
             )
             goal = max(random)
-            reached = next((n for n, value in enumerate(own, 1) if value >= goal), None)
+            reached = next((n for n, value in enumerate(own) if value >= goal), None)
             assert entry["epochs_to_random_best"][seed] == reached
-            ratio = None if reached is None else reached / (random.index(goal) + 1)
+            needed = random.index(goal)
+            ratio = None if reached is None or needed == 0 else reached / needed
             assert entry["ratio_to_random_epochs"][seed] == ratio
+
+
+@pytest.mark.parametrize(
+    ("own", "random", "epochs", "ratio"),
+    [
+        ([0.3, 0.1], [0.1, 0.3, 0.2], 0, 0),  # the start is there
+        ([0.2, 0.1, 0.3], [0.1, 0.3, 0.2], 2, 2),
+        ([0.2, 0.1], [0.1, 0.3, 0.2], None, None),
+        ([0.1, 0.4], [0.3, 0.2], 1, None),  # random is best before training
+        ([0.3], [0.3, 0.2], 0, None),
+    ],
+)
+def test_the_start_is_epoch_0_on_the_way_to_the_random_best(
+    finished: Comparison, tmp_path: Path, own: list, random: list, epochs: int, ratio: float
+) -> None:
+    runs = list(comparison_settings(["lightgcn"], ["random", "local"], 1).runs())
+    for run, curve in zip(runs, (random, own), strict=True):
+        folder = tmp_path / run.label
+        shutil.copytree(finished.folder / "runs/lightgcn/random/seed-0", folder)
+        pl.DataFrame({"recall@20": curve, "seconds": [1.0] * len(curve)}).write_csv(
+            folder / "epochs.csv"
+        )
+    _, found = summarize_runs(runs, tmp_path)
+    assert found["epochs_to_random_best"] == [epochs]
+    assert found["ratio_to_random_epochs"] == [ratio]
+    # The ranking of the start takes time, too.
+    assert found["seconds_to_random_best"] == [None if epochs is None else epochs + 1]
 
 
 def test_arms_differ_from_the_first_epoch_and_sgurinit_has_four_times_the_norm(
@@ -384,7 +427,7 @@ def test_arms_differ_from_the_first_epoch_and_sgurinit_has_four_times_the_norm(
     assert handover["tables"][0]["norm_after"] == pytest.approx(
         4 * handover["tables"][0]["norm_before"], rel=1e-5
     )
-    arms = finished.curves.filter(model="lightgcn", seed=0, epoch=0)
+    arms = finished.curves.filter(model="lightgcn", seed=0, epoch=1)
     assert arms["train_loss"].n_unique() == 3
 
 
@@ -499,7 +542,8 @@ def test_ctrl_c_is_raised_and_the_run_resumes_to_the_same_numbers(
     found = train_and_test(
         small, "vbpr", "sgurinit", seed=1, out=tmp_path, settings=brief, on_event=events.append
     )
-    assert 0 not in [event.values["epoch"] for event in events if event.kind == "epoch"]
+    epochs = [event.values["epoch"] for event in events if event.kind == "epoch"]
+    assert epochs == list(range(2, found["epochs"] + 1))
     whole = finished.folder / "runs/vbpr/sgurinit/seed-1"
     expected = json.loads((whole / "result.json").read_text())
     assert {**found, "seconds": 0} == {**expected, "seconds": 0}
@@ -525,7 +569,7 @@ def test_worker_processes_give_the_same_results_as_one_process(
     )
     assert numbers(many.folder) == numbers(one.folder)
     kinds = [event.kind for event in events if event.run]
-    assert sorted(kinds) == [*["begin"] * 2, *["done"] * 2, *["epoch"] * 6, *["step"] * 4]
+    assert sorted(kinds) == [*["begin"] * 2, *["done"] * 2, *["epoch"] * 8, *["step"] * 4]
 
 
 def test_a_model_that_diverges_stops_the_comparison_with_one_line(

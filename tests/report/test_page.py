@@ -137,7 +137,7 @@ def test_lifts_p_values_and_epochs_of_the_table_are_in_the_csvs(
         assert set(rows["against"]) | {arm} >= {"random", "sgurinit", "permuted"} - {arm}
         known = (None, None) if arm == "random" else (found["lift"], found["p_holm"])
         runs = epochs.filter(model=model, arm=arm)
-        counts = (runs["best_epoch"] + 1).mean(), runs["epochs_to_random_best"].mean()
+        counts = runs["best_epoch"].mean(), runs["epochs_to_random_best"].mean()
         assert shown == [
             value if value is None else pytest.approx(value, rel=1e-12)
             for value in (*known, *counts)
@@ -188,11 +188,15 @@ def test_the_curves_are_those_of_the_csv(page: Page, comparison: Comparison) -> 
         expected = sorted(part["recall@20"].round(5).to_list() for _, part in own)
         for shown, scores in zip(sorted(line["y"] for line in lines), expected, strict=True):
             assert shown == pytest.approx(scores, abs=2e-5)
+        assert {trace.get("x0") for trace in traces if trace["mode"] == "lines"} == {0}
         best = [trace for trace in traces if trace["mode"] == "markers"]
         for dots, (_, part) in zip(
             best, curves.filter(model=model).group_by("arm", maintain_order=True), strict=True
         ):
-            peaks = part.group_by("seed", maintain_order=True).agg(pl.col("recall@20").max())
+            peaks = part.group_by("seed", maintain_order=True).agg(
+                pl.col("recall@20").max(), pl.col("epoch").get(pl.col("recall@20").arg_max())
+            )
+            assert dots["x"] == peaks["epoch"].to_list()
             assert dots["y"] == pytest.approx(peaks["recall@20"].to_list(), abs=1e-5)
         named = [trace["name"] for trace in traces if trace["mode"] == "lines" and "name" in trace]
         assert named == ["random", "sgurinit", "permuted"]

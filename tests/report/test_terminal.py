@@ -187,27 +187,37 @@ def test_progress_shows_every_run_once() -> None:
     console = Console(file=io.StringIO(), width=100)
     row = {"epoch": 0, "seconds": 0.5, "recall@20": 0.1}
     done = {"recall@20": 0.25, "best_epoch": 0, "epochs": 1, "seconds": 3.0}
+    failed = {"recall@20": 0.0, "best_epoch": 0, "epochs": 0, "seconds": 0.0}
     with RunProgress(console, 2, 10) as progress:
         progress(RunEvent("a/random/seed-0", "kept"))
         progress(RunEvent("a/[x]/seed-0", "begin"))
         progress(RunEvent("a/[x]/seed-0", "step", step="initial user vectors"))
         assert progress.progress.tasks[1].fields["status"] == "initial user vectors"
         progress(RunEvent("a/[x]/seed-0", "epoch", row))
-        task = progress.progress.tasks[0]
+        task, own = progress.progress.tasks
+        assert own.fields["status"] == "epoch 0, R@20 0.1000"  # the start has no epochs per second
+        assert task.completed == 1
+        progress(RunEvent("a/[x]/seed-0", "epoch", {**row, "epoch": 1}))
+        assert own.fields["status"] == "epoch 1, 2.0/s, R@20 0.1000"
         assert task.completed == pytest.approx(1.1)
         progress(RunEvent("a/[x]/seed-0", "done", done))
         assert task.completed == 2
         progress(RunEvent("", "step", step="tables"))
         assert task.fields["status"] == "tables"
+    with RunProgress(console, 2, 10) as progress:
+        for run in ("b/x/trial-0", "b/x/trial-1"):
+            progress(RunEvent(run, "begin"))
+        progress(RunEvent("b/x/trial-0", "done", failed))
     text = console.file.getvalue()
     assert text.count("a/random/seed-0") == 1
     assert "a/[x]/seed-0" in text
-    assert "test recall@20 0.2500, best epoch 1 of 1, 3 s" in text
+    assert "test recall@20 0.2500, best epoch 0 of 1, 3 s" in text
+    assert "valid recall@20 0.0000, best epoch 0 of 0, 0 s" in text
 
 
 def test_progress_fits_80_columns_and_cuts_no_number() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
-    row = {"epoch": 122, "seconds": 0.1, "recall@20": 0.5}
+    row = {"epoch": 123, "seconds": 0.1, "recall@20": 0.5}
     with RunProgress(console, 300, 1000) as progress:
         for label in (
             "lightgcn/random/seed-0",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sgurinit.arms import HybridInitializer, SGURInitInitializer
 from sgurinit.data import planted
 from sgurinit.errors import InputError
 from sgurinit.evaluation import FullRanking
-from sgurinit.models import FREEDOM
+from sgurinit.models import FREEDOM, LightGCN
+from sgurinit.models.checkpoint import load_model
 from sgurinit.seeds import derive_seed
 from sgurinit.training import TrainSettings, train
 from sgurinit.training.callbacks import find_best_epoch, is_out_of_patience
@@ -35,7 +38,7 @@ def score(trained):
 
 def test_the_model_has_the_weights_of_its_best_epoch(dataset):
     trained = train(dataset, "lightgcn", config=CONFIG, settings=SETTINGS)
-    assert [row["epoch"] for row in trained.history] == list(range(6))
+    assert [row["epoch"] for row in trained.history] == list(range(7))
     best = trained.history[trained.best_epoch]
     assert best["recall@20"] == max(row["recall@20"] for row in trained.history)
     again = FullRanking(dataset, "valid").evaluate(trained.model.make_scorer())
@@ -50,12 +53,104 @@ def test_the_same_seed_gives_the_same_drop_times(dataset):
         assert torch.equal(score(one), score(two))
 
 
+@pytest.mark.parametrize("model", ["lightgcn", "lattice"])
+def test_the_history_begins_with_the_ranking_of_the_initialized_model(dataset, model):
+    seen = {}
+    trained = train(
+        dataset, model, "sgurinit", config=CONFIG, settings=SETTINGS, seed=5,
+        on_stage=lambda stage, built: seen.setdefault(
+            stage, FullRanking(dataset, "valid").evaluate(built.make_scorer())
+        ),
+    )  # fmt: skip
+    expected = {name: values.mean() for name, values in seen["start"].items()}
+    start, *epochs = trained.history
+    assert list(start) == list(epochs[0])
+    assert {name: start.pop(name) for name in expected} == expected
+    assert start.pop("seconds") > 0
+    assert start == {"epoch": 0, "train_loss": None, "train_seconds": 0}
+    assert all(0 < row["train_seconds"] < row["seconds"] for row in epochs)
+
+
+@pytest.mark.parametrize("arm", ["hybrid", "collaborative"])
+def test_where_training_only_loses_the_model_is_the_start(dataset, tmp_path, arm):
+    config = {"width": 8, "learning_rate": 100.0}
+    starts = []
+
+    def on_stage(stage, model):
+        starts.append({name: values.clone() for name, values in model.state_dict().items()})
+
+    trained = train(
+        dataset, "lightgcn", arm, config=config, settings=SETTINGS, folder=tmp_path,
+        on_stage=on_stage,
+    )  # fmt: skip
+    losses = [row["recall@20"] < trained.history[0]["recall@20"] for row in trained.history[1:]]
+    assert trained.best_epoch == 0
+    assert losses == [True] * 6
+    before, after = starts
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    saved = load_model(LightGCN, tmp_path / "best.safetensors", dataset)
+    assert torch.equal(saved.make_scorer()(torch.arange(20)), score(trained))
+
+
+class CachingModel(LightGCN):
+    """A model that keeps a tensor from the first time that its vectors are computed."""
+
+    halves = None
+
+    def embed(self):
+        if self.halves is None:
+            self.halves = torch.full((self.config.width,), 0.5)
+        return tuple(self.halves * side for side in super().embed())
+
+
+def test_what_a_model_caches_when_the_start_is_ranked_can_be_trained_with(dataset):
+    trained = train(dataset, CachingModel, "random", config=CONFIG, settings=SETTINGS)
+    assert trained.history[-1]["epoch"] == 6
+
+
+def rows_of(*scores):
+    return [{"epoch": n, "recall@20": value} for n, value in enumerate(scores)]
+
+
 def test_patience_counts_epochs_without_a_gain():
-    rows = [{"epoch": n, "recall@20": value} for n, value in enumerate([0.1, 0.3, 0.2, 0.3])]
-    assert find_best_epoch(rows, "recall@20")["epoch"] == 1  # a later equal score does not count
+    rows = rows_of(0.0, 0.1, 0.3, 0.2, 0.3)
+    assert find_best_epoch(rows, "recall@20")["epoch"] == 2  # a later equal score does not count
     assert is_out_of_patience(rows, "recall@20", 2)
     assert not is_out_of_patience(rows, "recall@20", 3)
     assert not is_out_of_patience([], "recall@20", 1)
+    assert not is_out_of_patience(rows_of(0.1), "recall@20", 1)
+
+
+@given(
+    start=st.floats(0, 1),
+    scores=st.lists(st.floats(0, 1), min_size=1, max_size=12),
+    patience=st.integers(1, 5),
+)
+def test_patience_does_not_depend_on_the_start(start, scores, patience):
+    """It ends training if each of the last epochs is no better than an earlier trained one."""
+    before, last = scores[:-patience], scores[-patience:]
+    expected = bool(before) and max(last) <= max(before)
+    assert is_out_of_patience(rows_of(start, *scores), "recall@20", patience) == expected
+
+
+def test_a_start_that_falls_before_it_rises_is_trained_on(dataset, monkeypatch):
+    """Every epoch is better than the one before, but none as good as the start."""
+    settings = TrainSettings(max_epochs=6, patience=1, batch_size=256)
+    score_block, calls = FullRanking.score_block, []
+
+    def rising(self, users, scores):
+        calls.append(users)
+        share = 1.0 if len(calls) == 1 else len(calls) / 20
+        return {name: share + 0 * v for name, v in score_block(self, users, scores).items()}
+
+    monkeypatch.setattr(FullRanking, "score_block", rising)
+    trained = train(dataset, "lightgcn", config=CONFIG, settings=settings)
+    assert [row["recall@20"] for row in trained.history] == pytest.approx(
+        [1.0, *(calls / 20 for calls in range(2, 8))]
+    )
+    assert trained.best_epoch == 0
+    assert not trained.stopped_early
 
 
 def test_training_stops_when_patience_runs_out(dataset):
@@ -66,7 +161,8 @@ def test_training_stops_when_patience_runs_out(dataset):
         settings=TrainSettings(max_epochs=50, patience=3, batch_size=256),
     )
     assert trained.stopped_early
-    assert len(trained.history) == trained.best_epoch + 4
+    best = find_best_epoch(trained.history[1:], "recall@20")["epoch"]
+    assert trained.history[-1]["epoch"] == best + 3
 
 
 class KilledError(Exception):
@@ -92,7 +188,7 @@ def stop_after(epoch):
     ],
     ids=["freedom", "mgcn", "through", "frozen"],
 )
-@pytest.mark.parametrize("epoch", [0, 3])
+@pytest.mark.parametrize("epoch", [0, 1, 4])
 def test_a_killed_run_resumes_to_the_same_drop_times(dataset, tmp_path, model, arm, epoch):
     options = {"config": CONFIG, "settings": SETTINGS, "seed": 1}
     whole = train(dataset, model, arm, **options)
@@ -100,7 +196,8 @@ def test_a_killed_run_resumes_to_the_same_drop_times(dataset, tmp_path, model, a
         train(dataset, model, arm, **options, folder=tmp_path, on_epoch=stop_after(epoch))
     rest = []
     resumed = train(dataset, model, arm, **options, folder=tmp_path, on_epoch=rest.append)
-    assert rest[0]["epoch"] == epoch + 1  # finished epochs are not trained again
+    # Finished epochs are not trained again. Nothing is saved before the first is finished.
+    assert [row["epoch"] for row in rest] == list(range(epoch + 1 if epoch else 0, 7))
     assert drop_times(resumed.history) == drop_times(whole.history)
     assert resumed.best_epoch == whole.best_epoch
     assert torch.equal(score(resumed), score(whole))
@@ -131,7 +228,7 @@ def test_a_broken_checkpoint_is_one_clear_line(dataset, tmp_path):
     with pytest.raises(InputError, match=r"last\.ckpt.*remove it to begin the run again"):
         train(dataset, "lightgcn", **options)
     last.unlink()
-    assert len(train(dataset, "lightgcn", **options).history) == 6
+    assert len(train(dataset, "lightgcn", **options).history) == 7
 
 
 def test_a_finished_run_is_not_trained_again(dataset, tmp_path, monkeypatch):

@@ -53,8 +53,8 @@ class Comparison:
         Test and validation metrics, one value per row: model, arm, seed, split, group, metric, k
         and value.
     curves : DataFrame
-        Learning curves, one epoch per row: model, arm, seed, epoch, train_loss and the validation
-        metrics.
+        Learning curves, one epoch per row: model, arm, seed, epoch (0 is the start), train_loss and
+        the validation metrics.
     summary : mapping
         Settings, data and versions. ``"results"`` has an entry per model and arm with means, lifts
         over the random arm and p-values. ``"untrained"`` has scores without training.
@@ -73,7 +73,7 @@ class Comparison:
     >>> short = TrainSettings(max_epochs=2)
     >>> found = compare(planted(200, 100), ["bprmf"], ["random"], 1, out="study", settings=short)
     >>> found.curves["epoch"].to_list()
-    [0, 1]
+    [0, 1, 2]
     >>> [(entry["model"], entry["arm"]) for entry in found.summary["results"]]
     [('bprmf', 'random')]
     """
@@ -337,8 +337,8 @@ def train_and_test(
     Returns
     -------
     dict
-        ``valid`` and ``test``, the mean of each metric over the users, ``best_epoch`` (from 0),
-        ``epochs``, ``seconds`` and ``stopped_early``.
+        ``valid`` and ``test``, the mean of each metric over the users, ``best_epoch`` (0 is
+        the start), ``epochs``, ``seconds`` and ``stopped_early``.
 
     Raises
     ------

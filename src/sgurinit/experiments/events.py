@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,12 @@ class RunEvent:
         all runs.
     kind : {"kept", "begin", "step", "epoch", "done"}
         ``"kept"``: the run was finished earlier. ``"begin"``: it begins or resumes. ``"step"``:
-        other work, named in `step`. ``"epoch"``: an epoch is over. ``"done"``: the run is finished.
+        other work, named in `step`. ``"epoch"``: the start is ranked (epoch 0), or an epoch is
+        over. ``"done"``: the run is finished.
     values : mapping of str to float
-        For ``"epoch"`` the row of that epoch. For ``"done"`` the test metrics (for a trial of a
-        search the validation metrics), ``best_epoch``, ``epochs`` and ``seconds``.
+        For ``"epoch"`` the row of that epoch, see `Trained`; the start's ``train_loss`` is None.
+        For ``"done"`` the test metrics (for a trial of a search the validation metrics),
+        ``best_epoch``, ``epochs`` and ``seconds``.
     step : str
         What is being done, for ``"step"``.
 
@@ -39,7 +41,7 @@ class RunEvent:
 
     run: str
     kind: Literal["kept", "begin", "step", "epoch", "done"]
-    values: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
     step: str = ""
 
 

@@ -24,6 +24,7 @@ from sgurinit.experiments.settings import RunSettings
 from sgurinit.files import claim, read_json, write_json, write_table
 from sgurinit.models import Recommender
 from sgurinit.training import Trained, train
+from sgurinit.training.loop import EpochRow
 from sgurinit.training.run import BEST_FILE, LAST_FILE, Stage
 
 METRIC_NAMES = tuple(f"{metric}@{k}" for metric in METRICS for k in CUTOFFS)
@@ -63,9 +64,9 @@ def execute_run(
     Returns
     -------
     dict
-        Content of the run's ``result.json``: ``valid`` and ``test`` metrics, ``best_epoch``,
-        ``epochs``, ``seconds`` and ``stopped_early``. A trial has no ``test``. A trial that fails
-        or diverges scores 0 and has the reason as ``failed``.
+        Content of the run's ``result.json``: ``valid`` and ``test`` metrics, ``best_epoch`` (0 is
+        the start), ``epochs``, ``seconds`` and ``stopped_early``. A trial has no ``test``. A trial
+        that fails or diverges scores 0 and has the reason as ``failed``.
 
     Raises
     ------
@@ -103,15 +104,10 @@ def _train(
 ) -> Trained:
     logger.info("%s on %s begins or resumes", run.label, dataset.name)
 
-    def on_epoch(row: dict[str, float]) -> None:
-        logger.info(
-            "epoch %d: loss %.6f, %s %.6f, %.2f s",
-            row["epoch"],
-            row["train_loss"],
-            run.train.monitor,
-            row[run.train.monitor],
-            row["seconds"],
-        )
+    def on_epoch(row: EpochRow) -> None:
+        loss = f"loss {row['train_loss']:.6f}, " if row["epoch"] else ""  # the start has none
+        score = f"{run.train.monitor} {row[run.train.monitor]:.6f}"
+        logger.info("epoch %d: %s%s, %.2f s", row["epoch"], loss, score, row["seconds"])
         on_event(RunEvent(run.label, "epoch", row))
 
     return train(
@@ -182,10 +178,10 @@ def _execute_test_run(
 
 def _summarize_training(trained: Trained) -> dict[str, Any]:
     """Epochs, seconds and validation metrics of a trained model."""
-    best = next(row for row in trained.history if row["epoch"] == trained.best_epoch)
+    best = trained.history[trained.best_epoch]
     return {
         "best_epoch": trained.best_epoch,
-        "epochs": len(trained.history),
+        "epochs": trained.history[-1]["epoch"],
         "stopped_early": trained.stopped_early,
         "seconds": sum(row["seconds"] for row in trained.history),
         "valid": {name: best[name] for name in METRIC_NAMES},

@@ -55,19 +55,20 @@ def summarize_runs(runs: Sequence[RunSettings], folder: Path) -> list[dict[str, 
             The comparison with each other arm of the model, for Recall@20 and NDCG@20. Cells of a
             sweep over two fields are left out, because fifty arms have a thousand pairs.
         ``best_epochs``
-            Best epoch of each seed, counted from 0 as in the curves.
+            Best epoch of each seed: how many were completed, 0 for the start.
         ``epochs``, ``seconds``
-            Number of epochs and training time of each seed.
+            Number of trained epochs of each seed, and its time of training and validation.
         ``at_epoch_limit``
             Number of runs that ended at ``max_epochs``, before patience ran out. Longer training
             could change their scores. Missing in summaries of earlier versions.
         ``epochs_to_random_best``
             Number of epochs of each seed until the monitored validation metric reached the best
-            score of the random arm with the same seed; null if it never did.
+            score of the random arm with the same seed; 0 if the start is there, null if it never
+            did.
         ``ratio_to_random_epochs``
-            The same divided by the number of epochs that the random arm needed.
+            The same divided by the number of epochs that the random arm needed; null if that is 0.
         ``seconds_to_random_best``
-            The same in seconds.
+            The same in seconds, with the ranking of the start.
     """
     by_arm: dict[tuple[str, str], list[RunSettings]] = {}
     for run in runs:
@@ -196,11 +197,11 @@ def _convergence(
     for run, reference in zip(own, base, strict=True):
         random = pl.read_csv(folder / reference.label / "epochs.csv")[run.train.monitor]
         mine = pl.read_csv(folder / run.label / "epochs.csv")
-        epochs = _count_until_first(mine[run.train.monitor] >= random.max())
-        own_epochs = _count_until_first(random >= random.max())
+        epochs = _find_first(mine[run.train.monitor] >= random.max())
+        own_epochs = _find_first(random >= random.max())
         needed.append(epochs)
-        ratios.append(epochs / own_epochs if epochs and own_epochs else None)
-        seconds.append(float(mine["seconds"][:epochs].sum()) if epochs else None)
+        ratios.append(None if epochs is None or not own_epochs else epochs / own_epochs)
+        seconds.append(None if epochs is None else float(mine["seconds"][: epochs + 1].sum()))
     return {
         "epochs_to_random_best": needed,
         "ratio_to_random_epochs": ratios,
@@ -208,10 +209,10 @@ def _convergence(
     }
 
 
-def _count_until_first(reached: pl.Series) -> int | None:
-    """Count epochs up to the first that reached the goal; None if none did."""
+def _find_first(reached: pl.Series) -> int | None:
+    """Find the first epoch that reached the goal, where the start is epoch 0; None if none did."""
     at = reached.arg_true()
-    return int(at[0]) + 1 if len(at) else None
+    return int(at[0]) if len(at) else None
 
 
 def is_significant(metric: Mapping[str, Any]) -> bool:

@@ -63,7 +63,7 @@ def results_table(runs: Sequence[RunSettings], folder: Path) -> pl.DataFrame:
 
 
 def curves_table(runs: Sequence[RunSettings], folder: Path) -> pl.DataFrame:
-    """Collect the learning curve of every run, one epoch per row.
+    """Collect the learning curve of every run, the start and then one epoch per row.
 
     Parameters
     ----------
@@ -75,7 +75,8 @@ def curves_table(runs: Sequence[RunSettings], folder: Path) -> pl.DataFrame:
     Returns
     -------
     DataFrame
-        Columns model, arm, seed, epoch (from 0), train_loss and the validation metrics.
+        Columns model, arm, seed, epoch (how many are completed; 0 is the start), train_loss (null
+        for the start) and the validation metrics.
     """
     tables = []
     for run in runs:
@@ -134,9 +135,10 @@ def epochs_table(entries: Sequence[SummaryEntry]) -> pl.DataFrame:
     Returns
     -------
     DataFrame
-        Columns model, arm, seed, best_epoch (from 0, as in the curves), epochs, seconds,
+        Columns model, arm, seed, best_epoch (0 is the start, as in the curves), epochs, seconds,
         epochs_to_random_best, ratio_to_random_epochs and seconds_to_random_best. The last three are
-        null if a run never reached the goal or there is no random arm.
+        null if a run never reached the goal or there is no random arm. The ratio is also null if
+        the random arm is best before training.
     """
     rows = [
         {"model": entry["model"], "arm": entry["arm"], "seed": seed}

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 class TensorBoardCurves:
     """An event callback that writes learning curves and test scores for TensorBoard.
 
+    Steps are epochs; the start is step 0.
+
     Pass it as ``on_event`` to `compare`, `train_and_test` or `Study.run`, and run ``tensorboard
     --logdir FOLDER`` to see a run for every model, arm and seed. It needs the extra
     ``sgurinit[tensorboard]``.
@@ -52,11 +54,10 @@ class TensorBoardCurves:
     def __call__(self, event: RunEvent) -> None:
         """Write the values of an event."""
         if event.kind == "epoch":
-            step = int(event.values["epoch"]) + 1
-            self._write(event.run, "valid", event.values, step)
+            self._write(event.run, "valid", event.values, event.values["epoch"])
         elif event.kind == "done":
             if "/trial-" not in event.run:
-                self._write(event.run, "test", event.values, int(event.values["best_epoch"]) + 1)
+                self._write(event.run, "test", event.values, event.values["best_epoch"])
             if event.run in self._writers:
                 self._writers.pop(event.run).close()
 
@@ -67,7 +68,7 @@ class TensorBoardCurves:
         for name, value in values.items():
             if "@" in name:
                 writer.add_scalar(f"{split}/{name.replace('@', '_')}", value, step)
-        if split == "valid":
+        if split == "valid" and step > 0:
             writer.add_scalar("train/loss", values["train_loss"], step)
             writer.add_scalar("train/seconds_per_epoch", values["seconds"], step)
         writer.flush()

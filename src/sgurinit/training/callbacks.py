@@ -20,7 +20,7 @@ def find_best_epoch(history: Sequence[EpochRow], monitor: str) -> EpochRow:
     Parameters
     ----------
     history : sequence of dict
-        One row per epoch; at least one.
+        One row per epoch; at least one. Epoch 0 is the start.
     monitor : str
         Validation metric, such as ``"recall@20"``.
     """
@@ -28,15 +28,22 @@ def find_best_epoch(history: Sequence[EpochRow], monitor: str) -> EpochRow:
 
 
 def is_out_of_patience(history: Sequence[EpochRow], monitor: str, patience: int) -> bool:
-    """Return whether the last `patience` epochs had no better `monitor` than an earlier one."""
-    if not history:
+    """Return whether the last `patience` epochs had no better `monitor` than an earlier one.
+
+    Only trained epochs are compared. The score of a good start often falls before it rises, and
+    that must not end training.
+    """
+    trained = [row for row in history if row["epoch"] > 0]
+    if not trained:
         return False
-    best = find_best_epoch(history, monitor)
-    return history[-1]["epoch"] - best["epoch"] >= patience
+    best = find_best_epoch(trained, monitor)
+    return bool(trained[-1]["epoch"] - best["epoch"] >= patience)
 
 
 class EpochCheckpoints(Callback):
     """Save the best weights and the last state, and stop training when patience runs out.
+
+    The best weights may be those of the start, which is ranked before the first epoch.
 
     The best epoch and the end of training follow from the module's history. It is part of the
     checkpoint, so a resumed run decides like an uninterrupted one. Files are written atomically.
@@ -50,9 +57,9 @@ class EpochCheckpoints(Callback):
     monitor : str
         Validation metric that decides, such as ``"recall@20"``; higher is better.
     patience : int
-        Epochs without a better score before training stops, at least 1.
+        Trained epochs without a better score before training stops, at least 1.
     on_epoch : callable, optional
-        Called with each epoch's row.
+        Called with each epoch's row, first with that of the start.
     """
 
     def __init__(
@@ -70,6 +77,14 @@ class EpochCheckpoints(Callback):
         self.on_epoch = on_epoch
 
     @override
+    def on_sanity_check_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        assert isinstance(pl_module, RecommenderModule)  # noqa: S101 - set by `train`
+        save_model(pl_module.model, self.best)
+        self._report(pl_module.history)
+
+    @override
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
@@ -82,5 +97,8 @@ class EpochCheckpoints(Callback):
         partial = self.last.with_name(self.last.name + ".partial")
         trainer.save_checkpoint(partial)
         os.replace(partial, self.last)  # noqa: PTH105 - replaces the older file in one step
+        self._report(history)
+
+    def _report(self, history: Sequence[EpochRow]) -> None:
         if self.on_epoch is not None:
             self.on_epoch(history[-1])

@@ -18,11 +18,14 @@ from sgurinit.models import Batch, Recommender
 from sgurinit.seeds import derive_seed
 from sgurinit.training.sampler import TripleSampler
 
-EpochRow = dict[str, float]
+EpochRow = dict[str, Any]
 
 
 class RecommenderModule(lightning.LightningModule):
     """A recommender in training.
+
+    Lightning's sanity check, a validation before the first epoch, ranks the start: epoch 0. A
+    trained epoch has the number of epochs that are completed at its end.
 
     Every epoch seeds torch's global generator from the run's seed and the number of the epoch, so a
     resumed run draws the same random numbers as an uninterrupted one.
@@ -41,7 +44,7 @@ class RecommenderModule(lightning.LightningModule):
     Attributes
     ----------
     history : list of dict
-        One row per finished epoch.
+        One row per finished epoch, and before them that of the start, see `Trained`.
     """
 
     def __init__(
@@ -94,6 +97,8 @@ class RecommenderModule(lightning.LightningModule):
     @override
     def on_validation_epoch_start(self) -> None:
         self._training_ended = time.perf_counter()
+        if self.trainer.sanity_checking:
+            self._epoch_began = self._training_ended
         self._blocks = []
         self._score = self.model.make_scorer()
 
@@ -104,10 +109,14 @@ class RecommenderModule(lightning.LightningModule):
 
     @override
     def on_validation_epoch_end(self) -> None:
-        row: EpochRow = {
-            "epoch": self.current_epoch,
-            "train_loss": float(torch.stack(self._losses).double().mean()),
-        }
+        row: EpochRow = (
+            {"epoch": 0, "train_loss": None}
+            if self.trainer.sanity_checking
+            else {
+                "epoch": self.current_epoch + 1,
+                "train_loss": float(torch.stack(self._losses).double().mean()),
+            }
+        )
         for metric in self._blocks[0]:
             row[metric] = float(np.concatenate([block[metric] for block in self._blocks]).mean())
         row["train_seconds"] = self._training_ended - self._epoch_began

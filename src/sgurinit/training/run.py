@@ -51,14 +51,17 @@ class Trained:
     Parameters
     ----------
     model : Recommender
-        The model with the weights of its best epoch, in evaluation mode.
+        The model with the weights of its best epoch, in evaluation mode. Where training does not
+        help, these are the weights of the start.
     dataset : Dataset
         The data set that it was trained on.
     history : list of dict
-        A row per epoch: ``epoch`` (from 0), ``train_loss``, each validation metric under a name
-        like ``recall@20``, ``train_seconds`` for training and ``seconds`` including validation.
+        The first row is the start, the initialized model: ``epoch`` 0, ``train_loss`` None,
+        ``train_seconds`` 0. Then a row per trained epoch: ``epoch``, the number of epochs
+        completed, ``train_loss``, each validation metric under a name like ``recall@20``,
+        ``train_seconds`` for training and ``seconds`` including validation.
     best_epoch : int
-        Epoch with the best validation score.
+        Epoch with the best validation score, the earliest of equals; 0 for the start.
     handover : HandoverReport
         What the initializer did to the user tables.
     stopped_early : bool
@@ -73,8 +76,8 @@ class Trained:
     --------
     >>> from sgurinit.data import planted
     >>> trained = train(planted(200, 100), settings=TrainSettings(max_epochs=2))
-    >>> len(trained.history), trained.stopped_early
-    (2, False)
+    >>> [row["epoch"] for row in trained.history], trained.stopped_early
+    ([0, 1, 2], False)
     """
 
     model: Recommender
@@ -127,6 +130,9 @@ def train(
 ) -> Trained:
     """Build a model, initialize its users and train it with early stopping on validation.
 
+    The initialized model is ranked before the first epoch. If no epoch is better, the model that is
+    returned is the start.
+
     Parameters
     ----------
     dataset : Dataset, str or Path
@@ -146,7 +152,8 @@ def train(
         resumes and reaches the same numbers, up to rounding if the model is not deterministic on
         several threads.
     on_epoch : callable, optional
-        Called with each epoch's row, see `Trained`.
+        Called with the row of the start, if the run does not resume, and with each epoch's row, see
+        `Trained`.
     on_stage : callable, optional
         Called with ``"start"`` and the initialized model, and with ``"trained"`` and the model with
         the weights of its best epoch. The model is in evaluation mode.
@@ -245,7 +252,7 @@ def _fit(
     resumed = last.is_file()
     if resumed:
         module.history = _read_history(last)
-        if len(module.history) >= settings.max_epochs or is_out_of_patience(
+        if module.history[-1]["epoch"] >= settings.max_epochs or is_out_of_patience(
             module.history, settings.monitor, settings.patience
         ):
             return
@@ -255,7 +262,7 @@ def _fit(
             devices=1,
             max_epochs=settings.max_epochs,
             reload_dataloaders_every_n_epochs=1,
-            num_sanity_val_steps=0,
+            num_sanity_val_steps=0 if resumed else -1,  # -1, all of them, ranks the start
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,

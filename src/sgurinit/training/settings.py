@@ -17,15 +17,16 @@ class TrainSettings(BaseModel):
     Parameters
     ----------
     max_epochs : int >= 1, default 1000
-        Maximum number of epochs.
+        Maximum number of trained epochs.
     patience : int >= 1, default 20
-        Epochs without a better validation score before training stops.
+        Trained epochs without a better validation score than an earlier trained epoch before
+        training stops. A start that is better than all of them does not end training.
     batch_size : int >= 1, default 2048
         Training triples per step.
     monitor : str, default "recall@20"
-        Validation metric that decides which epoch is best, ``"<metric>@<k>"`` with a metric of
-        `sgurinit.evaluation.METRICS` and a cut-off of `sgurinit.evaluation.CUTOFFS`. It is not
-        rounded.
+        Validation metric that decides which epoch is best, the start (epoch 0) included,
+        ``"<metric>@<k>"`` with a metric of `sgurinit.evaluation.METRICS` and a cut-off of
+        `sgurinit.evaluation.CUTOFFS`. It is not rounded.
     negatives : {"seen", "all"}, default "seen"
         Items that negatives are drawn from. ``"seen"``: items with a training interaction, so that
         cold items are not trained as negatives only because they have no data. ``"all"``: all
@@ -44,11 +45,11 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_epochs: int = Field(default=1000, ge=1, description="Maximum number of epochs.")
+    max_epochs: int = Field(default=1000, ge=1, description="Maximum number of trained epochs.")
     patience: int = Field(
         default=20,
         ge=1,
-        description="Epochs without a better validation score before training stops.",
+        description="Trained epochs without a better validation score before training stops.",
     )
     batch_size: int = Field(default=2048, ge=1, description="Training triples per step.")
     monitor: str = Field(

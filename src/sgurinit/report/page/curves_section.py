@@ -14,8 +14,9 @@ def make_curves_section(found: ComparisonFolder, colors: Colors) -> Section:
     """Show the learning curves of every model."""
     parts = (
         note(
-            "Validation Recall@20 by epoch. Thin lines: single seeds. Thick lines: their mean, up "
-            "to where the first seed stops. Dots: best epochs, whose weights are tested."
+            "Validation Recall@20 by epoch; epoch 0 is the start. Thin lines: single seeds. Thick "
+            "lines: their mean, up to where the first seed stops. Dots: best epochs, whose weights "
+            "are tested."
         ),
         figure_grid(
             embed_figure(

@@ -98,8 +98,7 @@ def _comparison_cells(entry: SummaryEntry) -> Iterator[Cell]:
     yield lift_cell(entry, recall)
     p = None if entry["arm"] == BASELINE else adjusted_p_value(recall)
     yield Cell(format_p_value(p), p)
-    best_epochs = [epoch + 1 for epoch in entry["best_epochs"]]
-    for counts in (best_epochs, entry.get("epochs_to_random_best") or []):
+    for counts in (entry["best_epochs"], entry.get("epochs_to_random_best") or []):
         yield Cell(format_epochs(counts), average_epochs(counts)[0])
 
 
@@ -116,7 +115,7 @@ def _protocol(settings: ComparisonSettings) -> str:
         "p refer to Recall@20 and compare with random initialization. p: paired t-test over the "
         "users, on scores averaged over the seeds, Holm-adjusted for the number of models. All "
         f"items that a user has no training interaction with are ranked; {validation}. Each run "
-        "was tested once, with the weights of its best validation epoch. Epochs to random’s best: "
-        "epochs until the validation score reached the best one of the random run with the same "
-        "seed."
+        "was tested once, with the weights of its best validation epoch; epoch 0 is the start. "
+        "Epochs to random’s best: epochs until the validation score reached the best one of the "
+        "random run with the same seed."
     )

@@ -190,12 +190,10 @@ class RunProgress(_TransientBars):
         self.tasks[event.run] = self.progress.add_task(event.run, total=self.expected, status="")
 
     def _epoch(self, event: RunEvent) -> None:
-        epochs = event.values["epoch"] + 1
+        epochs = event.values["epoch"]
         self.epochs[event.run] = epochs
-        status = (
-            f"epoch {epochs:.0f}, {1 / max(event.values['seconds'], 1e-9):.1f}/s, "
-            f"R@20 {event.values['recall@20']:.4f}"
-        )
+        rate = f" {1 / max(event.values['seconds'], 1e-9):.1f}/s," if epochs else ""
+        status = f"epoch {epochs},{rate} R@20 {event.values['recall@20']:.4f}"
         self.progress.update(self.tasks[event.run], completed=epochs, status=status)
 
     def _done(self, event: RunEvent) -> None:
@@ -204,10 +202,11 @@ class RunProgress(_TransientBars):
         self.progress.remove_task(self.tasks.pop(event.run))
         del self.epochs[event.run]
         self.finished.append(values["epochs"])
-        self.expected = sum(self.finished) / len(self.finished)
+        # A trial that failed has no epochs.
+        self.expected = max(1.0, sum(self.finished) / len(self.finished))
         self._print(
             f"{event.run:<28} {split} recall@20 {values['recall@20']:.4f}, "
-            f"best epoch {values['best_epoch'] + 1:.0f} of {values['epochs']:.0f}, "
+            f"best epoch {values['best_epoch']} of {values['epochs']}, "
             f"{values['seconds']:.0f} s"
         )
 

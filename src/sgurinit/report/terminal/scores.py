@@ -53,7 +53,7 @@ def comparison_table(summary: Mapping[str, Any]) -> Table:
             format_score(test["ndcg@20"], spread=False),
             "" if baseline else format_lift(recall).replace(" %", "%"),
             "" if baseline else format_p_value(adjusted_p_value(recall)),
-            format_epochs([epoch + 1 for epoch in entry["best_epochs"]]),
+            format_epochs(entry["best_epochs"]),
         ]
         table.add_row(*(Text(cell) for cell in cells))
     if summary.get("untrained"):

@@ -18,7 +18,7 @@ _MAX_POINTS = 300
 def draw_curves(curves: pl.DataFrame, colors: Colors, metric: str) -> go.Figure:
     """Draw the validation score by epoch: a thin line per seed and a thick line for their mean.
 
-    A dot marks the best epoch of each seed, whose weights are tested.
+    The start is at epoch 0. A dot marks the best epoch of each seed, whose weights are tested.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def _set_axes(drawn: go.Figure, height: int, metric: str) -> None:
 def _seed_line(scores: pl.Series, arm: str, color: str) -> go.Scatter:
     step = -(-len(scores) // _MAX_POINTS)
     return go.Scatter(
-        x0=1,
+        x0=0,
         dx=step,
         y=scores.gather_every(step).to_list(),
         mode="lines",
@@ -95,7 +95,7 @@ def _seed_line(scores: pl.Series, arm: str, color: str) -> go.Scatter:
 
 def _mean_line(scores: Sequence[float], arm: str, color: str) -> go.Scatter:
     return go.Scatter(
-        x0=1,
+        x0=0,
         dx=1,
         y=scores,
         mode="lines",
@@ -109,7 +109,7 @@ def _mean_line(scores: Sequence[float], arm: str, color: str) -> go.Scatter:
 def _best_epochs(seeds: Sequence[pl.Series], arm: str, color: str) -> go.Scatter:
     at = [int(scores.arg_max() or 0) for scores in seeds]
     return go.Scatter(
-        x=[best + 1 for best in at],
+        x=at,
         y=[scores[best] for scores, best in zip(seeds, at, strict=True)],
         mode="markers",
         marker={"color": color, "size": 9, "line": {"color": "var(--paper)", "width": 1.5}},
