@@ -80,7 +80,7 @@ def gain(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def curves() -> None:
-    """Draw the validation score after every epoch for each seed, and mark the best."""
+    """Draw the validation score by epoch for each seed, and mark the best."""
     panels = [
         (model, part.filter(pl.col("model") == model))
         for part in (pl.read_csv(path) for path in CURVES)
@@ -99,8 +99,8 @@ def curves() -> None:
             ):
                 best = run.row(run["recall@20"].arg_max() or 0, named=True)
                 label = arm if seed == 0 else None
-                panel.plot(run["epoch"] + 1, run["recall@20"], color=color, lw=0.9, label=label)
-                panel.plot(best["epoch"] + 1, best["recall@20"], "o", color=color, ms=4)
+                panel.plot(run["epoch"], run["recall@20"], color=color, lw=0.9, label=label)
+                panel.plot(best["epoch"], best["recall@20"], "o", color=color, ms=4)
         panel.set(title=model_resolver.lookup(model).__name__, xlabel="epoch", ylim=(0, None))
         panel.spines[["top", "right"]].set_visible(False)
         panel.legend(frameon=False, loc="lower right")
