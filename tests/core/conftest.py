@@ -161,11 +161,33 @@ def reference_joint(case: Case, dim: int, penalty: float, content_weight: float)
     products = reference_reduced(case.baskets, model, dim)
     values, vectors = np.linalg.eigh(products)
     rows = vectors * np.sqrt(np.maximum(values, 0))
-    used = np.isin(np.arange(n_items), np.concatenate(case.baskets))
-    if content_weight > 0:
-        used |= content.any(axis=1)
-    rows[~used] = 0
-    return rows / np.mean([np.linalg.norm(row) for row in rows[used]]), used
+    popularity = np.zeros(n_items)
+    for basket in case.baskets:
+        popularity[basket] += 1
+    present = popularity > 0
+    placed = {}
+    if content_weight != 0:
+        placed = reference_places(rows, content, popularity)
+    for item in np.flatnonzero(~present):
+        rows[item] = placed.get(item, 0)
+        present[item] = item in placed
+    return rows / np.mean([np.linalg.norm(row) for row in rows[present]]), present
+
+
+def reference_places(rows, content, popularity, n_neighbors=20) -> dict[int, np.ndarray]:
+    """Rows of items without users: the mean over used items that are nearest by content."""
+    used = [item for item in np.flatnonzero(popularity) if content[item].any()]
+    placed = {}
+    for item in np.flatnonzero(popularity == 0):
+        cosines = sorted((float(content[item] @ content[other]), other) for other in used)[::-1]
+        if not cosines:
+            continue
+        last = cosines[: min(n_neighbors, len(cosines))][-1][0]
+        near = [(cosine, other) for cosine, other in cosines if cosine > max(last - 1e-6, 0)]
+        if near:
+            total = sum(cosine for cosine, _ in near)
+            placed[int(item)] = sum(cosine * rows[other] for cosine, other in near) / total
+    return placed
 
 
 def reference_centroids(rows, labels) -> np.ndarray:
@@ -215,6 +237,7 @@ def reference() -> types.SimpleNamespace:
         gram=reference_gram,
         item_model=reference_item_model,
         reduced=reference_reduced,
+        places=reference_places,
         centroids=reference_centroids,
         parts=reference_parts,
         assert_close=assert_rows_close,

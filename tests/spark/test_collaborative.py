@@ -54,8 +54,7 @@ def test_a_sample_of_users_gives_what_the_core_gives_for_them(sampled, monkeypat
     parameters = Parameters.check(SGURInit(**options).get_params())
     core = compute_joint_items([lambda: part], part.sum(axis=0), features, 5, parameters)
     present = core.present[::-1]
-    assert core.settings is not None
-    if core.settings.content_weight == 0:
+    if content_weight == 0:
         np.testing.assert_array_equal(present, sampled.part.sum(axis=0) > 0)
     else:
         assert present.all()

@@ -13,10 +13,19 @@ if TYPE_CHECKING:
     from sgurinit.core.estimator import SGURInit
     from sgurinit.core.fit import FittedStart
     from sgurinit.core.inputs.features import ItemFeatures
+    from sgurinit.core.new_items import place_new_items
     from sgurinit.core.start import JointStart, UserStart
     from sgurinit.core.steps.clusters import Clusters
 
-__all__ = ["Clusters", "FittedStart", "ItemFeatures", "JointStart", "SGURInit", "UserStart"]
+__all__ = [
+    "Clusters",
+    "FittedStart",
+    "ItemFeatures",
+    "JointStart",
+    "SGURInit",
+    "UserStart",
+    "place_new_items",
+]
 
 _MODULES = {
     "Clusters": "steps.clusters",
@@ -25,6 +34,7 @@ _MODULES = {
     "JointStart": "start",
     "SGURInit": "estimator",
     "UserStart": "start",
+    "place_new_items": "new_items",
 }
 
 

@@ -15,6 +15,7 @@ from sgurinit.core.params import Parameters
 from sgurinit.core.steps.collaborative import InteractionParts, PartSums, find_directions
 from sgurinit.core.steps.held_out import ItemModelSettings, choose_settings, sample_users
 from sgurinit.core.steps.item_model import fit_item_model, reduce_item_model
+from sgurinit.core.steps.new_items import place_by_content
 from sgurinit.core.steps.pca import compute_principal_rows
 from sgurinit.core.steps.preprocess import normalize_rows
 from sgurinit.errors import InputError
@@ -167,7 +168,8 @@ def compute_collaborative_items(
     `compute_content_agreement`. Settings that `parameters` leaves open are chosen on held-out
     interactions, see `choose_settings`. The model is reduced to `dim` columns, see
     `reduce_item_model`, and scaled to a mean row norm of one. An item without interactions is
-    placed by its content. None of this is part of SG-URInit.
+    placed at used items with similar content, see `place_by_content`. None of this is part of
+    SG-URInit.
 
     Parameters
     ----------
@@ -191,11 +193,9 @@ def compute_collaborative_items(
         sample = sample_users(parts, directions.keys)
         content = np.zeros((len(degrees), 1))
         if blocks:
-            weights = _weigh_modalities(blocks, sample.matrix, directions.keys)
-            weighted = [np.sqrt(weight) * blocks[name] for name, weight in weights.items()]
-            described: BoolArray = np.logical_or.reduce([rows.any(axis=1) for rows in weighted])
-            joined = _join_blocks(weighted, described, CONTENT_WIDTH * dim, n_jobs)
-            content = normalize_rows(joined[:, joined.any(axis=0)].astype(np.float64))
+            content = join_content(
+                blocks, sample.matrix, directions.keys, CONTENT_WIDTH * dim, n_jobs
+            )
         settings = choose_settings(
             sample,
             directions,
@@ -207,8 +207,8 @@ def compute_collaborative_items(
             n_jobs=n_jobs,
         )
         rows = reduce_item_model(fit_item_model(directions, content, *settings), sums, dim)
-    present: BoolArray = (degrees > 0) | ((settings.content_weight > 0) & content.any(axis=1))
-    rows[~present] = 0.0
+    rows, placed = place_by_content(rows, content, degrees)
+    present: BoolArray = (degrees > 0) | placed
     if not rows.any():
         raise InputError(
             "collaborative=True found no items that go together, by their users or their content: "
@@ -216,6 +216,45 @@ def compute_collaborative_items(
         )
     rows /= np.linalg.norm(rows[present], axis=1).mean()
     return JointItems(rows.astype(np.float32), present, settings)
+
+
+def join_content(
+    blocks: Mapping[str, Float64Array],
+    matrix: sp.csr_array,
+    keys: FloatArray,
+    width: int,
+    n_jobs: int | None,
+) -> Float64Array:
+    """Join modalities, each with the weight that its agreement with the interactions deserves.
+
+    Parameters
+    ----------
+    blocks : mapping of str to ndarray of float64, shape (n_items, w)
+        Modalities, as `reduce_modality` returns them; at least one.
+    matrix : csr_array of shape (n_users, n_items)
+        Binary interactions.
+    keys : ndarray of float64, shape (n_items,)
+        Numbers that order the items.
+    width : int >= 1
+        Number of columns, at most.
+    n_jobs : int or None
+        Threads, as in scikit-learn.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_items, at most width)
+        Rows of unit length; zero for an item without content.
+
+    Raises
+    ------
+    InputError
+        All items have the same features.
+    """
+    weights = _weigh_modalities(blocks, matrix, keys)
+    weighted = [np.sqrt(weight) * blocks[name] for name, weight in weights.items()]
+    described: BoolArray = np.logical_or.reduce([rows.any(axis=1) for rows in weighted])
+    joined = _join_blocks(weighted, described, width, n_jobs)
+    return normalize_rows(joined[:, joined.any(axis=0)].astype(np.float64))
 
 
 def _weigh_modalities(
