@@ -113,6 +113,7 @@ def _best_epochs(seeds: Sequence[pl.Series], arm: str, color: str) -> go.Scatter
         y=[scores[best] for scores, best in zip(seeds, at, strict=True)],
         mode="markers",
         marker={"color": color, "size": 9, "line": {"color": "var(--paper)", "width": 1.5}},
+        cliponaxis=False,  # a dot at the start is whole
         legendgroup=arm,
         showlegend=False,
         name=f"{arm}, best epoch",
