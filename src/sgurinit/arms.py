@@ -22,7 +22,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import scipy.sparse as sp
 import torch
@@ -63,6 +63,9 @@ METHOD = "sgurinit"
 CONTROL = "permuted"
 """Name of the arm that controls for the meaning of the method's rows."""
 
+_ScaleSetting: TypeAlias = (
+    Literal["table", "items"] | Annotated[float, Field(gt=0, strict=True)] | None
+)
 _SCALE_TEXT = (
     "Mean row norm of a filled table: a multiple of that of its random rows, 'table', 'items', or "
     "none."
@@ -277,9 +280,7 @@ class MethodInitializer(Initializer):
     preprocess: tuple[Literal["center", "unit", "whiten"], ...] = Field(
         default=get_default("preprocess"), description=PARAMS["preprocess"].text
     )
-    scale: Literal["table", "items"] | Annotated[float, Field(gt=0, strict=True)] | None = Field(
-        default=DEFAULT_SCALE, description=_SCALE_TEXT
-    )
+    scale: _ScaleSetting = Field(default=DEFAULT_SCALE, description=_SCALE_TEXT)
     fill_items: bool = Field(default=True, description=_FILL_ITEMS_TEXT)
     projected: ProjectedMode = Field(
         default="once",
@@ -559,8 +560,8 @@ class RandomScaledInitializer(MethodInitializer):
 class HybridInitializer(SGURInitInitializer):
     """The library's extension: a joint space of content and of who uses the items.
 
-    The parameters are those of `SGURInitInitializer`, with other defaults for `local_weight` and
-    `target`, and with `collaborative` fixed at True.
+    The parameters are those of `SGURInitInitializer`, with other defaults for `local_weight`,
+    `scale` and `target`, and with `collaborative` fixed at True.
 
     See Also
     --------
@@ -586,6 +587,7 @@ class HybridInitializer(SGURInitInitializer):
     collaborative: Literal[True] = Field(
         default=get_default("collaborative", "hybrid"), description="Fixed."
     )
+    scale: _ScaleSetting = Field(default=8.0, description=_SCALE_TEXT)
     target: Target = Field(default="vectors", description=_TARGET_TEXT)
 
 

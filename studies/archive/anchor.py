@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
-from resumable import Row, measure_missing
 from torch import Tensor
 
 from sgurinit import load_dataset
@@ -27,6 +27,9 @@ from sgurinit.models import Batch, Recommender, model_resolver
 from sgurinit.models.blocks.losses import l2_penalty
 from sgurinit.runtime import keep_freed_memory
 from sgurinit.training import TrainSettings, train
+
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from resumable import Row, measure_missing
 
 OUT = Path(__file__).parent / "anchor" / "results.csv"
 FREE = (0.0, math.inf)

@@ -11,6 +11,7 @@ trained on everybody. Writes `fold_in/results.csv`; a command that was stopped r
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -18,13 +19,15 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from resumable import Row, measure_missing
 
 from sgurinit import SGURInit, load_dataset
 from sgurinit.data import Dataset, Interactions
 from sgurinit.evaluation import FullRanking
 from sgurinit.runtime import keep_freed_memory
 from sgurinit.training import TrainSettings, train
+
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from resumable import Row, measure_missing
 
 OUT = Path(__file__).parent / "fold_in" / "results.csv"
 SHARE = 0.1

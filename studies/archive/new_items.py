@@ -13,12 +13,12 @@ that was stopped resumes.
 from __future__ import annotations
 
 import argparse
+import sys
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
-from resumable import Row, measure_missing
 from torch.nn.functional import normalize
 
 from sgurinit import load_dataset
@@ -26,6 +26,9 @@ from sgurinit.data import Dataset, hold_out_items
 from sgurinit.evaluation import FullRanking
 from sgurinit.runtime import keep_freed_memory
 from sgurinit.training import TrainSettings, train
+
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from resumable import Row, measure_missing
 
 OUT = Path(__file__).parent / "new_items" / "results.csv"
 KEY = ["model", "arm", "seed"]

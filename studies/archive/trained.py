@@ -10,13 +10,13 @@ Writes `trained/results.csv`, a row per training; a command that was stopped res
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
-from resumable import Row, measure_missing
 from typing_extensions import override
 from untrained import Pair, variants
 
@@ -27,6 +27,9 @@ from sgurinit.handover import DEFAULT_SCALE, HandoverReport, match_scale
 from sgurinit.models import Recommender
 from sgurinit.runtime import keep_freed_memory
 from sgurinit.training import TrainSettings, train
+
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from resumable import Row, measure_missing
 
 OUT = Path(__file__).parent / "trained" / "results.csv"
 VARIANTS = (

@@ -11,11 +11,11 @@ random. Two learning rates, ten epochs: validation is best within the first few.
 from __future__ import annotations
 
 import argparse
+import sys
 from itertools import product
 from pathlib import Path
 
 import torch
-from resumable import Row, measure_missing
 from typing_extensions import override
 
 from sgurinit import load_dataset
@@ -23,6 +23,9 @@ from sgurinit.arms import HybridInitializer
 from sgurinit.models import MMGCN, UserTable
 from sgurinit.runtime import keep_freed_memory
 from sgurinit.training import TrainSettings, train
+
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from resumable import Row, measure_missing
 
 OUT = Path(__file__).parent / "which_tables" / "results.csv"
 RATES = (1e-4, 1e-3)
