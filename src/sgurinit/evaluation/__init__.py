@@ -1,5 +1,6 @@
-"""Evaluation: full ranking, metrics, groups of items and users, paired tests between arms."""
+"""Evaluation: full ranking, metrics, groups of items and users, comparisons between arms."""
 
+from sgurinit.evaluation.bootstrap import LiftInterval, bootstrap_lift
 from sgurinit.evaluation.groups import group_items, group_users, make_group_rankings
 from sgurinit.evaluation.metrics import CUTOFFS, METRICS, compute_metrics
 from sgurinit.evaluation.ranking import FullRanking, top_k
@@ -9,8 +10,10 @@ __all__ = [
     "CUTOFFS",
     "METRICS",
     "FullRanking",
+    "LiftInterval",
     "PairedTest",
     "adjust_p_values",
+    "bootstrap_lift",
     "compute_metrics",
     "group_items",
     "group_users",
