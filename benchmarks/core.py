@@ -1,8 +1,8 @@
 """Time and memory of the method: beside a plain implementation, and on large logs.
 
     python benchmarks/core.py baby                       # -> benchmarks/core_baby.csv
-    python benchmarks/core.py stream FOLDER [--sizes 1e6,1e7,3e7,1e8] [--collaborative]
-                                                         # -> benchmarks/core_stream.csv
+    python benchmarks/core.py stream FOLDER [--sizes 1e6,1e7,3e7,1e8] [--per-item 100]
+                                    [--collaborative]    # -> benchmarks/core_stream.csv
     python benchmarks/core.py threads                    # -> benchmarks/core_threads.csv
 
 `baby` makes data of the size of Amazon Baby. On them it runs this library (`ours`) and the usual
@@ -10,9 +10,9 @@ way to write the method (`straightforward`): a scatter-add over the interactions
 scikit-learn's `KMeans(n_init=10)`. Each run is a separate process with one thread. Both compute
 the preset `stair` (K = 8, symmetric weights, `local_weight` 0.1) on features of full width.
 
-`stream` makes logs in FOLDER, with ten interactions per user, a hundred per item, and features of
-64 and 768 columns. It streams the users of the first modality and of the joint space of 64 columns
-to files. K is 64, all other parameters have their defaults.
+`stream` makes logs in FOLDER, with ten interactions per user, a hundred per item (`--per-item`),
+and features of 64 and 768 columns. It streams the users of the first modality and of the joint
+space of 64 columns to files. K is 64, all other parameters have their defaults.
 
 `threads` times routines that the library runs in threads, on one thread and, with twice the work,
 on two.
@@ -162,12 +162,12 @@ def measure_copy_rate() -> float:
     return 2 * source.nbytes / best
 
 
-def make_log(folder: Path, size: int) -> None:
+def make_log(folder: Path, size: int, per_item: int) -> None:
     """Make a log in Parquet files, and features in ``.npy`` files."""
     if (folder / "whole").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    n_users, n_items = size // 10, size // 100
+    n_users, n_items = size // 10, size // per_item
     rng = np.random.default_rng(0)
     for first in range(0, size, CHUNK):
         count = min(CHUNK, size - first)
@@ -275,15 +275,18 @@ def measure_baby() -> pl.DataFrame:
     )
 
 
-def measure_streams(parent: Path, sizes: Sequence[int], collaborative: bool) -> pl.DataFrame:
+def measure_streams(
+    parent: Path, sizes: Sequence[int], per_item: int, collaborative: bool
+) -> pl.DataFrame:
     """Measure streams of logs of several sizes."""
     rows = []
     for size in sizes:
-        folder = parent / str(size)
-        make_log(folder, size)
+        folder = parent / f"{size}-{per_item}"
+        make_log(folder, size, per_item)
         part = ("--part", "stream", str(folder), *(["collaborative"] if collaborative else []))
         found = run_in_process(__file__, *part, threads=2)
-        rows.append({"interactions": size, "collaborative": collaborative, **found})
+        sizes_of = {"interactions": size, "items": size // per_item}
+        rows.append(sizes_of | {"collaborative": collaborative} | found)
         print(f"{size:>11,} {found['seconds']:7.1f} s {found['peak_gb']:5.2f} GB", flush=True)
     return pl.DataFrame(rows).with_columns(
         million_per_second=pl.col("interactions") / pl.col("seconds") / 1e6
@@ -296,6 +299,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("what", nargs="?", choices=["baby", "stream", "threads"])
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--sizes", default="1e6,1e7,3e7,1e8")
+    parser.add_argument("--per-item", type=int, default=100)
     parser.add_argument("--collaborative", action="store_true")
     parser.add_argument("--out", type=Path, help="CSV file of the table")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
@@ -310,7 +314,10 @@ def main(words: Sequence[str] | None = None) -> None:
         table = time_threads()
     else:
         table = measure_streams(
-            arguments.folder, parse_sizes(arguments.sizes), arguments.collaborative
+            arguments.folder,
+            parse_sizes(arguments.sizes),
+            arguments.per_item,
+            arguments.collaborative,
         )
     table.write_csv(arguments.out or HERE / f"core_{arguments.what}.csv")
     with pl.Config(tbl_cols=-1, tbl_width_chars=200, fmt_str_lengths=60):

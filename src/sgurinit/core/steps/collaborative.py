@@ -25,8 +25,12 @@ _REGULARIZER = 1.0
 _POWERS = 4
 # Multiplications of a vector of ones, which give every item a number that depends on its users.
 _WALKS = 3
-# Rows of a dense block of users at a time.
+# Users at a time: at least so many, and a share of the number of items, so that the dense rows of
+# the users take less than those of the items.
 _BLOCK_USERS = 1 << 14
+_USERS_PER_ITEM = 0.25
+# Size of a dense block of items by columns that users are multiplied by.
+_BLOCK_BYTES = 1 << 29
 
 
 class Directions(NamedTuple):
@@ -87,11 +91,35 @@ class PartSums:
         """Sum what `compute` returns for the users of every part."""
         total: FloatArray | None = None
         for product in self._threads.map(partial(_sum_blocks, compute=compute), self._parts):
-            total = product if total is None else total + product
+            total = _add(total, product)
         if self._on_pass is not None:
             self._on_pass(next(self._passes))
         assert total is not None  # noqa: S101 - there is at least one part
         return total
+
+    def multiply(
+        self,
+        compute: Callable[[sp.csr_array, FloatArray], FloatArray],
+        block: FloatArray,
+        scales: FloatArray | None = None,
+    ) -> FloatArray:
+        """Sum ``compute(users, block)``, an array like the block, over the users of every part.
+
+        A large block is multiplied by some columns at a time, each a pass over the interactions.
+        With `scales`, the rows of the block and of the result are multiplied by them.
+        """
+        step = max(1, _BLOCK_BYTES // (8 * len(block)))
+        product = np.empty_like(block)
+        for first in range(0, block.shape[1], step):
+            columns = block[:, first : first + step]
+            if scales is not None:
+                columns = scales[:, None] * columns
+            columns = np.ascontiguousarray(columns)
+            found = self.sum(lambda users, columns=columns: compute(users, columns))  # type: ignore[misc]
+            if scales is not None:
+                found *= scales[:, None]
+            product[:, first : first + step] = found
+        return product
 
 
 def find_directions(sums: PartSums, degrees: FloatArray, rank: int) -> Directions:
@@ -121,8 +149,7 @@ def find_directions(sums: PartSums, degrees: FloatArray, rank: int) -> Direction
 
     def gram(block: FloatArray) -> FloatArray:
         """Multiply by ``X^T X``, shape (n_items, n_items)."""
-        scaled = scales[:, None] * block
-        return scales[:, None] * sums.sum(lambda users: _multiply_gram(users, scaled))
+        return sums.multiply(_multiply_gram, block, scales)
 
     squares = scales**2 * sums.sum(_sum_user_weights)
     keys = np.ones((len(degrees), 1))
@@ -136,6 +163,7 @@ def find_directions(sums: PartSums, degrees: FloatArray, rank: int) -> Direction
         block = gram(np.cos(keys * frequencies))
         for _ in range(_POWERS):
             basis = np.linalg.qr(block)[0]
+            del block  # memory: the largest data need it
             block = gram(basis)
     inner = basis.T @ block
     values, vectors = np.linalg.eigh((inner + inner.T) / 2)
@@ -149,17 +177,25 @@ def _sum_blocks(
 ) -> FloatArray:
     total: FloatArray | None = None
     for users in _iter_user_blocks(part()):
-        product = compute(users)
-        total = product if total is None else total + product
+        total = _add(total, compute(users))
     assert total is not None  # noqa: S101 - a matrix has at least one block
+    return total
+
+
+def _add(total: FloatArray | None, product: FloatArray) -> FloatArray:
+    """Add to a total in place."""
+    if total is None:
+        return product
+    total += product
     return total
 
 
 def _iter_user_blocks(matrix: sp.csr_array) -> Iterator[sp.csr_array]:
     """Split a matrix into blocks of users, at least one."""
-    n_users = int(matrix.shape[0])
-    for first in range(0, max(n_users, 1), _BLOCK_USERS):
-        yield sp.csr_array(matrix[first : first + _BLOCK_USERS])
+    n_users, n_items = matrix.shape
+    size = max(_BLOCK_USERS, int(_USERS_PER_ITEM * n_items))
+    for first in range(0, max(n_users, 1), size):
+        yield sp.csr_array(matrix[first : first + size])
 
 
 def _multiply_gram(users: sp.csr_array, block: FloatArray) -> FloatArray:

@@ -38,6 +38,8 @@ _MOST_SPLITS = 3
 _K = 20
 # Interactions of the sample of users that the settings are chosen on.
 _SAMPLE_INTERACTIONS = 1_000_000
+# Items that settings are compared on, at most: those with the most users in the sample.
+_MOST_ITEMS = 30_000
 # Scores per setting: users times items.
 _SCORES = 20_000_000
 _FEWEST_USERS = 500
@@ -99,8 +101,9 @@ def choose_settings(
     mean of their items. Settings are compared by NDCG@20: first the penalty without content, then
     the weight of the content, then the penalty again. Of the weights within one percent of the best
     the largest is kept, because interactions with rare and new items, where content helps most, are
-    seldom among those held out. Where the weight makes no difference, it is the default. What is
-    held out depends on the data but not on its order.
+    seldom among those held out. Where the weight makes no difference, it is the default. Of more
+    than 30,000 items, those with the most users in the sample take part. What is held out depends
+    on the data but not on its order.
 
     Parameters
     ----------
@@ -121,7 +124,7 @@ def choose_settings(
     -------
     ItemModelSettings
     """
-    used: BoolArray = count_item_degrees(sample.matrix) > 0
+    used = _find_items(count_item_degrees(sample.matrix), directions.keys)
     if not content.any():
         content_weight = 0.0
     elif content_weight is None and not content[used].any():
@@ -144,6 +147,14 @@ def choose_settings(
         return float(np.mean([judge.score(settings) for judge in judges]))
 
     return _search(score, penalty, content_weight)
+
+
+def _find_items(degrees: Float64Array, keys: FloatArray) -> BoolArray:
+    """Find the used items, or those with the most users if there are very many."""
+    found: BoolArray = degrees > 0
+    if found.sum() > _MOST_ITEMS:
+        found[np.lexsort((keys, -degrees))[_MOST_ITEMS:]] = False
+    return found
 
 
 class _Judge:

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sgurinit.core.inputs.arrays import FloatArray
+from sgurinit.core.inputs.features import iter_row_slices
 from sgurinit.core.steps.collaborative import Directions, PartSums
 
 # Multiplications that refine the leading directions, and the share of extra directions kept then.
@@ -35,7 +36,9 @@ class ItemModel(NamedTuple):
     def multiply(self, block: FloatArray) -> FloatArray:
         """Multiply S by a block of columns, shape (n_items, c)."""
         product: FloatArray = self.rows @ (self.rows.T @ block)
-        return product - self.diagonal[:, None] * block
+        for where in iter_row_slices(product):
+            product[where] -= self.diagonal[where, None] * block[where]
+        return product
 
 
 def fit_item_model(
@@ -73,20 +76,38 @@ def fit_item_model(
     """
     columns, squares, _ = directions
     unit = squares[squares > 0].mean()
-    loads = [columns]
-    if content_weight > 0:
-        loads.append(content * np.sqrt(content_weight * unit))
-    load = np.hstack(loads)
-    missed = np.maximum(squares - np.einsum("ij,ij->i", columns, columns), 0.0)
-    noise = penalty * unit + missed
+    factor = np.sqrt(content_weight * unit)
+    described = content_weight > 0
+    width = columns.shape[1] + (content.shape[1] if described else 0)
+    rows = np.empty((len(columns), width))
+    noise, lowest = np.empty(len(columns)), np.empty(len(columns))
+    inner = np.eye(width)
+    # By blocks of rows, because tables of this width are the largest ones here.
+    for where in iter_row_slices(rows):
+        load = rows[where]  # holds the loads until `inner` is known
+        load[:, : columns.shape[1]] = columns[where]
+        if described:
+            load[:, columns.shape[1] :] = content[where] * factor
+        lengths = _square_rows(columns[where])
+        noise[where] = penalty * unit + np.maximum(squares[where] - lengths, 0.0)
+        lowest[where] = 1.0 / (noise[where] + _square_rows(load))
+        inner += load.T @ (load / noise[where, None])
+    values, vectors = np.linalg.eigh(inner)
+    vectors /= np.sqrt(np.maximum(values, 1.0))
+    diagonal = np.empty(len(columns))
     # The bounds hold exactly. They only matter where a small penalty leaves few correct digits.
-    scaled = load / noise[:, None]
-    values, vectors = np.linalg.eigh(np.eye(load.shape[1]) + load.T @ scaled)
-    rows = scaled @ (vectors / np.sqrt(np.maximum(values, 1.0)))
-    diagonal = 1.0 / noise - np.einsum("ij,ij->i", rows, rows)
-    lowest = 1.0 / (noise + np.einsum("ij,ij->i", load, load))
-    rows /= np.sqrt(np.maximum(diagonal, lowest))[:, None]
-    return ItemModel(rows, np.einsum("ij,ij->i", rows, rows))
+    for where in iter_row_slices(rows):
+        own = (rows[where] / noise[where, None]) @ vectors
+        left = np.maximum(1.0 / noise[where] - _square_rows(own), lowest[where])
+        rows[where] = own / np.sqrt(left)[:, None]
+        diagonal[where] = _square_rows(rows[where])
+    return ItemModel(rows, diagonal)
+
+
+def _square_rows(rows: FloatArray) -> FloatArray:
+    """Square the lengths of the rows."""
+    squares: FloatArray = np.einsum("ij,ij->i", rows, rows)
+    return squares
 
 
 def reduce_item_model(model: ItemModel, sums: PartSums, dim: int) -> FloatArray:
@@ -111,11 +132,11 @@ def reduce_item_model(model: ItemModel, sums: PartSums, dim: int) -> FloatArray:
         The largest entry of every column is positive. Columns beyond the rank are zero: of the
         predictions, which is at most the number of users, and of the part of S that is kept.
     """
-    basis = np.linalg.qr(model.rows)[0]
+    basis = _orthonormalize(model.rows)
     basis = basis @ _find_leading(sums, model.multiply(basis), round(_EXTRA * dim))
     for _ in range(_REFINEMENTS):
         predicted = model.multiply(basis)
-        block = model.multiply(sums.sum(partial(_multiply_mean, block=predicted)))
+        block = model.multiply(sums.multiply(_multiply_mean, predicted))
         basis = np.linalg.qr(block)[0]
     predicted = model.multiply(basis)
     leading = _find_leading(sums, predicted, dim)
@@ -126,6 +147,19 @@ def reduce_item_model(model: ItemModel, sums: PartSums, dim: int) -> FloatArray:
     largest = np.abs(rows).argmax(axis=0)
     rows = rows * np.where(rows[largest, np.arange(rows.shape[1])] < 0, -1.0, 1.0)
     return np.pad(rows, ((0, 0), (0, dim - rows.shape[1])))
+
+
+def _orthonormalize(rows: FloatArray) -> FloatArray:
+    """Find an orthonormal basis of the columns, by blocks of rows: a QR needs several copies."""
+    basis = rows.copy()
+    for _ in range(2):  # the second time removes the rounding errors of the first
+        values, vectors = np.linalg.eigh(basis.T @ basis)
+        kept = values > _ROUNDING**2 * values.max(initial=0.0)
+        turn = vectors[:, kept] / np.sqrt(values[kept])
+        for where in iter_row_slices(basis):
+            basis[where, : turn.shape[1]] = basis[where] @ turn
+        basis = basis[:, : turn.shape[1]]
+    return basis
 
 
 def _find_leading(sums: PartSums, predicted: FloatArray, n: int) -> FloatArray:

@@ -206,7 +206,9 @@ def compute_collaborative_items(
             content_weight=parameters.content_weight,
             n_jobs=n_jobs,
         )
-        rows = reduce_item_model(fit_item_model(directions, content, *settings), sums, dim)
+        model = fit_item_model(directions, content, *settings)
+        del directions  # memory: the largest data need it
+        rows = reduce_item_model(model, sums, dim)
     rows, placed = place_by_content(rows, content, degrees)
     present: BoolArray = (degrees > 0) | placed
     if not rows.any():
