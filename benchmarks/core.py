@@ -1,6 +1,7 @@
 """Time and memory of the method: beside a plain implementation, and on large logs.
 
     python benchmarks/core.py baby                       # -> benchmarks/core_baby.csv
+    python benchmarks/core.py hybrid                     # -> benchmarks/core_hybrid.csv
     python benchmarks/core.py stream FOLDER [--sizes 1e6,1e7,3e7,1e8] [--per-item 100]
                                     [--collaborative]    # -> benchmarks/core_stream.csv
     python benchmarks/core.py threads                    # -> benchmarks/core_threads.csv
@@ -9,6 +10,9 @@
 way to write the method (`straightforward`): a scatter-add over the interactions in torch and
 scikit-learn's `KMeans(n_init=10)`. Each run is a separate process with one thread. Both compute
 the preset `stair` (K = 8, symmetric weights, `local_weight` 0.1) on features of full width.
+
+`hybrid` computes the preset `hybrid` and its joint space of 64 columns on the same data, with two
+threads, in three separate processes.
 
 `stream` makes logs in FOLDER, with ten interactions per user, a hundred per item (`--per-item`),
 and features of 64 and 768 columns. It streams the users of the first modality and of the joint
@@ -112,6 +116,22 @@ def run_ours(matrix: sp.csr_array, features: Mapping[str, np.ndarray]) -> dict[s
             for n, c in start.clusters.items()
         },
         **{f"norm_{n}": compute_norm(u) for n, u in start.users.items()},
+    }
+
+
+def run_hybrid(matrix: sp.csr_array, features: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Compute the preset `hybrid` and its joint space."""
+    began, worked = time.perf_counter(), time.process_time()
+    estimator = SGURInit.from_preset("hybrid", random_state=0, n_jobs=2).fit(matrix, features)
+    fitted = time.perf_counter()
+    joint = estimator.start_.joint(64)
+    ended = time.perf_counter()
+    return {
+        "fit_seconds": fitted - began,
+        "joint_seconds": ended - fitted,
+        "cpu_seconds": time.process_time() - worked,
+        "peak_gb": read_peak_bytes() / 1e9,
+        "norm": compute_norm(joint.users),
     }
 
 
@@ -261,7 +281,8 @@ def run_part(arguments: Sequence[str]) -> dict[str, Any]:
     name, *rest = arguments
     if name == "stream":
         return run_stream(Path(rest[0]), "collaborative" in rest[1:])
-    return {"ours": run_ours, "straightforward": run_straightforward}[name](*make_baby())
+    parts = {"ours": run_ours, "hybrid": run_hybrid, "straightforward": run_straightforward}
+    return parts[name](*make_baby())
 
 
 def measure_baby() -> pl.DataFrame:
@@ -272,6 +293,14 @@ def measure_baby() -> pl.DataFrame:
             for repeat in range(REPEATS)
             for way in ("ours", "straightforward")
         ]
+    )
+
+
+def measure_hybrid() -> pl.DataFrame:
+    """Measure the preset `hybrid` on data of the size of Amazon Baby."""
+    part = (__file__, "--part", "hybrid")
+    return pl.DataFrame(
+        [{"repeat": repeat} | run_in_process(*part, threads=2) for repeat in range(3)]
     )
 
 
@@ -296,7 +325,7 @@ def measure_streams(
 def main(words: Sequence[str] | None = None) -> None:
     """Run a measurement and write its table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", nargs="?", choices=["baby", "stream", "threads"])
+    parser.add_argument("what", nargs="?", choices=["baby", "hybrid", "stream", "threads"])
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--sizes", default="1e6,1e7,3e7,1e8")
     parser.add_argument("--per-item", type=int, default=100)
@@ -310,6 +339,8 @@ def main(words: Sequence[str] | None = None) -> None:
     if arguments.what == "baby":
         table = measure_baby()
         print(summarize(table))
+    elif arguments.what == "hybrid":
+        table = measure_hybrid()
     elif arguments.what == "threads":
         table = time_threads()
     else:

@@ -252,7 +252,7 @@ def measure_sizes(parent: Path, sizes: Sequence[int], options: Sequence[str]) ->
     rows = []
     for size in sizes:
         folder = parent / str(size)
-        make_log(folder, size)
+        make_log(folder, size, per_item=100)
         make_items(folder)
         rows.append(measure({"engine": "spark"}, size, "spark", str(folder), *options))
         rows.append(measure({"engine": "core"}, size, "core", str(folder)))

@@ -109,13 +109,22 @@ def test_the_ways_alternate_and_are_summarized_by_medians(load, monkeypatch):
 def test_stages_of_a_stream_add_up_to_at_most_its_seconds(load, monkeypatch, tmp_path):
     core = load("core")
     monkeypatch.setattr(core, "measure_copy_rate", lambda: 1e9)
-    core.make_log(tmp_path / "log", 20_000)
+    core.make_log(tmp_path / "log", 20_000, per_item=100)
     log = pl.read_parquet(tmp_path / "log" / "log-*.parquet")
     assert len(log) == 20_000
     found = core.run_part(["stream", str(tmp_path / "log"), "0.0"])
     stages = [seconds for name, seconds in found.items() if name.endswith(" s")]
     assert len(stages) > 1
     assert sum(stages) <= found["seconds"]
+
+
+def test_the_hybrid_is_measured_with_its_joint_space(load):
+    core = load("core")
+    found = core.run_hybrid(
+        *core.make_baby({"users": 60, "items": 40, "interactions": 300}, {"x": 8})
+    )
+    assert found["joint_seconds"] > 0
+    assert found["norm"] > 0
 
 
 def test_rate_of_a_stream_is_interactions_per_second(load, monkeypatch, tmp_path):
@@ -149,7 +158,7 @@ def test_preparing_is_measured_by_stage(load, tmp_path):
 
 def test_spark_and_the_core_get_the_same_items(load, tmp_path):
     spark = load("spark")
-    load("core").make_log(tmp_path, 2_000)
+    load("core").make_log(tmp_path, 2_000, per_item=100)
     items = pd.read_parquet(spark.make_items(tmp_path)).sort_values("item")
     rows = np.load(tmp_path / "a.npy")
     assert items["item"].to_list() == list(range(len(rows)))
