@@ -1,6 +1,7 @@
-"""Rank items with the untrained joint space of the hybrid and of its controls.
+r"""Rank items with the untrained joint space of the hybrid and of its controls.
 
-    python studies/hybrid/untrained.py data/lastfm data/ml-100k data/tiktok data/amazon-beauty xwines
+    python studies/hybrid/untrained.py data/lastfm data/ml-100k data/tiktok \
+        data/amazon-beauty xwines
 
 64 columns, read on validation. Writes `untrained.csv`, a row per data set, arm and seed, and in
 `users/` the scores of every user (not kept in git). Popularity is given for comparison.
