@@ -38,7 +38,11 @@ COMBINED: dict[str, tuple[str, ...]] = {
 LEAD, RIVAL = "hybrid", "stair-users"
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 SHORT = {"recall": "R", "ndcg": "N"}
-DATA = {"tiktok": "TikTok", "ml-100k": "ML-100K"}
+DATA = {
+    "tiktok": "TikTok", "ml-100k": "ML-100K", "lastfm": "Last.fm", "xwines": "X-Wines",
+    "amazon-beauty": "Amazon Beauty",
+}  # fmt: skip
+PAIR = ("recall@20", "ndcg@20")
 Entry = Mapping[str, Any]
 
 
@@ -369,6 +373,80 @@ def new_items(studies: Sequence[Path]) -> str:
     return markdown(["model", "how", *head], rows)
 
 
+def pair(rows: pl.DataFrame, prefix: str = "") -> str:
+    """Return the means of Recall@20 and NDCG@20; nothing without rows."""
+    if rows.is_empty():
+        return ""
+    return " / ".join(f"{rows[prefix + name].mean():.4f}".removeprefix("0") for name in PAIR)
+
+
+def interval(lifts: pl.DataFrame, against: str, **run: str) -> str:
+    """Return a lift of NDCG@20 with its interval, in percent; nothing if it was not measured."""
+    found = lifts.filter(arm="hybrid", against=against, metric="ndcg@20", **run)
+    if found.is_empty():
+        return ""
+    row = found.row(0, named=True)
+    low, high = (f"{100 * row[end]:+.1f}".replace("-", "−") for end in ("low", "high"))
+    return f"{percent(row['lift'])} ({low}, {high})"
+
+
+def hybrid_untrained(studies: Sequence[Path]) -> str:
+    """Tabulate the untrained joint spaces of the hybrid and its controls."""
+    (study,) = studies
+    found, lifts = (pl.read_csv(study / f"{name}.csv") for name in ("untrained", "lifts"))
+    arms = ("popularity", "collaborative", "hybrid-shuffled", "hybrid")
+    rows = [
+        [DATA[data]]
+        + [pair(found.filter(data=data, arm=arm)) for arm in arms]
+        + [interval(lifts, "hybrid-shuffled", data=data, model="start")]
+        for data in found["data"].unique(maintain_order=True)
+    ]
+    return markdown(["R@20 / N@20", *arms, "N@20 over shuffled"], rows)
+
+
+def hybrid_trained(studies: Sequence[Path]) -> str:
+    """Tabulate what models reach from the hybrid, its control and random values."""
+    (study,) = studies
+    found, lifts = (pl.read_csv(study / f"{name}.csv") for name in ("trained", "lifts"))
+    arms = ("random", "hybrid before", "hybrid-shuffled", "hybrid")
+    # Of the searched penalties, those that the other arms were trained with.
+    found = found.join(
+        found.filter(arm="hybrid").select("data", "model", "reg").unique(),
+        on=["data", "model", "reg"],
+        nulls_equal=True,
+    )
+    rows = []
+    for model in ("bprmf", "lightgcn", "freedom", "mgcn"):
+        for data in found.filter(model=model)["data"].unique().sort():
+            own = found.filter(data=data, model=model)
+            cells = [pair(own.filter(arm=arm), "best ") for arm in arms]
+            over = [interval(lifts, arm, data=data, model=model) for arm in arms[1:3]]
+            epochs = own.filter(pl.col("arm").is_in(["random", "hybrid"]))
+            times = epochs.group_by("arm").agg(pl.col("epochs").mean()).sort("arm", descending=True)
+            counts = " → ".join(f"{value:.0f}" for value in times["epochs"])
+            rows.append([f"{title(model)}, {DATA[data]}", *cells, *over, counts])
+    head = ["R@20 / N@20", *arms, "N@20 over before", "N@20 over shuffled", "epochs"]
+    return markdown(head, rows)
+
+
+def hybrid_new_items(studies: Sequence[Path]) -> str:
+    """Tabulate what placing new items gives to them and takes from the others."""
+    (study,) = studies
+    found = pl.read_csv(study / "new_items.csv").filter(content="true", seed=0)
+    rows = []
+    for model in ("start", "bprmf", "lightgcn"):
+        for data in found.filter(model=model)["data"].unique(maintain_order=True).sort():
+            own = found.filter(model=model, data=data)
+            kept, placed = (own.filter(way=way).row(0, named=True) for way in ("kept", "placed 20"))
+            name = "untrained" if model == "start" else title(model)
+            ranked = [f"{kept[name]:.3f} → {placed[name]:.3f}" for name in ("new", "used", "all")]
+            ranked.insert(1, f"{placed['tail']:.3f}")
+            alone = f"{kept['among new']:.3f} → " if model != "start" else ""
+            rows.append([f"{name}, {DATA[data]}", *ranked, f"{alone}{placed['among new']:.3f}"])
+    head = ["R@20", "new items", "tail items", "used items", "all items", "new among new"]
+    return markdown(head, rows)
+
+
 def chosen(studies: Sequence[Path]) -> str:
     """Tabulate the settings that each arm of each model chose on validation."""
     found: dict[str, dict[str, Entry]] = {}
@@ -411,6 +489,9 @@ TIDY: dict[str, Callable[[Sequence[Path]], str]] = {
     "which-tables": which_tables,
     "fold-in": fold_in,
     "new-items": new_items,
+    "hybrid-untrained": hybrid_untrained,
+    "hybrid-trained": hybrid_trained,
+    "hybrid-new-items": hybrid_new_items,
     "untrained-test": lambda studies: untrained(studies, "test"),
 }
 
