@@ -183,7 +183,7 @@ def reference_places(rows, content, popularity, n_neighbors=20) -> dict[int, np.
         if not cosines:
             continue
         last = cosines[: min(n_neighbors, len(cosines))][-1][0]
-        near = [(cosine, other) for cosine, other in cosines if cosine > max(last - 1e-6, 0)]
+        near = [(cosine, other) for cosine, other in cosines if cosine > max(last - 1e-6, 1e-6)]
         if near:
             total = sum(cosine for cosine, _ in near)
             placed[int(item)] = sum(cosine * rows[other] for cosine, other in near) / total

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sgurinit import SGURInit, load_dataset
 from sgurinit.core import place_new_items
+from sgurinit.core.inputs import features
 from sgurinit.core.steps import new_items
 from sgurinit.core.steps.new_items import place_by_content
 from sgurinit.data import hold_out_items
@@ -61,6 +62,24 @@ def test_what_is_not_read_may_be_anything_and_stays_as_it_was():
     found, _ = place_by_content(rows, content, degrees)
     assert np.isfinite(found).all()
     np.testing.assert_array_equal(rows, given_rows)
+
+
+def test_rounding_errors_of_orthogonal_content_place_nothing():
+    content = np.linalg.qr(np.random.default_rng(0).normal(size=(50, 50)))[0]
+    degrees = np.ones(50)
+    degrees[:5] = 0
+    assert np.abs(content[:5] @ content[5:].T).max() > 0
+    found, placed = place_by_content(np.ones((50, 2)), content, degrees)
+    assert not placed.any()
+    assert not found[:5].any()
+
+
+def test_blocks_of_new_items_give_what_all_give_at_once(monkeypatch):
+    rows, content, degrees = make_case(200, 4, 200, seed=2)
+    whole = place_by_content(rows, content, degrees)
+    monkeypatch.setattr(features, "_BLOCK_BYTES", 8 * 200)
+    for found, expected in zip(place_by_content(rows, content, degrees), whole, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_of_very_many_used_items_those_with_most_users_are_looked_at(monkeypatch):

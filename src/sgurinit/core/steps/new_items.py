@@ -12,7 +12,8 @@ NEIGHBORS = 20
 
 # Among many used items, only so many are looked at: those with the most users.
 _CANDIDATES = 50_000
-# Cosines closer than this are equal, so that rounding errors do not choose between items.
+# Cosines closer than this are equal, so that rounding errors do not choose between items. Below it
+# they count as zero: a mean of items with unrelated content would be weighted by rounding errors.
 _TIE = 1e-6
 
 
@@ -56,9 +57,9 @@ def place_by_content(
     known, known_rows = content[used], placed_rows[used]
     k = min(n_neighbors, len(used))
     for where in iter_row_slices(np.broadcast_to(0.0, (len(new), len(used)))):
-        similar = np.maximum(content[new[where]] @ known.T, 0.0)
+        similar = content[new[where]] @ known.T
         last = np.partition(similar, -k, axis=1)[:, -k, None]
-        similar[similar < last - _TIE] = 0.0
+        similar[similar < np.maximum(last - _TIE, _TIE)] = 0.0
         total = similar.sum(axis=1)
         items, similar, total = (part[total > 0] for part in (new[where], similar, total))
         placed_rows[items] = similar @ known_rows / total[:, None]
