@@ -43,7 +43,8 @@ def compute_collaborative_frame(
 
     The driver reads the interactions, as hashes of the ids, and the reduced content of all items.
     Of more than `_SAMPLE_INTERACTIONS` interactions it reads those of a sample of users, chosen by
-    hash and without hot users. An item that none of them uses is placed by its content.
+    hash and without hot users. An item that none of them uses is placed at used items with similar
+    content.
 
     Parameters
     ----------
