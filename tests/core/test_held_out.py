@@ -227,6 +227,31 @@ class TestChoice:
         for value, known, grid in zip(found, given, (PENALTIES, CONTENT_WEIGHTS), strict=True):
             assert value == known if known is not None else value in grid
 
+    def test_of_very_many_items_those_with_most_users_take_part(self, matrix, content, monkeypatch):
+        seen = []
+
+        class Judge(held_out._Judge):
+            def __init__(self, split, own, *rest):
+                seen.append((split, own))
+                super().__init__(split, own, *rest)
+
+        monkeypatch.setattr(held_out, "_Judge", Judge)
+        monkeypatch.setattr(held_out, "_MOST_ITEMS", 30)
+        found = choose(matrix[:300], content, penalty=30.0)
+        assert found.content_weight in CONTENT_WEIGHTS
+        degrees = matrix[:300].sum(axis=0)
+        (split, own), *_ = seen
+        assert split.seen.shape[1] == len(own) == 30
+        kept = (content[:, None] == own).all(axis=2).any(axis=1)
+        assert kept.sum() == 30
+        assert degrees[kept].min() >= degrees[~kept].max()
+
+    def test_of_items_with_equally_many_users_the_keys_choose(self, monkeypatch):
+        degrees, keys = np.array([2.0, 5, 0, 2, 2]), np.array([0.9, 0.5, 0.0, 0.1, 0.4])
+        assert held_out._find_items(degrees, keys).tolist() == [True, True, False, True, True]
+        monkeypatch.setattr(held_out, "_MOST_ITEMS", 2)
+        assert held_out._find_items(degrees, keys).tolist() == [False, True, False, True, False]
+
     def test_what_is_given_needs_no_search(self, matrix, content, monkeypatch):
         monkeypatch.setattr(held_out, "_Judge", None)
         assert choose(matrix, content, penalty=2.0, content_weight=0.7) == (2.0, 0.7)

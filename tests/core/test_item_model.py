@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from sgurinit.core.inputs import features
+from sgurinit.core.steps import collaborative, item_model
 from sgurinit.core.steps.aggregate import count_item_degrees
 from sgurinit.core.steps.collaborative import Directions, PartSums, find_directions
 from sgurinit.core.steps.item_model import fit_item_model, reduce_item_model
@@ -137,6 +139,23 @@ class TestDirections:
         np.testing.assert_allclose(found.columns @ found.columns.T, gram, atol=1e-10)
         np.testing.assert_allclose(found.keys, whole.keys, rtol=1e-12)
 
+    @pytest.mark.parametrize("rank", [9, 40])
+    def test_few_columns_and_users_at_a_time_give_what_all_give_at_once(
+        self, rank, sparse, monkeypatch
+    ):
+        reported: list[int] = []
+        whole = directions_of(sparse, rank, on_pass=reported.append)
+        n_passes = len(reported)
+        monkeypatch.setattr(collaborative, "_BLOCK_BYTES", 8 * 40 * 4)
+        monkeypatch.setattr(collaborative, "_BLOCK_USERS", 3)
+        monkeypatch.setattr(collaborative, "_USERS_PER_ITEM", 0.125)
+        reported.clear()
+        found = directions_of(sparse, rank, on_pass=reported.append)
+        assert len(reported) > n_passes
+        gram = whole.columns @ whole.columns.T
+        np.testing.assert_allclose(found.columns @ found.columns.T, gram, atol=1e-10)
+        np.testing.assert_allclose(found.keys, whole.keys, rtol=1e-12)
+
     def test_keys_tell_items_of_different_users_apart(self, sparse):
         keys = directions_of(sparse).keys
         assert ((keys >= 0) & (keys <= 1)).all()
@@ -145,6 +164,28 @@ class TestDirections:
         same = sp.csr_array(sp.hstack([sparse, sparse], format="csr"))
         twice = directions_of(same).keys
         np.testing.assert_allclose(twice[:40], twice[40:], rtol=1e-12)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("columns", [1, 3, 7, 100])
+def test_a_product_of_some_columns_at_a_time_is_the_product(columns, scaled, sparse, monkeypatch):
+    rng = np.random.default_rng(0)
+    block, scales = rng.normal(size=(40, 7)), rng.uniform(1, 2, 40)
+    given_block = block.copy()
+    monkeypatch.setattr(collaborative, "_BLOCK_BYTES", 8 * 40 * columns)
+    widths = set()
+
+    def compute(users, part):
+        widths.add(part.shape[1])
+        return users.T @ (users @ part)
+
+    with PartSums(parts_of(sparse, 3)) as sums:
+        found = sums.multiply(compute, block, scales if scaled else None)
+    own = scales[:, None] if scaled else 1.0
+    gram = (sparse.T @ sparse).toarray()
+    np.testing.assert_allclose(found, own * (gram @ (own * block)), rtol=1e-12)
+    assert max(widths) == min(columns, 7)
+    np.testing.assert_array_equal(block, given_block)
 
 
 class TestPartialCorrelations:
@@ -158,6 +199,12 @@ class TestPartialCorrelations:
         scale = np.abs(expected).max()
         np.testing.assert_allclose(correlations_of(model), expected, atol=1e-10 * scale)
         np.testing.assert_allclose(np.square(model.rows).sum(axis=1), model.diagonal)
+
+    def test_blocks_of_rows_give_what_all_rows_give_at_once(self, sparse, content, monkeypatch):
+        whole = correlations_of(fit_item_model(directions_of(sparse), content, 3.0, 0.3))
+        monkeypatch.setattr(features, "_BLOCK_BYTES", 8 * 46 * 7)
+        found = correlations_of(fit_item_model(directions_of(sparse), content, 3.0, 0.3))
+        np.testing.assert_allclose(found, whole, atol=1e-12)
 
     def test_without_a_scale_they_are_the_coefficients_of_ease(self, sparse, reference):
         # EASE: B_ij = -P_ij / P_jj, which S_ij sqrt(P_ii / P_jj) equals.
@@ -230,6 +277,33 @@ class TestReducedItems:
         expected = reference.reduced(baskets, model, dim)
         assert items.shape == (40, dim)
         np.testing.assert_allclose(items @ items.T, expected, atol=1e-8 * np.abs(expected).max())
+
+    def test_few_columns_rows_and_users_at_a_time_give_what_all_give_at_once(
+        self, sparse, content, monkeypatch
+    ):
+        whole = rows_of(sparse, content, 3.0, 0.3, 10)
+        monkeypatch.setattr(collaborative, "_BLOCK_BYTES", 8 * 40 * 4)
+        monkeypatch.setattr(collaborative, "_BLOCK_USERS", 3)
+        monkeypatch.setattr(collaborative, "_USERS_PER_ITEM", 0.125)
+        monkeypatch.setattr(features, "_BLOCK_BYTES", 8 * 46 * 7)
+        found = rows_of(sparse, content, 3.0, 0.3, 10)
+        np.testing.assert_allclose(found @ found.T, whole @ whole.T, atol=1e-9)
+
+    @pytest.mark.parametrize("shape", [(90, 12), (12, 12), (1, 1)])
+    @pytest.mark.parametrize("smallest", [1.0, 1e-7])
+    def test_the_basis_of_nearly_dependent_columns_is_orthonormal(
+        self, shape, smallest, monkeypatch
+    ):
+        rng = np.random.default_rng(0)
+        left, right = (np.linalg.qr(rng.normal(size=(n, shape[1])))[0] for n in shape)
+        rows = (left * np.geomspace(1.0, smallest, shape[1])) @ right.T
+        monkeypatch.setattr(features, "_BLOCK_BYTES", 8 * shape[1] * 7)
+        basis = item_model._orthonormalize(rows)
+        np.testing.assert_allclose(basis.T @ basis, np.eye(shape[1]), atol=1e-12)
+        np.testing.assert_allclose(basis @ (basis.T @ rows), rows, atol=1e-12)
+
+    def test_the_basis_of_zeros_is_empty(self):
+        assert item_model._orthonormalize(np.zeros((5, 3))).shape == (5, 0)
 
     @pytest.mark.parametrize("n_users", [1, 3, 6])
     @pytest.mark.parametrize("weight", [0.0, 1.0])
