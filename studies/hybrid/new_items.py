@@ -1,4 +1,4 @@
-"""Find out whether items that nobody used are recommended, and what the other items lose.
+r"""Find out whether items that nobody used are recommended, and what the other items lose.
 
     python studies/hybrid/new_items.py data/lastfm data/ml-100k xwines data/tiktok \
         data/amazon-beauty --models start,bprmf,lightgcn
@@ -50,7 +50,7 @@ def find_vectors(dataset: Dataset, model: str, seed: int) -> Vectors:
     trained = train(dataset, model, "hybrid", config=CONFIG.get(model), seed=seed).model
     with torch.no_grad():
         users, items = trained.embed()
-    return users.numpy(), items.numpy()
+    return users.detach().numpy(), items.detach().numpy()
 
 
 def measure(paths: dict[str, str], *run: str | int) -> list[Row]:
