@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sgurinit.errors import InputError
-from sgurinit.evaluation import bootstrap_lift
+from sgurinit.evaluation import bootstrap, bootstrap_lift
 
 
 def draw(n_seeds=3, n_users=40, seed=0):
@@ -54,6 +54,15 @@ def test_the_same_seed_gives_the_same_interval():
     assert first != bootstrap_lift(a, b, n_resamples=300, seed=2)
 
 
+def test_small_blocks_of_draws_are_as_good(monkeypatch):
+    a, b = draw()
+    whole = bootstrap_lift(a, b, n_resamples=20_000)
+    monkeypatch.setattr(bootstrap, "_COUNTS", 7 * 40)
+    found = bootstrap_lift(a, b, n_resamples=20_000)
+    assert found.lift == whole.lift
+    np.testing.assert_allclose([found.low, found.high], [whole.low, whole.high], atol=3e-3)
+
+
 def test_about_as_many_intervals_hold_the_truth_as_they_say():
     rng = np.random.default_rng(0)
     held = 0
@@ -71,7 +80,9 @@ def test_about_as_many_intervals_hold_the_truth_as_they_say():
         ({"a": np.ones((2, 3))}, r"shapes \(2, 3\) and \(3, 40\), expected two equal"),
         ({"a": np.ones(3), "b": np.ones(3)}, r"expected two equal \(n_seeds, n_users\)"),
         ({"a": np.ones((0, 3)), "b": np.ones((0, 3))}, "at least one of each"),
-        ({"b": np.zeros((3, 40))}, "a mean of b is zero"),
+        ({"b": np.zeros((3, 40))}, "the mean of b is zero or below in a draw"),
+        ({"b": np.eye(3, 40)}, "the mean of b is zero or below in a draw"),
+        ({"a": np.full((3, 40), np.nan)}, "scores hold a NaN or infinite value"),
         ({"level": 1.0}, "level is 1.0, expected a number between 0 and 1"),
         ({"n_resamples": 0}, "n_resamples is 0, expected at least 1"),
     ],

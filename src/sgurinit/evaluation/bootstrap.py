@@ -8,7 +8,9 @@ import numpy as np
 
 from sgurinit.errors import InputError
 
-_BLOCK = 256  # resamples at a time
+# Resamples at a time, at most, and counts of users that they hold.
+_BLOCK = 256
+_COUNTS = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ def bootstrap_lift(
     Raises
     ------
     InputError
-        The shapes differ, are not two-dimensional or empty, `level` or `n_resamples` is out of
-        range, or a mean of `b` is zero or below.
+        The shapes differ, are not two-dimensional or empty, a score is NaN or infinite, `level` or
+        `n_resamples` is out of range, or the mean of `b` is zero or below in a draw.
 
     References
     ----------
@@ -98,6 +100,8 @@ def bootstrap_lift(
             f"scores have the shapes {a.shape} and {b.shape}, expected two equal "
             "(n_seeds, n_users) with at least one of each"
         )
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise InputError("scores hold a NaN or infinite value")
     if not 0 < level < 1:
         raise InputError(f"level is {level}, expected a number between 0 and 1")
     if n_resamples < 1:
@@ -105,13 +109,16 @@ def bootstrap_lift(
     rng = np.random.default_rng(seed)
     n_seeds, n_users = a.shape
     lifts = []
-    for first in range(0, n_resamples, _BLOCK):
-        n = min(_BLOCK, n_resamples - first)
+    step = max(1, min(_BLOCK, _COUNTS // n_users))
+    for first in range(0, n_resamples, step):
+        n = min(step, n_resamples - first)
         users = rng.multinomial(n_users, np.full(n_users, 1 / n_users), size=n)
         seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=n)
         means = [np.einsum("nu,su,ns->n", users, scores, seeds, optimize=True) for scores in (a, b)]
         if (means[1] <= 0).any():
-            raise InputError("a mean of b is zero, expected scores above 0 to compare with")
+            raise InputError(
+                "the mean of b is zero or below in a draw, expected more scores above 0"
+            )
         lifts.append(means[0] / means[1] - 1)
     tail = (1 - level) / 2
     low, high = np.quantile(np.concatenate(lifts), [tail, 1 - tail])
