@@ -23,7 +23,7 @@ def measure_missing(
 ) -> None:
     """Add the rows of every run in `wanted`, values of the columns `key`, that `out` lacks.
 
-    `measure` is called in a process of its own, with what is `given` and the run's values. The file
+    `measure` is called in its own process, with what is `given` and the run's values. The file
     is written after each run, so that a command that was stopped resumes.
     """
     rows = pl.read_csv(out).to_dicts() if out.exists() else []
