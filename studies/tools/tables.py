@@ -437,9 +437,12 @@ def hybrid_new_items(studies: Sequence[Path]) -> str:
     for model in ("start", "bprmf", "lightgcn"):
         for data in found.filter(model=model)["data"].unique(maintain_order=True).sort():
             own = found.filter(model=model, data=data)
-            kept, placed = (own.filter(way=way).row(0, named=True) for way in ("kept", "placed 20"))
-            name = "untrained" if model == "start" else title(model)
-            ranked = [f"{kept[name]:.3f} → {placed[name]:.3f}" for name in ("new", "used", "all")]
+            if model == "start":
+                name, way = "untrained", "placed 20"  # as `hybrid` does
+            else:
+                name, way = title(model), "placed 10"  # as `place_new_items` does
+            kept, placed = (own.filter(way=at).row(0, named=True) for at in ("kept", way))
+            ranked = [f"{kept[of]:.3f} → {placed[of]:.3f}" for of in ("new", "used", "all")]
             ranked.insert(1, f"{placed['tail']:.3f}")
             alone = f"{kept['among new']:.3f} → " if model != "start" else ""
             rows.append([f"{name}, {DATA[data]}", *ranked, f"{alone}{placed['among new']:.3f}"])

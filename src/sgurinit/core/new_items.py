@@ -14,7 +14,7 @@ from sgurinit.core.inputs.interactions import InteractionsLike, parse_interactio
 from sgurinit.core.inputs.training_data import is_training_data, require_features
 from sgurinit.core.steps.aggregate import count_item_degrees
 from sgurinit.core.steps.joint import join_content, reduce_modality
-from sgurinit.core.steps.new_items import NEIGHBORS, place_by_content
+from sgurinit.core.steps.new_items import place_by_content
 from sgurinit.errors import InputError
 
 _WIDTH = 128  # at most so many columns of content
@@ -26,7 +26,7 @@ def place_new_items(
     features: Mapping[str, Any] | None = None,
     *,
     item_ids: Any = None,
-    n_neighbors: int = NEIGHBORS,
+    n_neighbors: int = 10,
     n_jobs: int | None = None,
 ) -> Float32Array:
     r"""Place each item without interactions at the mean of used items with similar content.
@@ -37,7 +37,7 @@ def place_new_items(
 
     The content is centered per modality, and the modalities are weighted by their content agreement
     beyond chance. The mean is weighted by the cosines; used items with a cosine of at most zero do
-    not count. This is what the preset ``"hybrid"`` does in the joint space. It is not part of
+    not count. The preset ``"hybrid"`` does the same in the joint space. It is not part of
     SG-URInit.
 
     Parameters
@@ -50,9 +50,10 @@ def place_new_items(
         Item features by modality, as for `SGURInit.fit`. Not needed with a `Dataset`.
     item_ids : array-like of shape (n_items,), optional
         External id of each feature row. Needed with a DataFrame.
-    n_neighbors : int, default 20
+    n_neighbors : int, default 10
         Number of used items whose mean it is, at least 1. Fewer give the new items longer vectors:
-        they enter more lists, at the expense of the other items.
+        they enter more lists, at the expense of the other items. An untrained ``"hybrid"`` has 20;
+        training makes the vectors of the used items longer.
     n_jobs : int or None, default None
         Threads, as in scikit-learn: None is 1, -1 all cores. The result does not depend on it.
 
