@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from sgurinit import SGURInit, load_dataset
 from sgurinit.core import place_new_items
-from sgurinit.core.inputs import features
 from sgurinit.core.steps import new_items
 from sgurinit.core.steps.new_items import place_by_content
 from sgurinit.data import hold_out_items
@@ -77,7 +76,7 @@ def test_rounding_errors_of_orthogonal_content_place_nothing():
 def test_blocks_of_new_items_give_what_all_give_at_once(monkeypatch):
     rows, content, degrees = make_case(200, 4, 200, seed=2)
     whole = place_by_content(rows, content, degrees)
-    monkeypatch.setattr(features, "_BLOCK_BYTES", 8 * 200)
+    monkeypatch.setattr(new_items, "_BLOCK", 500)  # a few rows at a time
     for found, expected in zip(place_by_content(rows, content, degrees), whole, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-12)
 

@@ -13,9 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sgurinit.core.fit import Fit, FittedStart
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, FloatArray
-from sgurinit.core.inputs.features import ItemFeatures, as_features
+from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.core.inputs.interactions import InteractionsLike, parse_interactions
-from sgurinit.core.inputs.training_data import is_training_data, require_features
+from sgurinit.core.inputs.training_data import find_features, is_training_data
 from sgurinit.core.params import Parameters, get_default, get_preset
 from sgurinit.core.partial_fit import add_interactions
 from sgurinit.errors import InputError
@@ -233,13 +233,8 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
                [0.5, 0.5]], dtype=float32)
         """
         parameters = Parameters.check(self.get_params(deep=False))
-        dataset = None
-        if features is None and is_training_data(interactions):
-            require_features(interactions)
-            dataset, features = interactions, interactions.features
-        if features is None:
-            raise InputError("features are missing: pass a mapping from modality to an array")
-        tables = as_features(features)
+        dataset = interactions if features is None and is_training_data(interactions) else None
+        tables = find_features(interactions, features)
         n_items = next(iter(tables.values())).n_items
         parsed = parse_interactions(interactions, n_items, item_ids)
         if parsed.matrix.nnz == 0:

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sgurinit.core.inputs.arrays import Float32Array
-from sgurinit.core.inputs.features import as_features
 from sgurinit.core.inputs.interactions import InteractionsLike, parse_interactions
-from sgurinit.core.inputs.training_data import is_training_data, require_features
+from sgurinit.core.inputs.training_data import find_features
 from sgurinit.core.steps.aggregate import count_item_degrees
 from sgurinit.core.steps.joint import join_content, reduce_modality
 from sgurinit.core.steps.new_items import place_by_content
@@ -84,12 +83,7 @@ def place_new_items(
     """
     if n_neighbors < 1:
         raise InputError(f"n_neighbors is {n_neighbors}, expected at least 1")
-    if features is None and is_training_data(interactions):
-        require_features(interactions)
-        features = interactions.features
-    if features is None:
-        raise InputError("features are missing: pass a mapping from modality to an array")
-    tables = as_features(features)
+    tables = find_features(interactions, features)
     n_items = next(iter(tables.values())).n_items
     vectors = np.asarray(items, dtype=np.float32)
     if vectors.ndim != 2 or len(vectors) != n_items:

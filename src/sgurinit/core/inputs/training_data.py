@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, TypeGuard
 
 from sgurinit.core.inputs.arrays import IdArray
-from sgurinit.core.inputs.features import ItemFeatures
+from sgurinit.core.inputs.features import ItemFeatures, as_features
 from sgurinit.errors import InputError
 
 
@@ -77,3 +77,30 @@ def require_features(dataset: Any) -> None:
             f"{getattr(dataset, 'name', 'the data set')}: has no item features; add them with "
             "`sgurinit encode` or `sgurinit.data.prepare.prepare(..., features=...)`"
         )
+
+
+def find_features(interactions: Any, features: Mapping[str, Any] | None) -> dict[str, ItemFeatures]:
+    """Return the features that are given, or those of the data set that is given as interactions.
+
+    Parameters
+    ----------
+    interactions : TrainingData or other interactions
+        What is fitted.
+    features : mapping of str to ItemFeatures, array or column of lists, or None
+        Item features by modality.
+
+    Returns
+    -------
+    dict of str to ItemFeatures
+
+    Raises
+    ------
+    InputError
+        There are none, or they are not usable.
+    """
+    if features is None and is_training_data(interactions):
+        require_features(interactions)
+        features = interactions.features
+    if features is None:
+        raise InputError("features are missing: pass a mapping from modality to an array")
+    return as_features(features)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from sgurinit.core.inputs.arrays import BoolArray, Float64Array, FloatArray
-from sgurinit.core.inputs.features import iter_row_slices
 
 NEIGHBORS = 20
 """Used items that a new item is placed at the mean of."""
 
 # Among many used items, only so many are looked at: those with the most users.
 _CANDIDATES = 50_000
+# Cosines in memory at a time.
+_BLOCK = 1 << 22
 # Cosines closer than this are equal, so that rounding errors do not choose between items. Below it
 # they count as zero: a mean of items with unrelated content would be weighted by rounding errors.
 _TIE = 1e-6
@@ -56,12 +57,14 @@ def place_by_content(
         return placed_rows, placed
     known, known_rows = content[used], placed_rows[used]
     k = min(n_neighbors, len(used))
-    for where in iter_row_slices(np.broadcast_to(0.0, (len(new), len(used)))):
-        similar = content[new[where]] @ known.T
+    step = max(1, _BLOCK // len(used))
+    for first in range(0, len(new), step):
+        items = new[first : first + step]
+        similar = content[items] @ known.T
         last = np.partition(similar, -k, axis=1)[:, -k, None]
         similar[similar < np.maximum(last - _TIE, _TIE)] = 0.0
         total = similar.sum(axis=1)
-        items, similar, total = (part[total > 0] for part in (new[where], similar, total))
+        items, similar, total = (part[total > 0] for part in (items, similar, total))
         placed_rows[items] = similar @ known_rows / total[:, None]
         placed[items] = True
     return placed_rows, placed
