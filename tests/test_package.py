@@ -238,6 +238,13 @@ def tracked() -> set[str]:
     return {name for name in done.stdout.split("\0") if (ROOT / name).is_file()}
 
 
+def test_git_has_no_file_that_an_example_wrote():
+    data = {".npy", ".npz", ".safetensors", ".parquet", ".ckpt", ".gz"}
+    kept = ("src/sgurinit/data/shipped/", "studies/")
+    written = {name for name in tracked() if Path(name).suffix in data}
+    assert not {name for name in written if not name.startswith(kept)}
+
+
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make dist` builds, from a copy in which a run has left its files."""
