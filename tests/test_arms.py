@@ -201,6 +201,21 @@ def test_random_scaled_has_random_values_at_the_norms_of_sgurinit(name, fields):
         assert report.norm_before == pytest.approx(norm(own.parameter), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["lightgcn", "vbpr", "mmgcn"])
+def test_random_values_take_a_scale_of_their_own(dataset, name):
+    kind = resolve_model(name)
+    usual, scaled = (build_model(kind, dataset, kind.Config(width=8), seed=1) for _ in range(2))
+    report = resolve_initializer("random", {"scale": 3.0}).apply(scaled, dataset, seed=1)
+    filled = {table.name: table.parameter for table in usual.user_tables()}
+    items = [table.items for table in usual.user_tables() if table.items is not None]
+    changed = {id(rows) for rows in (*filled.values(), *items)}
+    for own, (_, other) in zip(usual.parameters(), scaled.named_parameters(), strict=True):
+        factor = 3.0 if id(own) in changed else 1.0
+        torch.testing.assert_close(other, own * factor)
+    for table in report.tables:
+        assert table.norm_after == pytest.approx(3 * table.norm_before)
+
+
 def test_random_scaled_leaves_tables_behind_a_projection():
     data = make_small_dataset()
     models = [build_model(VBPR, data, VBPR.Config(), seed=0) for _ in range(2)]
@@ -293,7 +308,7 @@ def test_names_classes_and_objects_resolve_alike():
         ),
         (
             lambda: resolve_initializer("random", {"local_weight": 0.5}),
-            r"random\.local_weight does not exist; random has freeze",
+            r"random\.local_weight does not exist; random has freeze, scale",
         ),
         (
             lambda: resolve_initializer(SGURInitInitializer(), {"local_weight": 0.5}),

@@ -38,6 +38,7 @@ from sgurinit.handover import (
     DEFAULT_SCALE,
     HandoverReport,
     ProjectedMode,
+    TableReport,
     Target,
     check_freezable,
     check_preprocess,
@@ -222,16 +223,19 @@ class Initializer(BaseModel, ABC):
 
 
 class RandomInitializer(Initializer):
-    """Baseline: the model keeps its own random values.
+    """Baseline: the model's own random values.
 
     Parameters
     ----------
+    scale : float > 0, default 1.0
+        Factor on the values of every user table, and of the item table that shares a free space.
+        At 1.0 the model keeps the values as they are.
     freeze : bool, default False
         Exclude user tables, and item tables that share a free space, from training.
 
     See Also
     --------
-    RandomScaledInitializer : The same values at a larger norm.
+    RandomScaledInitializer : The same values at the norms that ``sgurinit`` gives the tables.
 
     Examples
     --------
@@ -246,9 +250,27 @@ class RandomInitializer(Initializer):
 
     name = BASELINE
 
+    scale: Annotated[float, Field(gt=0, strict=True)] = Field(
+        default=1.0, description="Factor on the model's own random values."
+    )
+
     @override
     def fill(self, model: Recommender, dataset: Dataset, seed: int) -> HandoverReport:
-        return HandoverReport(self.name, report_unchanged(model.user_tables()))
+        tables = model.user_tables()
+        before = report_unchanged(tables)
+        for table in tables:
+            for rows in (table.parameter, table.items):
+                if rows is not None:
+                    rows.data.mul_(self.scale)
+        return HandoverReport(self.name, _set_norms_before(report_unchanged(tables), before))
+
+
+def _set_norms_before(
+    after: Sequence[TableReport], before: Sequence[TableReport]
+) -> tuple[TableReport, ...]:
+    """Report on random tables that were rescaled."""
+    pairs = zip(after, before, strict=True)
+    return tuple(replace(new, norm_before=old.norm_before) for new, old in pairs)
 
 
 class MethodInitializer(Initializer):
@@ -549,12 +571,7 @@ class RandomScaledInitializer(MethodInitializer):
                 match_norm_(table.parameter, filled.parameter)
             if found.items_filled and table.items is not None and filled.items is not None:
                 match_norm_(table.items, filled.items)
-        after = report_unchanged(tables)
-        reports = (
-            replace(new, norm_before=old.norm_before)
-            for new, old in zip(after, before, strict=True)
-        )
-        return HandoverReport(self.name, tuple(reports))
+        return HandoverReport(self.name, _set_norms_before(report_unchanged(tables), before))
 
 
 class HybridInitializer(SGURInitInitializer):
