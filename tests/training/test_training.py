@@ -15,7 +15,7 @@ from sgurinit.models import FREEDOM, LightGCN
 from sgurinit.models.checkpoint import load_model
 from sgurinit.seeds import derive_seed
 from sgurinit.training import TrainSettings, train
-from sgurinit.training.callbacks import find_best_epoch, is_out_of_patience
+from sgurinit.training.callbacks import find_best_epoch, is_below_floor, is_out_of_patience
 from sgurinit.training.loop import RecommenderModule
 from sgurinit.training.run import build_model
 
@@ -334,3 +334,40 @@ def test_streams_differ_from_each_other_and_never_change():
     # A change of the derivation would change every result, so two of its values are fixed here.
     assert derive_seed(0, "weights") == 62138630
     assert derive_seed(3, "negatives", 7) == 3233719141
+
+
+def test_a_floor_is_checked_against_the_best_score_so_far():
+    rows = rows_of(0.3, 0.1, 0.2)
+    assert is_below_floor(rows, "recall@20", {2: 0.31})
+    assert not is_below_floor(rows, "recall@20", {2: 0.3})  # the start counts
+    assert not is_below_floor(rows, "recall@20", {3: 0.9})  # not reached yet
+    assert is_below_floor(rows_of(0.1, 0.1, 0.5), "recall@20", {1: 0.2, 2: 0.2})
+    assert not is_below_floor(rows, "recall@20", {})
+
+
+def test_training_ends_at_a_floor_that_is_missed_and_resumes_to_the_same_end(dataset, tmp_path):
+    free = train(dataset, "lightgcn", config=CONFIG, settings=SETTINGS)
+    low = min(row["recall@20"] for row in free.history)
+    settings = SETTINGS.model_copy(update={"floors": {1: low, 3: 1.0, 5: 1.0}})
+
+    def stop(row):
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, "lightgcn", config=CONFIG, settings=settings, folder=tmp_path, on_epoch=stop)
+    for _ in range(2):
+        found = train(dataset, "lightgcn", config=CONFIG, settings=settings, folder=tmp_path)
+        assert drop_times(found.history) == drop_times(free.history)[:4]
+        assert (found.stopped_at, found.stopped_early) == (3, False)
+    assert free.stopped_at is None
+    last = SETTINGS.model_copy(update={"floors": {6: 1.0}})
+    assert train(dataset, "lightgcn", config=CONFIG, settings=last).stopped_at is None
+    with pytest.raises(InputError, match=r"train\.floors"):
+        train(dataset, "lightgcn", config=CONFIG, settings=SETTINGS, folder=tmp_path)
+
+
+@pytest.mark.parametrize("floors", [{0: 0.1}, {1: float("nan")}, {1: "high"}])
+def test_bad_floors_are_refused(floors):
+    with pytest.raises(ValueError, match="floors"):
+        TrainSettings(floors=floors)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import lightning
@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from sgurinit.models.checkpoint import save_model
 from sgurinit.training.loop import EpochRow, RecommenderModule
+from sgurinit.training.settings import TrainSettings
 
 
 def find_best_epoch(history: Sequence[EpochRow], monitor: str) -> EpochRow:
@@ -40,8 +41,29 @@ def is_out_of_patience(history: Sequence[EpochRow], monitor: str, patience: int)
     return bool(trained[-1]["epoch"] - best["epoch"] >= patience)
 
 
+def is_below_floor(history: Sequence[EpochRow], monitor: str, floors: Mapping[int, float]) -> bool:
+    """Return whether the best `monitor` so far was too low at one of the epochs in `floors`.
+
+    The start counts, because a run is judged by its best epoch, the start included.
+    """
+    return any(
+        max(row[monitor] for row in history if row["epoch"] <= epoch) < floor
+        for epoch, floor in floors.items()
+        if history[-1]["epoch"] >= epoch
+    )
+
+
+def is_over(history: Sequence[EpochRow], settings: TrainSettings) -> bool:
+    """Return whether training ends after the last epoch of `history`, for whatever reason."""
+    return (
+        history[-1]["epoch"] >= settings.max_epochs
+        or is_out_of_patience(history, settings.monitor, settings.patience)
+        or is_below_floor(history, settings.monitor, settings.floors)
+    )
+
+
 class EpochCheckpoints(Callback):
-    """Save the best weights and the last state, and stop training when patience runs out.
+    """Save the best weights and the last state, and stop training when it is over.
 
     The best weights may be those of the start, which is ranked before the first epoch.
 
@@ -54,10 +76,8 @@ class EpochCheckpoints(Callback):
         File for the weights of the best epoch.
     last : Path
         File for the state that resuming needs.
-    monitor : str
-        Validation metric that decides, such as ``"recall@20"``; higher is better.
-    patience : int
-        Trained epochs without a better score before training stops, at least 1.
+    settings : TrainSettings
+        Settings of the run, which name the metric that decides and say when training ends.
     on_epoch : callable, optional
         Called with each epoch's row, first with that of the start.
     """
@@ -66,14 +86,12 @@ class EpochCheckpoints(Callback):
         self,
         best: Path,
         last: Path,
-        monitor: str,
-        patience: int,
+        settings: TrainSettings,
         on_epoch: Callable[[EpochRow], None] | None = None,
     ) -> None:
         self.best = best
         self.last = last
-        self.monitor = monitor
-        self.patience = patience
+        self.settings = settings
         self.on_epoch = on_epoch
 
     @override
@@ -90,9 +108,9 @@ class EpochCheckpoints(Callback):
     ) -> None:
         assert isinstance(pl_module, RecommenderModule)  # noqa: S101 - set by `train`
         history = pl_module.history
-        if find_best_epoch(history, self.monitor) is history[-1]:
+        if find_best_epoch(history, self.settings.monitor) is history[-1]:
             save_model(pl_module.model, self.best)
-        if is_out_of_patience(history, self.monitor, self.patience):
+        if is_over(history, self.settings):
             trainer.should_stop = True
         partial = self.last.with_name(self.last.name + ".partial")
         trainer.save_checkpoint(partial)

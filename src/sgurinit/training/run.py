@@ -32,7 +32,12 @@ from sgurinit.resolve import (
 )
 from sgurinit.runtime import raise_keyboard_interrupts
 from sgurinit.seeds import derive_seed
-from sgurinit.training.callbacks import EpochCheckpoints, find_best_epoch, is_out_of_patience
+from sgurinit.training.callbacks import (
+    EpochCheckpoints,
+    find_best_epoch,
+    is_out_of_patience,
+    is_over,
+)
 from sgurinit.training.loop import EpochRow, RecommenderModule
 from sgurinit.training.sampler import TripleSampler
 from sgurinit.training.settings import TrainSettings
@@ -66,6 +71,8 @@ class Trained:
         What the initializer did to the user tables.
     stopped_early : bool
         Whether training ended because of `TrainSettings.patience`, not of the number of epochs.
+    stopped_at : int or None, default None
+        Epoch at which training ended only because of `TrainSettings.floors`. None: it did not.
 
     See Also
     --------
@@ -86,6 +93,7 @@ class Trained:
     best_epoch: int
     handover: HandoverReport
     stopped_early: bool
+    stopped_at: int | None = None
 
 
 def build_model(
@@ -208,13 +216,17 @@ def train(
         load_weights(built, place / BEST_FILE)
     if on_stage is not None:
         on_stage("trained", built.eval())
+    history, last = module.history, int(module.history[-1]["epoch"])
+    stopped_early = is_out_of_patience(history, settings.monitor, settings.patience)
+    is_cut = not stopped_early and last < settings.max_epochs
     return Trained(
         model=built.eval(),
         dataset=dataset,
-        history=module.history,
-        best_epoch=int(find_best_epoch(module.history, settings.monitor)["epoch"]),
+        history=history,
+        best_epoch=int(find_best_epoch(history, settings.monitor)["epoch"]),
         handover=report,
-        stopped_early=is_out_of_patience(module.history, settings.monitor, settings.patience),
+        stopped_early=stopped_early,
+        stopped_at=last if is_cut else None,
     )
 
 
@@ -252,9 +264,7 @@ def _fit(
     resumed = last.is_file()
     if resumed:
         module.history = _read_history(last)
-        if module.history[-1]["epoch"] >= settings.max_epochs or is_out_of_patience(
-            module.history, settings.monitor, settings.patience
-        ):
+        if is_over(module.history, settings):
             return
     with _quiet_lightning(), raise_keyboard_interrupts():
         trainer = lightning.Trainer(
@@ -268,11 +278,7 @@ def _fit(
             enable_model_summary=False,
             default_root_dir=folder,
             enable_checkpointing=False,
-            callbacks=[
-                EpochCheckpoints(
-                    folder / BEST_FILE, last, settings.monitor, settings.patience, on_epoch
-                )
-            ],
+            callbacks=[EpochCheckpoints(folder / BEST_FILE, last, settings, on_epoch)],
         )
         trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
 

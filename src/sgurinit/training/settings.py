@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,6 +31,9 @@ class TrainSettings(BaseModel):
         Items that negatives are drawn from. ``"seen"``: items with a training interaction, so that
         cold items are not trained as negatives only because they have no data. ``"all"``: all
         items.
+    floors : mapping of int to float, default {}
+        Validation scores by epoch. If no epoch up to that one, the start included, reached the
+        score, training stops there. Empty: never. A search sets them to stop poor trials early.
 
     See Also
     --------
@@ -62,5 +65,11 @@ class TrainSettings(BaseModel):
         description=(
             "Items that negatives are drawn from: items with a training interaction, so that cold "
             "items are not trained as negatives only because they have no data, or all items."
+        ),
+    )
+    floors: dict[Annotated[int, Field(ge=1)], Annotated[float, Field(allow_inf_nan=False)]] = Field(
+        default={},
+        description=(
+            "Training stops at such an epoch if no validation score reached the given one so far."
         ),
     )
