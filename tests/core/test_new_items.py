@@ -124,7 +124,7 @@ def test_a_dataset_has_its_own_features():
         ({"items": np.zeros(40)}, r"shape \(40,\), expected a vector for each of the 40 items"),
         ({"items": np.zeros((39, 2))}, r"shape \(39, 2\), expected a vector for each of the 40"),
         ({"items": np.full((40, 2), np.nan)}, "NaN or infinite value in the vector of a used item"),
-        ({"n_neighbors": 0}, "n_neighbors is 0, expected at least 1"),
+        ({"n_neighbors": 0}, "n_neighbors is 0, expected an integer of at least 1"),
         ({"features": None}, "features are missing"),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sgurinit.core import ItemFeatures, SGURInit
@@ -95,7 +95,13 @@ def test_it_equals_a_fit_on_all_of_the_data(
     options |= {"collaborative": collaborative, "random_state": 0}
     late = dense.copy()
     late[:old_users, :old_items] &= ~early | (rng.random(early.shape) < 0.3)  # some come again
-    found = SGURInit(**options).partial_fit(sp.csr_array(early), take_first(features, old_items))
+    try:
+        found = SGURInit(**options).partial_fit(
+            sp.csr_array(early), take_first(features, old_items)
+        )
+    except InputError:  # a single user can leave all joint items equal
+        assume(old_users > 1)
+        raise
     found.partial_fit(
         sp.csr_array(late), None if old_items == 9 else take_rest(features, old_items)
     )

@@ -185,14 +185,15 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         interactions : sparse matrix, edge list, list of items per user, DataFrame or Dataset
             Training interactions, in one of these forms:
 
-            - a SciPy sparse matrix of shape (n_users, n_items) with weights >= 0. Only whether a
-              weight is zero matters;
-            - an integer edge list, an ndarray of shape (n, 2) with a user and an item position per
-              row;
+            - a SciPy sparse matrix or sparse tensor of shape (n_users, n_items) with weights >= 0.
+              Only whether a weight is zero matters;
+            - an integer edge list, an ndarray or tensor of shape (n, 2) with a user and an item
+              position per row;
             - a list with one list (tuple, set, 1-d array) of items per user. Items are ids where
               `item_ids` is given, otherwise positions. A plain nested list always has this meaning,
               so ``[[0, 1]]`` is one user with two items;
-            - a pandas or polars DataFrame with columns ``user`` and ``item`` of external ids;
+            - a pandas or polars DataFrame or a pyarrow table with columns ``user`` and ``item`` of
+              external ids;
             - a `Dataset`.
         features : mapping of str to ItemFeatures, array or column of lists, optional
             Item features by modality: an `ItemFeatures`, an array of shape (n_items, d), or a

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sgurinit.core.inputs.arrays import Float32Array
+from sgurinit.core.inputs.conversion import to_array
+from sgurinit.core.inputs.features import BFLOAT16
 from sgurinit.core.inputs.interactions import InteractionsLike, parse_interactions
 from sgurinit.core.inputs.training_data import find_features
 from sgurinit.core.steps.aggregate import count_item_degrees
@@ -81,11 +83,12 @@ def place_new_items(
            [7.],
            [5.]], dtype=float32)
     """
-    if n_neighbors < 1:
-        raise InputError(f"n_neighbors is {n_neighbors}, expected at least 1")
+    whole = isinstance(n_neighbors, int | np.integer) and not isinstance(n_neighbors, bool)
+    if not whole or n_neighbors < 1:
+        raise InputError(f"n_neighbors is {n_neighbors!r}, expected an integer of at least 1")
     tables = find_features(interactions, features)
     n_items = next(iter(tables.values())).n_items
-    vectors = np.asarray(items, dtype=np.float32)
+    vectors = _to_vectors(items)
     if vectors.ndim != 2 or len(vectors) != n_items:
         raise InputError(
             f"items have the shape {vectors.shape}, expected a vector for each of the "
@@ -101,3 +104,12 @@ def place_new_items(
     result = vectors.copy()
     result[placed] = placed_rows[placed]
     return result
+
+
+def _to_vectors(items: ArrayLike) -> Float32Array:
+    """Return vectors as a float32 array; a number beyond its range becomes infinite."""
+    vectors = to_array(items, "items")
+    if vectors.dtype.kind not in "biuf" and vectors.dtype != BFLOAT16:
+        raise InputError(f"items holds {vectors.dtype}, expected numbers")
+    with np.errstate(over="ignore"):  # what is not finite is refused where it is used
+        return vectors.astype(np.float32)

@@ -66,7 +66,8 @@ def add_interactions(
             "a list of items per user has no user ids, which this fit knows; pass a DataFrame with "
             "columns user and item"
         )
-    more = parse_interactions(interactions, n_items, all_ids)
+    n_known = int(fit.interactions.matrix.shape[0])
+    more = parse_interactions(interactions, n_items, all_ids, n_known_users=n_known)
     every = _join(fit.interactions, more, all_ids)
     new = replace(fit, interactions=every, features=tables, dataset=None, joints={})
     if features is not None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from sgurinit.core.diagnostics import Diagnostics
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, FloatArray, IdArray
+from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.core.params import PARAMS
 from sgurinit.core.steps.clusters import Clusters, cluster_rows
 from sgurinit.errors import InputError
@@ -297,11 +298,10 @@ class UserStart:
         >>> start.carry_to(data.features["text"].values, width=16).shape
         (200, 32)
         """
-        rows = np.asarray(items, dtype=np.float64)
-        if rows.ndim != 2 or len(rows) != self.n_items or not np.isfinite(rows).all():
+        rows = ItemFeatures(items).values.astype(np.float64)
+        if len(rows) != self.n_items:
             raise InputError(
-                f"the item table has shape {rows.shape}, expected {self.n_items} rows of finite "
-                "numbers: one per item"
+                f"the item table has {len(rows)} rows, expected {self.n_items}: one per item"
             )
         joint = self.joint(self.config["joint_dim"] or width or rows.shape[1])
         gram = rows.T @ rows

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgurinit.core.inputs.arrays import BoolArray, Float64Array, FloatArray
+from sgurinit.core.inputs.conversion import to_array
 from sgurinit.errors import InputError
 
 BFLOAT16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
@@ -24,6 +25,7 @@ RESERVED_NAMES = frozenset({"joint", "user"})
 
 # Size of a block in float64: about a core's cache, since each block is read once or twice.
 _BLOCK_BYTES = 1 << 22
+_FLOAT32_MAX = np.finfo(np.float32).max
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +37,9 @@ class ItemFeatures:
     values : array-like of shape (n_items, d), or column of lists
         One row per item. An ndarray of float16, bfloat16, float32 or float64 is kept, not copied,
         in any memory order; a memory map is accepted. bfloat16 is the type of the package
-        ml_dtypes, or what NumPy loads of it, see `restore_bfloat16`. A column whose entries are
-        lists of numbers of one length is stacked: a polars or pandas Series, its object array or
-        its list of lists.
+        ml_dtypes, or what NumPy loads of it, see `restore_bfloat16`. A torch tensor is read as it
+        is, detached. A column whose entries are lists of numbers of one length is stacked: a
+        polars or pandas Series, a pyarrow array, an object array or a list of lists.
     present : array-like of bool, shape (n_items,), optional
         Which items have a row in this modality; all by default. The rows of the other items are
         never read and can hold anything, also None.
@@ -46,8 +48,9 @@ class ItemFeatures:
     ------
     InputError
         `values` is not a two-dimensional floating-point array with at least one column, a present
-        row is None, of another length or holds NaN or infinity, `present` has another shape or
-        type, or no item has a row. The message names the row.
+        row is None, of another length or holds NaN, infinity or a number beyond the range of
+        float32, in which users are computed, `present` has another shape or type, or no item has a
+        row. The message names the row.
 
     See Also
     --------
@@ -74,9 +77,14 @@ class ItemFeatures:
     def __post_init__(self) -> None:
         """Check the arrays; see the class for the rules."""
         rows = _as_array(self.values)
+        if not rows.ndim:
+            raise InputError(
+                "expected a table of shape (n_items, d) or a column of lists of numbers, got "
+                f"{type(self.values).__name__}"
+            )
         if rows.dtype.kind in "iu" and not isinstance(self.values, np.ndarray):
             rows = rows.astype(np.float64)
-        if self.present is not None and rows.ndim:
+        if self.present is not None:
             object.__setattr__(self, "present", _check_present(self.present, len(rows)))
         values = restore_bfloat16(_stack_rows(rows, self.present) if rows.dtype == object else rows)
         _check_table(values)
@@ -215,8 +223,10 @@ def _check_name(name: object) -> None:
 def _as_array(values: Any) -> NDArray[Any]:
     """Convert to an array; lists of unequal lengths become an object array."""
     try:
-        return np.asanyarray(values)
-    except ValueError:
+        return to_array(values, "the table")
+    except InputError:
+        if not isinstance(values, list | tuple):
+            raise
         rows = np.empty(len(values), dtype=object)
         for at, row in enumerate(values):
             rows[at] = row
@@ -225,8 +235,6 @@ def _as_array(values: Any) -> NDArray[Any]:
 
 def _stack_rows(rows: NDArray[Any], present: BoolArray | None) -> NDArray[Any]:
     """Stack an object array of lists or arrays; rows that are not present become zeros."""
-    if not rows.ndim:
-        return rows
     used = np.arange(len(rows)) if present is None else np.flatnonzero(present)
     if not len(used):
         return np.zeros((len(rows), 1))
@@ -255,7 +263,7 @@ def _as_row(values: Any, at: int) -> NDArray[Any]:
     if row.ndim == 1 and (row.dtype.kind in "iuf" or row.dtype in {BFLOAT16, np.dtype("V2")}):
         return row
     is_missing = values is None or (row.ndim == 0 and row.dtype.kind == "f")  # pandas has NaN
-    shown = "has no vector" if is_missing else f"holds {reprlib.repr(values)}"
+    shown = "has no vector" if is_missing else f"holds {' '.join(reprlib.repr(values).split())}"
     raise InputError(
         f"row {at} {shown}, expected a list of numbers: mark items without a vector as not "
         "present, in Python with ItemFeatures(values, present)"
@@ -277,7 +285,7 @@ def _check_table(values: NDArray[Any]) -> None:
 
 
 def _check_present(present: object, n_items: int) -> BoolArray:
-    mask = np.asarray(present)
+    mask = to_array(present, "present")
     if mask.dtype != np.bool_ or mask.shape != (n_items,):
         raise InputError(
             f"present must be bool with one entry per row, shape ({n_items},), "
@@ -291,11 +299,19 @@ def _check_finite(values: FloatArray, present: BoolArray | None) -> None:
         raise InputError("no item has a row: leave the modality out")
     step = max(1, _BLOCK_BYTES // (values.itemsize * values.shape[1]))
     for first in range(0, values.shape[0], step):
-        bad = ~np.isfinite(values[first : first + step]).all(axis=1)
+        # Users are float32. A comparison with NaN is false.
+        good = (abs(values[first : first + step]) <= _FLOAT32_MAX).all(axis=1)
         if present is not None:
-            bad &= present[first : first + step]
-        if bad.any():
+            good |= ~present[first : first + step]
+        if not good.all():
+            row = first + int(np.argmin(good))
             raise InputError(
-                f"row {first + int(np.argmax(bad))} holds NaN or infinity: repair it, or mark the "
-                "item as not present, in Python with ItemFeatures(values, present)"
+                f"row {row} {_name_bad_number(values[row])}: repair it, or leave the item's vector "
+                "out, in a Parquet file with null, in Python with ItemFeatures(values, present)"
             )
+
+
+def _name_bad_number(row: FloatArray) -> str:
+    if not np.isfinite(row).all():
+        return "holds NaN or infinity"
+    return f"holds {float(row[np.argmax(abs(row))]):.6g}, which float32 cannot hold"

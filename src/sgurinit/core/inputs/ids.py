@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgurinit.core.inputs.arrays import IdArray, IntArray
+from sgurinit.core.inputs.conversion import to_array
 from sgurinit.errors import InputError
+
+# Strings are kept in arrays with room for the longest one in every row. That is refused beyond so
+# many characters, where it is also so many times what the strings hold.
+_MOST_CHARACTERS = 1 << 26
+_MOST_PADDING = 16
 
 
 def as_ids(values: Any, name: str) -> IdArray:
@@ -24,9 +30,12 @@ def as_ids(values: Any, name: str) -> IdArray:
     Raises
     ------
     InputError
-        The ids are not one-dimensional, or neither all integers nor all strings.
+        The ids are not one-dimensional, neither all integers nor all strings, or an id cannot be
+        distinguished from another: NumPy drops NUL characters at the end of a string.
     """
-    ids = np.asarray(values)
+    # NumPy would turn a list of integers and strings into strings.
+    plain = isinstance(values, list | tuple)
+    ids = np.array(values, dtype=object) if plain else to_array(values, name)
     if ids.ndim != 1:
         raise InputError(f"{name} must be one-dimensional, got shape {ids.shape}")
     if ids.dtype.kind in "iu":
@@ -89,19 +98,44 @@ def find_positions(ids: IdArray, known: IdArray, order: IntArray) -> tuple[IntAr
 
 
 def _as_int64(ids: NDArray[Any], name: str) -> IntArray:
-    if len(ids) and int(ids.max()) > np.iinfo(np.int64).max:
-        raise InputError(f"{name} holds {ids.max()}, beyond 64 bits: convert the ids to strings")
+    for outermost in (ids.min(), ids.max()) if len(ids) else ():
+        if not -(2**63) <= int(outermost) < 2**63:
+            raise InputError(
+                f"{name} holds {outermost}, beyond 64 bits with a sign: convert the ids to strings"
+            )
     return ids.astype(np.int64)
 
 
 def _from_objects(ids: NDArray[np.object_], name: str) -> IdArray:
     if all(isinstance(value, str) for value in ids):
-        return ids.astype(np.str_)
+        return _as_strings(ids, name)
     whole = (int, np.integer)
     if all(isinstance(value, whole) and not isinstance(value, bool) for value in ids):
         return _as_int64(ids, name)
     expected = str if isinstance(ids[0], str) else whole
-    row = next(row for row, value in enumerate(ids) if not isinstance(value, expected))
+    row = next(
+        row
+        for row, value in enumerate(ids)
+        if not isinstance(value, expected) or isinstance(value, bool)
+    )
     raise InputError(
         f"{name}, row {row}: {ids[row]!r} cannot be an id; ids must be all strings or all integers"
     )
+
+
+def _as_strings(ids: NDArray[np.object_], name: str) -> IdArray:
+    """Return strings as NumPy keeps them: without NUL at the end, all in the longest one's room."""
+    lengths = np.array([len(value) for value in ids], dtype=np.int64)
+    for row, value in enumerate(ids):
+        if value.endswith("\0"):
+            raise InputError(
+                f"{name}, row {row}: id {value!r} ends with a NUL character, which is not kept: "
+                "remove it from the ids, and check that they stay different"
+            )
+    longest = int(lengths.max(initial=0))
+    if longest * len(ids) > max(_MOST_CHARACTERS, _MOST_PADDING * int(lengths.sum())):
+        raise InputError(
+            f"{name}, row {int(lengths.argmax())}: the id has {longest} characters, and all "
+            f"{len(ids)} ids would take as much memory: expected ids of similar lengths; shorten it"
+        )
+    return ids.astype(np.str_)

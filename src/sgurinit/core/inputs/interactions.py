@@ -11,6 +11,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sgurinit.core.inputs.arrays import IdArray, IntArray
+from sgurinit.core.inputs.conversion import is_sparse_tensor, is_tensor, to_array
+from sgurinit.core.inputs.features import widen_bfloat16
 from sgurinit.core.inputs.ids import as_ids, check_item_ids, find_positions, name_kind
 from sgurinit.core.inputs.training_data import TrainingData, is_training_data
 from sgurinit.errors import InputError
@@ -20,10 +22,15 @@ _FORMS = (
     "list with a list of items per user, a DataFrame with columns 'user' and 'item', or a Dataset"
 )
 
+# A start has a row for every user up to the largest position. Positions beyond so many, and beyond
+# so many for each interaction, are taken for ids.
+_MOST_POSITIONS = 10_000_000
+_MOST_POSITIONS_EACH = 100
+
 
 @runtime_checkable
 class DataFrameLike(Protocol):
-    """A pandas or polars DataFrame."""
+    """A pandas or polars DataFrame, or a pyarrow table."""
 
     @property
     def columns(self) -> Any:
@@ -65,7 +72,7 @@ class ParsedInteractions:
 
 
 def parse_interactions(
-    source: InteractionsLike, n_items: int, item_ids: Any = None
+    source: InteractionsLike, n_items: int, item_ids: Any = None, *, n_known_users: int = 0
 ) -> ParsedInteractions:
     """Parse interactions in any accepted form into a binary matrix.
 
@@ -77,6 +84,8 @@ def parse_interactions(
         Number of items, that is of feature rows.
     item_ids : ndarray of shape (n_items,), optional
         External ids of the items, needed for a DataFrame.
+    n_known_users : int, default 0
+        Number of users that are known by position, which an edge list continues.
 
     Returns
     -------
@@ -85,20 +94,21 @@ def parse_interactions(
     Raises
     ------
     InputError
-        On a negative, NaN or infinite weight, an id out of range or unknown, or another form.
+        On a negative, NaN or infinite weight, an id out of range or unknown, positions of users
+        that can only be ids, or another form.
     """
     ids = None if item_ids is None else check_item_ids(item_ids, n_items)
     if is_training_data(source):
         return _parse_dataset(source, n_items, ids)
-    if sp.issparse(source):
-        matrix, duplicates = _parse_sparse(source, n_items)
+    if sp.issparse(source) or is_sparse_tensor(source):
+        matrix, duplicates = _parse_sparse(source, n_items, n_known_users)
         return ParsedInteractions(matrix, duplicates, None, ids)
     if isinstance(source, list | tuple):
         matrix, duplicates = _parse_lists(source, n_items, ids)
         return ParsedInteractions(matrix, duplicates, None, ids)
     if isinstance(source, DataFrameLike) and not isinstance(source, Mapping):
         return _parse_frame(source, n_items, ids)
-    matrix, duplicates = _parse_edges(source, n_items)
+    matrix, duplicates = _parse_edges(source, n_items, n_known_users)
     return ParsedInteractions(matrix, duplicates, None, ids)
 
 
@@ -108,8 +118,8 @@ _Parsed = tuple[sp.csr_array, int]  # the binary matrix and the number of duplic
 def _parse_dataset(
     dataset: TrainingData, n_items: int, item_ids: IdArray | None
 ) -> ParsedInteractions:
-    matrix, duplicates = _parse_sparse(dataset.train_matrix(), n_items)
     user_ids, own = as_ids(dataset.user_ids, "user_ids"), check_item_ids(dataset.item_ids, n_items)
+    matrix, duplicates = _parse_sparse(dataset.train_matrix(), n_items, len(user_ids))
     if len(user_ids) != matrix.shape[0]:
         raise InputError(
             f"user_ids has {len(user_ids)} entries but the matrix has {matrix.shape[0]} users"
@@ -121,12 +131,15 @@ def _parse_dataset(
     return ParsedInteractions(matrix, duplicates + dataset.train.duplicates, user_ids, own)
 
 
-def _parse_sparse(source: Any, n_items: int) -> _Parsed:
+def _parse_sparse(source: Any, n_items: int, n_known_users: int) -> _Parsed:
+    if is_tensor(source):
+        source = _to_scipy(source)
     if source.ndim != 2 or source.shape[1] != n_items:
         raise InputError(
             f"the interaction matrix has shape {source.shape}, expected (n_users, {n_items}): one "
             "column per feature row"
         )
+    _check_n_users(int(source.shape[0]), int(source.nnz), n_known_users)
     try:
         coo = source.tocoo()
     except ValueError as error:
@@ -148,10 +161,36 @@ def _parse_sparse(source: Any, n_items: int) -> _Parsed:
     return _build_matrix(users, items, (int(source.shape[0]), n_items))
 
 
-def _parse_edges(source: Any, n_items: int) -> _Parsed:
+def _to_scipy(tensor: Any) -> sp.coo_array:
+    """Convert a sparse tensor of any layout, without dense values."""
+    if tensor.ndim != 2:
+        raise InputError(
+            f"the interaction matrix has shape {tuple(tensor.shape)}, expected (n_users, n_items)"
+        )
+    try:
+        entries = tensor.detach().to_sparse_coo().coalesce().cpu()
+    except (RuntimeError, NotImplementedError) as error:
+        raise InputError(f"the interaction tensor cannot be read ({error})") from error
+    positions = entries.indices().numpy()
+    weights = widen_bfloat16(to_array(entries.values(), "the interaction tensor"))
+    return sp.coo_array((weights, (positions[0], positions[1])), shape=tuple(tensor.shape))
+
+
+def _check_n_users(n_users: int, n_interactions: int, n_known: int) -> None:
+    """Check the number of users before memory is taken for all of them."""
+    limit = max(n_known, _MOST_POSITIONS) + _MOST_POSITIONS_EACH * n_interactions
+    if n_users > limit:
+        raise InputError(
+            f"the last user has position {n_users - 1}, but there are {n_interactions} "
+            "interactions, and a start has a row for every position: external ids of users go into "
+            "a DataFrame with columns 'user' and 'item'"
+        )
+
+
+def _parse_edges(source: Any, n_items: int, n_known_users: int) -> _Parsed:
     if isinstance(source, str | bytes | Mapping):
         raise InputError(f"interactions must be {_FORMS}, got {type(source).__name__}")
-    edges = np.asarray(source)
+    edges = to_array(source, "interactions")
     if edges.ndim != 2 or edges.shape[1] != 2:
         raise InputError(
             f"interactions must be {_FORMS}, got {type(source).__name__} of shape {edges.shape}; "
@@ -165,7 +204,9 @@ def _parse_edges(source: Any, n_items: int) -> _Parsed:
     users, items = edges[:, 0].astype(np.int64), edges[:, 1].astype(np.int64)
     _check_range(items, n_items, "item")
     _check_range(users, None, "user")
-    return _build_matrix(users, items, (int(users.max(initial=-1)) + 1, n_items))
+    n_users = int(users.max(initial=-1)) + 1
+    _check_n_users(n_users, len(users), n_known_users)
+    return _build_matrix(users, items, (n_users, n_items))
 
 
 def _parse_lists(
@@ -230,6 +271,8 @@ def _explain_unknown(item: Any, user: int, n_items: int, item_ids: IdArray | Non
 def _parse_frame(
     frame: DataFrameLike, n_items: int, item_ids: IdArray | None
 ) -> ParsedInteractions:
+    if hasattr(frame, "column_names"):  # pyarrow, whose `columns` holds the columns themselves
+        frame = _Columns(frame)
     if hasattr(frame, "collect"):
         raise InputError("interactions are a LazyFrame, expected a DataFrame: call its collect")
     for name in ("user", "item"):
@@ -254,6 +297,18 @@ def _parse_frame(
         )
     matrix, duplicates = _build_matrix(users.astype(np.int64), items, (len(user_ids), n_items))
     return ParsedInteractions(matrix, duplicates, user_ids, item_ids)
+
+
+class _Columns:
+    """A pyarrow table as a data frame."""
+
+    def __init__(self, table: Any) -> None:
+        self.columns: list[str] = table.column_names
+        self._table = table
+
+    def __getitem__(self, name: str, /) -> Any:
+        # As Python values, since the arrays of pyarrow turn integers beside a null into floats.
+        return self._table.column(name).to_pylist()
 
 
 def _explain_missing(frame: DataFrameLike, name: str) -> str:
