@@ -304,6 +304,44 @@ def test_study_runs_its_file_and_prints_the_folder(folder: Path, tmp_path: Path)
     assert_one_line(run("study", file), "s.yaml: study.models is ")
 
 
+def test_study_estimates_its_time_for_other_data(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        "models: {bprmf: , lightgcn: }\narms: {random: , sgurinit: }\nseeds: 2\n"
+        "search: {trials: 3, finalists: 2}\n"
+    )
+    assert_one_line(run("study", file), "s.yaml: study.data.path is missing", "give it as --data")
+    words = ("study", file, "--data", folder, "--plan", "--jobs", 2, "--only")
+    result = run(*words, "bprmf")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"bprmf +6 +4 +4 +\S+ +100 +100", result.stdout)
+    assert "hours one at a time" in result.stdout
+    assert "measured in two epochs" in result.stdout
+    assert "lightgcn" not in result.stdout
+    found = json.loads(run(*words, "bprmf", "--json").stdout)
+    assert found["models"][0]["counts"] == {"trials": 6, "again": 4, "runs": 4}
+    assert found["hours_with_jobs"] == pytest.approx(found["hours"] / 2)
+    assert not (tmp_path / "s").exists()
+    assert_one_line(run(*words, "vbpr"), "--only: 'vbpr' is no model of the study, which has bprmf")
+
+
+@pytest.mark.slow
+def test_study_runs_some_models_and_says_what_is_missing(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        "models: {bprmf: , lightgcn: }\narms: {random: }\nseeds: 1\ntrain: {max_epochs: 2}\n"
+        "search: {trials: 2, spaces: {bprmf: {reg: [0.1, 0.01]}}}\n"
+    )
+    result = run("study", file, "--data", folder, "--only", "bprmf", "--jobs", 1)
+    assert result.exit_code == 0, result.output
+    assert "not finished: lightgcn" in result.stdout
+    assert "chosen at the edge of a list" in result.stdout
+    assert "bprmf from random (reg)" in result.stdout
+    page = (tmp_path / "s" / folder.name / "report.html").read_text()
+    command = f"sgurinit study {file} --data {folder} --out {tmp_path / 's' / folder.name}"
+    assert command in page
+
+
 @pytest.mark.parametrize(
     ("option", "expected"),
     [
@@ -707,7 +745,7 @@ import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {
-            "torch", "lightning", "plotly", "filelock", "class_resolver", "optuna", "yaml"
+            "torch", "lightning", "plotly", "class_resolver", "optuna", "yaml"
         }:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())

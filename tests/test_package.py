@@ -32,7 +32,7 @@ SOURCE = PROJECT["urls"]["Source"]
 WITHOUT_EXTRA = """
 import sys
 
-EXTRA = {"torch", "lightning", "plotly", "filelock", "class_resolver", "platformdirs"}
+EXTRA = {"torch", "lightning", "plotly", "class_resolver", "platformdirs"}
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):

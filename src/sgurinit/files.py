@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-import tempfile
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
 from sgurinit.errors import InputError
+from sgurinit.locks import claim_file, claim_folder, clear_folder
+
+logger = logging.getLogger("sgurinit")
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -24,13 +30,13 @@ def write_json(path: Path, data: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
-    _replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    replace_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def write_table(path: Path, table: pl.DataFrame) -> None:
     """Write a table atomically, as CSV or Parquet by suffix, with all digits of every number."""
     write = table.write_csv if path.suffix == ".csv" else table.write_parquet
-    _replace(path, write)
+    replace_file(path, write)
 
 
 def write_parts(path: Path, parts: Iterable[str]) -> None:
@@ -40,7 +46,7 @@ def write_parts(path: Path, parts: Iterable[str]) -> None:
         with partial.open("w", encoding="utf-8") as file:
             file.writelines(parts)
 
-    _replace(path, write)
+    replace_file(path, write)
 
 
 def write_arrays(path: Path, *arrays: np.ndarray[Any, Any]) -> None:
@@ -51,7 +57,92 @@ def write_arrays(path: Path, *arrays: np.ndarray[Any, Any]) -> None:
             for array in arrays:
                 np.save(file, array)
 
-    _replace(path, write)
+    replace_file(path, write)
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, np.ndarray[Any, Any]], metadata: Mapping[str, str]
+) -> None:
+    """Write a safetensors file atomically. Equal content gives equal bytes."""
+
+    def write(partial: Path) -> None:
+        contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+        save_file(contiguous, partial, metadata=dict(metadata))
+        sort_metadata(partial)
+
+    replace_file(path, write)
+
+
+def sort_metadata(path: Path) -> None:
+    """Sort the metadata of a safetensors file, which the library writes in a random order."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        file.seek(8)
+        file.write(text.ljust(size))
+
+
+def create_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Create a memory-mapped ``.npy`` file of zeros whose space on the disk is reserved.
+
+    A file with holes would end the process without a word where the disk is full.
+    """
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file atomically: under a hidden name beside it, then in its place.
+
+    Parameters
+    ----------
+    path : Path
+        The file. Of two processes that write it at once, one waits for the other.
+    write : callable
+        Writes the content to the path that it is called with.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written. An older file is kept.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    with explain_write_errors(path), claim_file(path):
+        try:
+            partial.unlink(missing_ok=True)  # of a process that was killed
+            partial.touch()
+            mode = partial.stat().st_mode
+            write(partial)
+            partial.chmod(mode)  # some libraries make files that only their owner can read
+            os.replace(partial, path)  # noqa: PTH105 - replaces an older file in one step
+        finally:
+            with suppress(OSError):  # the first error is the one to report
+                partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def explain_write_errors(path: Path, advice: str = "") -> Iterator[None]:
+    """Context manager: raise what the system says against writing `path` as an `InputError`."""
+    try:
+        yield
+    except (OSError, SafetensorError, pl.exceptions.PolarsError) as error:
+        reason = find_system_error(error)
+        if reason is None:
+            raise
+        raise InputError(f"{path}: cannot be written ({reason}){advice}") from error
+
+
+def find_system_error(error: Exception) -> str | None:
+    """Return what the system said, such as "No space left on device"; None for other errors."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    found = re.search(r"\(os error (\d+)\)", str(error))  # as libraries in Rust report it
+    return os.strerror(int(found[1])) if found else None
 
 
 @contextmanager
@@ -59,29 +150,67 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Context manager: create a folder atomically.
 
     It returns a hidden folder to write into, which is renamed to `path` at the end. After an
-    exception it is removed.
+    exception it is removed. What a killed process left is removed by the next.
 
     Raises
     ------
     InputError
-        `path` exists already, or it cannot be written.
+        `path` exists already, it cannot be written, or another process writes it.
     """
-    refuse_occupied(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            whole = Path(folder) / path.name
+    with claim_unfinished(path) as whole, explain_write_errors(path):
+        work = whole.parent
+        if clear_folder(work):
+            logger.warning("%s: removed what an interrupted command left in %s", path, work)
+        try:
             whole.mkdir()
             yield whole
             whole.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        finally:
+            with suppress(OSError):  # the first error is the one to report
+                clear_folder(work)
+
+
+@contextmanager
+def claim_unfinished(path: Path) -> Iterator[Path]:
+    """Context manager: reserve a new folder, and return the hidden place to make it in.
+
+    The place is the only entry of a hidden folder that counts: once it is moved to `path`, the
+    rest is litter. The hidden folder stays unless it is empty.
+
+    Raises
+    ------
+    InputError
+        `path` exists already, it cannot be written, or another process writes it.
+    """
+    whole = find_unfinished(path)
+    work = whole.parent
+    if not work.is_dir():
+        refuse_occupied(path)
+    try:
+        with claim_folder(work, path):
+            if _is_occupied(path) and not whole.exists():
+                clear_folder(work)  # its process was killed after it had moved the result
+            refuse_occupied(path)
+            yield whole
+    finally:
+        with suppress(OSError):  # it is not empty, or it never was
+            work.rmdir()
+
+
+def find_unfinished(path: Path) -> Path:
+    """Return the hidden place of a new folder until it is finished."""
+    whole = Path(os.path.abspath(path))  # noqa: PTH100 - ".." too gets a name
+    return whole.with_name(f".{whole.name}.partial") / whole.name
 
 
 def refuse_occupied(path: Path) -> None:
     """Refuse a new folder whose path exists and is not an empty folder, before long work."""
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+    if _is_occupied(path):
         raise InputError(f"{path}: exists already; give a new folder, or remove it first")
+
+
+def _is_occupied(path: Path) -> bool:
+    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None, **where: Any) -> pl.DataFrame:
@@ -147,15 +276,6 @@ def claim(path: Path, settings: Mapping[str, Any]) -> None:
                 f"{path}: {field} is {_show(found, field)} there and {_show(expected, field)} "
                 "now; choose another folder, or the settings that it was created with"
             )
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        write(partial)
-        os.replace(partial, path)  # noqa: PTH105 - replaces an older file in one step
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -22,7 +22,7 @@ from sgurinit.errors import InputError
 
 # Packages that come with an extra. If any other package is missing, the installation is broken.
 _EXTRA = dict.fromkeys(
-    ("class_resolver", "filelock", "lightning", "optuna", "platformdirs", "plotly", "torch"),
+    ("class_resolver", "lightning", "optuna", "platformdirs", "plotly", "torch"),
     "train",
 ) | {
     "yaml": "train",

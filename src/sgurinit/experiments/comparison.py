@@ -18,7 +18,6 @@ from sgurinit.experiments.events import EventCallback, RunEvent, no_event
 from sgurinit.experiments.folder import ComparisonFolder
 from sgurinit.experiments.folder_lock import (
     claim_settings,
-    lock_folder,
     refuse_data_folder,
     refuse_folder_with,
     refuse_other_folder,
@@ -35,6 +34,7 @@ from sgurinit.experiments.sweeps import drop_sweep_cells
 from sgurinit.experiments.tables import curves_table, epochs_table, lifts_table, results_table
 from sgurinit.experiments.untrained import score_untrained, untrained_table
 from sgurinit.files import write_json, write_table
+from sgurinit.locks import claim_folder
 from sgurinit.models import Recommender
 from sgurinit.resolve import build, resolve_config, resolve_dataset, resolve_model
 from sgurinit.training import TrainSettings
@@ -217,7 +217,7 @@ def run_plan(
     data_facts = describe_data(dataset, source)
     folder = Path(out)
     refuse_other_folder(folder, source)
-    with lock_folder(folder):
+    with claim_folder(folder):
         _check_arms(plan, dataset)
         settings = plan.model_dump(mode="json")
         fingerprint = {"fingerprint": data_facts["fingerprint"]}
@@ -367,7 +367,7 @@ def train_and_test(
     data_facts = {"fingerprint": data.fingerprint}
     if out is not None:
         refuse_data_folder(Path(out), None if isinstance(dataset, Dataset) else dataset)
-        with lock_folder(Path(out)):
+        with claim_folder(Path(out)):
             refuse_folder_with(Path(out) / "settings.json", "a comparison")
             return execute_run(data, run, Path(out), data_facts, on_event)
     with TemporaryDirectory(prefix="sgurinit-") as folder:

@@ -1,45 +1,13 @@
-"""Exclusive use of a comparison's folder, and checks before it is written to."""
+"""Checks of a comparison's folder before it is written to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from sgurinit.errors import InputError
 from sgurinit.files import claim, read_json, write_json
-
-
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Reserve a folder for this process while the ``with`` block runs.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder, created if missing.
-
-    Raises
-    ------
-    InputError
-        The folder cannot be created or written to, or another process uses it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: expected a folder that can be created ({error})") from None
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
-    except PermissionError as error:
-        raise InputError(f"{folder}: expected a folder that can be written to ({error})") from None
-    except Timeout:
-        raise InputError(
-            f"{folder}: another process is using it; wait for it or choose another folder"
-        ) from None
 
 
 def claim_settings(path: Path, settings: Mapping[str, Any]) -> None:
