@@ -322,7 +322,7 @@ def test_study_estimates_its_time_for_other_data(folder: Path, tmp_path: Path) -
     assert found["models"][0]["counts"] == {"trials": 6, "again": 4, "runs": 4}
     assert found["hours_with_jobs"] == pytest.approx(found["hours"] / 2)
     assert not (tmp_path / "s").exists()
-    assert_one_line(run(*words, "vbpr"), "--only: 'vbpr' is no model of the study, which has bprmf")
+    assert_one_line(run(*words, "vbpr"), "--only: 'vbpr' is not a model of the study")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +14,9 @@ from sgurinit.errors import InputError
 from sgurinit.experiments import RunEvent, comparison_settings
 from sgurinit.experiments import run as run_module
 from sgurinit.experiments.comparison import run_plan
-from sgurinit.experiments.search import Proposals
+from sgurinit.experiments.proposals import Proposals, propose_settings
+from sgurinit.experiments.settings import RunSettings
+from sgurinit.experiments.value_lists import combine_spaces
 from sgurinit.training import TrainSettings
 
 ARMS = ["random", "sgurinit"]
@@ -23,51 +26,57 @@ SPACES = {
 }
 
 
-def proposals(arm: str = "sgurinit", seed: int = 0) -> Proposals:
+def proposals(arm: str = "sgurinit", seed: int = 0, trials: int = 8) -> Proposals:
     plan = comparison_settings(["lightgcn"], ARMS, 1)
-    spaces = {"random": {}, **SPACES}
-    return Proposals(plan.run("lightgcn", arm, 1), SPACES["lightgcn"], spaces[arm], seed, 8)
+    space = combine_spaces(SPACES["lightgcn"], {"random": {}, **SPACES}[arm])
+    return propose_settings(plan.run("lightgcn", arm, 1), space, seed, trials)
 
 
-def choices(found: Proposals, trials: int) -> list[tuple]:
-    """List the settings of the first trials, scored by a fixed function of them."""
-    asked = []
-    for _ in range(trials):
-        run = found.ask()
-        if run is None:
-            break
-        start = run.initializer.get("local_weight")
-        asked.append((run.config["n_layers"], run.config["reg"], start))
-        found.tell(run.config["n_layers"] - run.config["reg"] + (start or 0))
-    return asked
+def ask_all(found: Proposals, score: Callable[[RunSettings], float]) -> list[RunSettings]:
+    """List all proposals, scored by a function of them."""
+    asked = [next(found)]
+    try:
+        while True:
+            asked.append(found.send(score(asked[-1])))
+    except StopIteration:
+        return asked
+
+
+def choices(found: Proposals) -> list[tuple]:
+    """List the settings of the trials, scored by a fixed function of them."""
+    runs = ask_all(
+        found,
+        lambda run: (
+            run.config["n_layers"] - run.config["reg"] + run.initializer.get("local_weight", 0)
+        ),
+    )
+    return [
+        (run.config["n_layers"], run.config["reg"], run.initializer.get("local_weight"))
+        for run in runs
+    ]
 
 
 def test_the_first_trial_has_the_settings_as_given_and_none_is_repeated() -> None:
-    asked = choices(proposals(), 20)
+    asked = choices(proposals(trials=20))
     assert asked[0] == (2, 1e-4, 0.5)
     assert len(asked) == len(set(asked)) == 8  # the whole space
-    assert choices(proposals("random"), 20)[0] == (2, 1e-4, None)
-    assert len(choices(proposals("random"), 20)) == 4
+    assert choices(proposals("random"))[0] == (2, 1e-4, None)
+    assert len(choices(proposals("random"))) == 4
 
 
 def test_proposals_depend_on_the_seed() -> None:
-    assert choices(proposals(seed=3), 5) == choices(proposals(seed=3), 5)
-    assert any(choices(proposals(seed=s), 5) != choices(proposals(seed=3), 5) for s in range(4))
+    assert choices(proposals(seed=3)) == choices(proposals(seed=3))
+    assert any(choices(proposals(seed=s)) != choices(proposals(seed=3)) for s in range(4))
 
 
 def test_scores_only_affect_the_second_half_of_the_trials() -> None:
     plan = comparison_settings(["lightgcn"], ["random"], 1)
-    space = {"width": list(range(1, 200)), "n_layers": [1, 2, 3, 4]}
+    space = combine_spaces({"width": list(range(1, 200)), "n_layers": [1, 2, 3, 4]}, {})
 
     def layers(sign: int) -> list[int]:
-        found = Proposals(plan.run("lightgcn", "random", 1), space, {}, 0, 60)
-        asked = []
-        for _ in range(60):
-            run = found.ask()
-            assert run is not None
-            asked.append(run.config["n_layers"])
-            found.tell(sign * run.config["n_layers"])
-        return asked
+        found = propose_settings(plan.run("lightgcn", "random", 1), space, 0, 60)
+        runs = ask_all(found, lambda run: sign * run.config["n_layers"])
+        return [run.config["n_layers"] for run in runs]
 
     more, fewer = layers(1), layers(-1)
     assert more[:30] == fewer[:30]
@@ -119,12 +128,12 @@ def test_trials_do_not_read_test_data_and_save_little(searched: tuple) -> None:
     for folder in folders:
         names = {path.name for path in folder.iterdir()}
         assert names == {
-            "config.json", "environment.json", "log.txt", "result.json", "checkpoint",
+            "config.json", "environment.json", "log.txt", "result.json", "checkpoint", "epochs.csv",
         }  # fmt: skip
         assert {path.name for path in (folder / "checkpoint").iterdir()} == {"run.json"}
         result = json.loads((folder / "result.json").read_text())
         assert "test" not in result
-        assert json.loads((folder / "config.json").read_text())["run"]["seed"] == 2
+        assert json.loads((folder / "config.json").read_text())["run"]["seed"] == 1000
         assert "test" not in (folder / "log.txt").read_text()
 
 
@@ -212,9 +221,88 @@ def test_a_diverging_trial_is_the_worst(
             r"search\.spaces\.sgurinit\.local_weight",
         ),
         ({"trials": 1, "spaces": {"sgurinit": {"kind": ["local"]}}}, r"kind cannot be searched"),
+        ({"trials": 1, "finalists": 0}, r"search\.finalists is 0"),
+        ({"trials": 1, "control_trials": -1}, r"search\.control_trials is -1"),
+        ({"trials": 1, "halving": {"epochs": [9, 3], "keep": 0.5}}, r"search\.halving\.epochs is"),
+        ({"trials": 1, "halving": {"epochs": [], "keep": 0.5}}, r"search\.halving\.epochs is"),
+        ({"trials": 1, "halving": {"epochs": [3], "keep": 1}}, r"search\.halving\.keep is 1"),
         ({"trials": 1, "tries": 2}, r"search\.tries does not exist"),
     ],
 )
 def test_bad_searches_are_refused(search: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         comparison_settings(["lightgcn"], ARMS, 1, search=search)
+
+
+WHOLE = {
+    "trials": 4,
+    "halving": {"epochs": [1, 2], "keep": 0.5},
+    "finalists": 2,
+    "extend": True,
+    "control_trials": 2,
+    "spaces": SPACES,
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, small: Dataset) -> tuple:
+    """Run a search with everything in worker processes."""
+    train = TrainSettings(max_epochs=4, batch_size=256)
+    arms = ["random", "permuted", "sgurinit"]
+    plan = comparison_settings(["lightgcn"], arms, 2, train=train, search=WHOLE)
+    out = tmp_path_factory.mktemp("whole")
+    events: list[RunEvent] = []
+    found = run_plan(plan, small, None, out=out, jobs=2, on_event=events.append)
+    return plan, found, events
+
+
+@pytest.mark.slow
+def test_a_whole_search_is_the_same_in_worker_processes_and_here(
+    whole: tuple, small: Dataset, tmp_path: Path
+) -> None:
+    plan, found, _ = whole
+    again = run_plan(plan, small, None, out=tmp_path, jobs=1, on_event=lambda _: None)
+    assert again.summary["chosen"] == found.summary["chosen"]
+    assert again.results.equals(found.results)
+    one, two = (pl.read_csv(f / "trials.csv").drop("seconds") for f in (found.folder, tmp_path))
+    assert one.equals(two)
+    assert set(one["seed"]) == {1000, 1001}
+    assert set(one["stopped_at"].drop_nulls()) <= {1, 2}
+    for own in one.partition_by("arm"):
+        first = own.filter(seed=1000)
+        assert first["trial"].to_list() == list(range(first.height))
+        assert first["best_so_far"].to_list() == first["recall@20"].cum_max().to_list()
+    for path in sorted((found.folder / "runs").glob("*/*/*/config.json")):
+        assert json.loads(path.read_text())["run"]["train"]["floors"] == {}
+    for own in found.summary["chosen"]["lightgcn"].values():
+        assert set(own) == {"config", "initializer", "at_edge"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", ["random/trial-2", "sgurinit/trial-1-again", "permuted/trial-1"])
+def test_a_whole_search_resumes_from_any_run(
+    whole: tuple, small: Dataset, tmp_path: Path, at: str
+) -> None:
+    plan, found, _ = whole
+    trials = pl.read_csv(found.folder / "trials.csv").filter(seed=1001)
+    again = trials.filter(arm="sgurinit")["trial"][0]
+    at = at.replace("trial-1-again", f"trial-{again}-again")
+
+    def stop(event: RunEvent) -> None:
+        if event.run.endswith(at) and event.kind == "epoch":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, small, None, out=tmp_path, jobs=1, on_event=stop)
+    events: list[RunEvent] = []
+    resumed = run_plan(plan, small, None, out=tmp_path, jobs=1, on_event=events.append)
+    assert any(event.kind == "kept" for event in events)
+    assert resumed.results.equals(found.results)
+    one, two = (pl.read_csv(f / "trials.csv").drop("seconds") for f in (found.folder, tmp_path))
+    assert one.equals(two)
+
+
+def test_seeds_of_runs_and_of_trials_do_not_meet() -> None:
+    assert comparison_settings(["lightgcn"], ARMS, 1000).seeds == 1000
+    with pytest.raises(InputError, match=r"comparison\.seeds is 1001"):
+        comparison_settings(["lightgcn"], ARMS, 1001)

@@ -19,6 +19,7 @@ from sgurinit.experiments import (
 )
 from sgurinit.experiments.reproduce import format_command
 from sgurinit.experiments.study import Study
+from sgurinit.resolve import resolve_initializer
 from sgurinit.training import TrainSettings
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
@@ -36,9 +37,12 @@ def test_every_field_is_written_out_and_names_are_normalized() -> None:
 
 
 def has_todays_fields(path: Path) -> bool:
-    """Whether no arm of a study has the fields of the old hybrid."""
-    arms = json.loads(path.read_text())["arms"]
-    return not any("collaborative" in fields for fields in arms.values())
+    """Whether a study was run with settings that this version has, not fewer, not others."""
+    kept = json.loads(path.read_text())
+    kinds = [(own, type(resolve_initializer(own["kind"]))) for own in kept["arms"].values()]
+    return set(kept["train"]) == set(TrainSettings.model_fields) and all(
+        set(own) == {"kind", *kind.model_fields} for own, kind in kinds
+    )
 
 
 @pytest.mark.parametrize(

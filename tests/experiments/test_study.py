@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +13,11 @@ import yaml
 
 from sgurinit.data import Dataset, hold_out_items, write_native
 from sgurinit.errors import InputError
-from sgurinit.experiments import Study
+from sgurinit.experiments import RunEvent, Study
+from sgurinit.experiments.cost import expect_epochs
+from sgurinit.experiments.settings import Halving
+from sgurinit.files import write_json
+from sgurinit.report.page import write_report
 
 STUDY = """
 data: {path: small, cold_items: 0.1, seed: 3}
@@ -84,17 +89,19 @@ def test_a_study_runs_to_its_tables_beside_its_file(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_study_with_a_search_grows_by_models_and_arms_not_by_seeds(folder: Path) -> None:
+def test_a_study_with_a_search_grows_by_models_arms_and_seeds(folder: Path) -> None:
     first = STUDY.replace("  bprmf:\n", "").replace("  permuted:\n", "")
     trials = pl.read_csv(Study.read(write(folder, first)).run().folder / "trials.csv")
     grown = pl.read_csv(Study.read(write(folder, STUDY)).run().folder / "trials.csv")
     assert grown.height == 2 * 6
     pairs = trials.select("model", "arm")
     assert grown.join(pairs, on=["model", "arm"], how="semi").equals(trials)
-    with pytest.raises(InputError, match="seeds is 1 there and 2 now"):
-        Study.read(write(folder, STUDY.replace("seeds: 1", "seeds: 2"))).run()
+    text = STUDY.replace("seeds: 1", "seeds: 2")
+    more = Study.read(write(folder, text)).run()
+    assert set(more.results["seed"]) == {0, 1}
+    assert pl.read_csv(more.folder / "trials.csv").equals(grown)
     with pytest.raises(InputError, match="trials is 1 there and 2 now"):
-        Study.read(write(folder, STUDY.replace("trials: 1", "trials: 2"))).run()
+        Study.read(write(folder, text.replace("trials: 1", "trials: 2"))).run()
 
 
 @pytest.mark.parametrize(
@@ -278,3 +285,110 @@ def test_embedded_data_go_by_their_name(tmp_path: Path) -> None:
     assert study.plan.seeds == 5
     assert study.plan.search is None
     assert study.plan.count() == 5
+
+
+TWO_MODELS = """
+models: {bprmf: , lightgcn: {n_layers: 1}}
+arms: {random: , sgurinit: , permuted: }
+seeds: 1
+train: {max_epochs: 2, batch_size: 256}
+search: {trials: 2, finalists: 2, control_trials: 1, spaces: {bprmf: {reg: [0.1, 0.01]}}}
+"""
+
+
+def drop_seconds(folder: Path) -> dict[str, pl.DataFrame]:
+    """Read the tables of a study, without times."""
+    names = ("trials", "results", "lifts", "curves")
+    tables = {name: pl.read_csv(folder / f"{name}.csv") for name in names}
+    return {name: table.select(pl.exclude("^.*seconds$")) for name, table in tables.items()}
+
+
+@pytest.mark.slow
+def test_models_can_be_run_apart_and_put_together(folder: Path) -> None:
+    study = Study.read(write(folder, TWO_MODELS), folder / "small")
+    whole = study.run(folder / "whole")
+    for model, at in (("bprmf", "here"), ("lightgcn", "there")):
+        found = study.run(folder / at, only=[model])
+        assert list(found.summary["settings"]["models"]) == list(found.summary["chosen"]) == [model]
+        assert set(found.results["model"]) == {model}
+        assert {path.name for path in (folder / at / "runs").iterdir()} == {model}
+        write_report(found.folder)
+    for part in ("trials", "runs"):
+        copied = folder / "there" / part / "lightgcn"
+        shutil.copytree(copied, folder / "here" / part / "lightgcn")
+    events: list[RunEvent] = []
+    study.run(folder / "here", on_event=events.append)
+    assert {event.kind for event in events if event.run} == {"kept"}
+    for name, table in drop_seconds(whole.folder).items():
+        assert table.equals(drop_seconds(folder / "here")[name]), name
+
+
+@pytest.mark.slow
+def test_finished_models_stay_in_the_tables_and_copied_runs_are_checked(folder: Path) -> None:
+    study = Study.read(write(folder, TWO_MODELS), folder / "small")
+    study.run(folder / "a", only=["bprmf"])
+    found = study.run(folder / "a", only=["Light-GCN"])
+    assert list(found.summary["chosen"]) == ["bprmf", "lightgcn"]
+    other = TWO_MODELS.replace("max_epochs: 2", "max_epochs: 1")
+    Study.read(write(folder, other), folder / "small").run(folder / "b", only=["lightgcn"])
+    for part in ("trials", "runs"):
+        shutil.rmtree(folder / "a" / part / "lightgcn")
+        shutil.copytree(folder / "b" / part / "lightgcn", folder / "a" / part / "lightgcn")
+    for only in (["bprmf"], None):
+        with pytest.raises(
+            InputError, match=r"trials/lightgcn/.*config\.json: run\.train\.max_epochs is 1 there"
+        ):
+            study.run(folder / "a", only=only)
+
+
+def test_a_study_only_runs_models_that_it_has(folder: Path) -> None:
+    study = Study.read(write(folder, TWO_MODELS), folder / "small")
+    message = r"only: 'vbpr' is not a model of the study, which has bprmf, lightgcn"
+    with pytest.raises(InputError, match=message):
+        study.run(only=["bprmf", "vbpr"])
+    with pytest.raises(InputError, match=r"only: no model is given, expected some of bprmf, light"):
+        study.estimate(only=[])
+    assert not study.folder.exists()
+
+
+def test_one_file_serves_several_data_sets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(folder, TWO_MODELS)
+    with pytest.raises(InputError, match=r"s\.yaml: study\.data\.path is missing, expected the"):
+        Study.read(path)
+    study = Study.read(path, "planted")
+    assert (study.source, study.folder) == ("planted", folder / "s" / "planted")
+    monkeypatch.chdir(folder / "small")
+    study = Study.read(path, ".")
+    assert (study.source, study.folder) == (".", folder / "s" / "small")
+    study = Study.read(write(folder, "data: {path: other, cold_items: 0.1}\n" + TWO_MODELS), ".")
+    assert "0.1 cold" in study.load_data().name
+
+
+def test_the_time_of_a_study_is_estimated(folder: Path) -> None:
+    study = Study.read(write(folder, TWO_MODELS), folder / "small")
+    costs = study.estimate(only=["bprmf"])
+    assert not study.folder.exists()
+    (cost,) = costs
+    assert cost.counts == (2 + 2 + 2, 2 + 2 + 2, 3)
+    assert (cost.n_finished, cost.epochs, cost.epochs_per_trial) == (0, 2, 2)
+    assert cost.hours == pytest.approx(15 * 2 * cost.seconds_per_epoch / 3600)
+    run = study.folder / "runs/bprmf/random/seed-0"
+    trial = study.folder / "trials/bprmf/random/trial-0"
+    failed = study.folder / "trials/bprmf/random/trial-1"
+    for at, result in (
+        (run, {"epochs": 50, "seconds": 80}),
+        (trial, {"epochs": 30, "seconds": 80, "stopped_at": 30}),
+        (failed, {"epochs": 0, "seconds": 0}),
+    ):
+        at.mkdir(parents=True)
+        write_json(at / "result.json", result)
+    (cost,) = study.estimate(only=["bprmf"])
+    assert (cost.n_finished, cost.seconds_per_epoch, cost.epochs) == (2, 2.0, 50)
+
+
+def test_trials_that_may_be_stopped_are_expected_to_be_shorter() -> None:
+    halving = Halving(epochs=(30, 90, 270), keep=0.5)
+    assert expect_epochs(20, halving) == 20
+    assert expect_epochs(60, halving) == 30 + 30 / 2
+    assert expect_epochs(400, halving) == 30 + 60 / 2 + 180 / 4 + 130 / 8
+    assert expect_epochs(400, None) == 400

@@ -7,6 +7,7 @@ Every command imports the parts of the library that it needs, so that its help i
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +36,7 @@ from sgurinit.cli.options import (
     PatienceOption,
     SeedOption,
     SetOption,
+    StudyDataOption,
     TensorBoardOption,
     drop_missing,
     format_examples,
@@ -45,7 +47,7 @@ from sgurinit.report.terminal.progress import show_waiting
 from sgurinit.runtime import count_cores
 
 if TYPE_CHECKING:
-    from sgurinit.experiments import Comparison
+    from sgurinit.experiments import Comparison, Study
     from sgurinit.experiments.events import EventCallback
 
 _DEFAULT_ARMS = "random,sgurinit,permuted"
@@ -171,7 +173,9 @@ def compare(
 
 @app.command(
     epilog=format_examples(
-        "sgurinit study studies/main.yaml", "sgurinit study studies/main.yaml --out x --jobs 2"
+        "sgurinit study studies/main.yaml",
+        "sgurinit study studies/main.yaml --data data/tiktok --plan",
+        "sgurinit study studies/main.yaml --data data/tiktok --only lightgcn,vbpr --jobs 2",
     )
 )
 def study(
@@ -179,14 +183,29 @@ def study(
         Path, typer.Argument(metavar="FILE.yaml", help="YAML file that describes the study.")
     ],
     *,
+    data: StudyDataOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
             help="Folder of the study. Run the same command again to resume. Default: FILE "
-            "without .yaml.",
+            "without .yaml; with --data, a folder in it with the name of the data.",
         ),
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL,MODEL",
+            help="Only do the searches and runs of these models of the study. The tables have all "
+            "models that are complete.",
+        ),
+    ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Run nothing: print how many runs there are and how long they may take."
+        ),
+    ] = False,
     jobs: JobsOption = None,
     tensorboard: TensorBoardOption = False,
 ) -> None:
@@ -195,20 +214,58 @@ def study(
         from sgurinit import experiments
         from sgurinit.report.terminal.progress import RunProgress
 
-        parsed = experiments.Study.read(file)
-    out = out or file.with_suffix("")
-    set_stop_message(_RESUME.format(out))
-    total = parsed.plan.count()
+        parsed = experiments.Study.read(file, data)
+    out = out or parsed.folder
+    models = None if only is None else parsed.resolve_models(split_names(only))
+    total = (parsed.plan if models is None else parsed.plan.select_models(models)).count()
     jobs = jobs or min(count_cores(), total)
+    if plan:
+        _show_costs(parsed, out, models, jobs)
+        return
+    set_stop_message(_RESUME.format(out))
     with RunProgress(console, total, parsed.plan.train.max_epochs) as progress:
         found = parsed.run(
             out,
+            only=models,
             jobs=jobs,
             on_event=_make_callback(
                 progress, out if tensorboard else None, _format_runs(total, jobs, out)
             ),
         )
     _show(found)
+    for line in _describe_gaps(found, parsed):
+        print_line(console, line)
+
+
+def _show_costs(study: Study, out: Path, models: list[str] | None, jobs: int) -> None:
+    """Print how long a study may take."""
+    from sgurinit.report.terminal.costs import costs_table, describe_assumptions
+
+    with show_waiting(console, "measuring an epoch of each model"):
+        costs = study.estimate(out, only=models)
+    hours = sum(cost.hours for cost in costs)
+    console.print(costs_table(costs))
+    print_line(console, f"{hours:.1f} hours one at a time, {hours / jobs:.1f} with --jobs {jobs}")
+    print_line(console, describe_assumptions(costs))
+    own = [{**asdict(cost), "counts": cost.counts._asdict(), "hours": cost.hours} for cost in costs]
+    print_json({"models": own, "jobs": jobs, "hours": hours, "hours_with_jobs": hours / jobs})
+
+
+def _describe_gaps(found: Comparison, study: Study) -> list[str]:
+    """Say which models are not finished, and which winners of the search stand at an edge."""
+    missing = [
+        model for model in study.plan.models if model not in found.summary["settings"]["models"]
+    ]
+    lines = [f"not finished: {', '.join(missing)}"] if missing else []
+    edges = [
+        f"{model} from {arm} ({', '.join(own['at_edge'])})"
+        for model, arms in (found.summary["chosen"] or {}).items()
+        for arm, own in arms.items()
+        if own["at_edge"]
+    ]
+    if edges:
+        lines.append(f"chosen at the edge of a list, so consider a longer one: {'; '.join(edges)}")
+    return lines
 
 
 @app.command(

@@ -72,6 +72,14 @@ DataArgument = Annotated[
         autocompletion=_complete_data,
     ),
 ]
+StudyDataOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATA",
+        help="Data of the study, instead of those in the file: a folder, 'planted' or 'xwines'.",
+        autocompletion=_complete_data,
+    ),
+]
 SeedOption = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of everything random.")]
 ModelArgument = Annotated[
     str,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,9 +23,10 @@ from sgurinit.experiments.folder_lock import (
     refuse_other_folder,
 )
 from sgurinit.experiments.plan import comparison_settings
-from sgurinit.experiments.pool import execute_runs
+from sgurinit.experiments.pool import chain_runs, execute_chains
 from sgurinit.experiments.provenance import describe_data, describe_environment
-from sgurinit.experiments.run import execute_run
+from sgurinit.experiments.run import execute_run, is_finished
+from sgurinit.experiments.search import Choices, search_chains, write_trials
 from sgurinit.experiments.semantic_gap import gaps_table
 from sgurinit.experiments.settings import ComparisonSettings, RunSettings
 from sgurinit.experiments.start_tables import write_start_tables
@@ -186,10 +187,12 @@ def run_plan(
     *,
     out: str | Path,
     file: str | Path | None = None,
+    data_option: str | None = None,
+    only: Collection[str] | None = None,
     jobs: int,
     on_event: EventCallback,
 ) -> Comparison:
-    """Execute a plan: the search, if it has one, then every run, then the tables.
+    """Execute a plan: the search, if it has one, every run, and then the tables.
 
     Parameters
     ----------
@@ -203,6 +206,11 @@ def run_plan(
         Folder of the comparison, created if missing.
     file : str, Path or None, default None
         The study's file, if the plan was read from one.
+    data_option : str or None, default None
+        The data, if they were given instead of those in the file.
+    only : collection of str or None, default None
+        Models of the plan to search and run. The tables then have all models that are complete.
+        None: all models.
     jobs : int
         Runs at a time, see `compare`.
     on_event : callable
@@ -222,16 +230,16 @@ def run_plan(
         settings = plan.model_dump(mode="json")
         fingerprint = {"fingerprint": data_facts["fingerprint"]}
         claim_settings(folder / "settings.json", {**settings, "data": fingerprint})
+        choices: Choices = {}
+        is_fixed = plan.search is None
+        chains = chain_runs(plan.runs()) if is_fixed else search_chains(plan, choices)
+        execute_chains(dataset, chains, folder, data_facts, jobs=jobs, on_event=on_event, only=only)
+        plan = plan.select_models(_list_complete(plan, choices, folder))
         runs = list(plan.runs())
-        if plan.search is not None:
-            # Imported here because only a search needs Optuna.
-            from sgurinit.experiments.search import search_settings  # noqa: PLC0415
-
-            chosen = search_settings(
-                plan, dataset, folder, data_facts, jobs=jobs, on_event=on_event
-            )
-            runs = [chosen[run.model, run.arm].for_seed(run.seed) for run in runs]
-        execute_runs(dataset, runs, folder / "runs", data_facts, jobs=jobs, on_event=on_event)
+        if not is_fixed:
+            runs = [choices[run.model, run.arm].apply(run) for run in runs]
+            pairs = [(model, arm) for model in plan.models for arm in plan.arms]
+            write_trials(folder / "trials.csv", [choices[pair] for pair in pairs])
         on_event(RunEvent("", "step", step="tables"))
         results = results_table(runs, folder / "runs")
         curves = curves_table(runs, folder / "runs")
@@ -241,9 +249,10 @@ def run_plan(
         on_event(RunEvent("", "step", step="scores without training"))
         untrained = score_untrained(arms, dataset, source, mask_valid=plan.mask_valid)
         summary = {
-            "settings": settings,
+            "settings": plan.model_dump(mode="json"),
             "file": None if file is None else str(file),
-            "chosen": _chosen_settings(runs) if plan.search is not None else None,
+            "data_option": data_option,
+            "chosen": None if is_fixed else _describe_choices(plan, choices),
             "data": data_facts,
             "environment": describe_environment(),
             "results": entries,
@@ -292,12 +301,31 @@ def _described_arms(runs: Sequence[RunSettings]) -> dict[str, Initializer]:
     return {run.arm: run.make_initializer() for run in own if run.arm in listed}
 
 
-def _chosen_settings(runs: Sequence[RunSettings]) -> dict[str, dict[str, Any]]:
-    """Settings that the search has chosen, by model and arm."""
+def _list_complete(plan: ComparisonSettings, choices: Choices, folder: Path) -> list[str]:
+    """List the models whose search and runs are finished."""
+    missing = set()
+    for run in plan.runs():
+        is_searched = plan.search is None or (run.model, run.arm) in choices
+        if not is_searched or not is_finished(folder / run.path):
+            missing.add(run.model)
+    return [model for model in plan.models if model not in missing]
+
+
+def _describe_choices(plan: ComparisonSettings, choices: Choices) -> dict[str, dict[str, Any]]:
+    """Describe what the search has chosen, by model and arm.
+
+    ``at_edge`` names the fields that have the smallest or largest value of a list, though the field
+    itself allows more.
+    """
     found: dict[str, dict[str, Any]] = {}
-    for run in runs:
-        own = {"config": run.config, "initializer": run.initializer}
-        found.setdefault(run.model, {})[run.arm] = own
+    for model in plan.models:
+        for arm in plan.arms:
+            choice = choices[model, arm]
+            found.setdefault(model, {})[arm] = {
+                "config": choice.winner.config,
+                "initializer": choice.winner.initializer,
+                "at_edge": choice.list_edges(),
+            }
     return found
 
 

@@ -13,8 +13,7 @@ from sgurinit.files import claim, read_json, write_json
 def claim_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Save the settings of a comparison, or check that those in the file can be extended to them.
 
-    Models and arms may have been added. Seeds may have been added unless there is a search, whose
-    trials use the first seed after those of the runs. Finished runs are kept.
+    Models, arms and seeds may have been added. Finished runs are kept.
 
     Parameters
     ----------
@@ -35,7 +34,7 @@ def claim_settings(path: Path, settings: Mapping[str, Any]) -> None:
         if settings["search"] is not None:
             spaces = _entries_in_both(settings["search"], found.get("search") or {}, "spaces")
             same["search"] = {**settings["search"], "spaces": spaces}
-        elif settings["seeds"] > found.get("seeds", 0) > 0:
+        if settings["seeds"] > found.get("seeds", 0) > 0:
             same["seeds"] = found["seeds"]
         claim(path, same)
     write_json(path, settings)

@@ -45,8 +45,8 @@ def comparison_settings(
     arms : sequence of str or mapping of str to mapping
         Names of arms. Or the fields of each arm by a name of your choice, among them ``kind``, the
         name of the initializer, if that is not the name of the arm.
-    seeds : int
-        Number of seeds, at least 1. They are 0, 1, ...
+    seeds : int in [1, 1000]
+        Number of seeds. They are 0, 1, ...
     train : TrainSettings or None, default None
         Settings of the training loop. None: those common in the literature.
     overrides : mapping of str to mapping or None, default None
@@ -56,10 +56,10 @@ def comparison_settings(
     mask_valid : bool, default False
         Exclude validation items from the test ranking.
     search : mapping or None, default None
-        ``trials``, the number of trials per model and arm, and ``spaces``, values to choose from
-        by the name of a model or an arm and by field. By default, a model has the search space of
-        its config. A control has that of the arm that it controls, except for fields that it
-        fixes. Other arms have none. None: no search.
+        The fields of `SearchSettings`, among them ``trials``, the number of trials per model and
+        arm, and ``spaces``, values to choose from by the name of a model or an arm and by field. By
+        default, a model has the search space of its config. A control has that of the arm that it
+        controls, except for fields that it fixes. Other arms have none. None: no search.
 
     Returns
     -------
@@ -173,7 +173,7 @@ def _inherited(arm: str, kind: type[Initializer], shared: Mapping[str, Fields]) 
     if arm != kind.name or kind.controls is None:
         return {}
     own = shared.get(kind.controls, {})
-    return {field: value for field, value in own.items() if _is_free(kind, field)}
+    return {field: value for field, value in own.items() if is_free(kind, field)}
 
 
 def _resolve_search(
@@ -278,7 +278,7 @@ def shared_fields(arms: Sequence[str], fields: Mapping[str, Any]) -> dict[str, F
     {'sgurinit': {'n_clusters': 4, 'local_weight': 0.6}, 'local': {'n_clusters': 4}}
     """
     taken = {
-        arm: {name: value for name, value in fields.items() if _is_free(_kind(arm), name)}
+        arm: {name: value for name, value in fields.items() if is_free(_kind(arm), name)}
         for arm in arms
     }
     for name in fields:
@@ -291,7 +291,8 @@ def _kind(arm: str | type[Initializer]) -> type[Initializer]:
     return type(resolve_initializer(arm))
 
 
-def _is_free(kind: type[Initializer], name: str) -> bool:
+def is_free(kind: type[Initializer], name: str) -> bool:
+    """Whether an initializer has a field and does not fix it."""
     return name in kind.model_fields and name not in kind.fixed
 
 

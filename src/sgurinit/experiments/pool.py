@@ -6,12 +6,12 @@ import multiprocessing
 import os
 import pkgutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import fields
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -19,32 +19,52 @@ from threadpoolctl import threadpool_limits
 from sgurinit.data import Dataset
 from sgurinit.errors import InputError
 from sgurinit.experiments.events import EventCallback, RunEvent
-from sgurinit.experiments.run import execute_run, is_finished
+from sgurinit.experiments.run import TrialResult, execute_run, is_finished, read_trial
 from sgurinit.experiments.settings import RunSettings
 from sgurinit.models.resolver import register_model
 from sgurinit.resolve import resolve_model
 from sgurinit.runtime import children_ignore_interrupts, count_cores, keep_freed_memory
 
+Chain: TypeAlias = Generator[RunSettings, TrialResult, Sequence["Chain"]]
+"""Runs that depend on each other: yields a run, receives its result, and so on.
 
-def execute_runs(
+At the end it returns the chains that may begin after it, of the same model.
+"""
+
+
+def chain_runs(runs: Iterable[RunSettings]) -> list[Chain]:
+    """Make a chain of each run, for runs that do not depend on each other."""
+
+    def chain(run: RunSettings) -> Chain:
+        yield run
+        return ()
+
+    return [chain(run) for run in runs]
+
+
+def execute_chains(
     dataset: Dataset,
-    runs: Sequence[RunSettings],
+    chains: Sequence[Chain],
     folder: Path,
     data_facts: Mapping[str, Any],
     *,
     jobs: int,
     on_event: EventCallback,
+    only: Collection[str] | None = None,
 ) -> None:
-    """Execute every run that is not finished.
+    """Execute every run of the chains that is not finished.
+
+    A free worker gets the next run of any chain, trials before other runs. Chains do not know of
+    each other, so their runs depend neither on `jobs` nor on the order in which runs end.
 
     Parameters
     ----------
     dataset : Dataset
         The data.
-    runs : sequence of RunSettings
-        The runs.
+    chains : sequence of Chain
+        The chains.
     folder : Path
-        Folder that contains the folders of the runs, each named by its label.
+        Folder of the comparison, which contains those of the runs.
     data_facts : mapping
         Description of the data, see `describe_data`.
     jobs : int
@@ -53,37 +73,131 @@ def execute_runs(
         because the last digits of the results depend on the number of threads.
     on_event : callable
         Called with each `RunEvent`.
+    only : collection of str or None, default None
+        Names of the models whose runs are executed. Of others, only finished runs are taken. None:
+        all models.
 
     Raises
     ------
     InputError
-        `jobs` is below 1, a run fails, or a worker process died or cannot import a model's class.
+        `jobs` is below 1, a run fails, a finished run has other settings, or a worker process died
+        or cannot import a model's class.
     """
     if jobs < 1:
         raise InputError(f"jobs is {jobs}, expected at least 1")
-    finished = [run for run in runs if is_finished(folder / run.label)]
-    pending = [run for run in runs if run not in finished]
-    for run in runs if jobs == 1 else finished:
-        execute_run(dataset, run, folder / run.label, data_facts, on_event)
-    if jobs == 1 or not pending:
-        return
-    # A read-only mapping cannot be pickled, but its content can.
-    parts = {f.name: getattr(dataset, f.name) for f in fields(dataset)}
-    parts["features"] = dict(dataset.features)
-    models = _check_importable(pending)
-    work = (parts, dict(data_facts), models, folder, max(1, count_cores() // jobs))
-    _Workers(min(jobs, len(pending))).run(work, pending, on_event)
+
+    def execute(run: RunSettings) -> None:
+        execute_run(dataset, run, folder / run.path, data_facts, on_event)
+
+    schedule = _Schedule(chains, folder, execute, only)
+    if jobs > 1 and schedule.waiting:
+        # A read-only mapping cannot be pickled, but its content can.
+        parts = {f.name: getattr(dataset, f.name) for f in fields(dataset)}
+        parts["features"] = dict(dataset.features)
+        models = _check_importable([run for _, run in schedule.waiting])
+        work = (parts, dict(data_facts), models, folder, max(1, count_cores() // jobs))
+        _Workers(jobs, work).run(schedule, on_event)
+    while schedule.waiting:
+        chain, run = schedule.take()
+        execute(run)
+        schedule.go_on(chain, run)
+
+
+class _Schedule:
+    """The runs that can be executed now, with the chains that they belong to.
+
+    Finished runs are passed to their chains at once: `execute` checks their settings.
+    """
+
+    def __init__(
+        self,
+        chains: Iterable[Chain],
+        folder: Path,
+        execute: Callable[[RunSettings], None],
+        only: Collection[str] | None,
+    ) -> None:
+        self.folder = folder
+        self.execute = execute
+        self.only = only
+        self.waiting: list[tuple[Chain, RunSettings]] = []
+        for chain in chains:
+            self.go_on(chain, None)
+
+    def take(self) -> tuple[Chain, RunSettings]:
+        """Take the next run: the first trial, or the first run if there is no trial."""
+        trials = (at for at, (_, run) in enumerate(self.waiting) if run.trial is not None)
+        return self.waiting.pop(next(trials, 0))
+
+    def go_on(self, chain: Chain, run: RunSettings | None) -> None:
+        """Pass the result of a finished run to its chain, None at first, and note the next run."""
+        following = self._ask(chain, run)
+        while following is not None and is_finished(self.folder / following.path):
+            self.execute(following)
+            following = self._ask(chain, following)
+        if following is not None and (self.only is None or following.model in self.only):
+            self.waiting.append((chain, following))
+
+    def _ask(self, chain: Chain, run: RunSettings | None) -> RunSettings | None:
+        """Return the next run of a chain. If there is none, begin those that follow it."""
+        try:
+            if run is None:
+                return next(chain)
+            return chain.send(read_trial(self.folder / run.path, run.train.monitor))
+        except StopIteration as end:
+            for follower in end.value:
+                self.go_on(follower, None)
+            return None
 
 
 class _Workers:
-    """Worker processes that request runs until none is left.
+    """Worker processes that are started when there are runs for them.
 
     They are killed when this process stops for any reason. A run can be killed safely at any time.
+
+    Parameters
+    ----------
+    limit : int
+        Largest number of processes.
+    work : tuple
+        What all runs share, see `_serve`.
     """
 
-    def __init__(self, n: int) -> None:
-        context = multiprocessing.get_context("spawn")
+    def __init__(self, limit: int, work: tuple[Any, ...]) -> None:
+        self.limit = limit
+        self.work = work
         self.links: dict[Connection, BaseProcess] = {}
+        self.idle: list[Connection] = []
+        self.busy: dict[Connection, tuple[Chain, RunSettings]] = {}
+
+    def run(self, schedule: _Schedule, on_event: EventCallback) -> None:
+        """Execute all runs of a schedule."""
+        try:
+            while schedule.waiting or self.busy:
+                self._assign(schedule)
+                for link in wait(list(self.busy)):
+                    assert isinstance(link, Connection)  # noqa: S101 - only connections were added
+                    self._receive(link, schedule, on_event)
+            for link, process in self.links.items():
+                _send(link, None)
+                process.join()
+        finally:
+            for process in self.links.values():
+                process.kill()
+                process.join()
+
+    def _assign(self, schedule: _Schedule) -> None:
+        """Give each free worker a run, and start workers for the runs that are left."""
+        missing = len(schedule.waiting) - len(self.idle)
+        self.idle += self._start(min(missing, self.limit - len(self.links)))
+        while schedule.waiting and self.idle:
+            chain, run = schedule.take()
+            link = self.idle.pop()
+            self.busy[link] = chain, run
+            _send(link, run)
+
+    def _start(self, n: int) -> list[Connection]:
+        context = multiprocessing.get_context("spawn")
+        started = []
         with children_ignore_interrupts():
             for _ in range(n):
                 ours, theirs = context.Pipe()
@@ -91,25 +205,12 @@ class _Workers:
                 process.start()
                 theirs.close()
                 self.links[ours] = process
+                started.append(ours)
+        for link in started:
+            _send(link, self.work)
+        return started
 
-    def run(
-        self, work: tuple[Any, ...], pending: Sequence[RunSettings], on_event: EventCallback
-    ) -> None:
-        """Execute runs. `work` is what all of them share, see `_serve`."""
-        left = list(reversed(pending))
-        try:
-            for worker in self.links:
-                _send(worker, work)
-            while self.links:
-                for link in wait(list(self.links)):
-                    assert isinstance(link, Connection)  # noqa: S101 - only connections were added
-                    self._receive(link, left, on_event)
-        finally:
-            for process in self.links.values():
-                process.kill()
-                process.join()
-
-    def _receive(self, link: Connection, left: list[RunSettings], on_event: EventCallback) -> None:
+    def _receive(self, link: Connection, schedule: _Schedule, on_event: EventCallback) -> None:
         try:
             message = link.recv()
         except (EOFError, OSError):
@@ -118,11 +219,9 @@ class _Workers:
             on_event(message)
         elif isinstance(message, InputError):
             raise message
-        elif left:
-            _send(link, left.pop())
         else:
-            _send(link, None)
-            self.links.pop(link).join()
+            self.idle.append(link)
+            schedule.go_on(*self.busy.pop(link))
 
 
 def _send(link: Connection, message: Any) -> None:
@@ -179,9 +278,8 @@ def _serve(link: Connection) -> None:
             for place in models:
                 register_model(_import_class(place))
             dataset = Dataset(**parts)
-            link.send(None)
             while (run := link.recv()) is not None:
-                execute_run(dataset, run, folder / run.label, data_facts, link.send)
+                execute_run(dataset, run, folder / run.path, data_facts, link.send)
                 link.send(None)
         except InputError as error:
             link.send(error)

@@ -23,7 +23,11 @@ _OPTIONS = {"max_epochs": "--max-epochs", "patience": "--patience"}
 
 
 def format_command(
-    settings: ComparisonSettings, source: str | None, out: str, file: str | None = None
+    settings: ComparisonSettings,
+    source: str | None,
+    out: str,
+    file: str | None = None,
+    data_option: str | None = None,
 ) -> str:
     """Format the shell command that repeats a comparison. Default values are left out.
 
@@ -41,6 +45,8 @@ def format_command(
         Folder of the comparison.
     file : str or None, default None
         The study's file, if the comparison was described by one.
+    data_option : str or None, default None
+        The data, if they were given instead of those in the file.
 
     Returns
     -------
@@ -48,7 +54,8 @@ def format_command(
         One line, or several for a plan that needs a file.
     """
     if file is not None:
-        return shlex.join(["sgurinit", "study", file, "--out", out])
+        data = [] if data_option is None else ["--data", data_option]
+        return shlex.join(["sgurinit", "study", file, *data, "--out", out])
     own = [name for name in settings.models if not comes_with_library(name)]
     if own:
         return f"# in Python: {', '.join(own)} {_OWN_MODEL}\n{_study_yaml(settings, source)}"

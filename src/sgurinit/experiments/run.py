@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from sgurinit.experiments.events import EventCallback, RunEvent, no_event
 from sgurinit.experiments.provenance import describe_environment
 from sgurinit.experiments.semantic_gap import GAP_FILE, SHOWN_SEED, measure_gap
 from sgurinit.experiments.settings import RunSettings
-from sgurinit.files import claim, read_json, write_json, write_table
+from sgurinit.files import claim, read_json, read_table, write_json, write_table
 from sgurinit.models import Recommender
 from sgurinit.training import Trained, train
 from sgurinit.training.loop import EpochRow
@@ -32,6 +34,63 @@ RESULT_FILE = "result.json"
 _CHECKPOINT = "checkpoint"
 
 logger = logging.getLogger("sgurinit")
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a search learns from a run: its validation scores.
+
+    Attributes
+    ----------
+    score : float
+        The best validation score; 0 if the run failed.
+    best_so_far : tuple of float
+        The best validation score up to each epoch, first that of the start. Empty if it failed.
+    epochs : int
+        Number of trained epochs.
+    seconds : float
+        Time of training and validation.
+    failed : str or None
+        Why the run failed.
+    stopped_at : int or None
+        Epoch at which the run was stopped because it was too poor.
+    """
+
+    score: float
+    best_so_far: tuple[float, ...]
+    epochs: int
+    seconds: float
+    failed: str | None = None
+    stopped_at: int | None = None
+
+
+def read_trial(folder: Path, monitor: str) -> TrialResult:
+    """Read the scores of a finished run.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+    monitor : str
+        Validation metric that decides.
+
+    Raises
+    ------
+    InputError
+        A file is missing or cannot be read.
+    """
+    found = read_json(folder / RESULT_FILE)
+    scores: list[float] = []
+    if found.get("failed") is None:
+        scores = read_table(folder / "epochs.csv", [monitor])[monitor].to_list()
+    return TrialResult(
+        found["valid"][monitor],
+        tuple(accumulate(scores, max)),
+        found["epochs"],
+        found["seconds"],
+        found.get("failed"),
+        found.get("stopped_at"),
+    )
 
 
 def is_finished(folder: Path) -> bool:
@@ -65,8 +124,9 @@ def execute_run(
     -------
     dict
         Content of the run's ``result.json``: ``valid`` and ``test`` metrics, ``best_epoch`` (0 is
-        the start), ``epochs``, ``seconds`` and ``stopped_early``. A trial has no ``test``. A trial
-        that fails or diverges scores 0 and has the reason as ``failed``.
+        the start), ``epochs``, ``seconds`` and ``stopped_early``. A trial has no ``test``, and the
+        epoch at which it was stopped because it was poor as ``stopped_at``. A trial that fails or
+        diverges scores 0 and has the reason as ``failed``.
 
     Raises
     ------
@@ -126,7 +186,7 @@ def _train(
 def _execute_trial(
     dataset: Dataset, run: RunSettings, folder: Path, on_event: EventCallback
 ) -> dict[str, Any]:
-    """Train, and return only the validation scores."""
+    """Train, and save only the validation scores."""
     try:
         trained = _train(dataset, run, folder, on_event)
     except InputError as error:
@@ -135,7 +195,8 @@ def _execute_trial(
             "best_epoch": 0, "epochs": 0, "seconds": 0.0, "failed": str(error),
             "valid": dict.fromkeys(METRIC_NAMES, 0.0),
         }  # fmt: skip
-    return _summarize_training(trained)
+    write_table(folder / "epochs.csv", pl.DataFrame(trained.history))
+    return {**_summarize_training(trained), "stopped_at": trained.stopped_at}
 
 
 def _execute_test_run(

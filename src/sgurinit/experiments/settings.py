@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from math import prod
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from sgurinit.arms import Initializer
 from sgurinit.resolve import resolve_initializer
@@ -14,6 +15,8 @@ from sgurinit.training import TrainSettings
 
 Fields = dict[str, Any]
 KIND = "kind"
+SEARCH_SEEDS = (1000, 1001)
+"""Seeds of trials: that of every trial, and that of the trials that are done again."""
 
 
 class _Frozen(BaseModel):
@@ -67,13 +70,16 @@ class RunSettings(_Frozen):
 
     @property
     def label(self) -> str:
-        """Name of the run and path of its folder, such as ``"lightgcn/random/seed-0"``."""
-        last = f"seed-{self.seed}" if self.trial is None else f"trial-{self.trial}"
-        return f"{self.model}/{self.arm}/{last}"
+        """Name of the run, such as ``"lightgcn/random/seed-0"``."""
+        if self.trial is None:
+            return f"{self.model}/{self.arm}/seed-{self.seed}"
+        again = "-again" if self.seed == SEARCH_SEEDS[1] else ""
+        return f"{self.model}/{self.arm}/trial-{self.trial}{again}"
 
-    def for_seed(self, seed: int) -> RunSettings:
-        """Turn the settings of a trial into those of a run with `seed`."""
-        return self.model_copy(update={"seed": seed, "trial": None})
+    @property
+    def path(self) -> str:
+        """Path of the run's folder in that of the comparison."""
+        return f"{'runs' if self.trial is None else 'trials'}/{self.label}"
 
     def make_initializer(self) -> Initializer:
         """Construct the initializer of the arm."""
@@ -81,13 +87,78 @@ class RunSettings(_Frozen):
         return resolve_initializer(fields.pop(KIND), fields)
 
 
+class Halving(_Frozen):
+    """When trials that do not keep up are stopped (asynchronous successive halving).
+
+    Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020.
+    """
+
+    epochs: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=1, description="Epochs at which a trial may be stopped, ascending."
+    )
+    keep: float = Field(
+        gt=0,
+        lt=1,
+        description=(
+            "Share of the trials that continue: those with the best scores at that epoch, of the "
+            "trials of the same model and arm that came so far."
+        ),
+    )
+
+    @field_validator("epochs")
+    @classmethod
+    def _ascend(cls, epochs: tuple[int, ...]) -> tuple[int, ...]:
+        if list(epochs) != sorted(set(epochs)):
+            raise PydanticCustomError("order", "expected each epoch once, in ascending order")
+        return epochs
+
+
 class SearchSettings(_Frozen):
     """Settings of a search on validation data. Every arm of a model has the same budget."""
 
     trials: int = Field(ge=1, description="Number of trials per model and arm.")
+    halving: Halving | None = Field(
+        default=None,
+        description="When trials that do not keep up are stopped (`epochs`, `keep`). None: never.",
+    )
+    finalists: int = Field(
+        default=1,
+        ge=1,
+        description=(
+            "Number of the best settings that are trained again with another seed. The mean of "
+            "both scores decides. 1: the best trial wins."
+        ),
+    )
+    extend: bool = Field(
+        default=False,
+        description=(
+            "While the winner has the smallest or largest value of a list of numbers, also try the "
+            "next value beyond it, up to 8 for each model and arm."
+        ),
+    )
+    control_trials: int | None = Field(
+        default=None,
+        ge=0,
+        description=(
+            "Number of trials of a control, whose arm is also compared: it starts from the "
+            "settings chosen for that arm, and tries this many that differ from them in one step. "
+            "None: controls search like other arms."
+        ),
+    )
     spaces: dict[str, dict[str, tuple[Any, ...]]] = Field(
         description="Values to choose from, by model or arm and by field."
     )
+
+
+class RunCounts(NamedTuple):
+    """Numbers of runs of one model, over all arms."""
+
+    trials: int
+    """Trials with the first search seed."""
+    again: int
+    """Trials that are done again with the second search seed."""
+    runs: int
+    """Runs that are tested."""
 
 
 class ComparisonSettings(_Frozen):
@@ -102,8 +173,8 @@ class ComparisonSettings(_Frozen):
         Every field of the config of each model, by name.
     arms : dict
         ``kind``, the name of the initializer, and every field of it, by the name of the arm.
-    seeds : int
-        Number of seeds, which are 0, 1, ...
+    seeds : int in [1, 1000]
+        Number of seeds, which are 0, 1, ... The trials of a search use the seeds 1000 and 1001.
     train : TrainSettings
         Settings of the training loop.
     mask_valid : bool
@@ -132,7 +203,7 @@ class ComparisonSettings(_Frozen):
     arms: dict[str, Fields] = Field(
         min_length=1, description="Kind and every field of the initializer, by the arm's name."
     )
-    seeds: int = Field(ge=1, description="Number of seeds, which are 0, 1, ...")
+    seeds: int = Field(ge=1, le=SEARCH_SEEDS[0], description="Number of seeds, which are 0, 1, ...")
     train: TrainSettings = Field(description="Settings of the training loop.")
     mask_valid: bool = Field(description="Exclude validation items from the test ranking.")
     search: SearchSettings | None = Field(
@@ -151,18 +222,49 @@ class ComparisonSettings(_Frozen):
             mask_valid=self.mask_valid,
         )
 
-    def count(self) -> int:
-        """Count the runs, including the trials of a search."""
-        pairs = len(self.models) * len(self.arms)
+    def select_models(self, names: Collection[str]) -> ComparisonSettings:
+        """Return the settings without the models that are not among `names`."""
+        models = {model: own for model, own in self.models.items() if model in names}
+        search = self.search
+        if search is not None:
+            spaces = {k: v for k, v in search.spaces.items() if k in models or k in self.arms}
+            search = search.model_copy(update={"spaces": spaces})
+        return self.model_copy(update={"models": models, "search": search})
+
+    def find_lead(self, arm: str) -> str | None:
+        """Return the arm whose chosen settings the search of a control starts from.
+
+        None if `arm` searches on its own: it is not a control, has a custom name, the arm that it
+        controls is not compared, or the search does not ask for it.
+        """
+        if self.search is None or self.search.control_trials is None:
+            return None
+        kind = type(resolve_initializer(self.arms[arm][KIND]))
+        return kind.controls if arm == kind.name and kind.controls in self.arms else None
+
+    def count_runs(self, model: str) -> RunCounts:
+        """Count the runs of a model.
+
+        A search that extends its lists may need more. A control at the end of a list may need
+        fewer.
+        """
+        runs = len(self.arms) * self.seeds
         if self.search is None:
-            return pairs * self.seeds
-        sizes = {name: prod(map(len, space.values())) for name, space in self.search.spaces.items()}
-        trials = [
-            min(self.search.trials, sizes[model] * sizes[arm])
-            for model in self.models
-            for arm in self.arms
-        ]
-        return sum(trials) + pairs * self.seeds
+            return RunCounts(0, 0, runs)
+        trials = [self._count_trials(model, arm, self.search) for arm in self.arms]
+        finalists = self.search.finalists if self.search.finalists > 1 else 0
+        return RunCounts(sum(trials), sum(min(n, finalists) for n in trials), runs)
+
+    def _count_trials(self, model: str, arm: str, search: SearchSettings) -> int:
+        sizes = [len(v) for name in (model, arm) for v in search.spaces[name].values()]
+        if self.find_lead(arm) is None:
+            return min(search.trials, prod(sizes))
+        assert search.control_trials is not None  # noqa: S101 - else there is no lead
+        return 1 + min(search.control_trials, sum(min(2, size - 1) for size in sizes))
+
+    def count(self) -> int:
+        """Count the runs of all models, including the trials of a search, see `count_runs`."""
+        return sum(sum(self.count_runs(model)) for model in self.models)
 
     def runs(self) -> Iterator[RunSettings]:
         """Yield every run. The arms of a model and seed follow each other."""

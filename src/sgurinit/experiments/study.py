@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from sgurinit.data import Dataset, hold_out_items, load_dataset
 from sgurinit.data.shipped import SHIPPED
 from sgurinit.errors import InputError
 from sgurinit.experiments.comparison import Comparison, resolve_split_data, run_plan
+from sgurinit.experiments.cost import ModelCost, estimate_costs
 from sgurinit.experiments.events import EventCallback, no_event
 from sgurinit.experiments.plan import comparison_settings
 from sgurinit.experiments.settings import ComparisonSettings
 from sgurinit.experiments.study_file import StudyData, expand_sweeps, read_study_file
+from sgurinit.models import model_resolver
 from sgurinit.resolve import build
 from sgurinit.training import TrainSettings
 
@@ -34,6 +37,8 @@ class Study:
     data : StudyData
         Where the data are (``path``), the share of items held out of training (``cold_items``) and
         the seed of their choice (``seed``).
+    other_data : str or None
+        Path or name of the data that are used instead of those in the file.
 
     See Also
     --------
@@ -64,9 +69,10 @@ class Study:
     file: Path
     plan: ComparisonSettings
     data: StudyData
+    other_data: str | None = None
 
     @classmethod
-    def read(cls, path: str | Path) -> Study:
+    def read(cls, path: str | Path, data: str | Path | None = None) -> Study:
         """Read and check a study's file. The data are not loaded.
 
         Parameters
@@ -74,6 +80,9 @@ class Study:
         path : str or Path
             The YAML file. Its fields are ``data``, ``models``, ``arms``, ``seeds``, ``train``,
             ``mask_valid`` and ``search``.
+        data : str, Path or None, default None
+            Path or name of the data, instead of those in the file. One file can so describe the
+            same study of several data sets.
 
         Returns
         -------
@@ -96,15 +105,31 @@ class Study:
                 mask_valid=content.mask_valid,
                 search=None if content.search is None else content.search.model_dump(),
             )
+            if data is None and content.data.path is None:
+                raise InputError(
+                    "study.data.path is missing, expected the folder or name of the data; or give "
+                    "it as `data`"
+                )
         except InputError as error:
             raise InputError(f"{file}: {error}") from None
-        return cls(file, plan, content.data)
+        return cls(file, plan, content.data, None if data is None else str(data))
 
     @property
     def source(self) -> str:
         """Path or name of the data. A path in the file is relative to the file."""
-        path = self.data.path
+        if self.other_data is not None:
+            return self.other_data
+        path = str(self.data.path)
         return path if path in _BUILT_IN else str(self.file.parent / path)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the study, if no other is given: the name of the file without its suffix.
+
+        If the data are not those of the file: inside it, by the name of the data's folder.
+        """
+        folder = self.file.with_suffix("")
+        return folder if self.other_data is None else folder / Path(self.other_data).resolve().name
 
     def load_data(self) -> Dataset:
         """Load the data and hold out the cold items.
@@ -123,16 +148,26 @@ class Study:
             raise InputError(f"{self.file}: {error}") from None
 
     def run(
-        self, out: str | Path | None = None, *, jobs: int = 1, on_event: EventCallback = no_event
+        self,
+        out: str | Path | None = None,
+        *,
+        only: Collection[str] | None = None,
+        jobs: int = 1,
+        on_event: EventCallback = no_event,
     ) -> Comparison:
         """Load the data, search settings if the file says so, then run the comparison.
 
-        Finished runs in `out` are kept and interrupted runs resume.
+        Finished runs in `out` are kept and interrupted runs resume. So several machines can each
+        run some of the models: copy their folders ``trials/MODEL`` and ``runs/MODEL`` into one
+        folder, and run the whole study there.
 
         Parameters
         ----------
         out : str, Path or None, default None
-            Folder of the study, created if missing. None: the name of the file without its suffix.
+            Folder of the study, created if missing. None: `folder`.
+        only : collection of str or None, default None
+            Names of the models to search and run. The tables have all models whose runs are
+            finished. None: all models.
         jobs : int, default 1
             Runs at a time. With more than one, each runs in a worker process, so a script must call
             `run` under ``if __name__ == "__main__":``.
@@ -147,10 +182,11 @@ class Study:
         Raises
         ------
         InputError
-            The data cannot be loaded, `out` contains another comparison, or another process is
-            using it.
+            The data cannot be loaded, the study has no such model, `out` contains another
+            comparison or runs with other settings, or another process is using it.
         """
-        folder = self.file.with_suffix("") if out is None else Path(out)
+        models = None if only is None else self.resolve_models(only)
+        folder = self.folder if out is None else Path(out)
         if folder.resolve() in {self.file.resolve(), Path(self.source).resolve()}:
             raise InputError(
                 f"{folder}: is the study's file or the folder of its data; choose another folder"
@@ -161,6 +197,66 @@ class Study:
             self.source,
             out=folder,
             file=self.file,
+            data_option=self.other_data,
+            only=models,
             jobs=jobs,
             on_event=on_event,
         )
+
+    def resolve_models(self, names: Collection[str]) -> list[str]:
+        """Return names of the study's models as the study has them.
+
+        Parameters
+        ----------
+        names : collection of str
+            The names. Upper case, lower case and dashes make no difference.
+
+        Raises
+        ------
+        InputError
+            None is given, or the study has no such model; the message names its models.
+        """
+        models = ", ".join(self.plan.models)
+        if not names:
+            raise InputError(f"only: no model is given, expected some of {models}")
+        found = [model_resolver.normalize(name) for name in names]
+        for name, model in zip(names, found, strict=True):
+            if model not in self.plan.models:
+                raise InputError(f"only: {name!r} is not a model of the study, which has {models}")
+        return found
+
+    def estimate(
+        self,
+        out: str | Path | None = None,
+        *,
+        only: Collection[str] | None = None,
+        on_event: EventCallback = no_event,
+    ) -> list[ModelCost]:
+        """Estimate how long the study takes, without running it.
+
+        Each model is trained for two epochs from random values, unless the folder has finished
+        runs of it, whose times and numbers of epochs are used.
+
+        Parameters
+        ----------
+        out : str, Path or None, default None
+            Folder of the study. Nothing is written. None: `folder`.
+        only : collection of str or None, default None
+            Names of the models. None: all models.
+        on_event : callable, default no_event
+            Called with a `RunEvent` when the measurement of a model begins.
+
+        Returns
+        -------
+        list of ModelCost
+            One entry for each model.
+
+        Raises
+        ------
+        InputError
+            The data cannot be loaded, or the study has no such model.
+        """
+        models = list(self.plan.models) if only is None else self.resolve_models(only)
+        folder = self.folder if out is None else Path(out)
+        dataset = self.load_data()
+        return estimate_costs(self.plan.select_models(models), dataset, folder, on_event)

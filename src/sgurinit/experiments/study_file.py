@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import override
 
 from sgurinit.errors import InputError
+from sgurinit.experiments.settings import SearchSettings
 from sgurinit.resolve import build
 
 _FieldsByName = dict[str, dict[str, Any] | None]
@@ -24,8 +25,12 @@ class _FilePart(BaseModel):
 class StudyData(_FilePart):
     """Where the data of a study are, and which items are held out of training."""
 
-    path: str = Field(
-        description="Folder, relative to the file, or the name of a built-in data set."
+    path: str | None = Field(
+        default=None,
+        description=(
+            "Folder, relative to the file, or the name of a built-in data set. None: it is given "
+            "when the study is run."
+        ),
     )
     cold_items: float | None = Field(
         default=None, gt=0, lt=1, description="Share of the items to hold out of training."
@@ -33,11 +38,10 @@ class StudyData(_FilePart):
     seed: int = Field(default=0, ge=0, description="Seed of the choice of held-out items.")
 
 
-class StudySearch(_FilePart):
+class StudySearch(SearchSettings):
     """How settings are searched."""
 
-    trials: int = Field(ge=1, description="Number of trials per model and arm.")
-    spaces: dict[str, dict[str, list[Any]]] = Field(
+    spaces: dict[str, dict[str, tuple[Any, ...]]] = Field(
         default={},
         description=(
             "Values to choose from, by model or arm and by field. By default, a model has the "
@@ -49,7 +53,7 @@ class StudySearch(_FilePart):
 class StudyFile(_FilePart):
     """Content of a study's YAML file."""
 
-    data: StudyData = Field(description="The data.")
+    data: StudyData = Field(default=StudyData(), description="The data.")
     models: _FieldsByName = Field(
         min_length=1, description="Fields that differ from the defaults, by model."
     )
@@ -61,7 +65,7 @@ class StudyFile(_FilePart):
             " combination, named `mine-local_weight=1-n_clusters=8`."
         ),
     )
-    seeds: int = Field(default=5, ge=1, description="Number of seeds: 0, 1, ...")
+    seeds: int = Field(default=5, ge=1, description="Number of seeds: 0, 1, ..., at most 1000.")
     train: dict[str, Any] = Field(
         default={}, description="Settings of the training loop that differ from the defaults."
     )

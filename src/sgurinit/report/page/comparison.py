@@ -99,7 +99,8 @@ def _sections(found: ComparisonFolder) -> list[Section]:
 
 
 def _make_reproduction_section(found: ComparisonFolder) -> Section:
-    source, file = found.summary["data"]["source"], found.summary.get("file")
-    command = format_command(found.settings, source, str(found.path), file)
+    summary, out = found.summary, str(found.path)
+    source, file, data = summary["data"]["source"], summary.get("file"), summary.get("data_option")
+    command = format_command(found.settings, source, out, file, data)
     parts = (f"<pre>{escape(command)}</pre>\n",)
     return Section("reproduce", "How to reproduce it", parts, "Reproduce")

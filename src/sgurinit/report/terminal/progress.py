@@ -172,8 +172,11 @@ class RunProgress(_TransientBars):
         getattr(self, f"_{event.kind}")(event)
         done = self.kept + len(self.finished)
         part = sum(min(1.0, epochs / self.expected) for epochs in self.epochs.values())
+        # A search may need more trials than planned.
+        self.n_runs = max(self.n_runs, done + len(self.epochs))
         status = self.step or f"{done}/{self.n_runs} runs"
-        self.progress.update(self.whole, completed=done + part, status=status)
+        total = self.n_runs
+        self.progress.update(self.whole, total=total, completed=done + part, status=status)
 
     def _step(self, event: RunEvent) -> None:
         if event.run:
