@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from joblib import effective_n_jobs
-from safetensors.numpy import save_file
 
 from sgurinit.core._start_file import STREAM_FORMAT
 from sgurinit.core.inputs.arrays import (
@@ -32,10 +31,24 @@ from sgurinit.core.stream.buckets import Buckets, divide_users
 from sgurinit.core.stream.edges import check_positions, convert_ids, look_up_positions
 from sgurinit.core.stream.request import DTYPES, JOINT_TABLE, StreamRequest
 from sgurinit.errors import InputError
-from sgurinit.files import read_json, write_arrays, write_json
+from sgurinit.files import (
+    claim_unfinished,
+    create_array,
+    explain_write_errors,
+    find_unfinished,
+    read_json,
+    replace_file,
+    write_arrays,
+    write_json,
+    write_table,
+    write_tensors,
+)
+from sgurinit.locks import clear_folder
 from sgurinit.progress import ProgressCallback, no_progress
 
 _REQUEST_FILE = "request.json"
+
+logger = logging.getLogger("sgurinit")
 
 
 def run_stream(
@@ -52,50 +65,54 @@ def run_stream(
     InputError
         `out` exists already or cannot be written, or the interactions are not usable.
     """
-    if out.exists():
-        raise InputError(f"{out}: exists already; give a new folder, or remove it first")
-    work = _find_partial_folder(out)
-    try:
-        _prepare_folder(work, request.describe())
-        _Stream(request, work, effective_n_jobs(n_jobs), progress).run()
-        (work / _REQUEST_FILE).unlink()
-        work.replace(out)
-    except OSError as error:
-        raise InputError(
-            f"{out}: cannot be written ({error}); the same call resumes the work"
-        ) from error
+    resumes = "; the same call resumes the work"
+    with claim_unfinished(out) as whole, explain_write_errors(out, resumes):
+        _prepare_work(whole, request.describe(), out)
+        _Stream(request, whole, effective_n_jobs(n_jobs), progress).run()
+        whole.replace(out)
+        clear_folder(whole.parent)
 
 
 def read_interrupted_seed(out: Path) -> int | None:
     """Read the seed of an interrupted stream to `out`; None where there is none."""
-    path = _find_partial_folder(out) / _REQUEST_FILE
+    path = _find_work(find_unfinished(out)) / _REQUEST_FILE
     return int(read_json(path)["parameters"]["seed"]) if path.exists() else None
 
 
-def _find_partial_folder(out: Path) -> Path:
-    """Folder that holds a stream to `out` until it is complete."""
-    return out.with_name(f".{out.name}.partial")
+def _find_work(whole: Path) -> Path:
+    """Folder of what a stream makes its result of, beside the unfinished result."""
+    return whole.with_name(f"{whole.name}.work")
 
 
-def _prepare_folder(work: Path, request: Mapping[str, Any]) -> None:
-    """Keep the contents of `work` where they belong to the same request, else clear it."""
-    path = work / _REQUEST_FILE
-    if work.exists() and not (path.exists() and read_json(path) == json.loads(json.dumps(request))):
-        shutil.rmtree(work)
-    work.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        write_json(path, request)
+def _prepare_work(whole: Path, request: Mapping[str, Any], out: Path) -> None:
+    """Keep what was done where it belongs to the same request, else clear it."""
+    path = _find_work(whole) / _REQUEST_FILE
+    if path.exists() and read_json(path) == json.loads(json.dumps(request)):
+        logger.warning("%s: resumes the interrupted work in %s", out, whole.parent)
+        return
+    path.unlink(missing_ok=True)  # first, for without it the rest counts for nothing
+    if clear_folder(whole.parent):
+        logger.warning("%s: removed what an interrupted command left in %s", out, whole.parent)
+    path.parent.mkdir()
+    write_json(path, request)
 
 
 class _Stream:
-    """The stages of a stream. Each resumes from what an interrupted stream has finished."""
+    """The stages of a stream. Each resumes from what an interrupted stream has finished.
+
+    The result is made in the folder `whole`, and what it is made of beside it.
+    """
 
     def __init__(
-        self, request: StreamRequest, work: Path, n_jobs: int, progress: ProgressCallback
+        self, request: StreamRequest, whole: Path, n_jobs: int, progress: ProgressCallback
     ) -> None:
-        self.request, self.work, self.n_jobs, self.progress = request, work, n_jobs, progress
-        self.users = work / "users"
-        self.users.mkdir(exist_ok=True)
+        self.request, self.n_jobs, self.progress = request, n_jobs, progress
+        self.whole, self.work = whole, _find_work(whole)
+        self.users = whole / "users"
+        self.users.mkdir(parents=True, exist_ok=True)
+        # Parquet files are made of the tables, which are no part of the result then.
+        self.tables = self.users if request.layout == "npy" else self.work / "tables"
+        self.tables.mkdir(exist_ok=True)
         # Penalty and content weight of a collaborative joint space.
         self.settings: list[float | None] = [None, None]
 
@@ -117,11 +134,10 @@ class _Stream:
         if self.request.layout == "parquet":
             self._convert_to_parquet(buckets, user_ids)
         elif user_ids is not None:
-            pl.DataFrame({"user": user_ids}).write_parquet(self.work / "user_ids.parquet")
-        save_file(tensors, self.work / "items.safetensors", metadata={"format": STREAM_FORMAT})
-        self._remove_intermediate_files(buckets)
+            write_table(self.whole / "user_ids.parquet", pl.DataFrame({"user": user_ids}))
+        write_tensors(self.whole / "items.safetensors", tensors, {"format": STREAM_FORMAT})
         write_json(
-            self.work / "start.json",
+            self.whole / "start.json",
             {
                 "format": STREAM_FORMAT,
                 "config": self.request.parameters.to_config(),
@@ -244,24 +260,24 @@ class _Stream:
             pl.Series("item", np.arange(len(rows)) if ids is None else ids),
             pl.Series(JOINT_TABLE, rows, dtype=_find_parquet_type(rows)),
         ]
-        pl.DataFrame(columns).write_parquet(self.work / "items.parquet")
+        write_table(self.whole / "items.parquet", pl.DataFrame(columns))
 
     def _list_files(self) -> list[str]:
         """Names of the files of the result, beside start.json itself."""
-        files = (path for path in self.work.rglob("*") if path.is_file())
-        names = (path.relative_to(self.work).as_posix() for path in files)
-        return sorted(set(names) - {_REQUEST_FILE})
+        files = (path for path in self.whole.rglob("*") if path.is_file())
+        names = {path.relative_to(self.whole).as_posix() for path in files}
+        return sorted(names - {"start.json"})
 
     def _write_users(self, name: str, space: Space, buckets: Buckets) -> None:
         """Write the users' rows of a table, noting every finished bucket in a journal."""
-        path = self.users / f"{name}.npy"
+        path = self.tables / f"{name}.npy"
         shape = (buckets.n_users, space.items.rows.shape[1])
-        journal = self.users / f"{name}.done"
-        done = set(journal.read_text().split()) if journal.exists() else set()
+        journal = self.work / f"{name}.done"
+        # The last line of a full disk may be cut off.
+        done = set(journal.read_text().split("\n")[:-1]) if journal.exists() else set()
         if not path.exists():
-            partial = path.with_suffix(".partial")
-            np.lib.format.open_memmap(partial, "w+", DTYPES[self.request.dtype], shape)
-            partial.replace(path)
+            dtype = DTYPES[self.request.dtype]
+            replace_file(path, lambda partial: create_array(partial, dtype, shape))
         aggregator = Aggregator(
             space.items,
             local_weight=space.parameters.local_weight,
@@ -297,21 +313,11 @@ class _Stream:
             ids = np.arange(users.start, users.stop) if user_ids is None else user_ids[users]
             columns = [pl.Series("user", ids)]
             for name in self.request.tables:
-                rows = np.load(self.users / f"{name}.npy", mmap_mode="r")[users]
+                rows = np.load(self.tables / f"{name}.npy", mmap_mode="r")[users]
                 columns.append(pl.Series(name, np.array(rows), dtype=_find_parquet_type(rows)))
-            partial = path.with_suffix(".partial")
-            pl.DataFrame(columns).write_parquet(partial)
-            partial.replace(path)
+            write_table(path, pl.DataFrame(columns))
 
         self._map("writing", list(range(len(buckets))), write)
-        for name in self.request.tables:
-            (self.users / f"{name}.npy").unlink()
-
-    def _remove_intermediate_files(self, buckets: Buckets) -> None:
-        shutil.rmtree(buckets.folder)
-        names = ("counts.npy", "ids.npy", "joint.npy")
-        for path in (*(self.work / name for name in names), *self.users.glob("*.done")):
-            path.unlink(missing_ok=True)
 
     def _map(self, stage: str, numbers: list[int], work: Callable[[int], object]) -> None:
         """Do the work of the numbered buckets, on several threads."""
