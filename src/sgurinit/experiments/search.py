@@ -79,7 +79,7 @@ def _search(
 
 
 def _follow(start: RunSettings, space: ValueLists, lead: Choice) -> tuple[RunSettings, ValueLists]:
-    """Move a control's start to what was chosen for its lead, with the lead's lists of values."""
+    """Move a control's start to what its lead has chosen, and add the lead's values to its lists."""
     kind = type(resolve_initializer(start.initializer[KIND]))
     own = {
         field.name: field.read(lead.winner)
@@ -89,7 +89,11 @@ def _follow(start: RunSettings, space: ValueLists, lead: Choice) -> tuple[RunSet
     start = start.model_copy(
         update={"config": lead.winner.config, "initializer": {**start.initializer, **own}}
     )
-    return start, {field: lead.space.get(field, values) for field, values in space.items()}
+    lists = {
+        field: [*values, *(value for value in lead.space.get(field, ()) if value not in values)]
+        for field, values in space.items()
+    }
+    return start, lists
 
 
 def write_trials(path: Path, choices: Iterable[Choice]) -> None:
