@@ -79,7 +79,7 @@ def _search(
 
 
 def _follow(start: RunSettings, space: ValueLists, lead: Choice) -> tuple[RunSettings, ValueLists]:
-    """Move a control's start to what its lead has chosen, and add the lead's values to its lists."""
+    """Move a control's start to what its lead has chosen, and add the lead's values to lists."""
     kind = type(resolve_initializer(start.initializer[KIND]))
     own = {
         field.name: field.read(lead.winner)
