@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from sgurinit.errors import InputError
-from sgurinit.locks import claim_file, claim_folder, clear_folder
+from sgurinit.locks import claim_file, claim_hidden, clear_folder
 
 logger = logging.getLogger("sgurinit")
 
@@ -61,13 +61,15 @@ def write_arrays(path: Path, *arrays: np.ndarray[Any, Any]) -> None:
 
 
 def write_tensors(
-    path: Path, tensors: Mapping[str, np.ndarray[Any, Any]], metadata: Mapping[str, str]
+    path: Path,
+    tensors: Mapping[str, np.ndarray[Any, Any]],
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a safetensors file atomically. Equal content gives equal bytes."""
 
     def write(partial: Path) -> None:
         contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-        save_file(contiguous, partial, metadata=dict(metadata))
+        save_file(contiguous, partial, metadata=None if metadata is None else dict(metadata))
         sort_metadata(partial)
 
     replace_file(path, write)
@@ -78,13 +80,15 @@ def sort_metadata(path: Path) -> None:
     with path.open("r+b") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
+        if "__metadata__" not in header:
+            return
         header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
         text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
         file.seek(8)
         file.write(text.ljust(size))
 
 
-def create_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+def create_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.memmap[Any, Any]:
     """Create a memory-mapped ``.npy`` file of zeros whose space on the disk is reserved.
 
     A file with holes would end the process without a word where the disk is full.
@@ -186,15 +190,11 @@ def claim_unfinished(path: Path) -> Iterator[Path]:
     work = whole.parent
     if not work.is_dir():
         refuse_occupied(path)
-    try:
-        with claim_folder(work, path):
-            if _is_occupied(path) and not whole.exists():
-                clear_folder(work)  # its process was killed after it had moved the result
-            refuse_occupied(path)
-            yield whole
-    finally:
-        with suppress(OSError):  # it is not empty, or it never was
-            work.rmdir()
+    with claim_hidden(work, path):
+        if _is_occupied(path) and not whole.exists():
+            clear_folder(work)  # its process was killed after it had moved the result
+        refuse_occupied(path)
+        yield whole
 
 
 def find_unfinished(path: Path) -> Path:

@@ -68,6 +68,20 @@ def claim_folder(folder: Path, name: Path | None = None) -> Iterator[None]:
 
 
 @contextmanager
+def claim_hidden(folder: Path, name: Path) -> Iterator[None]:
+    """Context manager: reserve a hidden folder of unfinished work, and remove it if it is empty.
+
+    See `claim_folder`; `name` is what messages call the folder.
+    """
+    try:
+        with claim_folder(folder, name):
+            yield
+    finally:
+        with suppress(OSError):  # something is left in it, or it could not be created
+            folder.rmdir()
+
+
+@contextmanager
 def claim_file(path: Path) -> Iterator[None]:
     """Context manager: wait until no other process writes a file, and let no other begin."""
     place = path.with_name(f".{path.name}.lock")

@@ -10,6 +10,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from sgurinit import files
 from sgurinit.core import FittedStart, ItemFeatures, SGURInit, UserStart, _start_file
 from sgurinit.errors import InputError
 
@@ -283,7 +284,7 @@ class TestBadFiles:
             target.write_bytes(b"half")
             raise error
 
-        monkeypatch.setattr(_start_file, "save_file", half_written)
+        monkeypatch.setattr(files, "save_file", half_written)
         expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else InputError
         with pytest.raises(expected):
             joint_start.save(path)

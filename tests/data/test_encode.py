@@ -117,7 +117,7 @@ def test_an_incomplete_block_is_written_again(folder, monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK_SIZE", 2)
     with pytest.raises(KeyboardInterrupt):
         encode(folder, "t", list("abcde"), Lengths(stop_after=2))
-    with (folder / "features/.t.rows").open("ab") as file:
+    with (folder / "features/.t.partial/vectors.rows").open("ab") as file:
         file.write(b"half a row")  # appended, but the state was not written
     encode(folder, "t", list("abcde"), Lengths())
     assert load_dataset(folder).features["t"].values[:, 1].tolist() == [ord(c) for c in "abcde"]

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from sgurinit.core.diagnostics import Diagnostics
 from sgurinit.core.inputs.arrays import Float32Array, IdArray
+from sgurinit.core.inputs.fingerprint import hash_arrays
+from sgurinit.core.inputs.ids import as_ids
+from sgurinit.core.params import Parameters
 from sgurinit.core.steps.clusters import Clusters
 from sgurinit.errors import InputError
+from sgurinit.files import write_table, write_tensors
 
-_FORMAT = "sgurinit.start/1"
+_FORMAT = "sgurinit.start/2"
 STREAM_FORMAT = "sgurinit.users/1"
 """Format of the folders of `SGURInit.stream`."""
 
@@ -60,8 +61,8 @@ def write_start_file(path: Path, fields: Mapping[str, Any]) -> None:
             f"the external ids take {size} bytes, more than a safetensors header may hold: save as "
             ".parquet, or fit on positions"
         )
-    contiguous = {key: np.ascontiguousarray(tensor) for key, tensor in tensors.items()}
-    _replace(path, lambda temporary: save_file(contiguous, temporary, metadata=metadata))
+    metadata["checksum"] = hash_arrays(tensors, metadata)
+    write_tensors(path, tensors, metadata)
 
 
 def write_users_table(
@@ -81,7 +82,7 @@ def write_users_table(
     series = [pl.Series("user", ids.tolist(), dtype=pl.String if ids.dtype.kind == "U" else None)]
     for name, rows in tables.items():
         series.append(pl.Series(name, rows, dtype=pl.Array(pl.Float32, rows.shape[1])))
-    _replace(path, pl.DataFrame(series).write_parquet)
+    write_table(path, pl.DataFrame(series))
 
 
 def read_start_file(path: Path) -> dict[str, Any]:
@@ -107,14 +108,16 @@ def read_start_file(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: not a saved start (format {metadata.get('format')!r}, expected {_FORMAT!r})"
         )
+    if metadata.pop("checksum", None) != hash_arrays(tensors, metadata):
+        raise InputError(f"{path}: the saved start is damaged (wrong checksum); save it again")
     try:
         fields = _parse_fields(metadata, tensors)
-    except (KeyError, TypeError, ValueError) as error:
+        _check_fields(fields)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path}: the saved start is incomplete or damaged ({type(error).__name__}: {error}); "
             "save it again"
         ) from error
-    _check_shapes(path, fields)
     return fields
 
 
@@ -124,19 +127,6 @@ def _explain_stream(folder: Path) -> str:
         f"{folder / 'users'} with NumPy or polars, or compute a start with SGURInit.fit (sgurinit "
         "init) and save it"
     )
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a temporary file beside `path`, then put it in the place of `path`."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be written ({error})") from error
-    finally:
-        with contextlib.suppress(OSError):  # the first error is the one to report
-            temporary.unlink(missing_ok=True)
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, str], _Tensors]:
@@ -153,6 +143,7 @@ def _read_tensors(path: Path) -> tuple[dict[str, str], _Tensors]:
 def _parse_fields(metadata: Mapping[str, str], tensors: _Tensors) -> dict[str, Any]:
     modalities = json.loads(metadata["modalities"])
     config = json.loads(metadata["config"])
+    first, labels = tensors[f"users/{modalities[0]}"], tensors[f"clusters/{modalities[0]}/labels"]
     joint = None
     if config["joint_dim"] is not None:
         joint = tensors["users/joint"], tensors["items/joint"]
@@ -165,8 +156,8 @@ def _parse_fields(metadata: Mapping[str, str], tensors: _Tensors) -> dict[str, A
             for name in modalities
         },
         "config": config,
-        "user_ids": _ids_from_json(json.loads(metadata["user_ids"])),
-        "item_ids": _ids_from_json(json.loads(metadata["item_ids"])),
+        "user_ids": _ids_from_json(json.loads(metadata["user_ids"]), len(first)),
+        "item_ids": _ids_from_json(json.loads(metadata["item_ids"]), len(labels)),
         "versions": json.loads(metadata["versions"]),
         "fingerprint": metadata["fingerprint"],
         "diagnostics": Diagnostics.from_dict(json.loads(metadata["diagnostics"])),
@@ -174,19 +165,45 @@ def _parse_fields(metadata: Mapping[str, str], tensors: _Tensors) -> dict[str, A
     }
 
 
-def _check_shapes(path: Path, fields: Mapping[str, Any]) -> None:
-    facts = fields["diagnostics"]
-    n_users, n_items = facts.n_users, facts.n_items
+def _check_fields(fields: Mapping[str, Any]) -> None:
+    """Check that the fields fit together, so that no user of the start meets anything else."""
+    facts, parameters = fields["diagnostics"], Parameters.from_config(fields["config"])
+    n_users, n_items = _check_count(facts.n_users), _check_count(facts.n_items)
+    if not fields["users"]:
+        raise ValueError("it has no modality")
+    if set(facts.modalities) != set(fields["users"]):
+        raise ValueError("the diagnostics are of other modalities")
     for name, users in fields["users"].items():
-        clusters = fields["clusters"][name]
-        expected = (fields["config"]["n_clusters"], users.shape[-1])
-        if (
-            users.ndim != 2
-            or len(users) != n_users
-            or clusters.labels.shape != (n_items,)
-            or clusters.centroids.shape != expected
+        _check_table(f"users/{name}", users, (n_users, users.shape[-1]))
+        clusters, width = fields["clusters"][name], users.shape[-1]
+        _check_table(f"clusters/{name}", clusters.centroids, (parameters.n_clusters, width))
+        labels = clusters.labels
+        if labels.shape != (n_items,) or labels.dtype != np.int32:
+            raise ValueError(f"the labels of {name} are {labels.dtype} of shape {labels.shape}")
+        if labels.size and not -1 <= labels.min() <= labels.max() < parameters.n_clusters:
+            raise ValueError(f"a label of {name} is not the number of a cluster")
+    if fields["joint_tables"] is not None:
+        for name, rows, count in zip(
+            ("users", "items"), fields["joint_tables"], (n_users, n_items), strict=True
         ):
-            raise InputError(f"{path}: the tensors of {name!r} do not fit together; save it again")
+            _check_table(f"{name}/joint", rows, (count, parameters.joint_dim))
+    for name, count in (("user_ids", n_users), ("item_ids", n_items)):
+        ids = fields[name]
+        if ids is not None and (len(ids) != count or len(np.unique(ids)) != count):
+            raise ValueError(f"{name} are not {count} different ids")
+
+
+def _check_count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r} is not a number of users or items")
+    return value
+
+
+def _check_table(name: str, rows: NDArray[Any], shape: tuple[Any, ...]) -> None:
+    if rows.shape != shape or rows.dtype != np.float32:
+        raise ValueError(f"{name} is {rows.dtype} of shape {rows.shape}, expected float32 {shape}")
+    if not np.isfinite(rows).all():
+        raise ValueError(f"{name} holds NaN or infinity")
 
 
 def _ids_to_json(ids: IdArray | None) -> dict[str, Any] | None:
@@ -197,9 +214,11 @@ def _ids_to_json(ids: IdArray | None) -> dict[str, Any] | None:
     return {"kind": "strings" if ids.dtype.kind == "U" else "integers", "values": ids.tolist()}
 
 
-def _ids_from_json(stored: Mapping[str, Any] | None) -> IdArray | None:
+def _ids_from_json(stored: Mapping[str, Any] | None, count: int) -> IdArray | None:
     if stored is None:
         return None
     if stored["kind"] == "positions":
-        return np.arange(stored["values"], dtype=np.int64)
-    return np.array(stored["values"], dtype=np.str_ if stored["kind"] == "strings" else np.int64)
+        if stored["values"] != count:  # before memory is taken for them
+            raise ValueError(f"{stored['values']!r} positions of {count}")
+        return np.arange(count, dtype=np.int64)
+    return as_ids(stored["values"], "ids")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from safetensors.torch import save_file
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from sgurinit.errors import InputError
+from sgurinit.files import replace_file, sort_metadata
 from sgurinit.models.base import Recommender
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ def save_model(model: Recommender, path: str | Path) -> None:
         The model.
     path : str or Path
         The file, replaced if it exists. Its folder must exist.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
 
     See Also
     --------
@@ -46,10 +51,12 @@ def save_model(model: Recommender, path: str | Path) -> None:
         "model": type_before_parametrizations(model).__name__,
         "config": model.config.model_dump_json(),
     }
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    save_file(weights, partial, metadata=metadata)
-    os.replace(partial, path)  # noqa: PTH105 - replaces an older file in one step
+
+    def write(partial: Path) -> None:
+        save_file(weights, partial, metadata=metadata)
+        sort_metadata(partial)
+
+    replace_file(Path(path), write)
 
 
 def load_weights(model: Recommender, path: str | Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from sgurinit.errors import InputError
 from sgurinit.files import read_json, write_json
 from sgurinit.progress import ProgressCallback
+
+logger = logging.getLogger("sgurinit")
 
 BLOCK_SIZE = 1024
 """Number of values to encode, and to save, at a time."""
@@ -72,12 +75,12 @@ class EncodingState:
 
 
 def encode_blocks(
-    values: Sequence[Any], encoder: Encoder[Any], partial: Path, progress: ProgressCallback
+    values: Sequence[Any], encoder: Encoder[Any], work: Path, progress: ProgressCallback
 ) -> tuple[Path, EncodingState]:
     """Encode all values other than None.
 
-    After each block, the vectors are appended to ``partial.rows`` and the state is written to
-    ``partial.json``. A call with the same values and encoder resumes an interrupted one.
+    After each block, the vectors are appended to ``vectors.rows`` and the state is written to
+    ``state.json``. A call with the same values and encoder resumes an interrupted one.
 
     Parameters
     ----------
@@ -85,8 +88,8 @@ def encode_blocks(
         One value per item: a text, a file, or None.
     encoder : Encoder
         Turns values into vectors.
-    partial : Path
-        Path of the two files, without a suffix.
+    work : Path
+        Folder of the two files.
     progress : callable
         Called with ``(stage, done, total)``.
 
@@ -103,8 +106,10 @@ def encode_blocks(
         If the encoder fails, or returns vectors of different widths.
     """
     present = [n for n, value in enumerate(values) if value is not None]
-    vectors, notes = partial.with_suffix(".rows"), partial.with_suffix(".json")
+    vectors, notes = work / "vectors.rows", work / "state.json"
     state = _read_state(notes, vectors, _hash_inputs(values, encoder.name))
+    if state.done:
+        logger.warning("%s: resumes after %d values", work, state.done)
     with vectors.open("r+b" if state.done else "wb") as file:
         file.truncate(4 * state.width * (state.done - len(state.failed)))
         file.seek(0, os.SEEK_END)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -18,7 +17,14 @@ from numpy.typing import NDArray
 from sgurinit.data.dataset import MODALITY_NAME
 from sgurinit.data.layouts.native import read_modalities, register_modality
 from sgurinit.errors import InputError
-from sgurinit.files import write_json, write_table
+from sgurinit.files import (
+    create_array,
+    explain_write_errors,
+    replace_file,
+    write_json,
+    write_table,
+)
+from sgurinit.locks import claim_file
 
 _ROWS = 4096
 
@@ -110,32 +116,33 @@ def save_features(
         The counts, which ``features/<modality>.json`` holds too.
     """
     whole = folder / "features" / f"{modality}.npy"
-    partial = whole.with_name(f".{modality}.partial.npy")
-    whole.parent.mkdir(exist_ok=True)
-    try:
-        dtype = rows.dtype.newbyteorder("=")
-        out = np.lib.format.open_memmap(partial, "w+", dtype, (len(items), rows.shape[1]))
+    present = np.delete(np.arange(len(items)), sorted(reasons))
+
+    def write(partial: Path) -> None:
+        shape = len(items), rows.shape[1]
+        out = create_array(partial, rows.dtype.newbyteorder("="), shape)
         for first in range(0, len(items), _ROWS):
             out[first : first + _ROWS] = np.nan
-        present = np.delete(np.arange(len(items)), sorted(reasons))
         for first in range(0, len(present), _ROWS):
             out[present[first : first + _ROWS]] = rows[first : first + _ROWS]
         out.flush()
-        del out
-        os.replace(partial, whole)  # noqa: PTH105 - replaces an older file in one step
-    finally:
-        partial.unlink(missing_ok=True)
-    counts = dict(Counter(re.sub(r" \(.*\)$", "", reason) for reason in reasons.values()))
-    done = EncodedFeatures(modality, encoder, int(rows.shape[1]), len(present), counts, **details)
-    missing_list = whole.with_suffix(".missing.csv")
-    absent = sorted(reasons)
-    if absent:
-        column = pl.Series("reason", [reasons[n] for n in absent])
-        write_table(
-            missing_list, items.gather(absent).alias("item").to_frame().with_columns(column)
+
+    with explain_write_errors(whole), claim_file(whole.parent):
+        whole.parent.mkdir(exist_ok=True)
+        replace_file(whole, write)
+        counts = dict(Counter(re.sub(r" \(.*\)$", "", reason) for reason in reasons.values()))
+        done = EncodedFeatures(
+            modality, encoder, int(rows.shape[1]), len(present), counts, **details
         )
-    else:
-        missing_list.unlink(missing_ok=True)
-    write_json(whole.with_suffix(".json"), asdict(done) | {"sgurinit": version("sgurinit")})
-    register_modality(folder, modality)
+        missing_list = whole.with_suffix(".missing.csv")
+        absent = sorted(reasons)
+        if absent:
+            column = pl.Series("reason", [reasons[n] for n in absent])
+            write_table(
+                missing_list, items.gather(absent).alias("item").to_frame().with_columns(column)
+            )
+        else:
+            missing_list.unlink(missing_ok=True)
+        write_json(whole.with_suffix(".json"), asdict(done) | {"sgurinit": version("sgurinit")})
+        register_modality(folder, modality)
     return done

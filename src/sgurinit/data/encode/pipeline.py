@@ -12,6 +12,8 @@ from sgurinit.data.encode._items import read_items
 from sgurinit.data.encode.blocks import Encoder, encode_blocks
 from sgurinit.data.encode.features import EncodedFeatures, check_modality, save_features
 from sgurinit.errors import InputError
+from sgurinit.files import explain_write_errors
+from sgurinit.locks import claim_hidden, clear_folder
 from sgurinit.progress import ProgressCallback, no_progress
 
 
@@ -56,7 +58,8 @@ def encode(
     ------
     InputError
         If `path` does not hold a data set in the native layout, the modality exists already, the
-        number of values is not the number of items, no value can be encoded, or the encoder fails.
+        number of values is not the number of items, no value can be encoded, the encoder fails, the
+        disk is full, or another process encodes the same modality.
 
     See Also
     --------
@@ -94,22 +97,20 @@ def encode(
             f"values has {len(values)} entries but the data set has {len(items)} items; give one "
             "value per item"
         )
-    partial = folder / "features" / f".{modality}"
-    vectors, state = encode_blocks(values, encoder, partial, progress)
-    reasons = {n: "no value" for n, value in enumerate(values) if value is None}
-    reasons |= {int(n): reason for n, reason in state.failed.items()}
-    if len(reasons) == len(items):
-        vectors.unlink()
-        partial.with_suffix(".json").unlink(missing_ok=True)
-        raise InputError(
-            f"{folder}: none of the {len(items)} items could be encoded; reason for the first: "
-            f"{reasons[0]}"
+    work = folder / "features" / f".{modality}.partial"
+    with claim_hidden(work, folder / "features" / f"{modality}.npy"), explain_write_errors(work):
+        vectors, state = encode_blocks(values, encoder, work, progress)
+        reasons = {n: "no value" for n, value in enumerate(values) if value is None}
+        reasons |= {int(n): reason for n, reason in state.failed.items()}
+        if len(reasons) == len(items):
+            clear_folder(work)
+            raise InputError(
+                f"{folder}: none of the {len(items)} items could be encoded; reason for the first: "
+                f"{reasons[0]}"
+            )
+        rows = np.memmap(vectors, dtype="<f4", mode="r").reshape(-1, state.width)
+        done = save_features(
+            folder, modality, encoder.name, rows=rows, items=items["item"], reasons=reasons
         )
-    rows = np.memmap(vectors, dtype="<f4", mode="r").reshape(-1, state.width)
-    done = save_features(
-        folder, modality, encoder.name, rows=rows, items=items["item"], reasons=reasons
-    )
-    del rows
-    vectors.unlink()
-    partial.with_suffix(".json").unlink()
+        clear_folder(work)
     return done

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from sgurinit.core.inputs.arrays import Float32Array
 from sgurinit.core.steps.aggregate import ItemSide
 from sgurinit.errors import InputError
-from sgurinit.files import new_folder, write_json, write_table
+from sgurinit.files import new_folder, write_json, write_table, write_tensors
 from sgurinit.integrations.vectors.index import index_library
 from sgurinit.integrations.vectors.new_users import NewUserSpace
 
@@ -62,7 +62,8 @@ def write_store(folder: Path, parts: StoreParts) -> None:
         write_table(partial / "users.parquet", _vector_table(parts.user_ids, parts.users))
         write_table(partial / "items.parquet", _vector_table(parts.item_ids, side.rows))
         index_library(parts.library).write(parts.index, str(partial / f"items.{parts.library}"))
-        save_file(
+        write_tensors(
+            partial / "method.safetensors",
             {
                 "labels": side.labels,
                 "centroids": side.centroids,
@@ -71,7 +72,6 @@ def write_store(folder: Path, parts: StoreParts) -> None:
                 "seen.indptr": parts.known.indptr,
                 "seen.indices": parts.known.indices,
             },
-            partial / "method.safetensors",
         )
         write_json(
             partial / "vectors.json",
