@@ -315,7 +315,7 @@ def test_study_estimates_its_time_for_other_data(folder: Path, tmp_path: Path) -
     result = run(*words, "bprmf")
     assert result.exit_code == 0, result.output
     assert re.search(r"bprmf +6 +4 +4 +\S+ +100 +100", result.stdout)
-    assert "hours one at a time" in result.stdout
+    assert "hours of runs" in result.stdout
     assert "measured in two epochs" in result.stdout
     assert "lightgcn" not in result.stdout
     found = json.loads(run(*words, "bprmf", "--json").stdout)

@@ -242,10 +242,10 @@ def _show_costs(study: Study, out: Path, models: list[str] | None, jobs: int) ->
     from sgurinit.report.terminal.costs import costs_table, describe_assumptions
 
     with show_waiting(console, "measuring an epoch of each model"):
-        costs = study.estimate(out, only=models)
+        costs = study.estimate(out, only=models, jobs=jobs)
     hours = sum(cost.hours for cost in costs)
     console.print(costs_table(costs))
-    print_line(console, f"{hours:.1f} hours one at a time, {hours / jobs:.1f} with --jobs {jobs}")
+    print_line(console, f"{hours:.1f} hours of runs, {hours / jobs:.1f} with --jobs {jobs}")
     print_line(console, describe_assumptions(costs))
     own = [{**asdict(cost), "counts": cost.counts._asdict(), "hours": cost.hours} for cost in costs]
     print_json({"models": own, "jobs": jobs, "hours": hours, "hours_with_jobs": hours / jobs})

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
 
 from sgurinit.data import Dataset
 from sgurinit.experiments.events import EventCallback, RunEvent
 from sgurinit.experiments.run import RESULT_FILE
 from sgurinit.experiments.settings import ComparisonSettings, Halving, RunCounts
 from sgurinit.files import read_json
+from sgurinit.runtime import count_cores
 from sgurinit.training import TrainSettings, train
 
 USUAL_EPOCHS = 100
@@ -21,7 +26,7 @@ USUAL_EPOCHS = 100
 
 @dataclass(frozen=True)
 class ModelCost:
-    """Estimated time of the runs of one model, one at a time.
+    """Estimated time of the runs of one model, each with its share of the cores.
 
     Attributes
     ----------
@@ -53,14 +58,14 @@ class ModelCost:
 
     @property
     def hours(self) -> float:
-        """Time of all runs, finished ones included, one at a time."""
+        """Sum of the times of all runs, finished ones included."""
         full = self.counts.again + self.counts.runs
         epochs = self.counts.trials * self.epochs_per_trial + full * self.epochs
         return epochs * self.seconds_per_epoch / 3600
 
 
 def estimate_costs(
-    plan: ComparisonSettings, dataset: Dataset, folder: Path, on_event: EventCallback
+    plan: ComparisonSettings, dataset: Dataset, folder: Path, jobs: int, on_event: EventCallback
 ) -> list[ModelCost]:
     """Estimate the time of each model of a plan, see `sgurinit.experiments.Study.estimate`."""
     halving = None if plan.search is None else plan.search.halving
@@ -72,7 +77,8 @@ def estimate_costs(
             seconds = sum(result["seconds"] for result in finished) / n_epochs
         else:
             on_event(RunEvent("", "step", step=f"two epochs of {model}"))
-            seconds = _measure_epoch(plan, model, dataset)
+            with _share_cores(jobs):
+                seconds = _measure_epoch(plan, model, dataset)
         whole = [result["epochs"] for result in finished if result.get("stopped_at") is None]
         epochs = sum(whole) / len(whole) if whole else min(USUAL_EPOCHS, plan.train.max_epochs)
         cost = ModelCost(
@@ -109,6 +115,18 @@ def _read_finished(folder: Path, model: str) -> Iterator[Mapping[str, Any]]:
             result = read_json(path)
             if result["epochs"]:
                 yield result
+
+
+@contextmanager
+def _share_cores(jobs: int) -> Iterator[None]:
+    """Use as many threads as a run has beside others."""
+    before, threads = torch.get_num_threads(), max(1, count_cores() // jobs)
+    torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _measure_epoch(plan: ComparisonSettings, model: str, dataset: Dataset) -> float:

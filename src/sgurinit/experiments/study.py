@@ -230,6 +230,7 @@ class Study:
         out: str | Path | None = None,
         *,
         only: Collection[str] | None = None,
+        jobs: int = 1,
         on_event: EventCallback = no_event,
     ) -> list[ModelCost]:
         """Estimate how long the study takes, without running it.
@@ -243,6 +244,8 @@ class Study:
             Folder of the study. Nothing is written. None: `folder`.
         only : collection of str or None, default None
             Names of the models. None: all models.
+        jobs : int >= 1, default 1
+            Runs at a time. Epochs are measured with one run's share of the cores.
         on_event : callable, default no_event
             Called with a `RunEvent` when the measurement of a model begins.
 
@@ -259,4 +262,4 @@ class Study:
         models = list(self.plan.models) if only is None else self.resolve_models(only)
         folder = self.folder if out is None else Path(out)
         dataset = self.load_data()
-        return estimate_costs(self.plan.select_models(models), dataset, folder, on_event)
+        return estimate_costs(self.plan.select_models(models), dataset, folder, jobs, on_event)
