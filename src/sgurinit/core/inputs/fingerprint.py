@@ -1,11 +1,14 @@
-"""Fingerprint of the data that a start was computed from."""
+"""Fingerprint of the data that a start was computed from, and checksums of what is kept."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.core.inputs.interactions import ParsedInteractions
@@ -45,4 +48,26 @@ def compute_fingerprint(
         rows = table.rows()
         for first in range(0, len(rows), _BLOCK_ROWS):
             digest.update(np.ascontiguousarray(rows[first : first + _BLOCK_ROWS]).tobytes())
+    return digest.hexdigest()
+
+
+def hash_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> str:
+    """Hash arrays and what is kept with them, so that damage to a file is noticed.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        The arrays by name, in any order and memory layout.
+    metadata : mapping of str to str
+        The text kept with them.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal.
+    """
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(json.dumps([name, array.dtype.name, *array.shape]).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
