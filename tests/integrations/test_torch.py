@@ -138,9 +138,9 @@ def test_one_table_of_users_and_items_names_what_fills_it(start):
         attach(nodes, start)
 
 
-def test_as_many_users_as_items_is_ambiguous(start):
-    model = TwoTower(start.n_users, start.n_users)
-    square = type("Square", (), {"n_users": start.n_users, "n_items": start.n_users})()
+def test_as_many_users_as_items_is_ambiguous():
+    square = SGURInit(n_clusters=2).fit([[0], [1], [2]], {"text": np.eye(3)}).start_
+    model = TwoTower(3, 3)
     with pytest.raises(InputError, match="as many users as items"):
         find_tables(model, square)
 

@@ -390,7 +390,7 @@ class UserStart:
         return UserStart(**read_start_file(Path(path)))
 
     def _check_modality(self, modality: str) -> None:
-        if modality not in self.users:
+        if not isinstance(modality, str) or modality not in self.users:
             raise InputError(
                 f"the start has no modality {modality!r}; it has {', '.join(self.users)}"
             )

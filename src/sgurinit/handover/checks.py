@@ -14,6 +14,10 @@ PADDING_ADVICE = (
     "initialize_(users.weight[1:], start, items=items.weight[1:])"
 )
 
+MATERIALIZE = (
+    "materialize the model (to_empty, then its own reset) and hand the start over after that"
+)
+
 # Name of a table that was passed by itself, so that only its owner knows what it is called.
 UNNAMED = "parameter"
 
@@ -36,8 +40,7 @@ def check_table(table: UserTable, start: UserStart) -> None:
     """Refuse a table that holds no values, was handed over before or has other users."""
     if table.parameter.is_meta:
         raise InputError(
-            f"{label(table.name)} is on the meta device, which holds no values: materialize the "
-            "model (to_empty, then its own reset) and hand the start over after that"
+            f"{label(table.name)} is on the meta device, which holds no values: {MATERIALIZE}"
         )
     if not table.parameter.is_leaf:
         raise InputError(

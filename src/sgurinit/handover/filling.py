@@ -12,9 +12,10 @@ from torch.distributed.tensor import DTensor
 
 from sgurinit.core import UserStart
 from sgurinit.core.inputs.arrays import FloatArray
-from sgurinit.core.inputs.features import row_norms
+from sgurinit.core.inputs.conversion import to_array
+from sgurinit.core.inputs.features import row_norms, widen_bfloat16
 from sgurinit.errors import InputError
-from sgurinit.handover.checks import UNNAMED, check_start, check_table, label
+from sgurinit.handover.checks import MATERIALIZE, UNNAMED, check_start, check_table, label
 from sgurinit.handover.reports import TableReport
 from sgurinit.handover.scaling import (
     DEFAULT_SCALE,
@@ -29,20 +30,20 @@ from sgurinit.models.base import TableSpace, UserTable
 
 
 def initialize_(
-    parameter: Tensor | nn.Embedding,
+    parameter: Tensor | nn.Embedding | nn.EmbeddingBag,
     start: UserStart,
     *,
     space: TableSpace = "free",
     modality: str | None = None,
     item_vectors: Tensor | FloatArray | None = None,
-    items: Tensor | nn.Embedding | None = None,
+    items: Tensor | nn.Embedding | nn.EmbeddingBag | None = None,
     scale: Scale = DEFAULT_SCALE,
 ) -> TableReport:
     """Fill one user table of any torch module, in place.
 
     Parameters
     ----------
-    parameter : Parameter or Embedding, shape (n_users, width)
+    parameter : Parameter, Embedding or EmbeddingBag, shape (n_users, width)
         The table or its embedding layer. Or a slice of the table without its row for padding, such
         as ``users.weight[1:]``.
     start : UserStart
@@ -56,7 +57,7 @@ def initialize_(
     item_vectors : Tensor or ndarray, shape (n_items, width), optional
         The items' vectors in a raw or projected space. A projected space needs them, at the
         module's initial weights.
-    items : Parameter or Embedding, shape (n_items, width), optional
+    items : Parameter, Embedding or EmbeddingBag, shape (n_items, width), optional
         The item table of a free space, or a slice of it, to be filled from the same items. By
         default no item table is filled.
     scale : float > 0, {"table", "items"} or None, default 4.0
@@ -231,6 +232,12 @@ def prepare_fill(
 
 
 def _check_shape(parameter: nn.Parameter, values: FloatArray, name: str) -> None:
+    largest = torch.finfo(parameter.dtype).max
+    if abs(values).max(initial=0.0) > largest:
+        raise InputError(
+            f"{label(name)} holds {parameter.dtype}, which ends at {largest:.4g}, and the start "
+            "needs larger numbers: choose a smaller scale"
+        )
     if tuple(parameter.shape) != values.shape:
         raise InputError(
             f"{label(name)} has shape {tuple(parameter.shape)}, the start's vectors have "
@@ -259,13 +266,21 @@ def _local_rows(table: DTensor, name: str) -> slice:
 
 
 def _tensor(values: Tensor | FloatArray | None) -> Tensor | None:
-    # An array is copied, because torch warns of one that cannot be written to.
-    return torch.from_numpy(np.array(values)) if isinstance(values, np.ndarray) else values
+    if values is None:
+        return None
+    rows = widen_bfloat16(to_array(values, "item_vectors"))
+    if rows.ndim != 2 or rows.dtype.kind not in "iuf":
+        raise InputError(
+            f"item_vectors are {rows.dtype} of shape {rows.shape}, expected a table of numbers "
+            "with a row per item"
+        )
+    with np.errstate(over="ignore"):  # what is not finite is refused where it is used
+        return torch.from_numpy(rows.astype(np.float32))
 
 
-def _weight(table: Tensor | nn.Embedding, name: str) -> nn.Parameter:
+def _weight(table: Tensor | nn.Embedding | nn.EmbeddingBag, name: str) -> nn.Parameter:
     """Return a layer's table, or the table. A slice becomes a view, through which it is filled."""
-    if isinstance(table, nn.Embedding):
+    if isinstance(table, nn.Embedding | nn.EmbeddingBag):
         table = table.weight
     if isinstance(table, nn.Module):
         raise InputError(
@@ -274,6 +289,13 @@ def _weight(table: Tensor | nn.Embedding, name: str) -> nn.Parameter:
         )
     if not isinstance(table, Tensor):
         raise InputError(f"{name} is of type {type(table).__name__}, expected a torch Parameter")
+    if table.layout is not torch.strided or not table.is_floating_point() or table.ndim != 2:
+        raise InputError(
+            f"{name} is a tensor of {table.dtype} and shape {tuple(table.shape)} with the layout "
+            f"{table.layout}, expected a dense table of floating-point numbers"
+        )
+    if table.is_meta:
+        raise InputError(f"{name} is on the meta device, which holds no values: {MATERIALIZE}")
     if table._is_view() and table._base is not None and table._base.is_leaf:
         table = table.detach()
     return cast(nn.Parameter, table)

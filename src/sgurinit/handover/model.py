@@ -96,6 +96,8 @@ def hand_over(
         known = ", ".join(get_args(ProjectedMode))
         raise InputError(f"projected is {projected!r}, expected one of {known}")
     tables = model.user_tables() if tables is None else tables
+    if not isinstance(tables, list | tuple) or not all(isinstance(t, UserTable) for t in tables):
+        raise InputError("tables must be a list of the UserTables of model.user_tables()")
     width = model.config.width
     if target not in get_args(Target):
         raise InputError(f"target is {target!r}, expected one of {', '.join(get_args(Target))}")

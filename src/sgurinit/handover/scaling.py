@@ -28,7 +28,7 @@ def scale_factor(scale: Scale) -> float:
     InputError
         `scale` is neither a number above 0 nor one of the names.
     """
-    if scale in {"table", "items", None}:
+    if scale is None or (isinstance(scale, str) and scale in {"table", "items"}):
         return 1.0
     if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < inf:
         raise InputError(f"scale is {scale!r}, expected 'table', 'items', None or a number above 0")
@@ -52,7 +52,7 @@ def match_scale(rows: FloatArray, target_mean_norm: float) -> Float32Array:
     Raises
     ------
     InputError
-        `target_mean_norm` is negative or not finite.
+        `target_mean_norm` is negative, not finite or beyond what float32 can hold.
 
     See Also
     --------
@@ -69,8 +69,13 @@ def match_scale(rows: FloatArray, target_mean_norm: float) -> Float32Array:
         raise InputError(f"target_mean_norm must be finite and >= 0, got {target_mean_norm!r}")
     mean = float(row_norms(rows).mean()) if len(rows) else 0.0
     factor = target_mean_norm / mean if mean > 0 else 1.0
-    scaled: Float32Array = (rows.astype(np.float64) * factor).astype(np.float32)
-    return scaled
+    scaled = rows.astype(np.float64) * factor
+    if abs(scaled).max(initial=0.0) > np.finfo(np.float32).max:
+        raise InputError(
+            f"a mean row norm of {target_mean_norm:.3g} needs numbers that float32 cannot hold: "
+            "choose a smaller scale"
+        )
+    return scaled.astype(np.float32)
 
 
 def scale_rows(rows: FloatArray, norm: float | None) -> FloatArray:

@@ -50,6 +50,11 @@ def users_in_space(
     if as_computed and table.features is None:
         return start.users[modality], start.diagnostics.modalities[modality].item_mean_norm
     items = item_rows(table, start, projected=True)
+    if items.ndim != 2 or len(items) != start.n_items:
+        raise InputError(
+            f"the items' vectors of {label(table.name)} have shape {items.shape}, expected a row "
+            f"for each of the {start.n_items} items"
+        )
     norm_items = float(row_norms(items[present]).mean())
     if as_computed:
         return start.users[modality], norm_items
@@ -97,7 +102,7 @@ def items_with_features(table: UserTable, start: UserStart) -> BoolArray:
             f"{label(table.name)} is in a {table.space} space, expected the modality of its "
             f"features; pass modality=, one of {', '.join(start.users)}"
         )
-    if table.modality not in start.users:
+    if not isinstance(table.modality, str) or table.modality not in start.users:
         raise InputError(
             f"{label(table.name)} is in the space of modality {table.modality!r}, which the start "
             f"does not have; it has {', '.join(start.users)}"

@@ -24,6 +24,9 @@ from sgurinit.models.base import UserTable
 
 logger = logging.getLogger(__name__)
 
+# Numbers of float32 tables stay below it; its square is finite in float64.
+_LARGEST_NORM = 1e38
+
 # What wrappers put before the names of a module's parameters.
 _WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
 
@@ -84,7 +87,6 @@ def attach(
     >>> [(report.table, report.items_filled) for report in attach(model, start)]
     [('user.weight', True)]
     """
-    check_start(start)
     found = find_tables(model, start, tables)
     reports = fill_tables_(found, start, scale, fill_items=fill_items)
     if isinstance(model, DistributedDataParallel):
@@ -145,6 +147,11 @@ def find_tables(
     >>> [(table.name, table.space) for table in find_tables(model, start)]
     [('user.weight', 'free')]
     """
+    check_start(start)
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model is of type {type(model).__name__}, expected a torch Module")
+    if tables is not None and not isinstance(tables, Mapping):
+        raise InputError(f"tables is of type {type(tables).__name__}, expected a mapping; {_HOW}")
     named = {
         _bare(name): parameter
         for name, parameter in model.named_parameters()
@@ -273,6 +280,9 @@ def initialize_shard_(
     >>> round(float(torch.cat(shards).norm(dim=1).mean()), 3)
     1.0
     """
+    check_start(start)
+    if not isinstance(shard, Tensor) or shard.layout is not torch.strided or shard.ndim != 2:
+        raise InputError(f"shard is of type {type(shard).__name__}, expected a dense 2-d tensor")
     if shard.is_meta:
         raise InputError(
             "the shard is on the meta device, which holds no values: create it with torch.empty on "
@@ -283,6 +293,8 @@ def initialize_shard_(
             f"preprocess={tuple(start.config['preprocess'])!r} has no effect here: a free space "
             "has the joint space's own steps; fit with preprocess=()"
         )
+    if isinstance(first, bool) or not isinstance(first, int | np.integer):
+        raise InputError(f"first is {first!r}, expected an integer")
     if not 0 <= first <= first + len(shard) <= start.n_users:
         raise InputError(
             f"first is {first} and the shard has {len(shard)} rows, but the start has "
@@ -290,7 +302,7 @@ def initialize_shard_(
         )
     if norm is None:
         norm = DEFAULT_SCALE * float(shard.norm(dim=1).mean())
-    if not 0 < norm < float("inf"):
+    if isinstance(norm, bool) or not isinstance(norm, int | float) or not 0 < norm < _LARGEST_NORM:
         raise InputError(f"norm is {norm}, expected a number above 0")
     users = start.joint(shard.shape[1]).users
     spare = torch.from_numpy(~users.any(axis=0)).to(shard.device)

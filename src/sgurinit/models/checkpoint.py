@@ -46,6 +46,10 @@ def save_model(model: Recommender, path: str | Path) -> None:
     >>> load_model(BPRMF, "bprmf.safetensors", dataset).config.width
     64
     """
+    if not isinstance(model, Recommender):
+        raise InputError(
+            f"model is of type {type(model).__name__}, expected a sgurinit.models.Recommender"
+        )
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     metadata = {
         "model": type_before_parametrizations(model).__name__,

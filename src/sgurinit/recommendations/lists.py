@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sgurinit._top_k import top_positions
 from sgurinit.core import SGURInit, UserStart
 from sgurinit.core.inputs.arrays import IdArray, IntArray
+from sgurinit.core.inputs.conversion import to_array
 from sgurinit.core.inputs.interactions import InteractionsLike
 from sgurinit.errors import InputError
 from sgurinit.recommendations.known_items import look_up_ids
@@ -155,10 +156,10 @@ def _as_ids(values: Any) -> IdArray:
     if isinstance(values, str):
         raise InputError(f"users is {values!r}, expected a list of ids")
     try:
-        ids = np.asarray(values)
+        ids = to_array(values, "users")
         if ids.dtype.kind in "OT":  # text columns of polars and pandas
             ids = np.array(ids.tolist()) if ids.size else ids
-    except ValueError as error:  # rows of different lengths
+    except ValueError as error:  # also an InputError: rows of different lengths
         raise InputError(
             "users cannot be read as a one-dimensional list of ids; new users come as a plain list "
             "of lists of items"

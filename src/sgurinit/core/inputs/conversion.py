@@ -76,7 +76,7 @@ def _from_tensor(tensor: Any, name: str) -> NDArray[Any]:
 
 
 def _unreadable(values: object, name: str, error: Exception) -> InputError:
-    why = " ".join(str(error).split())
+    why = " ".join(str(error).split())[:200]
     return InputError(
         f"{name} is of type {type(values).__name__}, which cannot be read as an array ({why}): "
         "pass a NumPy array"

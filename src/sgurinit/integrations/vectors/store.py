@@ -181,12 +181,7 @@ class VectorStore:
                 width = start.config["joint_dim"] or _DEFAULT_WIDTH
             table, space, users, _ = start.fit.fit_joint_space(_check_count(width, "width"))
         else:
-            users = np.asarray(model_vectors[0], dtype=np.float32)
-            table = ItemFeatures(np.asarray(model_vectors[1], dtype=np.float32))
-            if len(users) != start.n_users:
-                raise InputError(
-                    f"model_vectors has {len(users)} users, the start has {start.n_users}"
-                )
+            users, table = _check_vectors(model_vectors, start)
             space = start.fit.fit_space(table)
         present = np.flatnonzero(space.present)
         item_ids = np.arange(start.n_items) if start.item_ids is None else start.item_ids
@@ -385,6 +380,26 @@ class VectorStore:
             if int(at) not in excluded
         ][:k]
         return NearestItems([item for item, _ in nearest], [score for _, score in nearest])
+
+
+def _check_vectors(model_vectors: Any, start: UserStart) -> tuple[Float32Array, ItemFeatures]:
+    if not isinstance(model_vectors, list | tuple) or len(model_vectors) != 2:
+        raise InputError("model_vectors must be a pair: vectors of the users and of the items")
+    tables = []
+    for name, rows in zip(("users", "items"), model_vectors, strict=True):
+        try:
+            table = ItemFeatures(rows)
+        except InputError as error:
+            raise InputError(f"model_vectors, {name}: {error}") from error
+        tables.append(ItemFeatures(table.values.astype(np.float32)))
+    users, items = tables
+    if users.n_items != start.n_users:
+        raise InputError(f"model_vectors has {users.n_items} users, the start has {start.n_users}")
+    if users.width != items.width:
+        raise InputError(
+            f"model_vectors has users of width {users.width} and items of width {items.width}"
+        )
+    return users.values, items
 
 
 def _check_count(value: Any, name: str) -> int:
