@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from sgurinit import files
 from sgurinit.core import FittedStart, ItemFeatures, SGURInit, UserStart, _start_file
+from sgurinit.core.inputs.fingerprint import hash_arrays
 from sgurinit.errors import InputError
 
 
@@ -336,3 +337,86 @@ class TestFingerprint:
             for present in ([True, True, False], [True, False, True])
         }
         assert len(found) == 2
+
+
+class TestDamage:
+    """What a file holds is checked, so that no user of a start meets anything else."""
+
+    @staticmethod
+    def rewrite(path, change, *, checksum):
+        """Change a saved start; with `checksum`, as somebody who knows the format."""
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        change(tensors, metadata)
+        if checksum:
+            del metadata["checksum"]
+            metadata["checksum"] = hash_arrays(tensors, metadata)
+        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, metadata)
+
+    def test_a_changed_number_is_noticed(self, start, tmp_path):
+        path = tmp_path / "s.safetensors"
+        start.save(path)
+        content = bytearray(path.read_bytes())
+        content[-5] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"s\.safetensors: .*damaged \(wrong checksum\)"):
+            UserStart.load(path)
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("user_ids", {"kind": "positions", "values": 10**12}),
+            ("user_ids", {"kind": "integers", "values": [1, 1]}),
+            ("item_ids", {"kind": "strings", "values": ["a"]}),
+            ("item_ids", {"kind": "strings", "values": [["a"]]}),
+            ("item_ids", [1]),
+            ("config", {"n_clusters": 2}),
+            ("config", []),
+            ("modalities", []),
+            ("modalities", {"image": 1}),
+            ("diagnostics", {}),
+            ("versions", None),
+        ],
+    )
+    def test_metadata_is_checked(self, field, value, start, tmp_path):
+        path = tmp_path / "s.safetensors"
+        start.save(path)
+        self.rewrite(path, lambda _, m: m.update({field: json.dumps(value)}), checksum=True)
+        with pytest.raises(InputError, match=r"s\.safetensors: .*incomplete or damaged"):
+            UserStart.load(path)
+
+    def test_deeply_nested_metadata_is_refused(self, start, tmp_path):
+        path = tmp_path / "s.safetensors"
+        start.save(path)
+        self.rewrite(path, lambda _, m: m.update(config="[" * 100_000), checksum=True)
+        with pytest.raises(InputError, match="incomplete or damaged"):
+            UserStart.load(path)
+
+    @pytest.mark.parametrize(
+        ("key", "change"),
+        [
+            ("users/image", lambda rows: rows * np.float32(np.nan)),
+            ("users/image", lambda rows: rows.astype(np.float64)),
+            ("clusters/image/labels", lambda labels: labels + 1000),
+            ("clusters/image/labels", lambda labels: labels - 1000),
+            ("clusters/image/labels", lambda labels: labels.astype(np.float32)),
+            ("clusters/image/centroids", lambda rows: rows[:, :-1]),
+            ("users/joint", lambda rows: rows[:, :-1]),
+            ("items/joint", lambda rows: rows[:-1]),
+        ],
+    )
+    def test_tensors_are_checked(self, key, change, joint_start, tmp_path):
+        path = tmp_path / "s.safetensors"
+        joint_start.save(path)
+        self.rewrite(path, lambda t, _: t.update({key: change(t[key])}), checksum=True)
+        with pytest.raises(InputError, match=r"s\.safetensors: .*incomplete or damaged"):
+            UserStart.load(path)
+
+    def test_a_header_of_many_rows_takes_no_memory(self, tmp_path):
+        path = tmp_path / "s.safetensors"
+        header = {"a": {"dtype": "F32", "shape": [10**12, 8], "data_offsets": [0, 32 * 10**12]}}
+        text = json.dumps(header).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text)
+        with pytest.raises(InputError, match="cannot be read as a safetensors file"):
+            UserStart.load(path)
