@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import shutil
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from sgurinit.core import ItemFeatures
+from sgurinit.core.inputs.fingerprint import hash_arrays
 from sgurinit.models.blocks.graph_cache import cached_graph
 from sgurinit.runtime import get_cache_folder
 
@@ -100,6 +105,63 @@ def test_a_broken_file_is_built_again(build, built, folder, content):
     assert (whole != again).nnz == 0
     assert len(built) == 2
     build(ItemFeatures(VALUES), MATRIX)
+    assert len(built) == 2
+
+
+def test_a_changed_number_is_noticed(build, built, folder):
+    whole = build(ItemFeatures(VALUES), MATRIX)
+    (path,) = folder.iterdir()
+    content = bytearray(path.read_bytes())
+    for position in range(len(content) - 8, len(content)):
+        changed = content.copy()
+        changed[position] ^= 1
+        path.write_bytes(changed)
+        again = build(ItemFeatures(VALUES), MATRIX)
+        assert (whole != again).nnz == 0
+    assert len(built) == 9
+
+
+def test_the_file_of_another_key_is_not_believed(build, built, folder):
+    build(ItemFeatures(VALUES), MATRIX)
+    (first,) = folder.iterdir()
+    build(ItemFeatures(VALUES), MATRIX, k=3)
+    (second,) = set(folder.iterdir()) - {first}
+    shutil.copy(second, first)
+    again = build(ItemFeatures(VALUES), MATRIX)
+    np.testing.assert_array_equal(again.toarray(), VALUES[:, :1] * 2)
+    assert built == [2, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("indices", 10**6),
+        ("indices", -1),
+        ("indptr", -5),
+        ("indptr", 10**6),
+        ("shape", [2, 1]),
+        ("shape", [6, 0]),
+        ("shape", "x"),
+        ("shape", None),
+        ("shape", [6]),
+    ],
+)
+def test_places_outside_the_graph_are_not_believed(build, built, folder, part, value):
+    """They would be read from foreign memory, also where a checksum was computed for them."""
+    whole = build(ItemFeatures(VALUES), MATRIX)
+    (path,) = folder.iterdir()
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+        parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if part == "shape":
+        metadata["shape"] = json.dumps(value)
+    else:
+        parts[part][1] = value
+    del metadata["checksum"]
+    metadata["checksum"] = hash_arrays(parts, metadata)
+    save_file(parts, path, metadata)
+    again = build(ItemFeatures(VALUES), MATRIX)
+    assert (whole != again).nnz == 0
     assert len(built) == 2
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import logging
 import os
 import tempfile
-import zipfile
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -16,14 +16,18 @@ from typing import Any, ParamSpec
 import numpy as np
 import scipy.sparse as sp
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from sgurinit.core import ItemFeatures
+from sgurinit.core.inputs.fingerprint import hash_arrays
 from sgurinit.runtime import get_cache_folder
 
 logger = logging.getLogger("sgurinit")
 
 Arguments = ParamSpec("Arguments")
 _BLOCK_ROWS = 4096
+_PARTS = ("data", "indices", "indptr")
 
 
 def cached_graph(
@@ -34,7 +38,8 @@ def cached_graph(
     The result must only depend on the arguments: features, sparse matrices, arrays, numbers and
     text. The key consists of the function's name, `version`, the release of torch and the content
     of every argument, so a different k, modality or feature value gives a different graph. Missing
-    and broken files are rebuilt. If the folder is not writable, nothing is cached.
+    and damaged files, and files of another key, are rebuilt. If the folder is not writable,
+    nothing is cached.
 
     Parameters
     ----------
@@ -54,11 +59,12 @@ def cached_graph(
             digest = hashlib.sha256(f"{build.__name__} {version} {torch.__version__}".encode())
             for name, value in bound.arguments.items():
                 _feed(digest, name, value)
-            path = get_cache_folder() / "graphs" / f"{build.__name__}-{digest.hexdigest()[:32]}.npz"
-            graph = _read(path)
+            key = f"{build.__name__}-{digest.hexdigest()}"
+            path = get_cache_folder() / "graphs" / f"{key}.safetensors"
+            graph = _read(path, key)
             if graph is None:
                 graph = build(*args, **kwargs)
-                _write(path, graph)
+                _write(path, key, graph)
             return graph
 
         return cached
@@ -86,26 +92,42 @@ def _feed(digest: Any, name: str, value: object) -> None:
         raise TypeError(f"{name} is of type {type(value).__name__}, which cannot be a cache key")
 
 
-def _read(path: Path) -> sp.csr_array | None:
+def _read(path: Path, key: str) -> sp.csr_array | None:
+    """Read the graph of a key; None where the file is missing, damaged or of another key.
+
+    The library's reader checks sizes before it takes memory. Indices out of range would be read
+    from foreign memory later.
+    """
     try:
-        return sp.csr_array(sp.load_npz(path))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata.pop("checksum") != hash_arrays(parts, metadata) or metadata["key"] != key:
+            return None
+        shape = json.loads(metadata["shape"])
+        graph = sp.csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=shape)
+        graph.check_format(full_check=True)
+    except (OSError, SafetensorError, ValueError, TypeError, LookupError, RecursionError):
         return None
+    return graph
 
 
-def _write(path: Path, graph: sp.csr_array) -> None:
+def _write(path: Path, key: str, graph: sp.csr_array) -> None:
     """Write a graph atomically."""
+    parts = {name: np.ascontiguousarray(getattr(graph, name)) for name in _PARTS}
+    metadata = {"key": key, "shape": json.dumps([int(count) for count in graph.shape])}
+    metadata["checksum"] = hash_arrays(parts, metadata)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=".partial-", suffix=".npz", delete=False
+            dir=path.parent, prefix=".partial-", suffix=path.suffix, delete=False
         ) as partial:
             try:
-                sp.save_npz(partial, graph, compressed=False)
                 partial.close()
+                save_file(parts, partial.name, metadata=metadata)
                 os.replace(partial.name, path)  # noqa: PTH105 - replaces an older file in one step
             except BaseException:
                 Path(partial.name).unlink(missing_ok=True)
                 raise
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         logger.warning("%s: no graphs can be kept here (%s)", path.parent, error)
