@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 from torch.nn.utils.parametrize import type_before_parametrizations
 
+from sgurinit.core.inputs.conversion import to_array
+from sgurinit.core.inputs.fingerprint import hash_arrays
 from sgurinit.errors import InputError
 from sgurinit.files import replace_file, sort_metadata
 from sgurinit.models.base import Recommender
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
+
+
+_OTHER_SIZES = (
+    "its tables do not fit this data set and config; build the model with the data set and config "
+    "that it was trained with"
+)
 
 
 def save_model(model: Recommender, path: str | Path) -> None:
@@ -55,6 +66,7 @@ def save_model(model: Recommender, path: str | Path) -> None:
         "model": type_before_parametrizations(model).__name__,
         "config": model.config.model_dump_json(),
     }
+    metadata["checksum"] = _compute_checksum(weights, metadata)
 
     def write(partial: Path) -> None:
         save_file(weights, partial, metadata=metadata)
@@ -96,6 +108,11 @@ def load_weights(model: Recommender, path: str | Path) -> None:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: expected a saved model, a safetensors file ({error})") from None
+    checksum = metadata.pop("checksum", None)  # earlier versions wrote none
+    if checksum is not None and checksum != _compute_checksum(weights, metadata):
+        raise InputError(
+            f"{path}: the saved model is damaged (wrong checksum); save it again, or train again"
+        )
     name = type_before_parametrizations(model).__name__
     if metadata.get("model") != name:
         raise InputError(
@@ -109,10 +126,11 @@ def load_weights(model: Recommender, path: str | Path) -> None:
                 f"{path}: was trained with projected='through'; before loading, hand the same "
                 "start over to the new model, with the same `projected`"
             ) from None
-        raise InputError(
-            f"{path}: its tables do not fit this data set and config; "
-            "build the model with the data set and config that it was trained with"
-        ) from None
+        raise InputError(f"{path}: {_OTHER_SIZES}") from None
+
+
+def _compute_checksum(weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    return hash_arrays({name: to_array(rows, name) for name, rows in weights.items()}, metadata)
 
 
 def load_model(model_class: type[Recommender], path: str | Path, dataset: Dataset) -> Recommender:
@@ -156,8 +174,13 @@ def load_model(model_class: type[Recommender], path: str | Path, dataset: Datase
             config = model_class.Config.model_validate_json(
                 (file.metadata() or {}).get("config", "")
             )
+            shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(f"{path}: expected a saved {model_class.__name__} ({error})") from None
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: expected a saved {model_class.__name__} ({why})") from None
+    # Before memory is taken for the model: its users' vectors alone are that many numbers.
+    if sum(map(prod, shapes)) < dataset.n_users * config.width:
+        raise InputError(f"{path}: {_OTHER_SIZES}")
     model = model_class(dataset, config)
     load_weights(model, path)
     return model

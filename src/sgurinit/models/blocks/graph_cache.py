@@ -104,8 +104,10 @@ def _read(path: Path, key: str) -> sp.csr_array | None:
             parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if metadata.pop("checksum") != hash_arrays(parts, metadata) or metadata["key"] != key:
             return None
-        shape = json.loads(metadata["shape"])
-        graph = sp.csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=shape)
+        n_rows, n_columns = json.loads(metadata["shape"])
+        graph = sp.csr_array(
+            (parts["data"], parts["indices"], parts["indptr"]), shape=(n_rows, n_columns)
+        )
         graph.check_format(full_check=True)
     except (OSError, SafetensorError, ValueError, TypeError, LookupError, RecursionError):
         return None
