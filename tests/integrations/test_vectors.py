@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from sgurinit.core import SGURInit, UserStart
 from sgurinit.data import load_dataset
@@ -197,3 +201,76 @@ def test_what_cannot_be_a_store_is_refused(start, tmp_path, index):
     start.save(tmp_path / "start.safetensors")
     with pytest.raises(InputError, match="no interactions"):
         VectorStore.from_start(UserStart.load(tmp_path / "start.safetensors"), index=index)
+
+
+@pytest.fixture
+def folder(start, tmp_path):
+    pytest.importorskip("faiss", reason="faiss is not installed")
+    VectorStore.from_start(start, WIDTH).save(tmp_path / "store")
+    return tmp_path / "store"
+
+
+@pytest.mark.parametrize(
+    "name", ["users.parquet", "items.parquet", "method.safetensors", "items.faiss"]
+)
+def test_a_changed_byte_is_noticed_in_every_file(name, folder):
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name} is damaged: wrong checksum"):
+        VectorStore.load(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metric": "x"},
+        {"metric": None},
+        {"local_weight": 2},
+        {"local_weight": "x"},
+        {"local_norm": ["mean"]},
+        {"index": "x"},
+        {"index": []},
+        {"checksums": None},
+        {"checksums": {}},
+        {"format": 1},
+    ],
+)
+def test_settings_are_checked(change, folder):
+    path = folder / "vectors.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError):
+        VectorStore.load(folder)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", "[" * 100_000])
+def test_settings_that_are_none_are_one_line(content, folder):
+    (folder / "vectors.json").write_text(content)
+    with pytest.raises(InputError, match=r"store: cannot be read as a vector store"):
+        VectorStore.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("labels", lambda values: values + 1000),
+        ("labels", lambda values: values - 1000),
+        ("seen.indices", lambda values: values + 1000),
+        ("seen.indptr", lambda values: values - 5),
+        ("weights", lambda values: values[:-1]),
+        ("weights", lambda values: values * np.nan),
+        ("fallback", lambda values: values[:-1]),
+        ("centroids", lambda values: values[0]),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(key, change, folder):
+    """Also where somebody who knows the format has computed a checksum for them."""
+    path = folder / "method.safetensors"
+    arrays = load_file(path)
+    arrays[key] = np.ascontiguousarray(change(arrays[key]))
+    save_file(arrays, path)
+    settings = json.loads((folder / "vectors.json").read_text())
+    settings["checksums"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "vectors.json").write_text(json.dumps(settings))
+    with pytest.raises(InputError, match=r"store: cannot be read as a vector store"):
+        VectorStore.load(folder)

@@ -24,14 +24,16 @@ class IndexLibrary:
     search : callable
         From an index, a row ``(d,)`` and k to the positions and dot products of the k rows whose
         dot products with it are largest.
-    write, read : callable
-        To and from a file, given its path.
+    write : callable
+        From an index to a file, given its path.
+    read : callable
+        From the path of a file and the rows to an index.
     """
 
     build: Callable[[Float32Array], Any]
     search: Callable[[Any, Float32Array, int], tuple[Any, Any]]
     write: Callable[[Any, str], None]
-    read: Callable[[str], Any]
+    read: Callable[[str, Float32Array], Any]
 
 
 def index_library(name: str) -> IndexLibrary:
@@ -72,7 +74,8 @@ def _faiss() -> IndexLibrary:
         products, positions = index.search(row[None], k)
         return positions[0], products[0]
 
-    return IndexLibrary(build, search, faiss.write_index, faiss.read_index)
+    # The exact index is the rows, so its file is for other programs and is not trusted here.
+    return IndexLibrary(build, search, faiss.write_index, lambda _, rows: build(rows))
 
 
 def _usearch() -> IndexLibrary:
@@ -91,7 +94,12 @@ def _usearch() -> IndexLibrary:
         matches = index.search(row, k)
         return matches.keys, 1 - matches.distances
 
-    return IndexLibrary(build, search, lambda index, path: index.save(path), usearch.Index.restore)
+    return IndexLibrary(
+        build,
+        search,
+        lambda index, path: index.save(path),
+        lambda path, _: usearch.Index.restore(path),
+    )
 
 
 _ROWS_BY_ONE_THREAD = 10_000
