@@ -12,17 +12,20 @@ PARALLEL := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto --max
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo check test spark frameworks lowest lint docs dist smoke clean
+.PHONY: demo check test campaign spark frameworks lowest lint docs dist smoke clean
 
 demo: $(INSTALLED)  ## the main job on real data: random start against SG-URInit
 	$(BIN)/sgurinit demo --out demo-out
 
 check: lint  ## style, types and the fast tests, in about a minute
-	$(PARALLEL) -q --ignore tests/spark -m "$(FAST)" --hypothesis-profile fast
+	$(PARALLEL) -q --ignore tests/spark --ignore tests/campaign -m "$(FAST)" --hypothesis-profile fast
 
 test: lint docs  ## style, types, documents and all tests except those of the two targets below
-	$(PARALLEL) -q --ignore tests/spark -m "$(FAST)"
-	$(BIN)/pytest --ignore tests/spark -m "not ($(FAST))"
+	$(PARALLEL) -q --ignore tests/spark --ignore tests/campaign -m "$(FAST)"
+	$(BIN)/pytest --ignore tests/spark --ignore tests/campaign -m "not ($(FAST))"
+
+campaign: $(INSTALLED)  ## kills, full disks and damaged files; minutes, more with SGURINIT_CAMPAIGN_MINUTES
+	$(BIN)/pytest -q tests/campaign
 
 spark: $(INSTALLED)  ## the tests on Spark, a cluster of two workers among them; minutes, and Java 17
 	$(BIN)/pytest tests/spark

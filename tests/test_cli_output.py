@@ -247,14 +247,14 @@ def test_a_stream_stopped_by_ctrl_c_resumes(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     kept = tmp_path / ".users.partial"
-    wait_for((kept / "counts.npy").exists, child)
+    wait_for((kept / "users.work" / "counts.npy").exists, child)
     child.send_signal(signal.SIGINT)
     _, stderr = child.communicate(timeout=60)
     assert child.returncode == 130
     said = "stopped; finished work is kept next to users; run the same command again to resume"
     assert stderr.splitlines() == ["", said]
     assert not out.exists()
-    before = (kept / "counts.npy").stat().st_mtime_ns
+    before = (kept / "users.work" / "counts.npy").stat().st_mtime_ns
     done = subprocess.run(
         [sys.executable, "-m", "sgurinit", *words, "--json"],
         capture_output=True,

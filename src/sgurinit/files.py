@@ -143,10 +143,10 @@ def explain_write_errors(path: Path, advice: str = "") -> Iterator[None]:
 
 def find_system_error(error: Exception) -> str | None:
     """Return what the system said, such as "No space left on device"; None for other errors."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
     found = re.search(r"\(os error (\d+)\)", str(error))  # as libraries in Rust report it
-    return os.strerror(int(found[1])) if found else None
+    if found:
+        return os.strerror(int(found[1]))
+    return (error.strerror or str(error)) if isinstance(error, OSError) else None
 
 
 @contextmanager
@@ -186,14 +186,10 @@ def claim_unfinished(path: Path) -> Iterator[Path]:
     InputError
         `path` exists already, it cannot be written, or another process writes it.
     """
+    refuse_occupied(path)
     whole = find_unfinished(path)
-    work = whole.parent
-    if not work.is_dir():
-        refuse_occupied(path)
-    with claim_hidden(work, path):
-        if _is_occupied(path) and not whole.exists():
-            clear_folder(work)  # its process was killed after it had moved the result
-        refuse_occupied(path)
+    with claim_hidden(whole.parent, path):
+        refuse_occupied(path)  # another process may just have finished it
         yield whole
 
 
@@ -205,12 +201,12 @@ def find_unfinished(path: Path) -> Path:
 
 def refuse_occupied(path: Path) -> None:
     """Refuse a new folder whose path exists and is not an empty folder, before long work."""
-    if _is_occupied(path):
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        whole = find_unfinished(path)
+        if whole.parent.is_dir() and not whole.exists():  # killed after it had moved the result
+            with suppress(InputError, OSError), claim_hidden(whole.parent, path):
+                clear_folder(whole.parent)
         raise InputError(f"{path}: exists already; give a new folder, or remove it first")
-
-
-def _is_occupied(path: Path) -> bool:
-    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None, **where: Any) -> pl.DataFrame:
@@ -250,7 +246,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected a JSON file that can be read ({error})") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(data).__name__}")

@@ -14,13 +14,18 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 from sgurinit.errors import InputError
 
 _LOCK, _OWNER = ".lock", ".owner.json"
 
 
 @contextmanager
-def claim_folder(folder: Path, name: Path | None = None) -> Iterator[None]:
+def claim_folder(folder: Path, name: Path | None = None, *, wait: bool = False) -> Iterator[None]:
     """Context manager: reserve a folder for this process.
 
     The system ends the claim of a process that was killed.
@@ -31,6 +36,8 @@ def claim_folder(folder: Path, name: Path | None = None) -> Iterator[None]:
         The folder, created if missing.
     name : Path, optional
         What messages call the folder; itself by default.
+    wait : bool, default False
+        Whether to wait for a process that uses it, instead of an error.
 
     Raises
     ------
@@ -46,7 +53,7 @@ def claim_folder(folder: Path, name: Path | None = None) -> Iterator[None]:
         ) from None
     lock, owner = FileLock(folder / _LOCK), folder / _OWNER
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
         raise InputError(
             f"{shown}: another process is using it{_describe_owner(owner)}; wait for it or choose "
@@ -83,13 +90,20 @@ def claim_hidden(folder: Path, name: Path) -> Iterator[None]:
 
 @contextmanager
 def claim_file(path: Path) -> Iterator[None]:
-    """Context manager: wait until no other process writes a file, and let no other begin."""
-    place = path.with_name(f".{path.name}.lock")
-    with FileLock(place):
-        try:
-            yield
-        finally:
-            place.unlink(missing_ok=True)
+    """Context manager: wait until nobody else writes in the folder of a file, and let none begin.
+
+    The lock is the folder itself, so a killed process leaves nothing.
+    """
+    if fcntl is None:
+        yield
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # not every network drive can lock a folder
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def clear_folder(folder: Path) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import NoReturn
 
 
 def count_cores() -> int:
@@ -48,11 +49,21 @@ def keep_freed_memory() -> None:
     mallopt(mmap_threshold, 1 << 30)
 
 
+class Terminated(KeyboardInterrupt):
+    """Another process asked this one to end, by SIGTERM. It ends as with Ctrl-C."""
+
+
+def raise_termination(*_: object) -> NoReturn:
+    """Raise `Terminated`: the handler of SIGTERM."""
+    raise Terminated
+
+
 @contextmanager
 def raise_keyboard_interrupts() -> Iterator[None]:
     """Context manager: raise ``KeyboardInterrupt`` on Ctrl-C while Lightning trains.
 
-    Lightning raises ``SystemExit`` instead and ignores further interrupts. Both are undone here.
+    Lightning raises ``SystemExit`` instead and ignores further interrupts. Both are undone here,
+    for `Terminated` too.
     """
     in_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT)
@@ -60,7 +71,7 @@ def raise_keyboard_interrupts() -> Iterator[None]:
         yield
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
+            raise type(stop.__context__) from None
         raise
     finally:
         if in_main and handler is not None:

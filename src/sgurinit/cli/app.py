@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from importlib.metadata import version
@@ -19,6 +19,7 @@ from typer.models import OptionInfo
 from typing_extensions import override
 
 from sgurinit.errors import InputError
+from sgurinit.runtime import Terminated
 
 # Packages that come with an extra. If any other package is missing, the installation is broken.
 _EXTRA = dict.fromkeys(
@@ -35,7 +36,7 @@ _EXTRA = dict.fromkeys(
     "requests": "datasets",
     "pyspark": "spark",
 }
-_BAD_INPUT, _INTERRUPTED = 2, 130
+_BAD_INPUT, _INTERRUPTED, _TERMINATED = 2, 130, 143
 _NOTHING_KEPT = "nothing was written"
 
 # The library's messages name a parameter at the beginning, as an argument, or in backticks.
@@ -71,7 +72,9 @@ def _begin_command(quiet: bool, as_json: bool, options: Mapping[str, str]) -> No
 def print_json(result: Mapping[str, Any]) -> None:
     """Print the result of a command as JSON, if ``--json`` was given."""
     if _current.as_json:
-        sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False, default=str) + "\n")
+        is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+        text = json.dumps(result, indent=2, ensure_ascii=not is_unicode, default=str)
+        sys.stdout.write(f"{text}\n")
 
 
 def set_stop_message(message: str) -> None:
@@ -102,6 +105,9 @@ class _Commands(TyperGroup):
         except _UsageError as error:
             print_line(err, f"error: {' '.join(error.format_message().split())}")
             code = _BAD_INPUT
+        except typer.Abort:  # Ctrl-C before a command began, or after it ended
+            print_line(err, "\nstopped")
+            code = _INTERRUPTED
         sys.exit(code or 0)
 
     @override
@@ -123,9 +129,16 @@ class _Commands(TyperGroup):
         except OSError as error:  # a full disk, no permission, a name too long
             reason = error.strerror or str(error)
             _fail(f"{error.filename}: {reason}" if error.filename else reason)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             print_line(err, f"\nstopped; {_current.stop_message}")
-            raise typer.Exit(_INTERRUPTED) from None
+            code = _TERMINATED if isinstance(stop, Terminated) else _INTERRUPTED
+            raise typer.Exit(code) from None
+        except Exception as error:  # the same from a library in Rust
+            from sgurinit.files import find_system_error  # noqa: PLC0415 - slow to import
+
+            if find_system_error(error) is None:
+                raise
+            _fail(f"a file cannot be written or read: {find_system_error(error)}")
 
 
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only print errors.")]
@@ -197,6 +210,19 @@ def _name_options(message: str) -> str:
 def print_line(where: Console, line: str) -> None:
     """Print plain text: no markup, no emoji codes, and no line breaks in paths."""
     where.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def refuse_undecoded(words: Sequence[str]) -> None:
+    """Refuse words that the locale cannot read, such as a path with umlauts where it is C."""
+    for word in words:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            print_line(
+                err,
+                f"error: {word!a}: not text in the encoding of this terminal "
+                f"({sys.getfilesystemencoding()}); set the environment variable PYTHONUTF8=1, or "
+                "give a name without such letters",
+            )
+            sys.exit(_BAD_INPUT)
 
 
 def print_ceiling(data: str) -> dict[str, float]:

@@ -13,7 +13,8 @@ import requests
 
 from sgurinit.data.catalog import PublishedDataset, PublishedFile
 from sgurinit.errors import InputError
-from sgurinit.files import new_folder, read_json, write_json
+from sgurinit.files import explain_write_errors, new_folder, read_json, write_json
+from sgurinit.locks import claim_folder
 from sgurinit.progress import ProgressCallback, no_progress
 from sgurinit.runtime import get_cache_folder
 
@@ -68,9 +69,8 @@ def download(
     """
     pooch.get_logger().setLevel("WARNING")
     place = get_cache_folder() / "datasets" / published.name if folder is None else Path(folder)
-    records = read_json(place / _RECORDS) if (place / _RECORDS).is_file() else {}
-    try:
-        place.mkdir(parents=True, exist_ok=True)
+    with claim_folder(place), explain_write_errors(place):
+        records = read_json(place / _RECORDS) if (place / _RECORDS).is_file() else {}
         for file in published.files:
             known = file.checksum or records.get(file.name)
             _download_file(file, place, known, progress)
@@ -79,8 +79,6 @@ def download(
                 write_json(place / _RECORDS, records)
             if file.name.endswith(".zip"):
                 _unpack(place / file.name)
-    except OSError as error:
-        raise InputError(f"{place}: cannot be written ({error.strerror or error})") from error
     return place / published.folder
 
 

@@ -24,7 +24,7 @@ from sgurinit.files import (
     write_json,
     write_table,
 )
-from sgurinit.locks import claim_file
+from sgurinit.locks import claim_folder
 
 _ROWS = 4096
 
@@ -127,8 +127,7 @@ def save_features(
             out[present[first : first + _ROWS]] = rows[first : first + _ROWS]
         out.flush()
 
-    with explain_write_errors(whole), claim_file(whole.parent):
-        whole.parent.mkdir(exist_ok=True)
+    with explain_write_errors(whole), claim_folder(whole.parent, wait=True):
         replace_file(whole, write)
         counts = dict(Counter(re.sub(r" \(.*\)$", "", reason) for reason in reasons.values()))
         done = EncodedFeatures(
