@@ -5,14 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
+from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError
 
+from sgurinit.errors import InputError
+from sgurinit.errors import InputError
 from sgurinit.experiments.settings import ComparisonSettings
 from sgurinit.experiments.summary import HEADLINE_METRIC, SummaryEntry
 from sgurinit.files import read_json, read_table
 from sgurinit.resolve import build
+
+_AGAIN = "run the command that wrote the folder again"
+
+
+class _CheckedEntry(BaseModel):
+    """What readers of a summary use of every entry."""
+
+    model: str
+    arm: str
+    test: dict[str, dict[str, Any]] = Field(min_length=1)
+    groups: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    epochs: list[int]
+    seconds: list[FiniteFloat]
+
+
+_ENTRIES = TypeAdapter(Annotated[list[_CheckedEntry], Field(min_length=1)])
 
 
 @dataclass(frozen=True)
@@ -40,12 +59,26 @@ class ComparisonFolder:
         Raises
         ------
         InputError
-            The folder does not contain a finished comparison.
+            The folder does not contain a finished comparison, or its summary is damaged.
         """
         folder = Path(path)
         summary = read_json(folder / "summary.json")
         content = summary.get("settings", {})
-        settings = build(ComparisonSettings, content, prefix=f"{folder / 'summary.json'}: settings")
+        place = folder / "summary.json"
+        if not isinstance(content, dict):
+            raise InputError(f"{place}: settings are {content!r:.60}, expected an object; {_AGAIN}")
+        try:
+            _ENTRIES.validate_python(summary.get("results"))
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in ("results", *first["loc"]))
+            raise InputError(f"{place}: {field} is damaged ({first['msg']}); {_AGAIN}") from None
+        settings = build(ComparisonSettings, content, prefix=f"{place}: settings")
+        if any(_ignores_seeds(entry["test"][HEADLINE_METRIC]) for entry in summary["results"]):
+            raise InputError(
+                f"{folder / 'summary.json'}: has p-values that ignore the seeds, from an earlier "
+                "version; run the comparison again, which keeps finished runs"
+            )
         return cls(folder, summary, settings)
 
     @property
@@ -93,3 +126,7 @@ class ComparisonFolder:
         """List the folders of the runs of a model and arm, by seed."""
         runs = self.path / "runs" / model / arm
         return [runs / f"seed-{seed}" for seed in range(self.settings.seeds)]
+
+
+def _ignores_seeds(metric: Mapping[str, Any]) -> bool:
+    return metric.get("p_value") is not None and "low" not in metric

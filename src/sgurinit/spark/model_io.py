@@ -107,7 +107,7 @@ def read_model(path: str, spark: SparkSession) -> SavedModel:
     Raises
     ------
     InputError
-        When there is no saved model at `path`, or it has another format.
+        When there is no saved model at `path`, it has another format or is incomplete.
     """
     try:
         metadata = DefaultParamsReader.loadMetadata(path, spark)
@@ -119,11 +119,17 @@ def read_model(path: str, spark: SparkSession) -> SavedModel:
             f"{path}: expected a saved SparkSGURInitModel of format {_FORMAT!r}, got "
             f"{metadata.get('format')!r}"
         )
-    return SavedModel(
-        metadata=metadata,
-        spaces={name: _read_space(spark, path, name) for name in metadata["spaces"]},
-        users=spark.read.parquet(f"{path}/users"),
-    )
+    try:
+        return SavedModel(
+            metadata=metadata,
+            spaces={name: _read_space(spark, path, name) for name in metadata["spaces"]},
+            users=spark.read.parquet(f"{path}/users"),
+        )
+    except (AnalysisException, LookupError, TypeError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{path}: the saved SparkSGURInitModel is incomplete or damaged ({why}); save it again"
+        ) from None
 
 
 def _cluster_frame(spark: SparkSession, space: SparkSpace) -> DataFrame:

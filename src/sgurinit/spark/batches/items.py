@@ -52,13 +52,14 @@ def find_bad_vectors(batches: Iterable[ArrowBatch], *, width: int) -> Iterator[A
         for row in np.flatnonzero((lengths != width) | _has_bad_numbers(column))[:1]:
             why = f"has {lengths[row]:.0f} numbers, others {width}"
             if lengths[row] == width:
-                why = "holds NaN, infinity or null"
+                why = "holds NaN, infinity, null or a number that float32 cannot hold"
             yield make_batch(item=[str(batch["item"][row])], why=[why])
 
 
 def _has_bad_numbers(column: Any) -> Array:
     values = column.flatten()
-    bad = ~np.isfinite(values.to_numpy(zero_copy_only=False).astype(np.float64))
+    numbers = values.to_numpy(zero_copy_only=False).astype(np.float64)
+    bad = ~(abs(numbers) <= np.finfo(np.float32).max)  # a comparison with NaN is false
     found = np.zeros(len(column), dtype=bool)
     found[pc.list_parent_indices(column).to_numpy()[bad]] = True
     return found
