@@ -128,13 +128,13 @@ def copied(name: str, folder: Path) -> Path:
     return Path(shutil.copytree(STUDIES / "archive" / name, folder / name))
 
 
-def test_a_committed_study_can_be_shown_again(tmp_path: Path) -> None:
+def test_a_study_with_p_values_that_ignore_the_seeds_is_not_shown(tmp_path: Path) -> None:
     one, two = copied("tiktok", tmp_path), copied("projected", tmp_path)
-    page = write_report(one).read_text(encoding="utf-8")
-    assert "hybrid-permuted" in page
-    both = write_side_by_side(one, two, tmp_path / "both").read_text(encoding="utf-8")
-    assert "vbpr" in both
-    assert "bprmf" in both
+    message = r"summary\.json: has p-values that ignore the seeds"
+    with pytest.raises(InputError, match=message):
+        write_report(one)
+    with pytest.raises(InputError, match=message):
+        write_side_by_side(one, two, tmp_path / "both")
 
 
 def test_untrained_content_scores_what_is_reported(tiktok_path: Path) -> None:

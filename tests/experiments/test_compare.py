@@ -17,13 +17,12 @@ import polars as pl
 import pytest
 import torch
 from filelock import FileLock
-from scipy import stats
 
 from sgurinit.core import SGURInit
 from sgurinit.core.semantic_gap import compute_gap
 from sgurinit.data import Dataset, planted
 from sgurinit.errors import InputError
-from sgurinit.evaluation import CUTOFFS, METRICS, FullRanking
+from sgurinit.evaluation import CUTOFFS, METRICS, FullRanking, bootstrap_lift
 from sgurinit.experiments import (
     Comparison,
     RunEvent,
@@ -34,7 +33,7 @@ from sgurinit.experiments import (
     train_and_test,
 )
 from sgurinit.experiments.run import METRIC_NAMES
-from sgurinit.experiments.summary import summarize_runs
+from sgurinit.experiments.summary import GROUP_METRICS, summarize_runs
 from sgurinit.models import Recommender, model_resolver
 from sgurinit.models.checkpoint import load_model
 from sgurinit.report.page import write_report
@@ -257,16 +256,6 @@ def test_the_summary_agrees_with_numbers_computed_by_hand(finished: Comparison) 
     entries = {(e["model"], e["arm"]): e for e in finished.summary["results"]}
     assert len(entries) == 6
     for (model, arm), entry in entries.items():
-        per_user = {}
-        for which in (arm, "random"):
-            tables = [
-                pl.read_parquet(finished.folder / f"runs/{model}/{which}/seed-{n}/users.parquet")
-                for n in (0, 1)
-            ]
-            per_user[which] = {
-                name: (tables[0][name].to_numpy() + tables[1][name].to_numpy()) / 2
-                for name in METRIC_NAMES
-            }
         for name in METRIC_NAMES:
             metric, k = name.split("@")
             values = finished.results.filter(
@@ -276,18 +265,30 @@ def test_the_summary_agrees_with_numbers_computed_by_hand(finished: Comparison) 
             assert found["per_seed"] == values
             assert found["mean"] == pytest.approx(fmean(values), rel=1e-12)
             assert found["sd"] == pytest.approx(stdev(values), rel=1e-12)
+            if arm == "random":
+                assert set(found) == {"mean", "sd", "per_seed"}
+                continue
             reference = entries[model, "random"]["test"][name]["mean"]
             assert found["lift"] == pytest.approx(found["mean"] / reference - 1, abs=1e-9)
-            if arm != "random":
-                expected = stats.ttest_rel(per_user[arm][name], per_user["random"][name]).pvalue
-                assert found["p_value"] == pytest.approx(expected, rel=1e-6)
-    random = entries["lightgcn", "random"]
-    assert random["test"]["recall@20"]["lift"] == 0
-    assert random["test"]["recall@20"]["p_value"] == 1
-    assert random["epochs_to_random_best"] == random["best_epochs"]
-    assert random["ratio_to_random_epochs"] == [
-        1 if best else None for best in random["best_epochs"]
-    ]
+            assert found["mean_difference"] == pytest.approx(found["mean"] - reference, abs=1e-12)
+            if name in GROUP_METRICS:
+                own, base = (user_scores(finished, model, one, name) for one in (arm, "random"))
+                check_interval(found, own, base)
+                assert found["n_users"] == own.shape[1]
+            else:
+                assert "p_value" not in found
+
+
+def user_scores(finished: Comparison, model: str, arm: str, name: str) -> np.ndarray:
+    """One metric of every user, shape (n_seeds, n_users)."""
+    runs = sorted((finished.folder / f"runs/{model}/{arm}").glob("seed-*/users.parquet"))
+    return np.stack([pl.read_parquet(run)[name].to_numpy() for run in runs])
+
+
+def check_interval(found: dict, own: np.ndarray, base: np.ndarray) -> None:
+    """Fields of a comparison are those of a bootstrap of this pair alone."""
+    for field, value in vars(bootstrap_lift(own, base)).items():
+        assert found[field] == pytest.approx(value, abs=1e-6)
 
 
 def test_groups_are_the_same_scores_by_users_and_the_ranking_of_their_items(
@@ -324,7 +325,7 @@ def test_groups_are_the_same_scores_by_users_and_the_ranking_of_their_items(
     reference = finished.results.filter(
         model=entry["model"], arm="random", group="head items", metric="recall", k=20
     )["value"].mean()
-    assert found["lift"] == pytest.approx(found["mean"] / reference - 1, abs=1e-9)
+    assert found["mean_difference"] == pytest.approx(found["mean"] - reference, abs=1e-12)
 
 
 @pytest.mark.parametrize("group", [None, "head items", "tail items"])
@@ -340,21 +341,14 @@ def test_p_values_of_several_models_are_adjusted(finished: Comparison, group: st
 def test_arms_are_tested_against_each_other(finished: Comparison) -> None:
     entries = {(e["model"], e["arm"]): e for e in finished.summary["results"]}
     model = next(iter(entries))[0]
-
-    def users(arm: str) -> np.ndarray:
-        runs = sorted((finished.folder / f"runs/{model}/{arm}").glob("seed-*/users.parquet"))
-        return np.mean([pl.read_parquet(run)["ndcg@20"].to_numpy() for run in runs], axis=0)
-
-    found = entries[model, "sgurinit"]["against"]
-    assert "random" not in found
-    assert "sgurinit" not in found
-    own, other = users("sgurinit"), users("permuted")
-    score = found["permuted"]["ndcg@20"]
-    assert score["p_value"] == pytest.approx(stats.ttest_rel(own, other).pvalue)
-    assert score["lift"] == pytest.approx(own.mean() / other.mean() - 1)
+    assert entries[model, "random"]["against"] == {}
+    assert list(entries[model, "sgurinit"]["against"]) == ["permuted"]
+    own, other = (user_scores(finished, model, arm, "ndcg@20") for arm in ("sgurinit", "permuted"))
+    score = entries[model, "sgurinit"]["against"]["permuted"]["ndcg@20"]
+    check_interval(score, own, other)
     back = entries[model, "permuted"]["against"]["sgurinit"]["ndcg@20"]
-    assert back["p_value"] == pytest.approx(score["p_value"])
-    assert back["mean_difference"] == pytest.approx(-score["mean_difference"])
+    check_interval(back, other, own)
+    assert back["p_value"] == score["p_value"]
     several = [
         entry["against"]["permuted"]["ndcg@20"]
         for (_, arm), entry in entries.items()
@@ -364,18 +358,18 @@ def test_arms_are_tested_against_each_other(finished: Comparison) -> None:
     assert low["p_holm"] == min(1, 2 * low["p_value"])
 
 
-def test_seconds_to_the_random_best_are_those_of_its_epochs(finished: Comparison) -> None:
+def test_seconds_to_99_percent_are_those_of_its_epochs(finished: Comparison) -> None:
     for entry in finished.summary["results"]:
-        for seed, epochs in enumerate(entry["epochs_to_random_best"]):
-            seconds = entry["seconds_to_random_best"][seed]
+        for seed, epochs in enumerate(entry["epochs_to_99_percent"]):
+            seconds = entry["seconds_to_99_percent"][seed]
             if epochs is None:
                 assert seconds is None
                 continue
             path = finished.folder / f"runs/{entry['model']}/{entry['arm']}/seed-{seed}/epochs.csv"
-            assert seconds == pytest.approx(pl.read_csv(path)["seconds"][: epochs + 1].sum())
+            assert seconds == pytest.approx(pl.read_csv(path)["seconds"][1 : epochs + 1].sum())
 
 
-def test_epochs_to_the_random_best_are_counted_on_the_same_seed(finished: Comparison) -> None:
+def test_epochs_to_99_percent_are_counted_on_the_same_seed(finished: Comparison) -> None:
     curves = finished.curves
     for entry in finished.summary["results"]:
         for seed in (0, 1):
@@ -383,26 +377,24 @@ def test_epochs_to_the_random_best_are_counted_on_the_same_seed(finished: Compar
                 curves.filter(model=entry["model"], arm=arm, seed=seed)["recall@20"].to_list()
                 for arm in (entry["arm"], "random")
             )
-            goal = max(random)
-            reached = next((n for n, value in enumerate(own) if value >= goal), None)
-            assert entry["epochs_to_random_best"][seed] == reached
-            needed = random.index(goal)
-            ratio = None if reached is None or needed == 0 else reached / needed
-            assert entry["ratio_to_random_epochs"][seed] == ratio
+            reached = (n for n, value in enumerate(own) if value >= 0.99 * max(random))
+            assert entry["epochs_to_99_percent"][seed] == next(reached, None)
+            assert entry["start_share"][seed] == pytest.approx(own[0] / max(random))
 
 
 @pytest.mark.parametrize(
-    ("own", "random", "epochs", "ratio"),
+    ("own", "random", "epochs", "share"),
     [
-        ([0.3, 0.1], [0.1, 0.3, 0.2], 0, 0),  # the start is there
-        ([0.2, 0.1, 0.3], [0.1, 0.3, 0.2], 2, 2),
-        ([0.2, 0.1], [0.1, 0.3, 0.2], None, None),
-        ([0.1, 0.4], [0.3, 0.2], 1, None),  # random is best before training
-        ([0.3], [0.3, 0.2], 0, None),
+        ([0.3, 0.1], [0.1, 0.3, 0.2], 0, 1),  # the start is there
+        ([0.2, 0.1, 0.3], [0.1, 0.3, 0.2], 2, 2 / 3),
+        ([0.1, 0.298], [0.1, 0.3, 0.2], 1, 1 / 3),  # 99 %
+        ([0.1, 0.296], [0.1, 0.3, 0.2], None, 1 / 3),
+        ([0.1, 0.4], [0.3, 0.2], 1, 1 / 3),  # random is best before training
+        ([0.0, 0.1], [0.0, 0.0], 0, None),  # random learns nothing
     ],
 )
-def test_the_start_is_epoch_0_on_the_way_to_the_random_best(
-    finished: Comparison, tmp_path: Path, own: list, random: list, epochs: int, ratio: float
+def test_the_start_is_epoch_0_on_the_way_to_99_percent(
+    finished: Comparison, tmp_path: Path, own: list, random: list, epochs: int, share: float
 ) -> None:
     runs = list(comparison_settings(["lightgcn"], ["random", "local"], 1).runs())
     for run, curve in zip(runs, (random, own), strict=True):
@@ -412,10 +404,29 @@ def test_the_start_is_epoch_0_on_the_way_to_the_random_best(
             folder / "epochs.csv"
         )
     _, found = summarize_runs(runs, tmp_path)
-    assert found["epochs_to_random_best"] == [epochs]
-    assert found["ratio_to_random_epochs"] == [ratio]
-    # The ranking of the start takes time, too.
-    assert found["seconds_to_random_best"] == [None if epochs is None else epochs + 1]
+    assert found["epochs_to_99_percent"] == [epochs]
+    assert found["start_share"] == [share if share is None else pytest.approx(share)]
+    assert found["seconds_to_99_percent"] == [epochs]  # one second each
+
+
+def test_a_lift_over_zero_is_unknown_and_its_difference_is_not(
+    finished: Comparison, tmp_path: Path
+) -> None:
+    runs = list(comparison_settings(["lightgcn"], ["random", "local"], 1).runs())
+    for run, hits in zip(runs, (0.0, 1.0), strict=True):
+        folder = tmp_path / run.label
+        shutil.copytree(finished.folder / "runs/lightgcn/random/seed-0", folder)
+        users = pl.read_parquet(folder / "users.parquet")
+        users.with_columns(pl.lit(hits).alias("recall@20")).write_parquet(folder / "users.parquet")
+        one = pl.DataFrame({"group": ["tiny"], **{name: [hits] for name in METRIC_NAMES}})
+        one.write_parquet(folder / "groups.parquet")
+    _, found = summarize_runs(runs, tmp_path)
+    recall = found["test"]["recall@20"]
+    assert (recall["lift"], recall["low"], recall["high"]) == (None, None, None)
+    assert recall["mean_difference"] == recall["difference_low"] == 1
+    alone = found["groups"]["tiny"]["recall@20"]  # a group of one user has no interval
+    assert (alone["lift"], alone["mean_difference"], alone["n_users"]) == (None, 1, 1)
+    assert "p_value" not in alone
 
 
 def test_arms_differ_from_the_first_epoch_and_sgurinit_has_four_times_the_norm(

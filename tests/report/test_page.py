@@ -120,7 +120,7 @@ def test_scores_without_training_end_the_table(page: Page, comparison: Compariso
             (value,) = own.filter(metric=metric, k=k)["value"]
             assert float(exact or "nan") == value
             assert text.strip() == f"{value:.4f}"
-        assert [text for text, _ in cells[4:]] == ["", "", "0", ""]
+        assert [text for text, _ in cells[4:]] == ["", "", "0", "", ""]
 
 
 def test_lifts_p_values_and_epochs_of_the_table_are_in_the_csvs(
@@ -134,10 +134,15 @@ def test_lifts_p_values_and_epochs_of_the_table_are_in_the_csvs(
         rows = lifts.filter(model=model, arm=arm, group="all", metric="recall", k=20)
         (found,) = rows.filter(pl.col("mean").is_not_null()).to_dicts()
         assert found["against"] == (None if arm == "random" else "random")
-        assert set(rows["against"]) | {arm} >= {"random", "sgurinit", "permuted"} - {arm}
+        others = {None} if arm == "random" else {"random", "sgurinit", "permuted"} - {arm}
+        assert set(rows["against"]) == others
         known = (None, None) if arm == "random" else (found["lift"], found["p_holm"])
         runs = epochs.filter(model=model, arm=arm)
-        counts = runs["best_epoch"].mean(), runs["epochs_to_random_best"].mean()
+        counts = (
+            runs["best_epoch"].mean(),
+            runs["start_share"].mean(),
+            runs["epochs_to_99_percent"].mean(),
+        )
         assert shown == [
             value if value is None else pytest.approx(value, rel=1e-12)
             for value in (*known, *counts)

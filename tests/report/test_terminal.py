@@ -16,7 +16,12 @@ from sgurinit.data import planted, summarize
 from sgurinit.data.prepare import Card, Step
 from sgurinit.experiments import Comparison, RunEvent
 from sgurinit.report.content_agreement import MEANING_OF_AGREEMENT
-from sgurinit.report.formatting import format_epoch_limit, format_epochs
+from sgurinit.report.formatting import (
+    INTERVAL_TEXT,
+    format_convergence,
+    format_epoch_limit,
+    format_epochs,
+)
 from sgurinit.report.headline import format_headline
 from sgurinit.report.terminal.card import card_table
 from sgurinit.report.terminal.dataset import data_table
@@ -158,11 +163,11 @@ def test_the_headline_reports_gains_and_losses() -> None:
         entry("a", "sgurinit", 0.09, -0.1, 0.0001),
         entry("a", "permuted", 0.1, None, None),
     ]
-    entries[1]["test"]["recall@20"]["p_holm"] = 0.0001
+    entries[1]["test"]["recall@20"] |= {"p_holm": 0.0001, "low": -0.12, "high": -0.08}
     text = format_headline(entries, 1).replace("\u00a0", " ")
     assert text.startswith(
         "With sgurinit instead of random initialization, test Recall@20 (1 seed) rises "
-        "significantly in 0 of 1 model and falls significantly in 1: a −10.0 % (p < 0.001)."
+        "significantly in 0 of 1 model and falls significantly in 1: a −10.0 % (−12.0, −8.0)*."
     )
     assert text.endswith("meaning removed): a n/a.")
     assert "Highest test Recall@20: 0.2000, by a with global." in format_headline(
@@ -181,6 +186,52 @@ def test_the_headline_reports_gains_and_losses() -> None:
 )
 def test_epochs_show_how_many_seeds_missed_the_goal(values: list | None, expected: str) -> None:
     assert format_epochs(values) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], ""),
+        ([None], "never"),
+        ([3, 5], "4"),
+        ([0, 0], "0 (there before training)"),
+        ([0, 4], "2 (1/2 there before training)"),
+        ([0, None], "0 (1/2 never) (1/2 there before training)"),
+    ],
+)
+def test_a_start_that_is_there_before_training_is_not_called_fast(
+    values: list, expected: str
+) -> None:
+    assert format_convergence(values) == expected
+
+
+def test_arms_are_shown_next_to_their_controls_in_80_columns() -> None:
+    def compared(lift: float, p: float) -> dict:
+        score = {"lift": lift, "low": lift - 0.015, "high": lift + 0.016, "p_holm": p}
+        return {"recall@20": {**score, "mean": 0.1, "sd": 0.012}, "ndcg@20": {"mean": 0.05}}
+
+    arms = ["random", "sgurinit", "permuted", "random-scaled", "hybrid", "hybrid-shuffled"]
+    results = [
+        {"model": model, "arm": arm, "test": compared(0.033, 0.01), "best_epochs": [999, 999]}
+        for model in ("lightgcn", "freedom")
+        for arm in arms
+    ]
+    for entry in results:
+        others = [arm for arm in arms if arm not in ("random", entry["arm"])]
+        entry["against"] = {arm: compared(0.123, 0.2) for arm in others}
+    del results[0]["test"]["recall@20"]["lift"], results[0]["test"]["recall@20"]["low"]
+    for width in (80, 120):
+        lines = printed(comparison_table({"results": results}), width)
+        assert max(map(len, lines)) <= width
+        assert "…" not in "\n".join(lines)
+        words = [" ".join(line.split()) for line in lines]
+        assert "lightgcn random 0.1000±0.0120 0.0500 999" in words
+        assert "sgurinit 0.1000±0.0120 0.0500 +3.3% (+1.8, +4.9)* 999" in words
+        both = "+3.3% (+1.8, +4.9)* +12.3% (+10.8, +13.9)"
+        assert f"lightgcn sgurinit permuted {both}" in words
+        assert f"random-scaled {both}" in words
+        assert f"hybrid hybrid-shuffled {both}" in words
+        assert INTERVAL_TEXT in " ".join(words)
 
 
 def test_progress_shows_every_run_once() -> None:
@@ -244,7 +295,7 @@ def test_the_headline_of_many_models_reports_their_spread() -> None:
     entries[-1]["test"]["recall@20"]["p_holm"] = 0.01
     text = format_headline(entries, 3).replace("\u00a0", " ")
     assert "significantly in 1 of 5 models and falls significantly in 0: median" in text
-    assert "median +3.0 %, from −10.0 % (m0) to +30.0 % (m4); adjusted p < 0.05 for 1." in text
+    assert "median +3.0 %, from −10.0 % (m0) to +30.0 % (m4)." in text
 
 
 def test_the_headline_compares_hybrid_with_collaborative() -> None:
@@ -254,9 +305,10 @@ def test_the_headline_compares_hybrid_with_collaborative() -> None:
         entry("a", "hybrid", 0.1, 0.12, 0.5),
     ]
     compared = entry("a", "hybrid", 0.1, 0.018, 0.3)["test"]
+    compared["recall@20"] |= {"p_holm": 0.3, "low": -0.02, "high": 0.0604}
     entries[2]["against"] = {"collaborative": compared}
     text = format_headline(entries, 1).replace("\u00a0", " ")
-    assert text.endswith("Hybrid against interactions only: a +1.8 % (p = 0.300).")
+    assert text.endswith("Hybrid against interactions only: a +1.8 % (−2.0, +6.0).")
 
 
 def test_runs_at_the_epoch_limit_are_named() -> None:

@@ -1,28 +1,36 @@
-"""Confidence intervals over users and seeds."""
+"""Confidence intervals and tests of differences, over users and seeds."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sgurinit.errors import InputError
 
-# Resamples at a time, at most, and counts of users that they hold.
-_BLOCK = 256
-_COUNTS = 1 << 25
+# Counts of users that a block of draws holds, at most.
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class LiftInterval:
-    """A relative difference of means and its confidence interval.
+    """The difference of two means, absolute and relative, with intervals and a test.
 
     Parameters
     ----------
-    lift : float
-        ``mean(a) / mean(b) - 1``.
-    low, high : float
-        Ends of the interval.
+    lift : float or None
+        ``mean(a) / mean(b) - 1``. None if the mean of `b` is 0 or below.
+    low, high : float or None
+        Ends of the interval of the lift. None if the mean of `b` is 0 or below in a draw, because
+        the lift has no finite end then; the interval of the difference remains.
+    mean_difference : float
+        ``mean(a) - mean(b)``.
+    difference_low, difference_high : float
+        Ends of the interval of the difference.
+    p_value : float
+        Two-sided p-value in (0, 1] of the difference: twice the smaller share of draws at or
+        beyond 0, where the scores themselves count as one more draw.
 
     See Also
     --------
@@ -30,13 +38,18 @@ class LiftInterval:
 
     Examples
     --------
-    >>> LiftInterval(lift=0.05, low=0.02, high=0.08).low > 0
+    >>> from sgurinit.evaluation import bootstrap_lift
+    >>> bootstrap_lift([[0.5, 0.4, 0.9]], [[0.3, 0.3, 0.8]]).mean_difference > 0
     True
     """
 
-    lift: float
-    low: float
-    high: float
+    lift: float | None
+    low: float | None
+    high: float | None
+    mean_difference: float
+    difference_low: float
+    difference_high: float
+    p_value: float
 
 
 def bootstrap_lift(
@@ -49,10 +62,7 @@ def bootstrap_lift(
 ) -> LiftInterval:
     """Estimate how much higher one mean is than another, over users and seeds.
 
-    Users and seeds are drawn with replacement, independently of each other, and the same draw is
-    used for both arms (a crossed bootstrap). So the interval covers which users there are as well
-    as how the runs turned out, and keeps the pairing of both. With few seeds their part is
-    underestimated: with 3, by about a third of its variance.
+    The form of `bootstrap_lifts` for one pair, which describes the method.
 
     Parameters
     ----------
@@ -62,28 +72,23 @@ def bootstrap_lift(
         Share of intervals that hold the true value.
     n_resamples : int >= 1, default 10,000
         Number of draws.
-    seed : int, default 0
+    seed : int >= 0, default 0
         Seed of the draws.
 
     Returns
     -------
     LiftInterval
-        The lift of all scores, and the quantiles of the lifts of the draws.
+        The lift and the difference of all scores, with the quantiles of the draws.
 
     Raises
     ------
     InputError
-        The shapes differ, are not two-dimensional or empty, a score is NaN or infinite, `level` or
-        `n_resamples` is out of range, or the mean of `b` is zero or below in a draw.
-
-    References
-    ----------
-    Owen, "The Pigeonhole Bootstrap", Annals of Applied Statistics 1, 2007: rows and columns drawn
-    independently.
+        The shapes differ or are not two-dimensional, or for the reasons of `bootstrap_lifts`.
 
     See Also
     --------
-    paired_test : A test over users alone.
+    bootstrap_lifts : Many pairs with one set of draws.
+    adjust_p_values : Adjusts the p-values of several tests.
 
     Examples
     --------
@@ -91,35 +96,169 @@ def bootstrap_lift(
     >>> rng = np.random.default_rng(0)
     >>> b = rng.random((3, 500))
     >>> found = bootstrap_lift(b + 0.05, b)
-    >>> round(found.lift, 2), found.low < found.lift < found.high
-    (0.1, True)
+    >>> round(found.lift, 2), found.low < found.lift < found.high, found.p_value < 0.001
+    (0.1, True, True)
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.shape != b.shape or a.ndim != 2 or a.size == 0:
+    if a.shape != b.shape or a.ndim != 2:
         raise InputError(
-            f"scores have the shapes {a.shape} and {b.shape}, expected two equal "
-            "(n_seeds, n_users) with at least one of each"
+            f"scores have the shapes {a.shape} and {b.shape}, expected two equal (n_seeds, n_users)"
         )
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+    scores = np.stack([a, b], axis=-1)
+    return bootstrap_lifts(scores, [(0, 1)], level=level, n_resamples=n_resamples, seed=seed)[0]
+
+
+def bootstrap_lifts(
+    scores: np.ndarray,
+    pairs: Sequence[tuple[int, int]],
+    *,
+    level: float = 0.95,
+    n_resamples: int = 10_000,
+    seed: int = 0,
+) -> list[LiftInterval]:
+    """Estimate how much higher some means are than others, over users and seeds.
+
+    Users and seeds are drawn with replacement, independently of each other, and the same draw is
+    used for all columns (a crossed bootstrap). So an interval covers which users there are as well
+    as how the runs turned out, and keeps the pairing of both. The weights of the seeds deviate from
+    their mean by ``sqrt(S / (S - 1))`` times as much as drawn, ``S = n_seeds``, so that the
+    variance between few seeds is not underestimated. With one seed, the interval covers users only.
+
+    The cost is one matrix product per block of draws, for all pairs together.
+
+    Parameters
+    ----------
+    scores : numpy.ndarray, shape (n_seeds, n_users, n_columns)
+        Scores of the same users in the same order, from runs with the same seeds. A column is, for
+        example, one metric of a model and arm.
+    pairs : sequence of (int, int)
+        Columns to compare: the first with the second.
+    level : float in (0, 1), default 0.95
+        Share of intervals that hold the true value.
+    n_resamples : int >= 1, default 10,000
+        Number of draws. No p-value is below ``2 / (n_resamples + 1)``.
+    seed : int >= 0, default 0
+        Seed of the draws.
+
+    Returns
+    -------
+    list of LiftInterval
+        One per pair.
+
+    Raises
+    ------
+    InputError
+        `scores` is not three-dimensional, has no seed or fewer than two users, holds a NaN or
+        infinite value, a pair names a missing column, or `level` or `n_resamples` is out of range.
+
+    Notes
+    -----
+    Ends are quantiles of the draws. In simulations, 95 % intervals hold the truth in 95 % of cases
+    where users differ most; in 93 % where seeds and users matter equally; and in 81, 86 and 90 %
+    with 3, 5 and 10 seeds where seeds alone matter. Noise of single users in single runs is counted
+    more than once, so where it is the largest part, intervals are wide and hold it in 99 %. With
+    fewer than about 20 users, intervals are too narrow.
+
+    References
+    ----------
+    Owen, "The Pigeonhole Bootstrap", Annals of Applied Statistics 1, 2007: rows and columns drawn
+    independently. Davison and Hinkley, "Bootstrap Methods and Their Application", 1997, section
+    4.2: the p-value with one more draw.
+
+    See Also
+    --------
+    bootstrap_lift : One pair.
+    adjust_p_values : Adjusts the p-values of several tests.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scores = np.random.default_rng(0).random((3, 500, 1)) + np.array([0.0, 0.1, 0.2])
+    >>> [round(found.lift, 1) for found in bootstrap_lifts(scores, [(1, 0), (2, 0)])]
+    [0.2, 0.4]
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    _check(scores, pairs, level, n_resamples)
+    if not pairs:
+        return []
+    own, base = np.array(pairs).T
+    # Products of differences, not differences of products: equal scores differ by exactly 0.
+    ends = np.sort(pairs, axis=1)
+    differing, at = np.unique(ends, axis=0, return_inverse=True)
+    bases, base_at = np.unique(base, return_inverse=True)
+    differences = scores[..., differing[:, 0]] - scores[..., differing[:, 1]]
+    columns = np.concatenate([differences, scores[..., bases]], axis=-1)
+    drawn = _draw_means(columns, n_resamples, seed)
+    means = columns.mean(axis=(0, 1))
+    sign = np.where(own <= base, 1, -1)
+    base_at = base_at + len(differing)
+    return [
+        _describe(
+            one * means[own_at], one * drawn[:, own_at], means[other_at], drawn[:, other_at], level
+        )
+        for one, own_at, other_at in zip(sign, at.ravel(), base_at, strict=True)
+    ]
+
+
+def _check(
+    scores: np.ndarray, pairs: Sequence[tuple[int, int]], level: float, n_resamples: int
+) -> None:
+    if scores.ndim != 3 or scores.shape[0] < 1 or scores.shape[1] < 2:
+        raise InputError(
+            f"scores have the shape {scores.shape}, expected (n_seeds, n_users, n_columns) with at "
+            "least 1 seed and 2 users"
+        )
+    if not np.isfinite(scores).all():
         raise InputError("scores hold a NaN or infinite value")
+    for pair in pairs:
+        if not all(0 <= column < scores.shape[2] for column in pair):
+            raise InputError(f"pair {pair} names a column that scores of {scores.shape} lack")
     if not 0 < level < 1:
         raise InputError(f"level is {level}, expected a number between 0 and 1")
     if n_resamples < 1:
         raise InputError(f"n_resamples is {n_resamples}, expected at least 1")
-    rng = np.random.default_rng(seed)
-    n_seeds, n_users = a.shape
-    lifts = []
-    step = max(1, min(_BLOCK, _COUNTS // n_users))
+
+
+def _draw_means(columns: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
+    """Mean of every column in every draw, shape (n_resamples, n_columns)."""
+    n_seeds, n_users, n_columns = columns.shape
+    of_users, of_seeds = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
+    flat = columns.swapaxes(0, 1).reshape(n_users, -1).astype(np.float32)
+    drawn = np.empty((n_resamples, n_columns))
+    step = max(1, _BLOCK // n_users)
     for first in range(0, n_resamples, step):
         n = min(step, n_resamples - first)
-        users = rng.multinomial(n_users, np.full(n_users, 1 / n_users), size=n)
-        seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=n)
-        means = [np.einsum("nu,su,ns->n", users, scores, seeds, optimize=True) for scores in (a, b)]
-        if (means[1] <= 0).any():
-            raise InputError(
-                "the mean of b is zero or below in a draw, expected more scores above 0"
-            )
-        lifts.append(means[0] / means[1] - 1)
-    tail = (1 - level) / 2
-    low, high = np.quantile(np.concatenate(lifts), [tail, 1 - tail])
-    return LiftInterval(float(a.mean() / b.mean() - 1), float(low), float(high))
+        users = _draw_counts(of_users, n, n_users).astype(np.float32)
+        by_seed = (users @ flat).reshape(n, n_seeds, n_columns) / n_users
+        seeds = np.full((n, n_seeds), 1 / n_seeds)
+        if n_seeds > 1:
+            deviation = _draw_counts(of_seeds, n, n_seeds) / n_seeds - 1 / n_seeds
+            seeds += (n_seeds / (n_seeds - 1)) ** 0.5 * deviation
+        drawn[first : first + n] = np.einsum("ns,nsc->nc", seeds, by_seed)
+    return drawn
+
+
+def _draw_counts(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
+    """How often each of `size` is drawn when `size` are drawn with replacement, `n` times."""
+    cells = rng.integers(size, size=(n, size)) + size * np.arange(n)[:, None]
+    return np.bincount(cells.ravel(), minlength=n * size).reshape(n, size)
+
+
+def _describe(
+    mean_difference: float,
+    differences: np.ndarray,
+    base_mean: float,
+    bases: np.ndarray,
+    level: float,
+) -> LiftInterval:
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    smaller = min((differences <= 0).sum(), (differences >= 0).sum())
+    p_value = min(1.0, 2 * (int(smaller) + 1) / (len(differences) + 1))
+    lift = float(mean_difference / base_mean) if base_mean > 0 else None
+    low = high = None
+    if lift is not None and (bases > 0).all():
+        low, high = map(float, np.quantile(differences / bases, ends))
+    difference_low, difference_high = map(float, np.quantile(differences, ends))
+    return LiftInterval(
+        lift, low, high, float(mean_difference), difference_low, difference_high, p_value
+    )

@@ -11,7 +11,6 @@ import polars as pl
 from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from sgurinit.errors import InputError
-from sgurinit.errors import InputError
 from sgurinit.experiments.settings import ComparisonSettings
 from sgurinit.experiments.summary import HEADLINE_METRIC, SummaryEntry
 from sgurinit.files import read_json, read_table

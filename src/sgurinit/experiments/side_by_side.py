@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 
-from sgurinit.evaluation import adjust_p_values, paired_test
+from sgurinit.evaluation import adjust_p_values, bootstrap_lifts
 from sgurinit.experiments.folder import ComparisonFolder
 from sgurinit.experiments.summary import GROUP_METRICS
-from sgurinit.experiments.user_scores import read_mean_scores
+from sgurinit.experiments.user_scores import read_user_scores
 
 FolderPair = tuple[ComparisonFolder, ComparisonFolder]
 ChangeRow = dict[str, Any]
@@ -31,12 +32,18 @@ def change_rows(pair: FolderPair) -> list[ChangeRow]:
     Returns
     -------
     list of dict
-        By metric, model and arm: mean and standard deviation in both, the relative change from the
-        first to the second and, if both tested the same users, ``p_value`` of a paired t-test over
-        the users on scores averaged over the seeds, and ``p_holm``, adjusted for all rows of the
-        metric. Unknown values are None.
+        By metric, model and arm: mean and standard deviation in both, the relative ``change`` from
+        the first to the second and, if both tested the same users with equally many seeds, ``low``
+        and ``high`` (its 95 % interval over users and seeds), ``p_value`` and ``p_holm``, adjusted
+        for all rows of the metric. Unknown values are None, see also `bootstrap_lifts`.
     """
-    return [row for metric in GROUP_METRICS for row in _adjust(_metric_rows(pair, metric))]
+    rows = [row for metric in GROUP_METRICS for row in _metric_rows(pair, metric)]
+    _set_intervals(rows, pair)
+    for metric in GROUP_METRICS:
+        known = [row for row in rows if row["metric"] == metric and row["p_value"] is not None]
+        for row, p in zip(known, adjust_p_values([row["p_value"] for row in known]), strict=True):
+            row["p_holm"] = p
+    return rows
 
 
 def _metric_rows(pair: FolderPair, metric: str) -> list[ChangeRow]:
@@ -50,29 +57,38 @@ def _metric_rows(pair: FolderPair, metric: str) -> list[ChangeRow]:
         for name, found in (("first", first), ("second", second)):
             row[f"{name}_mean"] = found and found["mean"]
             row[f"{name}_sd"] = found and found["sd"]
-        row["change"] = row["p_value"] = None
+        row |= dict.fromkeys(("change", "low", "high", "p_value", "p_holm"))
         if first and second:
             row["change"] = second["mean"] / first["mean"] - 1 if first["mean"] else None
-            row["p_value"] = _p_value(pair, model, arm, metric)
         rows.append(row)
     return rows
 
 
-def _adjust(rows: list[ChangeRow]) -> list[ChangeRow]:
-    known = [row for row in rows if row["p_value"] is not None]
-    adjusted = dict(
-        zip(map(id, known), adjust_p_values([row["p_value"] for row in known]), strict=True)
-    )
-    return [{**row, "p_holm": adjusted.get(id(row))} for row in rows]
-
-
-def _p_value(pair: FolderPair, model: str, arm: str, metric: str) -> float | None:
-    """Test the difference over users; None if the two did not test the same users."""
-    first, second = (read_mean_scores(found.run_folders(model, arm), metric) for found in pair)
-    if first is None or second is None or not first["user_id"].equals(second["user_id"]):
-        return None
-    p = paired_test(second["score"].to_numpy(), first["score"].to_numpy()).p_value
-    return None if np.isnan(p) else p
+def _set_intervals(rows: Sequence[ChangeRow], pair: FolderPair) -> None:
+    """Set the intervals and p-values of rows whose users and number of seeds are the same."""
+    if pair[0].settings.seeds != pair[1].settings.seeds:
+        return
+    columns: list[np.ndarray[Any, Any]] = []
+    tested = []
+    users: pl.Series | None = None
+    for row in rows:
+        first, second = (
+            read_user_scores(found.run_folders(row["model"], row["arm"])) for found in pair
+        )
+        if first is None or second is None:
+            continue
+        users = first[0]["user_id"] if users is None else users
+        if len(users) < 2 or not all(users.equals(part["user_id"]) for part in [*first, *second]):
+            continue
+        tested.append(row)
+        columns += [
+            np.stack([part[row["metric"]].to_numpy() for part in own]) for own in (first, second)
+        ]
+    if not tested:
+        return
+    pairs = [(2 * at + 1, 2 * at) for at in range(len(tested))]
+    for row, found in zip(tested, bootstrap_lifts(np.stack(columns, axis=-1), pairs), strict=True):
+        row |= {"low": found.low, "high": found.high, "p_value": found.p_value}
 
 
 def differing_fields(pair: FolderPair) -> list[tuple[str, Any, Any]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sgurinit.arms import BASELINE
-from sgurinit.evaluation import adjust_p_values, paired_test
+from sgurinit.arms import BASELINE, CONTROL, METHOD
+from sgurinit.evaluation import adjust_p_values, bootstrap_lifts
 from sgurinit.experiments.run import METRIC_NAMES, RESULT_FILE
 from sgurinit.experiments.settings import RunSettings
 from sgurinit.experiments.sweeps import find_sweeps
@@ -21,10 +20,13 @@ from sgurinit.experiments.user_scores import ALL, Scores, read_scores_by_group
 from sgurinit.files import read_json
 
 HEADLINE_METRIC = "recall@20"
-GROUP_METRICS = ("recall@20", "ndcg@20")  # reported for groups and between arms
+GROUP_METRICS = ("recall@20", "ndcg@20")  # with intervals, for groups and between arms
 SIGNIFICANCE_LEVEL = 0.05
+CONVERGED = 0.99  # of the random arm's best validation score
+CONTROLS = {METHOD: (CONTROL, "random-scaled"), "hybrid": ("hybrid-shuffled", "collaborative")}
 
 SummaryEntry = Mapping[str, Any]
+_Column = tuple[str, str, str]  # model, arm and metric
 
 
 def summarize_runs(runs: Sequence[RunSettings], folder: Path) -> list[dict[str, Any]]:
@@ -44,10 +46,13 @@ def summarize_runs(runs: Sequence[RunSettings], folder: Path) -> list[dict[str, 
 
         ``test``
             By metric: ``mean``, ``sd`` (over the seeds, with n - 1; null for one seed) and
-            ``per_seed``. If ``"random"`` is one of the arms, also the comparison with it: ``lift``
-            (relative difference of the means, null if random scores 0), ``mean_difference``,
-            ``p_value`` (paired t-test over the users, on scores averaged over the seeds),
-            ``p_holm`` (adjusted for the number of models with the same arm) and ``n_users``.
+            ``per_seed``. If ``"random"`` is one of the other arms, also the comparison with it:
+            ``lift`` (relative difference of the means), ``mean_difference`` and ``n_users``, and
+            for Recall@20 and NDCG@20 ``low`` and ``high`` (95 % interval of the lift over users and
+            seeds, see `bootstrap_lifts`), ``difference_low`` and ``difference_high`` (that of the
+            difference), ``p_value`` and ``p_holm`` (adjusted for the number of models with the same
+            arm). The lift is null if random scores 0, and its interval if random does so in a draw.
+            A group of one user has no intervals.
         ``groups``
             The same for Recall@20 and NDCG@20 of each group of users and items. P-values are
             adjusted within a group.
@@ -61,14 +66,14 @@ def summarize_runs(runs: Sequence[RunSettings], folder: Path) -> list[dict[str, 
         ``at_epoch_limit``
             Number of runs that ended at ``max_epochs``, before patience ran out. Longer training
             could change their scores. Missing in summaries of earlier versions.
-        ``epochs_to_random_best``
-            Number of epochs of each seed until the monitored validation metric reached the best
-            score of the random arm with the same seed; 0 if the start is there, null if it never
-            did.
-        ``ratio_to_random_epochs``
-            The same divided by the number of epochs that the random arm needed; null if that is 0.
-        ``seconds_to_random_best``
-            The same in seconds, with the ranking of the start.
+        ``start_share``
+            Monitored validation score of the start of each seed, before training, as a share of the
+            best score of the random arm with the same seed; null if that is 0.
+        ``epochs_to_99_percent``
+            Number of epochs of each seed until the monitored validation score reached 99 % of that
+            best score; 0 if it was there before training, null if it never was.
+        ``seconds_to_99_percent``
+            Time of training and validation of these epochs.
     """
     by_arm: dict[tuple[str, str], list[RunSettings]] = {}
     for run in runs:
@@ -79,28 +84,28 @@ def summarize_runs(runs: Sequence[RunSettings], folder: Path) -> list[dict[str, 
     }
     sweeps = find_sweeps(list(dict.fromkeys(arm for _, arm in by_arm)))
     cells = {arm for sweep in sweeps for arm in sweep.arms.values()}
+    compared = dict(_compare_arms(tables, cells))
     entries = []
     for (model, arm), own in by_arm.items():
         results = [read_json(folder / run.label / RESULT_FILE) for run in own]
-        base = (model, BASELINE) if (model, BASELINE) in by_arm else None
-        mine = tables[model, arm]
-        by_group = _summarize_groups(mine, tables[base] if base else None)
-        test = by_group.pop(ALL)
+        by_group = {
+            group: {
+                name: _summarize_scores(_select(tables[model, arm], group, name))
+                | compared.get((model, arm, BASELINE, group, name), {})
+                for name in (METRIC_NAMES if group == ALL else GROUP_METRICS)
+            }
+            for group in tables[model, arm][0]
+        }
         entry = {
             "model": model,
             "arm": arm,
-            "test": test,
-            "groups": {
-                group: {name: found[name] for name in GROUP_METRICS}
-                for group, found in by_group.items()
-            },
+            "test": by_group.pop(ALL),
+            "groups": by_group,
             "against": {
-                other: {
-                    name: _compare(_select(mine, ALL, name), _select(theirs, ALL, name))
-                    for name in GROUP_METRICS
-                }
-                for (at, other), theirs in tables.items()
-                if at == model and other not in (arm, BASELINE) and not {arm, other} & cells
+                other: {name: compared[model, arm, other, ALL, name] for name in GROUP_METRICS}
+                for at, other in by_arm
+                if at == model and other != BASELINE
+                if (model, arm, other, ALL, HEADLINE_METRIC) in compared
             },
             "best_epochs": [result["best_epoch"] for result in results],
             "epochs": [result["epochs"] for result in results],
@@ -110,24 +115,71 @@ def summarize_runs(runs: Sequence[RunSettings], folder: Path) -> list[dict[str, 
                 for run, result in zip(own, results, strict=True)
             ),
         }
-        entries.append(entry | (_convergence(own, by_arm[base], folder) if base else {}))
+        base = by_arm.get((model, BASELINE))
+        entries.append(entry | (_convergence(own, base, folder) if base else {}))
     set_adjusted_p_values(entries)
     return entries
 
 
-def _summarize_groups(
-    own: Sequence[Mapping[str, Scores]], base: Sequence[Mapping[str, Scores]] | None
-) -> dict[str, dict[str, Any]]:
-    """Summarize the scores of each group, given per seed, and compare them with `base`."""
-    return {
-        group: {
-            name: _summarize_scores(
-                _select(own, group, name), None if base is None else _select(base, group, name)
-            )
-            for name in METRIC_NAMES
+def _compare_arms(
+    tables: Mapping[tuple[str, str], Sequence[Mapping[str, Scores]]], cells: set[str]
+) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Compare arms of each model, by model, arm, other arm, group and metric.
+
+    All pairs of a group are compared on the same draws of users and seeds. Arms are compared with
+    random and, for all users, with each other, without those in `cells`.
+    """
+    pairs = [
+        (model, arm, other)
+        for model, arm in tables
+        for at, other in tables
+        if at == model and arm not in (other, BASELINE)
+    ]
+    for group in next(iter(tables.values()))[0]:
+        scores = {
+            (*pair, name): np.stack(_select(found, group, name))
+            for pair, found in tables.items()
+            for name in (METRIC_NAMES if group == ALL else GROUP_METRICS)
         }
-        for group in own[0]
-    }
+        compared = [
+            (model, arm, other, name)
+            for model, arm, other in pairs
+            if other == BASELINE or (group == ALL and not {arm, other} & cells)
+            for name in (METRIC_NAMES if other == BASELINE and group == ALL else GROUP_METRICS)
+        ]
+        ends = [((model, arm, name), (model, other, name)) for model, arm, other, name in compared]
+        for (model, arm, other, name), found in zip(compared, _compare(scores, ends), strict=True):
+            yield (model, arm, other, group, name), found
+
+
+def _compare(
+    scores: Mapping[_Column, np.ndarray[Any, Any]], pairs: Sequence[tuple[_Column, _Column]]
+) -> list[dict[str, Any]]:
+    """Compare scores of shape (n_seeds, n_users), with intervals for the metrics that have them.
+
+    The intervals of all pairs are from the same draws.
+    """
+    means = {column: float(values.mean()) for column, values in scores.items()}
+    n_users = next(iter(scores.values())).shape[1]
+    found = [
+        {
+            "lift": means[own] / means[other] - 1 if means[other] else None,
+            "mean_difference": means[own] - means[other],
+            "n_users": n_users,
+        }
+        for own, other in pairs
+    ]
+    tested = [at for at, (own, _) in enumerate(pairs) if own[-1] in GROUP_METRICS]
+    if n_users < 2 or not tested:
+        return found
+    columns = {column: at for at, column in enumerate(c for c in scores if c[-1] in GROUP_METRICS)}
+    intervals = bootstrap_lifts(
+        np.stack([scores[column] for column in columns], axis=-1),
+        [(columns[own], columns[other]) for own, other in (pairs[at] for at in tested)],
+    )
+    for at, interval in zip(tested, intervals, strict=True):
+        found[at] |= asdict(interval)
+    return found
 
 
 def _select(
@@ -137,30 +189,13 @@ def _select(
     return [scores[group][name] for scores in arm]
 
 
-def _summarize_scores(
-    own: Sequence[np.ndarray[Any, Any]], base: Sequence[np.ndarray[Any, Any]] | None
-) -> dict[str, Any]:
-    """Mean and standard deviation over the seeds, and the comparison with `base` if given."""
+def _summarize_scores(own: Sequence[np.ndarray[Any, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation over the seeds."""
     per_seed = [float(scores.mean()) for scores in own]
-    entry: dict[str, Any] = {
+    return {
         "mean": fmean(per_seed),
         "sd": stdev(per_seed) if len(per_seed) > 1 else None,
         "per_seed": per_seed,
-    }
-    return entry if base is None else entry | _compare(own, base)
-
-
-def _compare(
-    own: Sequence[np.ndarray[Any, Any]], base: Sequence[np.ndarray[Any, Any]]
-) -> dict[str, Any]:
-    """Lift over `base` and the paired test of it, on scores averaged over the seeds."""
-    reference = np.mean(base, axis=0)
-    test = paired_test(np.mean(own, axis=0), reference)
-    return {
-        "lift": float(test.mean_difference / reference.mean()) if reference.any() else None,
-        "mean_difference": test.mean_difference,
-        "p_value": None if math.isnan(test.p_value) else test.p_value,
-        "n_users": test.n,
     }
 
 
@@ -191,21 +226,21 @@ def set_adjusted_p_values(entries: Sequence[Mapping[str, Any]]) -> None:
 def _convergence(
     own: Sequence[RunSettings], base: Sequence[RunSettings], folder: Path
 ) -> dict[str, Any]:
+    shares: list[float | None] = []
     needed: list[int | None] = []
-    ratios: list[float | None] = []
     seconds: list[float | None] = []
     for run, reference in zip(own, base, strict=True):
         random = pl.read_csv(folder / reference.label / "epochs.csv")[run.train.monitor]
         mine = pl.read_csv(folder / run.label / "epochs.csv")
-        epochs = _find_first(mine[run.train.monitor] >= random.max())
-        own_epochs = _find_first(random >= random.max())
+        scores, best = mine[run.train.monitor], max(random.to_list())
+        epochs = _find_first(scores >= CONVERGED * best)
+        shares.append(scores[0] / best if best else None)
         needed.append(epochs)
-        ratios.append(None if epochs is None or not own_epochs else epochs / own_epochs)
-        seconds.append(None if epochs is None else float(mine["seconds"][: epochs + 1].sum()))
+        seconds.append(None if epochs is None else float(mine["seconds"][1 : epochs + 1].sum()))
     return {
-        "epochs_to_random_best": needed,
-        "ratio_to_random_epochs": ratios,
-        "seconds_to_random_best": seconds,
+        "start_share": shares,
+        "epochs_to_99_percent": needed,
+        "seconds_to_99_percent": seconds,
     }
 
 
@@ -268,6 +303,16 @@ def count_significant(entries: Sequence[SummaryEntry]) -> tuple[int, int]:
     metrics = [entry["test"][HEADLINE_METRIC] for entry in entries]
     changes = [metric["mean_difference"] for metric in metrics if is_significant(metric)]
     return sum(change > 0 for change in changes), sum(change < 0 for change in changes)
+
+
+def control_rows(entries: Sequence[SummaryEntry]) -> list[tuple[SummaryEntry, str]]:
+    """List every entry whose arm is compared with a control of it, once per control."""
+    return [
+        (entry, control)
+        for entry in entries
+        for control in CONTROLS.get(entry["arm"], ())
+        if control in entry.get("against", {})
+    ]
 
 
 def best_entry(entries: Sequence[SummaryEntry]) -> SummaryEntry:

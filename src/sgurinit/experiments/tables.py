@@ -16,15 +16,16 @@ from sgurinit.experiments.user_scores import ALL, read_scores_by_group
 from sgurinit.files import read_json
 
 _COMPARISON_COLUMNS = (
-    *("mean", "sd", "lift", "mean_difference", "p_value", "p_holm", "n_users"),
-)  # fmt: skip
+    *("mean", "sd", "lift", "low", "high", "mean_difference", "difference_low", "difference_high"),
+    *("p_value", "p_holm", "n_users"),
+)
 _SEED_COLUMNS = {  # column by the field of a summary entry
     "best_epochs": "best_epoch",
     "epochs": "epochs",
     "seconds": "seconds",
-    "epochs_to_random_best": "epochs_to_random_best",
-    "ratio_to_random_epochs": "ratio_to_random_epochs",
-    "seconds_to_random_best": "seconds_to_random_best",
+    "start_share": "start_share",
+    "epochs_to_99_percent": "epochs_to_99_percent",
+    "seconds_to_99_percent": "seconds_to_99_percent",
 }
 
 
@@ -99,9 +100,10 @@ def lifts_table(entries: Sequence[SummaryEntry]) -> pl.DataFrame:
     Returns
     -------
     DataFrame
-        Columns model, arm, against, group, metric, k, mean, sd, lift, mean_difference, p_value,
-        p_holm and n_users. Unknown values are null. Mean and sd are given in the first row of a
-        score, which compares with the random arm if there is one.
+        Columns model, arm, against, group, metric, k, mean, sd, lift, low, high, mean_difference,
+        difference_low, difference_high, p_value, p_holm and n_users. Unknown values are null. Mean
+        and sd are given in the first row of a score, which compares with the random arm if there is
+        one.
     """
     return pl.DataFrame(list(_lift_rows(entries)), infer_schema_length=None)
 
@@ -117,7 +119,7 @@ def _lift_rows(entries: Sequence[SummaryEntry]) -> Iterator[dict[str, Any]]:
                 yield {
                     "model": entry["model"],
                     "arm": entry["arm"],
-                    "against": against if "lift" in found and against != entry["arm"] else None,
+                    "against": against if "lift" in found else None,
                     "group": group,
                     "metric": metric,
                     "k": int(k),
@@ -136,9 +138,8 @@ def epochs_table(entries: Sequence[SummaryEntry]) -> pl.DataFrame:
     -------
     DataFrame
         Columns model, arm, seed, best_epoch (0 is the start, as in the curves), epochs, seconds,
-        epochs_to_random_best, ratio_to_random_epochs and seconds_to_random_best. The last three are
-        null if a run never reached the goal or there is no random arm. The ratio is also null if
-        the random arm is best before training.
+        start_share, epochs_to_99_percent and seconds_to_99_percent, see `summarize_runs`. The last
+        three are null without a random arm, and the last two if a run never got there.
     """
     rows = [
         {"model": entry["model"], "arm": entry["arm"], "seed": seed}

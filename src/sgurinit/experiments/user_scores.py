@@ -42,27 +42,24 @@ def read_scores_by_group(folder: Path) -> Iterator[tuple[str, Scores]]:
         yield str(name), _metric_columns(part)
 
 
-def read_mean_scores(folders: Sequence[Path], metric: str) -> pl.DataFrame | None:
-    """Average the test scores of every user over the seeds.
+def read_user_scores(folders: Sequence[Path]) -> list[pl.DataFrame] | None:
+    """Read the test scores of every user and seed.
 
     Parameters
     ----------
     folders : sequence of Path
         Folders of the runs, one per seed.
-    metric : str
-        Name of the metric, such as ``"recall@20"``.
 
     Returns
     -------
-    DataFrame or None
-        Columns user_id and score. None if the scores of a run are missing.
+    list of DataFrame or None
+        One per seed: column user_id and a column per metric. None if the scores of a run are
+        missing.
     """
     files = [folder / "users.parquet" for folder in folders]
     if not all(file.is_file() for file in files):
         return None
-    seeds = [pl.read_parquet(file, columns=["user_id", metric]) for file in files]
-    mean = pl.DataFrame({str(n): part[metric] for n, part in enumerate(seeds)}).mean_horizontal()
-    return seeds[0].select("user_id").with_columns(score=mean)
+    return [pl.read_parquet(file, columns=["user_id", *METRIC_NAMES]) for file in files]
 
 
 def _metric_columns(table: pl.DataFrame) -> Scores:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sgurinit.arms import BASELINE
-from sgurinit.experiments.summary import average_epochs
+from sgurinit.experiments.summary import average_epochs, is_significant
 from sgurinit.experiments.untrained import CEILING, POPULARITY
 
+INTERVAL_TEXT = "In brackets: 95 % interval over users and seeds. *: adjusted p < 0.05."
 _MAX_LISTED = 4  # with more models, only their number is reported
 
 
@@ -35,8 +36,20 @@ def format_percent(value: float | None, digits: int = 1) -> str:
 
 
 def format_lift(metric: Mapping[str, Any]) -> str:
-    """Format the lift over random, such as ``+3.1 %``; empty if it is unknown."""
+    """Format a lift, such as ``+3.1 %``; empty if it is unknown."""
     return format_percent(metric.get("lift"))
+
+
+def format_interval(metric: Mapping[str, Any]) -> str:
+    """Format the interval of a lift, such as ``(+1.8, +4.9)*``; empty if it is unknown.
+
+    A star marks an adjusted p-value below 0.05.
+    """
+    if metric.get("low") is None:
+        return ""
+    low, high = (f"{100 * metric[end]:+.1f}" for end in ("low", "high"))
+    star = "*" if is_significant(metric) else ""
+    return f"({low}, {high}){star}".replace("-", "−")
 
 
 def format_p_value(p: float | None) -> str:
@@ -44,12 +57,6 @@ def format_p_value(p: float | None) -> str:
     if p is None:
         return ""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def adjusted_p_value(metric: Mapping[str, Any]) -> float | None:
-    """Look up the p-value of a metric, adjusted for several models if it was."""
-    p: float | None = metric.get("p_holm", metric.get("p_value"))
-    return p
 
 
 def format_epochs(counts: Sequence[int | None] | None) -> str:
@@ -60,6 +67,15 @@ def format_epochs(counts: Sequence[int | None] | None) -> str:
     if mean is None:
         return "never"
     return f"{mean:.0f} ({missed}/{len(counts)} never)" if missed else f"{mean:.0f}"
+
+
+def format_convergence(counts: Sequence[int | None] | None) -> str:
+    """Format epochs to a goal as `format_epochs`, and say how many starts were there before."""
+    text, before = format_epochs(counts), (counts or ()).count(0)
+    if not before:
+        return text
+    which = "" if counts is None or before == len(counts) else f"{before}/{len(counts)} "
+    return f"{text} ({which}there before training)"
 
 
 def format_epoch_limit(entries: Sequence[Mapping[str, Any]]) -> str:

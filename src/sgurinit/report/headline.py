@@ -13,10 +13,9 @@ from sgurinit.experiments.summary import (
     lift_spread,
 )
 from sgurinit.report.formatting import (
-    adjusted_p_value,
+    format_interval,
     format_lift,
     format_metric,
-    format_p_value,
     format_percent,
     format_score,
 )
@@ -60,7 +59,7 @@ def format_headline(entries: Sequence[SummaryEntry], n_seeds: int) -> str:
     for name, label in _OTHER_ARMS.items():
         own = [entry for entry in entries if entry["arm"] == name]
         if own and name != arm:
-            sentence += f" {label}: {_format_lifts(own, with_p=False)}."
+            sentence += f" {label}: {_format_lifts(own)}."
     against = _entries_against(entries, "hybrid", "collaborative")
     if against:
         sentence += f" Hybrid against interactions only: {_format_lifts(against)}."
@@ -73,26 +72,21 @@ def _entries_against(entries: Sequence[SummaryEntry], arm: str, other: str) -> l
     return [{**entry, "test": scores} for entry, scores in found if entry["arm"] == arm and scores]
 
 
-def _format_lifts(entries: Sequence[SummaryEntry], *, with_p: bool = True) -> str:
-    """List every model's lift or, with many models, the median, both ends and the p-values."""
+def _format_lifts(entries: Sequence[SummaryEntry]) -> str:
+    """List every model's lift or, with many models, the median and both ends."""
     spread = lift_spread(entries)
     if len(entries) <= _MAX_LISTED or spread is None:
-        return ", ".join(f"{e['model']}\u00a0{_format_lift(e, with_p=with_p)}" for e in entries)
+        return ", ".join(f"{e['model']}\u00a0{_format_lift(e)}" for e in entries)
     low, high = (
         f"{format_lift(e['test'][HEADLINE_METRIC])} ({e['model']})"
         for e in (spread.lowest, spread.highest)
     )
     text = f"median {format_percent(spread.median)}, from {low} to {high}"
-    if with_p:
-        text += f"; adjusted p < 0.05 for {sum(count_significant(entries))}"
     return text.replace(" %", "\u00a0%")
 
 
-def _format_lift(entry: SummaryEntry, *, with_p: bool) -> str:
-    """Lift and p-value without line breaks."""
+def _format_lift(entry: SummaryEntry) -> str:
+    """Lift and interval without line breaks."""
     metric = entry["test"][HEADLINE_METRIC]
-    text = format_lift(metric) or "n/a"
-    p = format_p_value(adjusted_p_value(metric)) if with_p else ""
-    if p:
-        text += f" (p < {p[1:]})" if p.startswith("<") else f" (p = {p})"
+    text = f"{format_lift(metric) or 'n/a'} {format_interval(metric)}".strip()
     return text.replace(" ", "\u00a0")

@@ -8,7 +8,13 @@ from typing import Any
 from sgurinit.arms import BASELINE
 from sgurinit.evaluation.groups import AMONG_COLD, COLD
 from sgurinit.experiments.summary import GROUP_METRICS, HEADLINE_METRIC, SummaryEntry
-from sgurinit.report.formatting import format_lift, format_metric, format_score
+from sgurinit.report.formatting import (
+    INTERVAL_TEXT,
+    format_interval,
+    format_lift,
+    format_metric,
+    format_score,
+)
 from sgurinit.report.page.embed import embed_figure
 from sgurinit.report.page.figures.scores import draw_group_lifts
 from sgurinit.report.page.figures.style import Colors
@@ -44,7 +50,7 @@ def make_groups_section(entries: Sequence[SummaryEntry], colors: Colors) -> Sect
             "of the group count as hits."
         ),
         figure_grid(figures),
-        fold("Show as a table", _groups_table(entries, groups, colors)),
+        fold("Show as a table", _groups_table(entries, groups, colors) + note(INTERVAL_TEXT)),
     )
     return Section("groups", "Which users and items gain", parts, "Groups")
 
@@ -77,7 +83,7 @@ def _groups_table(entries: Sequence[SummaryEntry], groups: Sequence[str], colors
         (
             entry["model"],
             [text_cell(entry["arm"], colors[entry["arm"]])]
-            + [_score_and_lift(entry, entry["groups"][name][HEADLINE_METRIC]) for name in groups],
+            + [_score_and_lift(entry["groups"][name][HEADLINE_METRIC]) for name in groups],
         )
         for entry in entries
     ]
@@ -85,8 +91,8 @@ def _groups_table(entries: Sequence[SummaryEntry], groups: Sequence[str], colors
     return sortable_table("groups-table", "Test Recall@20 by group", heads, rows)
 
 
-def _score_and_lift(entry: SummaryEntry, metric: Mapping[str, Any]) -> Cell:
-    lift = "" if entry["arm"] == BASELINE else format_lift(metric)
+def _score_and_lift(metric: Mapping[str, Any]) -> Cell:
+    lift = f"{format_lift(metric)} {format_interval(metric)}".strip()
     return Cell(format_score(metric, spread=False), metric["mean"], lift)
 
 
@@ -102,7 +108,7 @@ def _cold_items_table(
                 for group in groups
                 for metric in GROUP_METRICS
                 for found in [entry["groups"][group][metric]]
-                for cell in (score_cell(found), lift_cell(entry, found))
+                for cell in (score_cell(found), lift_cell(found))
             ],
         )
         for entry in entries

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from sgurinit.arms import BASELINE
 from sgurinit.experiments.folder import ComparisonFolder
 from sgurinit.experiments.settings import ComparisonSettings
-from sgurinit.experiments.summary import HEADLINE_METRIC, SummaryEntry, average_epochs
+from sgurinit.experiments.summary import (
+    HEADLINE_METRIC,
+    SummaryEntry,
+    average_epochs,
+    control_rows,
+)
 from sgurinit.report.formatting import (
-    adjusted_p_value,
+    INTERVAL_TEXT,
+    format_convergence,
     format_epoch_limit,
     format_epochs,
+    format_interval,
     format_lift,
     format_metric,
     format_p_value,
+    format_percent,
     format_score,
     label_untrained,
 )
@@ -33,13 +42,17 @@ def make_scores_section(
     """Show the lifts over random as a figure, and all test scores as a table."""
     parts = [
         _scores_table(entries, found.summary.get("untrained", []), colors),
+        *_controls_parts(entries, colors),
         *([note(f"Note: {limit}.")] if (limit := format_epoch_limit(found.entries)) else []),
         note(_protocol(found.settings)),
     ]
     arms = {entry["arm"] for entry in entries}
     if BASELINE in arms and len(arms) > 1:
         caption = "Lift of test Recall@20 over random"
-        legend = "Filled marks: adjusted p < 0.05. Hollow marks: not. Small dots: single seeds."
+        legend = (
+            "Lines: 95 % interval over users and seeds. Filled marks: adjusted p < 0.05. Hollow "
+            "marks: not. Small dots: single seeds."
+        )
         figure = embed_figure(draw_lifts(entries, colors), "lifts", caption, wide=True)
         parts = [figure, note(legend), *parts]
     return Section("scores", "Test results", tuple(parts), "Scores")
@@ -73,10 +86,34 @@ def _scores_table(
         model, arm = label_untrained(entry["name"])
         scores = (score_cell(entry["test"][metric]) for metric in _SHOWN_METRICS)
         cells = [text_cell(arm, colors.get(arm, "")), *scores]
-        rows.append((model, [*cells, Cell(""), Cell(""), Cell("0", 0.0), Cell("")]))
+        rows.append((model, [*cells, Cell(""), Cell(""), Cell("0", 0.0), Cell(""), Cell("")]))
     heads = ["model", "arm", *map(format_metric, _SHOWN_METRICS)]
-    heads += ["lift", "p", "best epoch", "epochs to random’s best"]
+    heads += ["over random", "p", "best epoch", "start", "epochs to 99 %"]
     return sortable_table("results", "Test results by model and arm", heads, rows)
+
+
+def _controls_parts(entries: Sequence[SummaryEntry], colors: Colors) -> list[str]:
+    """Show lifts over random next to those over controls; empty if no control was compared."""
+    rows = [
+        (
+            entry["model"],
+            [
+                text_cell(entry["arm"], colors[entry["arm"]]),
+                text_cell(control, colors[control]),
+                lift_cell(entry["test"][HEADLINE_METRIC]),
+                *_tested_cells(entry["against"][control][HEADLINE_METRIC]),
+            ],
+        )
+        for entry, control in control_rows(entries)
+    ]
+    if not rows:
+        return []
+    heads = ["model", "arm", "control", "over random", "over its control", "p"]
+    text = (
+        "Lift of Recall@20 over random and over the arm’s controls, which lack its meaning or a "
+        "part of it."
+    )
+    return [sortable_table("controls", "Arms and their controls", heads, rows), note(text)]
 
 
 def score_cell(metric: Mapping[str, Any], *, is_best: bool = False) -> Cell:
@@ -86,20 +123,26 @@ def score_cell(metric: Mapping[str, Any], *, is_best: bool = False) -> Cell:
     return Cell(mean, metric["mean"], small, "best" if is_best else "")
 
 
-def lift_cell(entry: SummaryEntry, metric: Mapping[str, Any]) -> Cell:
-    """Show the lift over random; empty for random itself."""
-    if entry["arm"] == BASELINE:
-        return Cell("")
-    return Cell(format_lift(metric), metric.get("lift"))
+def lift_cell(metric: Mapping[str, Any]) -> Cell:
+    """Show a lift and its interval; empty if it is unknown."""
+    return Cell(format_lift(metric), metric.get("lift"), format_interval(metric))
+
+
+def _tested_cells(metric: Mapping[str, Any]) -> Iterator[Cell]:
+    """Lift and adjusted p-value."""
+    yield lift_cell(metric)
+    p = metric.get("p_holm")
+    yield Cell(format_p_value(p), p)
 
 
 def _comparison_cells(entry: SummaryEntry) -> Iterator[Cell]:
-    recall = entry["test"][HEADLINE_METRIC]
-    yield lift_cell(entry, recall)
-    p = None if entry["arm"] == BASELINE else adjusted_p_value(recall)
-    yield Cell(format_p_value(p), p)
-    for counts in (entry["best_epochs"], entry.get("epochs_to_random_best") or []):
-        yield Cell(format_epochs(counts), average_epochs(counts)[0])
+    yield from _tested_cells(entry["test"][HEADLINE_METRIC])
+    yield Cell(format_epochs(entry["best_epochs"]), average_epochs(entry["best_epochs"])[0])
+    shares = [share for share in entry.get("start_share", ()) if share is not None]
+    share = fmean(shares) if shares else None
+    yield Cell(format_percent(share, 0).lstrip("+"), share)
+    counts = entry.get("epochs_to_99_percent") or []
+    yield Cell(format_convergence(counts), average_epochs(counts)[0])
 
 
 def _protocol(settings: ComparisonSettings) -> str:
@@ -111,11 +154,11 @@ def _protocol(settings: ComparisonSettings) -> str:
         else "validation items are included, as is common in the literature"
     )
     return (
-        f"Mean ± standard deviation over {seeds}; the best mean of each model is in bold. Lift and "
-        "p refer to Recall@20 and compare with random initialization. p: paired t-test over the "
-        "users, on scores averaged over the seeds, Holm-adjusted for the number of models. All "
-        f"items that a user has no training interaction with are ranked; {validation}. Each run "
-        "was tested once, with the weights of its best validation epoch; epoch 0 is the start. "
-        "Epochs to random’s best: epochs until the validation score reached the best one of the "
-        "random run with the same seed."
+        f"Mean ± standard deviation over {seeds}; the best mean of each model is in bold. Over: "
+        f"lift of Recall@20. {INTERVAL_TEXT} p: bootstrap over users and seeds, Holm-adjusted "
+        f"for the number of models. All items that a user has no training interaction with are "
+        f"ranked; {validation}. Each run was tested once, with the weights of its best validation "
+        "epoch; epoch 0 is the start. Start: validation score before training, as a share of the "
+        "best one of the random run with the same seed. Epochs to 99 %: trained epochs until the "
+        "validation score reached 99 % of that best one."
     )

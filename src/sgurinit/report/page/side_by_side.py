@@ -21,6 +21,8 @@ from sgurinit.experiments.summary import GROUP_METRICS, HEADLINE_METRIC
 from sgurinit.experiments.sweeps import drop_sweep_cells
 from sgurinit.files import write_parts, write_table
 from sgurinit.report.formatting import (
+    INTERVAL_TEXT,
+    format_interval,
     format_metric,
     format_p_value,
     format_percent,
@@ -58,9 +60,9 @@ def write_side_by_side(first: str | Path, second: str | Path, out: str | Path) -
     out : str or Path
         Folder to write ``report.html`` and ``side_by_side.csv`` to, created if missing. The table
         has a row per model, arm and metric: mean and standard deviation in both, the relative
-        change from the first to the second and, if both tested the same users, ``p_value`` of a
-        paired t-test over the users on scores averaged over the seeds, and ``p_holm``, adjusted
-        for all rows of the metric.
+        change from the first to the second and, if both tested the same users with equally many
+        seeds, ``low`` and ``high`` (its 95 % interval over users and seeds), ``p_value`` and
+        ``p_holm``, adjusted for all rows of the metric.
 
     Returns
     -------
@@ -152,10 +154,10 @@ def _make_scores_section(names: _Names, rows: Sequence[ChangeRow], colors: Color
         parts += [heading(format_metric(metric)), _scores_table(metric, own, names, colors)]
     parts.append(
         note(
-            f"Mean ± standard deviation over the seeds. Change: from {names[0]} to {names[1]}. p: "
-            "paired t-test over the users, on scores averaged over the seeds, Holm-adjusted for "
-            "the number of rows; empty if the two runs did not test the same users. Cells of "
-            "sweeps are only listed in side_by_side.csv."
+            f"Mean ± standard deviation over the seeds. Change: from {names[0]} to {names[1]}. "
+            f"{INTERVAL_TEXT} p: bootstrap over users and seeds, Holm-adjusted for the number of "
+            "rows; empty if the two runs did not test the same users with equally many seeds. "
+            "Cells of sweeps are only listed in side_by_side.csv."
         )
     )
     return Section("scores", "Test results", tuple(parts), "Scores")
@@ -168,7 +170,7 @@ def _scores_table(metric: str, rows: Sequence[ChangeRow], names: _Names, colors:
             [
                 text_cell(row["arm"], colors[row["arm"]]),
                 *(_score_cell(row, which) for which in ("first", "second")),
-                Cell(format_percent(row["change"]), row["change"]),
+                Cell(format_percent(row["change"]), row["change"], format_interval(row)),
                 Cell(format_p_value(row["p_holm"]), row["p_holm"]),
             ],
         )

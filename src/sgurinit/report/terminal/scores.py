@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sgurinit.arms import BASELINE
 from sgurinit.evaluation import CUTOFFS, METRICS
+from sgurinit.experiments.summary import HEADLINE_METRIC, SummaryEntry, control_rows
 from sgurinit.experiments.sweeps import drop_sweep_cells
 from sgurinit.report.formatting import (
-    adjusted_p_value,
+    INTERVAL_TEXT,
     format_epochs,
+    format_interval,
     format_lift,
-    format_p_value,
     format_score,
     label_untrained,
 )
 
 
-def comparison_table(summary: Mapping[str, Any]) -> Table:
-    """Show test scores by model and arm, with the lift and p-value of Recall@20 over random.
+def comparison_table(summary: Mapping[str, Any]) -> RenderableType:
+    """Show test scores by model and arm, with lifts over random and over the arms' controls.
 
     Scores without training follow: popularity, each start, and the ceiling if it is known. Cells of
     a sweep over two fields are only shown on the page.
@@ -33,37 +34,73 @@ def comparison_table(summary: Mapping[str, Any]) -> Table:
     summary : mapping
         Content of ``summary.json``.
     """
+    shown = drop_sweep_cells(summary["results"])
+    parts: list[RenderableType] = [_scores_table(shown, summary.get("untrained", []))]
+    controls = control_rows(shown)
+    if controls:
+        parts.append(_controls_table(controls))
+    if any("low" in entry["test"][HEADLINE_METRIC] for entry in shown):
+        parts.append(Text(f"Over: lift of Recall@20. {INTERVAL_TEXT}", style="dim"))
+    return Group(*parts)
+
+
+def _scores_table(entries: Sequence[SummaryEntry], untrained: Sequence[SummaryEntry]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("model", overflow="fold")
-    table.add_column("arm", overflow="fold", min_width=15)
-    for name in ("Recall@20", "NDCG@20", "lift", "p", "epoch"):
+    table.add_column("arm", overflow="fold", min_width=12)
+    for name in ("Recall@20", "NDCG@20", "over random", "epoch"):
         table.add_column(name, justify="right", no_wrap=True)
-    shown = None
-    for entry in drop_sweep_cells(summary["results"]):
-        test, is_new = entry["test"], entry["model"] != shown
-        if is_new and shown is not None:
+    before = None
+    for entry in entries:
+        test, is_new = entry["test"], entry["model"] != before
+        if is_new and before is not None:
             table.add_section()
-        shown = entry["model"]
-        baseline = entry["arm"] == BASELINE
-        recall = test["recall@20"]
+        before = entry["model"]
         cells = [
             entry["model"] if is_new else "",
             entry["arm"],
-            format_score(recall).replace(" ± ", "±"),
+            format_score(test["recall@20"]).replace(" ± ", "±"),
             format_score(test["ndcg@20"], spread=False),
-            "" if baseline else format_lift(recall).replace(" %", "%"),
-            "" if baseline else format_p_value(adjusted_p_value(recall)),
+            _format_lift(test[HEADLINE_METRIC]),
             format_epochs(entry["best_epochs"]),
         ]
         table.add_row(*(Text(cell) for cell in cells))
-    if summary.get("untrained"):
+    if untrained:
         table.add_section()
-    for entry in summary.get("untrained", []):
-        test = entry["test"]
-        scores = [format_score(test[name]) for name in ("recall@20", "ndcg@20")]
-        cells = [*label_untrained(entry["name"]), *scores, "", "", "0"]
+    for entry in untrained:
+        scores = [format_score(entry["test"][name]) for name in ("recall@20", "ndcg@20")]
+        cells = [*label_untrained(entry["name"]), *scores, "", "0"]
         table.add_row(*(Text(cell, style="dim") for cell in cells))
     return table
+
+
+def _controls_table(rows: Sequence[tuple[SummaryEntry, str]]) -> Table:
+    """Show the lift of each arm over random next to that over each of its controls."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    for name in ("model", "arm", "control"):
+        table.add_column(name, overflow="fold")
+    for name in ("over random", "over its control"):
+        table.add_column(name, justify="right", no_wrap=True)
+    before = None
+    for entry, control in rows:
+        name = "" if before and entry["model"] == before[0] else entry["model"]
+        pair = entry["model"], entry["arm"]
+        lifts = (entry["test"], entry["against"][control])
+        cells = [
+            name,
+            "" if pair == before else entry["arm"],
+            control,
+            *(_format_lift(scores[HEADLINE_METRIC]) for scores in lifts),
+        ]
+        before = pair
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _format_lift(metric: Mapping[str, Any]) -> str:
+    """Lift and interval, such as ``+3.3% (+1.8, +4.9)*``, aligned with and without a star."""
+    text = f"{format_lift(metric)} {format_interval(metric)}".replace(" %", "%").strip()
+    return text if not text or text.endswith("*") else f"{text} "
 
 
 def run_table(result: Mapping[str, Any]) -> Table:

@@ -17,7 +17,7 @@ from sgurinit.experiments.summary import (
 )
 from sgurinit.experiments.sweeps import Sweep, sweep_scores
 from sgurinit.report.formatting import (
-    adjusted_p_value,
+    format_interval,
     format_lift,
     format_p_value,
     format_percent,
@@ -29,8 +29,8 @@ from sgurinit.report.page.figures.style import Colors, base_layout, row_heights,
 def draw_lifts(entries: Sequence[SummaryEntry], colors: Colors) -> go.Figure:
     """Draw the lift of test Recall@20 over random, with a mark per model and arm.
 
-    A mark is filled if the adjusted p-value is below 0.05, and hollow otherwise. Small marks are
-    single seeds.
+    A mark is filled if the adjusted p-value is below 0.05, and hollow otherwise. Bars are 95 %
+    intervals over users and seeds. Small marks are single seeds.
 
     Parameters
     ----------
@@ -66,6 +66,7 @@ def draw_lifts(entries: Sequence[SummaryEntry], colors: Colors) -> go.Figure:
         drawn.add_scatter(
             x=[100 * _headline_score(entry)["lift"] for entry in known],
             y=[height[entry["model"]] for entry in known],
+            error_x=_error_bars([_headline_score(entry) for entry in known]),
             mode="markers",
             legendgroup=arm,
             showlegend=False,
@@ -92,10 +93,20 @@ def _headline_score(entry: SummaryEntry) -> Mapping[str, Any]:
     return metric
 
 
+def _error_bars(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Intervals as distances from the lifts; none where they are unknown."""
+    above, below = (
+        [None if m.get(end) is None else 100 * abs(m[end] - m["lift"]) for m in metrics]
+        for end in ("high", "low")
+    )
+    return {"array": above, "arrayminus": below, "width": 0, "thickness": 1.5}
+
+
 def _hover_text(entry: SummaryEntry) -> str:
     metric = _headline_score(entry)
-    text = f"{entry['model']}, {entry['arm']}: {format_lift(metric)}<br>{format_score(metric)}"
-    p = format_p_value(adjusted_p_value(metric))
+    lift = f"{format_lift(metric)} {format_interval(metric)}".strip()
+    text = f"{entry['model']}, {entry['arm']}: {lift}<br>{format_score(metric)}"
+    p = format_p_value(metric.get("p_holm"))
     return f"{text}, p {p if p.startswith('<') else f'= {p}'}" if p else text
 
 
