@@ -229,7 +229,8 @@ def test_ctrl_c_says_that_nothing_was_written(
 
 
 @pytest.mark.slow
-def test_a_stream_stopped_by_ctrl_c_resumes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_stream_resumes(number: int, code: int, tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     log = pl.DataFrame(
         {"user": draw.integers(20_000, size=400_000), "item": draw.integers(3_000, size=400_000)}
@@ -248,9 +249,9 @@ def test_a_stream_stopped_by_ctrl_c_resumes(tmp_path: Path) -> None:
     )
     kept = tmp_path / ".users.partial"
     wait_for((kept / "users.work" / "counts.npy").exists, child)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     _, stderr = child.communicate(timeout=60)
-    assert child.returncode == 130
+    assert child.returncode == code
     said = "stopped; finished work is kept next to users; run the same command again to resume"
     assert stderr.splitlines() == ["", said]
     assert not out.exists()

@@ -20,9 +20,11 @@ from sgurinit.core import ItemFeatures, SGURInit
 from sgurinit.core.inputs.features import restore_bfloat16
 from sgurinit.core.steps import aggregate, held_out
 from sgurinit.core.stream import buckets, edges
+from sgurinit.core.stream import run as stream_run
 from sgurinit.core.stream.buckets import Buckets
 from sgurinit.core.stream.request import DTYPES
 from sgurinit.errors import InputError
+from sgurinit.locks import clear_folder
 
 N_ITEMS = 40
 FEATURES = {
@@ -466,3 +468,34 @@ def test_a_range_holds_whole_users_and_about_as_many_interactions(monkeypatch):
     assert bounds.tolist() == [0, 4, 5, 7, 9] or (bounds[0] == 0 and bounds[-1] == len(counts))
     assert (np.diff(bounds) > 0).all()
     assert Buckets(Path(), bounds, 3).n_users == len(counts)
+
+
+def test_long_ids_are_read_in_pieces(tmp_path, monkeypatch):
+    path = write(tmp_path / "log.parquet", pairs(), text=True)
+    ids = [f"item-{i}" for i in range(N_ITEMS)]
+    whole = estimator().stream(path, FEATURES, tmp_path / "whole", item_ids=ids)
+    monkeypatch.setattr(stream_run, "_ID_BYTES", 1000)
+    pieces = estimator().stream(path, FEATURES, tmp_path / "pieces", item_ids=ids)
+    for file in ("users/a.npy", "users/joint.npy", "user_ids.parquet", "items.safetensors"):
+        assert (pieces / file).read_bytes() == (whole / file).read_bytes()
+    few = {"a": FEATURES["a"][:39]}
+    with pytest.raises(InputError, match=r"log\.parquet, row \d+: column 'item' has 'item-39'"):
+        estimator().stream(path, few, tmp_path / "out", item_ids=ids[:39])
+
+
+def test_a_stream_killed_while_it_cleans_up_is_whole(tmp_path, monkeypatch):
+    path = write(tmp_path / "log.parquet", pairs())
+    whole = estimator().stream(path, FEATURES, tmp_path / "whole")
+
+    def stop(folder):
+        if (tmp_path / "out").exists():
+            raise KeyboardInterrupt
+        return clear_folder(folder)
+
+    monkeypatch.setattr(stream_run, "clear_folder", stop)
+    with pytest.raises(KeyboardInterrupt):
+        estimator().stream(path, FEATURES, tmp_path / "out")
+    with pytest.raises(InputError, match="exists already"):
+        estimator().stream(path, FEATURES, tmp_path / "out")
+    assert not list(tmp_path.glob(".*"))
+    assert (tmp_path / "out/start.json").read_bytes() == (whole / "start.json").read_bytes()

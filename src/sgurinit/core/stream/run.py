@@ -28,7 +28,13 @@ from sgurinit.core.steps.aggregate import Aggregator, split_columns, split_users
 from sgurinit.core.steps.joint import compute_joint_items
 from sgurinit.core.steps.space import Space
 from sgurinit.core.stream.buckets import Buckets, divide_users
-from sgurinit.core.stream.edges import check_positions, convert_ids, look_up_positions
+from sgurinit.core.stream.edges import (
+    EdgeFiles,
+    Place,
+    check_positions,
+    convert_ids,
+    look_up_positions,
+)
 from sgurinit.core.stream.request import DTYPES, JOINT_TABLE, StreamRequest
 from sgurinit.errors import InputError
 from sgurinit.files import (
@@ -47,6 +53,9 @@ from sgurinit.locks import clear_folder
 from sgurinit.progress import ProgressCallback, no_progress
 
 _REQUEST_FILE = "request.json"
+
+# Memory for the ids of a column at a time: an array has room for the longest in every row.
+_ID_BYTES = 1 << 28
 
 logger = logging.getLogger("sgurinit")
 
@@ -164,7 +173,7 @@ class _Stream:
         total, done = self.request.edges.count_rows(), 0
         counts = np.zeros(0, dtype=np.int64)
         ids: IdArray | None = None
-        for users, items, place in self.request.edges.read_chunks():
+        for users, items, place in _read_pieces(self.request.edges):
             if self.request.item_ids is None:
                 # The items are checked first: external ids are then noticed before memory is
                 # taken for a count of every number up to the largest.
@@ -204,7 +213,7 @@ class _Stream:
         total, done = self.request.edges.count_rows(), 0
         known, n_items = self.request.item_ids, self.request.n_items
         order = None if known is None else np.argsort(known, kind="stable")
-        for users, items, place in self.request.edges.read_chunks():
+        for users, items, place in _read_pieces(self.request.edges):
             if known is None or order is None or user_ids is None:
                 yield check_positions(users, place, None), check_positions(items, place, n_items)
             else:
@@ -324,6 +333,19 @@ class _Stream:
         with ThreadPoolExecutor(self.n_jobs) as threads:
             for done, _ in enumerate(threads.map(work, numbers), start=1):
                 self.progress(stage, done, len(numbers))
+
+
+def _read_pieces(edges: EdgeFiles) -> Iterator[tuple[pl.Series, pl.Series, Place]]:
+    """Read chunks, and divide those whose ids as arrays would take more than `_ID_BYTES`."""
+    for users, items, place in edges.read_chunks():
+        texts = [ids for ids in (users, items) if ids.dtype == pl.String]
+        longest = max(
+            [int(ids.str.len_chars().to_numpy().max(initial=1)) for ids in texts], default=1
+        )
+        step = max(1, _ID_BYTES // (np.dtype("U1").itemsize * longest))
+        for first in range(0, len(users), step):
+            part = slice(first, first + step)
+            yield users[part], items[part], Place(place.file, place.first + first)
 
 
 def _merge_counts(
