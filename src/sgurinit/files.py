@@ -91,7 +91,7 @@ def sort_metadata(path: Path) -> None:
 def create_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.memmap[Any, Any]:
     """Create a memory-mapped ``.npy`` file of zeros whose space on the disk is reserved.
 
-    A file with holes would end the process without a word where the disk is full.
+    A file with holes would silently end the process where the disk is full.
     """
     array = np.lib.format.open_memmap(path, "w+", dtype, shape)
     if hasattr(os, "posix_fallocate"):

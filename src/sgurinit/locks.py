@@ -92,7 +92,7 @@ def claim_hidden(folder: Path, name: Path) -> Iterator[None]:
 def claim_file(path: Path) -> Iterator[None]:
     """Context manager: wait until nobody else writes in the folder of a file, and let none begin.
 
-    The lock is the folder itself, so a killed process leaves nothing.
+    The lock is the folder itself, so a killed process does not leave a file.
     """
     if fcntl is None:
         yield

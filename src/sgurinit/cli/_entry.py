@@ -23,6 +23,6 @@ def main() -> None:
     try:
         app()
     finally:
-        # What arrives while Python ends is obeyed without a word.
+        # What arrives while Python ends is obeyed silently.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)

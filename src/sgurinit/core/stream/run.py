@@ -119,7 +119,7 @@ class _Stream:
         self.whole, self.work = whole, _find_work(whole)
         self.users = whole / "users"
         self.users.mkdir(parents=True, exist_ok=True)
-        # Parquet files are made of the tables, which are no part of the result then.
+        # Parquet files are made of the tables, which are not part of the result then.
         self.tables = self.users if request.layout == "npy" else self.work / "tables"
         self.tables.mkdir(exist_ok=True)
         # Penalty and content weight of a collaborative joint space.
