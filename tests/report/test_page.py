@@ -151,7 +151,7 @@ def test_lifts_p_values_and_epochs_of_the_table_are_in_the_csvs(
         for group, metrics in entry["groups"].items():
             one = lifts.filter(model=entry["model"], arm=entry["arm"], group=group, k=20)
             for row in one.to_dicts():
-                assert row["lift"] == metrics[f"{row['metric']}@20"]["lift"]
+                assert row["lift"] == metrics[f"{row['metric']}@20"].get("lift")
 
 
 def test_groups_show_the_numbers_of_the_csv(comparison: Comparison) -> None:
@@ -370,7 +370,9 @@ def test_a_folder_without_a_comparison_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_malformed_summary_is_refused_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "summary.json").write_text('{"settings": {"models": {}}}', encoding="utf-8")
+    (tmp_path / "summary.json").write_text(
+        '{"settings": {"models": {}}, "results": []}', encoding="utf-8"
+    )
     with pytest.raises(InputError, match=r"summary\.json: settings\.models is \{\}"):
         write_report(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]

@@ -41,14 +41,14 @@ def format_lift(metric: Mapping[str, Any]) -> str:
 
 
 def format_interval(metric: Mapping[str, Any]) -> str:
-    """Format the interval of a lift, such as ``(+1.8, +4.9)*``; empty if it is unknown.
+    """Format the interval of a lift, such as ``(+1.8, +4.9)*``.
 
-    A star marks an adjusted p-value below 0.05.
+    A star marks an adjusted p-value below 0.05. An unknown interval is left out.
     """
-    if metric.get("low") is None:
-        return ""
-    low, high = (f"{100 * metric[end]:+.1f}" for end in ("low", "high"))
     star = "*" if is_significant(metric) else ""
+    if metric.get("low") is None:
+        return star
+    low, high = (f"{100 * metric[end]:+.1f}" for end in ("low", "high"))
     return f"({low}, {high}){star}".replace("-", "−")
 
 
