@@ -369,10 +369,9 @@ def test_a_folder_without_a_comparison_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_malformed_summary_is_refused_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "summary.json").write_text(
-        '{"settings": {"models": {}}, "results": []}', encoding="utf-8"
-    )
+def test_a_malformed_summary_is_refused_in_one_line(comparison: Comparison, tmp_path: Path) -> None:
+    summary = {**comparison.summary, "settings": {"models": {}}}
+    (tmp_path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     with pytest.raises(InputError, match=r"summary\.json: settings\.models is \{\}"):
         write_report(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
