@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import itertools
 import json
 import shutil
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 import typer
 import yaml
+from scipy import stats
 
 from sgurinit import SGURInit, load_dataset
 from sgurinit.cli import app
@@ -135,6 +138,45 @@ def test_a_study_with_p_values_that_ignore_the_seeds_is_not_shown(tmp_path: Path
         write_report(one)
     with pytest.raises(InputError, match=message):
         write_side_by_side(one, two, tmp_path / "both")
+
+
+def users_of(lift: float, seed: int) -> pl.DataFrame:
+    """Scores of two models from three arms, with a true lift of `sgurinit` over the others."""
+    rng = np.random.default_rng(seed)
+    base = rng.random(300)
+    parts = []
+    for model, arm, run in itertools.product("ab", ("random", "permuted", "sgurinit"), range(3)):
+        scores = base * (1 + lift * (arm == "sgurinit")) + rng.normal(0, 0.05, 300)
+        columns = {"user": np.arange(300), "recall@20": scores, "ndcg@20": scores / 2}
+        names = {"model": [model] * 300, "arm": [arm] * 300, "seed": [run] * 300}
+        parts.append(pl.DataFrame(names | columns))
+    return pl.concat(parts)
+
+
+def test_the_mean_over_data_sets_is_that_of_random_effects() -> None:
+    lifts = {"one": 0.05, "two": 0.2, "three": 0.1}
+    users = {name: users_of(lift, seed) for seed, (name, lift) in enumerate(lifts.items())}
+    table = tool("combine").combine(users).filter(arm="sgurinit", against="random")
+    table = table.filter(metric="ndcg@20")
+    for name, lift in lifts.items():
+        (row,) = table.filter(data=name, model="all").to_dicts()
+        assert row["low"] < lift < row["high"]
+        assert set(table.filter(data=name)["model"]) == {"a", "b", "all"}
+    # DerSimonian and Laird's mean and the interval of Hartung and Knapp, from their formulas.
+    own = table.filter(pl.col("data") != "all", model="all")
+    effects = np.log1p(own["lift"].to_numpy())
+    width = np.log1p(own["high"].to_numpy()) - np.log1p(own["low"].to_numpy())
+    weights = (2 * 1.959964 / width) ** 2
+    fixed = (weights * effects).sum() / weights.sum()
+    excess = (weights * (effects - fixed) ** 2).sum() - 2
+    between = max(0, excess / (weights.sum() - (weights**2).sum() / weights.sum()))
+    weights = 1 / (1 / weights + between)
+    mean = (weights * effects).sum() / weights.sum()
+    scale = (weights * (effects - mean) ** 2).sum() / 2
+    half = stats.t.ppf(0.975, 2) * np.sqrt(scale / weights.sum())
+    (found,) = table.filter(data="all").to_dicts()
+    for name, value in (("lift", mean), ("low", mean - half), ("high", mean + half)):
+        assert found[name] == pytest.approx(np.expm1(value), rel=1e-6), name
 
 
 def test_untrained_content_scores_what_is_reported(tiktok_path: Path) -> None:
