@@ -205,7 +205,7 @@ def build(settings: type[_Settings], fields: Mapping[str, Any], *, prefix: str) 
         if first["type"] == "extra_forbidden":
             known = ", ".join(settings.model_fields) or "no fields"
             raise InputError(f"{field} does not exist; {prefix} has {known}") from None
-        raise InputError(f"{field} is {first['input']!r}: {message}") from None
+        raise InputError(f"{field} is {first['input']!r:.200}: {message}") from None
 
 
 def _lookup(

@@ -392,3 +392,25 @@ def test_trials_that_may_be_stopped_are_expected_to_be_shorter() -> None:
     assert expect_epochs(60, halving) == 30 + 30 / 2
     assert expect_epochs(400, halving) == 30 + 60 / 2 + 180 / 4 + 130 / 8
     assert expect_epochs(400, None) == 400
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, "stand for too many values"),
+        ("models: &a [*a]\n", "stand for too many values"),
+        ("[" * 100_000, "nested too deeply"),
+        ('x: !!python/object/apply:os.system ["true"]\n', "could not determine a constructor"),
+        ("data: " + "x" * 10**6, r"study\."),
+    ],
+)
+def test_a_hostile_file_is_one_short_line(text: str, message: str, folder: Path) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        Study.read(write(folder, text))
+    assert len(str(error.value)) < 1000
+    assert "\n" not in str(error.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,23 @@ def _format(value: Any) -> str:
     return "+".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
+_MOST_VALUES = 100_000
+
+
 class _Loader(yaml.SafeLoader):
-    """Refuses a field that is given twice. YAML would silently use the last one."""
+    """Refuses a field that is given twice, of which YAML would silently use the last one.
+
+    It also refuses aliases that stand for very many values, or for themselves.
+    """
+
+    @override
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _count_values(node, {}) > _MOST_VALUES:
+            raise yaml.composer.ComposerError(
+                problem="its aliases (*name) stand for too many values; write the values out"
+            )
+        return node
 
     @override
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -130,6 +146,17 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _count_values(node: yaml.Node, known: dict[int, float]) -> float:
+    """Count the values that a node stands for; infinitely many where it is part of itself."""
+    if id(node) not in known:
+        known[id(node)] = inf
+        parts = [] if isinstance(node, yaml.ScalarNode) else node.value
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in parts for part in pair]
+        known[id(node)] = 1 + sum(_count_values(part, known) for part in parts)
+    return known[id(node)]
+
+
 def _read_yaml(path: Path) -> Mapping[str, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
@@ -137,6 +164,8 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
         raise InputError(f"expected a YAML file that can be read ({error})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read as YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise InputError("cannot be read as YAML: values are nested too deeply") from None
     if not isinstance(content, dict):
         raise InputError("expected fields such as data, models and arms")
     _check_keys(content)
