@@ -11,7 +11,14 @@ from sgurinit.experiments.folder import ComparisonFolder
 
 ENTRY = {"model": "bprmf", "arm": "random", "test": {"recall@20": {"mean": 0.1}}}
 ENTRY |= {"groups": {}, "epochs": [3], "seconds": [0.5]}
-SUMMARY = {"settings": {"seeds": 1}, "results": [ENTRY]}
+SETTINGS = {
+    "models": {"bprmf": {}},
+    "arms": {"random": {"kind": "random"}},
+    "seeds": 1,
+    "train": {},
+    "mask_valid": True,
+}
+SUMMARY = {"settings": SETTINGS, "results": [ENTRY]}
 
 
 def write(folder, summary):

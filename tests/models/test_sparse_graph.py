@@ -7,10 +7,12 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from sgurinit.errors import InputError
 from sgurinit.models.blocks.sparse_graph import (
     SparseGraph,
     build_bipartite_graph,
     normalize_interactions,
+    propagate_mean,
 )
 
 
@@ -53,3 +55,10 @@ def test_normalization_leaves_empty_rows_and_columns_zero():
     np.testing.assert_allclose(graph[2:, :2], expected.T, rtol=1e-6)
     assert not graph[:2, :2].any()
     assert not graph[2:, 2:].any()
+
+
+def test_a_table_of_other_rows_is_refused_before_foreign_memory_is_read():
+    graph = SparseGraph(sp.csr_array(np.ones((2, 3))))
+    for use in (graph, lambda x: propagate_mean(graph, x, 2)):
+        with pytest.raises(InputError, match="the table has 2 rows, the graph 3 columns"):
+            use(torch.ones(2, 4))

@@ -109,7 +109,15 @@ def _read(path: Path, key: str) -> sp.csr_array | None:
             (parts["data"], parts["indices"], parts["indptr"]), shape=(n_rows, n_columns)
         )
         graph.check_format(full_check=True)
-    except (OSError, SafetensorError, ValueError, TypeError, LookupError, RecursionError):
+    except (
+        OSError,
+        SafetensorError,
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        RecursionError,
+    ):
         return None
     return graph
 

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
+from sgurinit.errors import InputError
 from sgurinit.models.blocks._csr import Csr, Sparse, multiply, to_csr
 
 
@@ -71,7 +72,16 @@ class SparseGraph(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply with the dense table `x` ``(m, d)``; returns ``(n, d)``."""
+        self.check_rows(x)
         return cast(Tensor, _Propagate.apply(x, *self.directions()))  # type: ignore[no-untyped-call]
+
+    def check_rows(self, x: Tensor) -> None:
+        """Refuse a table of other rows: the product would read foreign memory."""
+        if x.shape[0] != self.shape[1]:
+            raise InputError(
+                f"the table has {x.shape[0]} rows, the graph {self.shape[1]} columns: the graph "
+                "is of other users or items"
+            )
 
     def to_scipy(self) -> Sparse:
         """Return the matrix as ``scipy.sparse.csr_array``."""
@@ -147,6 +157,7 @@ def _average_layers(matrix: Csr, x: Tensor, n_layers: int) -> Tensor:
 
 def propagate_mean(graph: SparseGraph, x: Tensor, n_layers: int) -> Tensor:
     """Average `x` and its `n_layers` propagations over `graph` (LightGCN, equation 4)."""
+    graph.check_rows(x)
     return cast(Tensor, _PropagateMean.apply(x, *graph.directions(), n_layers))  # type: ignore[no-untyped-call]
 
 
