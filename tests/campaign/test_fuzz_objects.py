@@ -19,7 +19,7 @@ KINDS = ("start", "model", "store", "graph", "summary", "arrays")
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_but_input_errors(kind, tmp_path):
-    # A process of its own, since a fault could end it, and with little more memory than it has.
+    # In its own process, since a fault could end it, and with little more memory than it has.
     done = subprocess.run(
         [sys.executable, str(HELPER), kind, str(MINUTES * 60 / len(KINDS)), str(tmp_path)],
         capture_output=True,

@@ -170,7 +170,7 @@ def _check_fields(fields: Mapping[str, Any]) -> None:
     facts, parameters = fields["diagnostics"], Parameters.from_config(fields["config"])
     n_users, n_items = _check_count(facts.n_users), _check_count(facts.n_items)
     if not isinstance(fields["versions"], dict):
-        raise TypeError("the versions are no mapping")
+        raise TypeError("the versions are not a mapping")
     if not fields["users"]:
         raise ValueError("it has no modality")
     if set(facts.modalities) != set(fields["users"]):
