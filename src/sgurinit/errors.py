@@ -12,6 +12,12 @@ class InputError(ValueError):
     (``core=0``) or in backticks. The command line replaces them by its options, prints the line and
     exits with code 2.
 
+    Parameters
+    ----------
+    message : str
+        The message. Characters that do not show, such as line breaks and escape sequences of
+        terminals in names and ids, are written as in Python.
+
     See Also
     --------
     sgurinit.SGURInit.fit : Raises it for unusable interactions, features or parameters.
@@ -25,3 +31,6 @@ class InputError(ValueError):
     ...     print(error)
     n_clusters must be an integer >= 1, got 0
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))

@@ -116,8 +116,10 @@ def test_plain_arrays_are_accepted_as_features(make_dataset):
         ({"features": {"a b": np.ones((5, 2))}}, "modality name 'a b'"),
         ({"features": {"image": np.ones((5, 2), dtype=int)}}, "int64"),
         ({"user_ids": ["a", "b", "a", "c"]}, "user_ids: a is repeated"),
-        ({"item_ids": np.ones((5, 1))}, "item_ids must be a 1-D array"),
-        ({"item_ids": [0.5, 1, 2, 3, 4]}, "item_ids must be a 1-D array"),
+        ({"item_ids": np.ones((5, 1))}, "item_ids must be one-dimensional"),
+        ({"item_ids": [0.5, 1, 2, 3, 4]}, "item_ids, row 0: 0.5 cannot be an id"),
+        ({"item_ids": np.arange(5, dtype=np.uint64) + 2**63}, "item_ids holds 9223372036854775808"),
+        ({"item_ids": ["a", "a\0", "b", "c", "d"]}, "item_ids, row 1: id 'a\\x00' ends with a NUL"),
     ],
 )
 def test_inconsistent_data_is_refused(make_dataset, changes, says):

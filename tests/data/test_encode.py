@@ -216,8 +216,8 @@ def write(path: Path, content: object) -> Path:
             "the vector of item 'b1' has numbers that are not finite",
         ),
         ("v.csv", "item,x\nb1,NaN\nb2,NaN\n", "every vector of an item is NaN"),
-        ("v.csv", b"item,x\n\xff\xfe,1\n", "not a table of vectors"),
-        ("v.csv", "", "not a table of vectors"),
+        ("v.csv", b"item,x\n\xff\xfe,1\n", "not UTF-8 text"),
+        ("v.csv", "", "not a text table"),
         ("v.parquet", b"PAR1 cut", "v.parquet: "),
         (
             "v.parquet",
@@ -233,7 +233,7 @@ def write(path: Path, content: object) -> Path:
         ),
         ("v.pt", b"", "expected .parquet, .csv, .tsv, or .npy with --ids"),
         ("v.npy", np.ones((2, 2)), "--ids goes with a .npy file"),
-        ("gone.csv", None, "not a table of vectors"),
+        ("gone.csv", None, "gone.csv: file is missing"),
     ],
 )
 def test_faulty_vectors_are_refused(folder, tmp_path, file, content, says):

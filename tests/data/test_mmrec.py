@@ -67,7 +67,7 @@ def test_mappings_give_external_ids_whatever_their_order(write_mmrec):
         ([HEADER, "0\t0\t1", "0\t1\t2"], "train has no interaction"),
         ([HEADER], "train has no interaction"),
         ([HEADER, *ROWS, "0\t0\t2"], "in both train and test, for example user 0 with item 0"),
-        ([HEADER, "0\t0\t0\t7\t7\t7"], "not a tab-separated table"),
+        ([HEADER, "0\t0\t0\t7\t7\t7"], "line 2 has more fields than the first"),
     ],
 )
 def test_a_faulty_table_is_refused(write_mmrec, lines, says):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from sgurinit.core.inputs.features import ItemFeatures, as_features
+from sgurinit.core.inputs.ids import as_ids
 from sgurinit.errors import InputError
 
 SPLITS = ("train", "valid", "test")
@@ -136,8 +137,8 @@ class Dataset:
     ------
     InputError
         If a position has no id, the training split is empty, a pair is in two splits, the number of
-        feature rows is not the number of items, an id is repeated, or a modality name cannot be
-        used as a file name.
+        feature rows is not the number of items, an id is repeated, is beyond 64 bits with a sign or
+        ends with NUL, or a modality name cannot be used as a file name.
 
     See Also
     --------
@@ -291,15 +292,8 @@ def _check_positions(values: ArrayLike, what: str) -> NDArray[np.int64]:
     return array
 
 
-def _check_ids(values: ArrayLike | Iterable[Any], what: str) -> NDArray[Any]:
-    ids = np.array(values)
-    if ids.dtype == object and all(isinstance(value, str) for value in ids.flat):
-        ids = ids.astype(str)
-    if ids.ndim != 1 or ids.dtype.kind not in "iuU":
-        raise InputError(
-            f"{what}_ids must be a 1-D array of integers or of strings, not {ids.dtype} of shape "
-            f"{ids.shape}"
-        )
+def _check_ids(values: ArrayLike, what: str) -> NDArray[Any]:
+    ids = as_ids(values, f"{what}_ids").copy()
     unique, counts = np.unique(ids, return_counts=True)
     if unique.size != ids.size:
         raise InputError(

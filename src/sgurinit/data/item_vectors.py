@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sgurinit.core.inputs.features import ItemFeatures
+from sgurinit.core.inputs.id_columns import parse_ids
 from sgurinit.data.layouts.feature_files import read_array, read_features
-from sgurinit.data.layouts.tables import align_features, read_ids, read_parquet
+from sgurinit.data.layouts.tables import (
+    align_features,
+    read_ids,
+    read_parquet,
+    read_parquet_table,
+    read_parquet_types,
+)
 from sgurinit.errors import InputError
 
 
@@ -113,10 +119,9 @@ def read_vector_column(path: Path, name: str, item: str) -> tuple[pl.Series, NDA
     --------
     read_item_features : Features of several modalities.
     """
-    ids = read_parquet(_with_id_column(path, item), [item])[item]
-    if not (ids.dtype.is_integer() or ids.dtype == pl.String):
-        raise InputError(f"{path}: column {item} is {ids.dtype}; ids are text or integers")
-    schema = pl.read_parquet_schema(path)
+    given = read_parquet(_with_id_column(path, item), [item])[item]
+    ids = parse_ids(given, path, lambda row: f"{path}: row {row}")
+    schema = read_parquet_types(path)
     found = [column for column, dtype in schema.items() if is_vector_type(dtype)]
     if name not in found and len(found) != 1:
         columns = f"several: {', '.join(found)}" if found else f"none: {', '.join(schema)}"
@@ -124,7 +129,7 @@ def read_vector_column(path: Path, name: str, item: str) -> tuple[pl.Series, NDA
             f"{path}: expected the vectors in a column {name!r} of lists of numbers, or in the "
             f"only such column; there are {columns}"
         )
-    column = pl.read_parquet(path, columns=[name if name in found else found[0]]).to_series()
+    column = read_parquet_table(path)[name if name in found else found[0]]
     present = column.is_not_null()
     return stack_vectors(path, ids.filter(present), column.filter(present))
 
@@ -179,12 +184,11 @@ def _collect_item_ids(item_ids: Path | None, tables: Sequence[Path], item: str) 
 
 
 def _with_id_column(path: Path, item: str) -> Path:
-    """Check that a file has the column of ids, if the file can be read at all."""
-    with suppress(pl.exceptions.PolarsError, OSError):
-        found = list(pl.read_parquet_schema(path))
-        if item not in found:
-            raise InputError(
-                f"{path}: no column {item!r}, the file has {', '.join(found)}; name the column of "
-                "item ids as `item`, or rename it"
-            )
+    """Check that a file has the column of ids."""
+    found = read_parquet_types(path)
+    if item not in found:
+        raise InputError(
+            f"{path}: no column {item!r}, the file has {', '.join(found)}; name the column of item "
+            "ids as `item`, or rename it"
+        )
     return path

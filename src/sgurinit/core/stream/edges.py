@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob
@@ -12,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from sgurinit.core.inputs.arrays import IdArray, IntArray
+from sgurinit.core.inputs.id_columns import parse_ids
 from sgurinit.core.inputs.ids import find_positions, name_kind
 from sgurinit.errors import InputError
 
@@ -22,6 +24,12 @@ _CHUNK_ROWS = 1 << 22
 _MAX_POSITIONS = 1 << 31
 
 _COLUMNS = ("user", "item")
+
+# What readers raise for files that are damaged or of another format.
+_UNREADABLE = (
+    *(OSError, ValueError, EOFError, TypeError, SyntaxError, OverflowError, tokenize.TokenError),
+    *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+)
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,7 @@ def check_positions(values: pl.Series, place: Place, limit: int | None) -> IntAr
             f"{place.file}: column {values.name!r} holds {values.dtype}, expected integer "
             "positions; for external ids give the ids of the items as `item_ids`"
         )
-    found = values.to_numpy().astype(np.int64, copy=False)
+    found = parse_ids(values, place.file, place.name_row).to_numpy()
     limit = _MAX_POSITIONS if limit is None else limit
     outside = (found < 0) | (found >= limit)
     if outside.any():
@@ -172,15 +180,11 @@ def convert_ids(values: pl.Series, place: Place) -> IdArray:
     Raises
     ------
     InputError
-        The column holds neither integers nor strings.
+        The column holds neither integers nor strings, or a value that cannot be an id, see
+        `parse_ids`; the message names the row.
     """
-    if values.dtype.is_integer():
-        return values.to_numpy().astype(np.int64, copy=False)
-    if values.dtype in {pl.String, pl.Categorical} or isinstance(values.dtype, pl.Enum):
-        return values.cast(pl.String).to_numpy().astype(np.str_)
-    raise InputError(
-        f"{place.file}: column {values.name!r} holds {values.dtype}, expected integers or strings"
-    )
+    ids = parse_ids(values, place.file, place.name_row).to_numpy()
+    return ids if ids.dtype.kind == "i" else ids.astype(np.str_)
 
 
 def _find_files(place: Path) -> list[Path]:
@@ -201,7 +205,7 @@ def _count_rows(file: Path, columns: tuple[str, str]) -> int:
     try:
         if file.suffix == ".npy":
             return len(_open_edge_list(file))
-        schema = pl.scan_parquet(file)
+        schema = pl.scan_parquet(file, glob=False)
         names = schema.collect_schema().names()
         for at, (what, name) in enumerate(zip(_COLUMNS, columns, strict=True)):
             if name not in names:
@@ -210,11 +214,12 @@ def _count_rows(file: Path, columns: tuple[str, str]) -> int:
                     f"the {what}s as `columns[{at}]`"
                 )
         return int(schema.select(pl.len()).collect().item())
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except _UNREADABLE as error:
+        detail = " ".join(str(error).split())
         raise InputError(
-            f"{file}: expected a Parquet file, or an .npy edge list ({error}); `sgurinit prepare` "
+            f"{file}: expected a Parquet file, or an .npy edge list ({detail}); `sgurinit prepare` "
             "also reads text"
         ) from None
 
@@ -232,7 +237,14 @@ def _read_chunk(file: Path, first: int, columns: tuple[str, str]) -> pl.DataFram
     if file.suffix == ".npy":
         part = np.array(_open_edge_list(file)[first : first + _CHUNK_ROWS])
         return pl.DataFrame(dict(zip(_COLUMNS, part.T, strict=True)))
-    return pl.scan_parquet(file).select(columns).slice(first, _CHUNK_ROWS).collect()
+    rows = pl.scan_parquet(file, glob=False).select(columns).slice(first, _CHUNK_ROWS)
+    try:
+        return rows.collect()
+    except _UNREADABLE as error:
+        detail = " ".join(str(error).split())
+        raise InputError(
+            f"{file}: cannot be read from row {first} on ({detail}); get the file again"
+        ) from None
 
 
 def _check_no_nulls(values: pl.Series, file: Path, first: int) -> pl.Series:

@@ -13,6 +13,7 @@ from sgurinit.data.encode._items import read_items
 from sgurinit.data.encode.features import EncodedFeatures, check_modality, save_features
 from sgurinit.data.item_vectors import read_vector_column
 from sgurinit.data.layouts.feature_files import read_array
+from sgurinit.data.layouts.tables import read_text_table, refuse_row_numbers
 from sgurinit.errors import InputError
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -170,16 +171,7 @@ def _read_lines(path: Path) -> list[str]:
 def _read_text_vectors(path: Path) -> tuple[list[str], NDArray[Any]]:
     if path.suffix not in _SEPARATORS:
         raise InputError(f"{path}: expected .parquet, .csv, .tsv, or .npy with `ids`")
-    try:
-        table = pl.read_csv(
-            path,
-            separator=_SEPARATORS[path.suffix],
-            infer_schema=False,
-            glob=False,
-        )
-    except (OSError, pl.exceptions.PolarsError) as error:
-        detail = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: not a table of vectors ({detail})") from None
+    table = read_text_table(path, _SEPARATORS[path.suffix], quoted=True)
     if "item" not in table.columns or len(table.columns) < 2 or not len(table):
         raise InputError(
             f"{path}: expected a column item, other columns with numbers, and at least one row; "
@@ -189,6 +181,7 @@ def _read_text_vectors(path: Path) -> tuple[list[str], NDArray[Any]]:
     if known.has_nulls():
         raise InputError(f"{path}: line {known.is_null().arg_true()[0] + 2}: item is missing")
     texts = table.drop("item")
+    refuse_row_numbers(path, texts)
     numbers = texts.cast(pl.Float32, strict=False)
     empty_rows = texts.select(pl.all_horizontal(pl.all().is_null())).to_series()
     for column in texts.columns:

@@ -26,6 +26,8 @@ class Capabilities:
     """Ratings or counts of interactions."""
     times: bool = True
     """Times of interactions."""
+    fractions: bool = True
+    """Fractions of a second in times."""
     texts: bool = True
     """Columns that describe users and items."""
     isolated: bool = True
@@ -47,6 +49,8 @@ class Capabilities:
         for column, held in (("value", self.values), ("time", self.times)):
             if column in contents.interactions.columns and not held:
                 yield column, f"{column}s of interactions are left out"
+        if self.times and not self.fractions and contents.has_fractions():
+            yield "fractions", "fractions of a second are left out of the times"
         if not self.texts:
             names = [*contents.users.columns[1:], *contents.items.columns[1:]]
             if names:

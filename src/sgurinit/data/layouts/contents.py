@@ -26,7 +26,7 @@ class Contents:
         Name of the data set.
     interactions : DataFrame
         One row per interaction, in any order: the columns user and item (ids in `users` and
-        `items`), split and, if known, value (float) and time (integer).
+        `items`), split and, if known, value (float) and time (seconds, integer or float).
     users, items : DataFrame
         The column user or item with unique ids, in order of position, and columns of text.
     features : mapping of str to ItemFeatures
@@ -96,6 +96,10 @@ class Contents:
         for split in SPLITS:
             yield split, self.interactions.filter(split=split).drop("split")
 
+    def has_fractions(self) -> bool:
+        """Tell whether a time has a fraction of a second."""
+        return "time" in self.interactions and self.interactions["time"].dtype.is_float()
+
     def count_isolated(self, what: str) -> int:
         """Count users or items without any interaction."""
         known = self.users if what == "user" else self.items
@@ -114,8 +118,8 @@ class Contents:
 
 
 def ids_to_array(ids: pl.Series) -> NDArray[Any]:
-    """Convert ids from polars to NumPy."""
-    return np.array(ids.to_list(), dtype=str) if ids.dtype == pl.String else ids.to_numpy()
+    """Convert ids from polars to NumPy: integers, or text as Python strings."""
+    return ids.to_numpy()
 
 
 def ids_to_series(ids: NDArray[Any]) -> pl.Series:

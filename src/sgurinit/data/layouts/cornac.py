@@ -38,7 +38,9 @@ class Cornac(TableLayout):
 
     name = "cornac"
     expected_files = "train.ui, train.uir or train.uirt"
-    capabilities = Capabilities(ids="text", texts=False, isolated=False, line_breaks=False)
+    capabilities = Capabilities(
+        ids="text", texts=False, isolated=False, line_breaks=False, fractions=False
+    )
 
     @override
     def find_evidence(self, folder: Path) -> str | None:
@@ -55,7 +57,7 @@ class Cornac(TableLayout):
         for split, path in logs.items():
             rows = read_text_table(path, "\t", _NAMES[: _SUFFIXES[path.suffix]])
             parts.append(check_interactions(path, rows, 1).with_columns(split=pl.lit(split)))
-        log = pl.concat(parts, how="diagonal")
+        log = pl.concat(parts, how="diagonal_relaxed")
         files = sorted(folder.glob("*.ids"))
         ids = {path.stem: read_text_table(path, "\t", ["item"])["item"] for path in files}
         items = collect_ids(log["item"], *ids.values())
@@ -80,6 +82,8 @@ class Cornac(TableLayout):
         suffix = list(_SUFFIXES)[width - 2]
         for split, table in contents.by_split():
             rated = table if "value" in names else table.with_columns(value=pl.lit(1.0))
+            if contents.has_fractions():  # cornac.data.Reader expects integers
+                rated = rated.with_columns(pl.col("time").cast(pl.Int64))
             rated.select(_NAMES[:width]).write_csv(
                 folder / f"{split}{suffix}",
                 separator="\t",

@@ -54,7 +54,7 @@ class Elliot(TableLayout):
             width = min(max(len(_read_fields(path)), 3), 4) if path.stat().st_size else 4
             table = check_interactions(path, read_text_table(path, "\t", _NAMES[:width]), 1)
             parts.append(table.with_columns(split=pl.lit(split)))
-        log = pl.concat(parts, how="diagonal")
+        log = pl.concat(parts, how="diagonal_relaxed")
         folders = [p for p in sorted(folder.iterdir()) if p.is_dir() and any(p.glob("*.npy"))]
         files = {p.name: sorted(p.glob("*.npy")) for p in folders}
         ids = {m: pl.Series([path.stem for path in paths]) for m, paths in files.items()}

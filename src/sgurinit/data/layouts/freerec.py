@@ -67,7 +67,7 @@ class FreeRec(TableLayout):
             for what in ("user", "item"):
                 checked = checked.with_columns(_position_column(path, table, what))
             parts.append(checked.with_columns(split=pl.lit(split)))
-        log = pl.concat(parts, how="diagonal")
+        log = pl.concat(parts, how="diagonal_relaxed")
         known = {what: _read_descriptions(folder, what, log[what]) for what in ("user", "item")}
         others += [
             f"{path.name}: pickles are not opened" for path in sorted(folder.glob("*_modality.pkl"))

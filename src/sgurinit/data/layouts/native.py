@@ -9,7 +9,8 @@
     items.parquet             column item: the external id of every item, in order of position;
                               other columns, such as title, are optional
     interactions.parquet      columns user, item (external ids) and split (train, valid, test);
-                              value and time (seconds) are optional
+                              value and time (seconds, with fractions if they are known) are
+                              optional
     features/<modality>.npy   shape (n_items, d), float16 / 32 / 64 or bfloat16; row n
                               belongs to row n of items.parquet; a row of NaN: no features
 
@@ -30,12 +31,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import override
 
 from sgurinit.core.inputs.features import ItemFeatures, widen_bfloat16
+from sgurinit.core.inputs.id_columns import parse_ids
 from sgurinit.data.dataset import MODALITY_NAME, SPLITS, Dataset, Interactions
 from sgurinit.data.layouts.base import WritableLayout
 from sgurinit.data.layouts.capabilities import Capabilities
 from sgurinit.data.layouts.contents import Contents, ids_to_array
 from sgurinit.data.layouts.feature_files import read_features
-from sgurinit.data.layouts.tables import check_interactions, read_ids, read_parquet
+from sgurinit.data.layouts.tables import (
+    check_interactions,
+    read_ids,
+    read_parquet,
+    read_parquet_table,
+)
 from sgurinit.errors import InputError
 from sgurinit.files import new_folder, write_text
 
@@ -91,8 +98,10 @@ class Native(WritableLayout):
     @override
     def contents(self, folder: Path) -> Contents:
         dataset = self.read(folder)  # with all checks
-        tables = {what: pl.read_parquet(folder / file, glob=False) for what, file in _IDS.items()}
-        table = pl.read_parquet(folder / _INTERACTIONS, glob=False)
+        tables = {what: read_parquet_table(folder / file) for what, file in _IDS.items()}
+        for what, known in tables.items():
+            tables[what] = known.with_columns(read_ids(folder / _IDS[what], what))
+        table = read_parquet_table(folder / _INTERACTIONS)
         table = table.with_columns(pl.col("split").cast(pl.String))
         log = check_interactions(folder / _INTERACTIONS, table, 0)
         others = [column for column in table.columns if column not in log.columns]
@@ -247,6 +256,7 @@ def _read_splits(path: Path, ids: dict[str, pl.Series]) -> dict[str, Interaction
 def _find_positions(path: Path, column: pl.Series, known: pl.Series) -> NDArray[np.int64]:
     """Return the position of each id in the table of ids."""
     what = column.name
+    column = parse_ids(column, path, lambda row: f"{path}: row {row}")
     if column.dtype != known.dtype:
         raise InputError(
             f"{path}: {what} is {column.dtype} but {known.dtype} in {_IDS[what]}; use one type"

@@ -16,6 +16,7 @@ import polars as pl
 from typing_extensions import override
 
 from sgurinit.core.inputs.features import ItemFeatures, widen_bfloat16
+from sgurinit.core.inputs.id_columns import parse_ids
 from sgurinit.data.dataset import SPLITS
 from sgurinit.data.item_vectors import stack_vectors
 from sgurinit.data.layouts.base import TableLayout
@@ -27,7 +28,9 @@ from sgurinit.data.layouts.tables import (
     check_unique_ids,
     collect_ids,
     read_parquet,
+    read_parquet_table,
     read_text_table,
+    refuse_row_numbers,
     require_columns,
 )
 from sgurinit.errors import InputError
@@ -98,7 +101,11 @@ class Plain(TableLayout):
     def _read_table(self, path: Path, columns: list[str]) -> pl.DataFrame:
         if self.suffix == "parquet":
             read_parquet(path, columns)  # for its checks
-            return pl.read_parquet(path, glob=False)
+            table = read_parquet_table(path)
+            return table.with_columns(
+                parse_ids(table[column], path, lambda row: f"{path}: row {row}")
+                for column in columns
+            )
         table = read_text_table(path, self._separator, quoted=True)
         require_columns(path, table, columns)
         return table
@@ -122,6 +129,7 @@ class Plain(TableLayout):
 
 def _read_features(path: Path, rows: pl.DataFrame, items: pl.Series) -> ItemFeatures:
     values = rows.drop("item")
+    refuse_row_numbers(path, values)
     if not values.width:
         raise InputError(
             f"{path}: the file has no column of numbers; one or more are expected beside item"

@@ -61,13 +61,14 @@ class RecBole(TableLayout):
             left_out += [f"{path.name}: columns {', '.join(others)}"] if others else []
             table = table.drop(others).rename(_ROLES, strict=False)
             parts.append(check_interactions(path, table, 2).with_columns(split=pl.lit(split)))
-        log = pl.concat(parts, how="diagonal")
+        log = pl.concat(parts, how="diagonal_relaxed")
         split, path = next(iter(files.items()))
         name = path.name.removesuffix(".inter").removesuffix(f".{split}")
         users = _read_descriptions(folder / f"{name}.user", "user", log["user"])
         items = _read_descriptions(folder / f"{name}.item", "item", log["item"])
         features = {}
-        for path in sorted(folder.glob(f"{name}.*")):
+        own = (path for path in folder.iterdir() if path.name.startswith(f"{name}."))
+        for path in sorted(own):
             if path.suffix in (".inter", ".user", ".item") or not path.is_file():
                 continue
             found = _read_item_vectors(path)

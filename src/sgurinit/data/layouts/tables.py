@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sgurinit.core.inputs.features import ItemFeatures
+from sgurinit.core.inputs.id_columns import parse_ids
+from sgurinit.data.layouts.text_lines import explain_fault, inspect_text
 from sgurinit.errors import InputError
+
+_INDEXES = ("index", "level_0", "row_nr")
 
 
 def read_tsv(path: Path) -> pl.DataFrame:
@@ -20,13 +25,9 @@ def read_tsv(path: Path) -> pl.DataFrame:
     Raises
     ------
     InputError
-        If the file is missing, empty or not text, or a row has more fields than the header.
+        As `read_text_table`.
     """
-    return _read(
-        path,
-        "a tab-separated table with a header",
-        lambda: pl.read_csv(path, separator="\t", infer_schema=False, quote_char=None, glob=False),
-    )
+    return read_text_table(path, "\t")
 
 
 def read_parquet(path: Path, columns: Sequence[str]) -> pl.DataFrame:
@@ -37,13 +38,39 @@ def read_parquet(path: Path, columns: Sequence[str]) -> pl.DataFrame:
     InputError
         If the file is missing, incomplete or not Parquet, or a column or a value is missing.
     """
-    table = _read(path, "a complete Parquet file", lambda: pl.read_parquet(path, glob=False))
-    table = require_columns(path, table, columns)
+    table = require_columns(path, read_parquet_table(path), columns)
     for column in columns:
         empty = table[column].is_null()
         if empty.any():
             raise InputError(f"{path}: row {empty.arg_true()[0]}: {column} is missing; fill it in")
     return table
+
+
+def read_parquet_table(path: Path) -> pl.DataFrame:
+    """Read a Parquet file. Characters such as ``[`` and ``*`` in its name stand for themselves.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, incomplete or not Parquet.
+    """
+    return _read(path, "a complete Parquet file", lambda: pl.read_parquet(path, glob=False))
+
+
+def read_parquet_types(path: Path) -> dict[str, pl.DataType]:
+    """Read the names and types of the columns of a Parquet file.
+
+    Raises
+    ------
+    InputError
+        As `read_parquet_table`.
+    """
+    schema = _read(
+        path,
+        "a complete Parquet file",
+        lambda: pl.scan_parquet(path, glob=False).limit(0).collect(),
+    ).schema
+    return dict(schema)
 
 
 def read_ids(path: Path, what: str, *, distinct: bool = False) -> pl.Series:
@@ -54,11 +81,9 @@ def read_ids(path: Path, what: str, *, distinct: bool = False) -> pl.Series:
     Raises
     ------
     InputError
-        As `read_parquet`, and if the ids are neither strings nor integers, or one is repeated.
+        As `read_parquet` and `parse_ids`, and if an id is repeated.
     """
-    ids = read_parquet(path, [what])[what]
-    if not (ids.dtype.is_integer() or ids.dtype == pl.String):
-        raise InputError(f"{path}: {what} is {ids.dtype}; ids are strings or integers")
+    ids = parse_ids(read_parquet(path, [what])[what], path, lambda row: f"{path}: row {row}")
     if distinct:
         return ids.unique(maintain_order=True)
     repeated = ids.is_duplicated()
@@ -168,22 +193,30 @@ def read_text_table(
     Raises
     ------
     InputError
-        If the file is missing or not text, or a row has more fields than the first.
+        If the file is missing or not text, a row has more fields than the first, a column is
+        repeated, or quotes do not tell where a field ends.
     """
     if names is not None and path.is_file() and path.stat().st_size == 0:
         return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
-    table = _read(
-        path,
-        f"a text table with fields separated at {separator!r}",
-        lambda: pl.read_csv(
+    if not path.is_file():
+        raise InputError(f"{path}: file is missing")
+    form = inspect_text(path, separator, quoted=quoted)
+    try:
+        table = pl.read_csv(
             path,
             separator=separator,
             has_header=names is None,
             infer_schema=False,
-            quote_char='"' if quoted else None,
+            quote_char='"' if form.quoted else None,
             glob=False,
-        ),
-    )
+        )
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        detail = explain_fault(path, separator, form, error)
+        raise InputError(f"{path}: {detail}") from error
+    form.check_count(path, len(table), header=names is None)
+    for name in table.columns:  # polars renames a column whose name it has seen
+        if (found := re.fullmatch(r"(.*)_duplicated_\d+", name)) and found[1] in table.columns:
+            raise InputError(f"{path}: column {found[1]!r} is repeated; rename one")
     if names is None:
         return table
     if len(table.columns) != len(names):
@@ -197,7 +230,8 @@ def read_text_table(
 def check_interactions(path: Path, table: pl.DataFrame, first: int) -> pl.DataFrame:
     """Check the columns user and item of a table and, if present, value and time.
 
-    Values and times may be text. Dates become seconds.
+    Values and times may be text. Dates become seconds. Times are integers, or floats if one of them
+    has a fraction of a second.
 
     Parameters
     ----------
@@ -211,13 +245,14 @@ def check_interactions(path: Path, table: pl.DataFrame, first: int) -> pl.DataFr
     Returns
     -------
     DataFrame
-        The columns user, item, split, value and time that the table has; values and times are
-        numbers.
+        The columns user, item, split, value and time that the table has. Ids are integers or text,
+        values and times numbers.
 
     Raises
     ------
     InputError
-        Naming the line with a missing id or value, or a value that is not a number.
+        Naming the line with a missing id or value, one that cannot be an id, see `parse_ids`, or a
+        value that is not a number.
     """
     line = "row" if path.suffix == ".parquet" else "line"
     require_columns(path, table, ["user", "item"])
@@ -225,13 +260,15 @@ def check_interactions(path: Path, table: pl.DataFrame, first: int) -> pl.DataFr
         empty = _blank(table[column])
         if empty.any():
             raise InputError(f"{path}: {line} {empty.arg_true()[0] + first}: {column} is missing")
-    for column, dtype in (("value", pl.Float64), ("time", pl.Int64)):
+        ids = parse_ids(table[column], path, lambda row: f"{path}: {line} {row + first}")
+        table = table.with_columns(ids)
+    for column in ("value", "time"):
         if column not in table.columns or not table[column].count():
             table = table.drop(column, strict=False)
             continue
         given = table[column]
         if column == "time" and given.dtype in (pl.Date, pl.Datetime):
-            given = given.dt.epoch("s")
+            given = dates_to_seconds(given)
         if given.dtype.is_nested() or given.dtype.is_temporal():
             raise InputError(f"{path}: {column} is {given.dtype}; numbers are expected")
         numbers = given.cast(pl.Float64, strict=False)
@@ -242,9 +279,53 @@ def check_interactions(path: Path, table: pl.DataFrame, first: int) -> pl.DataFr
                 f"{path}: {line} {at + first}: {column} is {given[at]!r}; a finite number is "
                 "expected"
             )
-        exact = given.cast(dtype, strict=False)
-        table = table.with_columns((exact if exact.null_count() == 0 else numbers).cast(dtype))
+        table = table.with_columns(numbers if column == "value" else _whole_times(given, numbers))
     return table.select(c for c in ("user", "item", "split", "value", "time") if c in table.columns)
+
+
+def dates_to_seconds(dates: pl.Series) -> pl.Series:
+    """Convert dates to seconds since 1970: integers, or floats if one has a fraction."""
+    if dates.dtype == pl.Date:
+        return dates.dt.epoch("s")
+    parts = {"ms": 10**3, "us": 10**6, "ns": 10**9}
+    unit = dates.dtype.time_unit  # type: ignore[attr-defined]
+    return divide_times(dates.dt.epoch(unit), parts[unit])
+
+
+def divide_times(times: pl.Series, parts: int) -> pl.Series:
+    """Divide times by the parts of a second: integers, or floats if one has a fraction.
+
+    Floats of today's seconds differ by a quarter of a microsecond.
+    """
+    rest = times % parts
+    return times // parts + rest / parts if (rest != 0).any() else times // parts
+
+
+def _whole_times(given: pl.Series, numbers: pl.Series) -> pl.Series:
+    """Return times as integers if all are whole, else as floats."""
+    exact = given.cast(pl.Int64, strict=False)
+    rounded = numbers.cast(pl.Int64, strict=False)
+    if exact.has_nulls() or given.dtype.is_float():
+        return rounded if (rounded == numbers).all() and not rounded.has_nulls() else numbers
+    return exact
+
+
+def refuse_row_numbers(path: Path, table: pl.DataFrame) -> None:
+    """Refuse a column of row numbers among the numbers of items, as pandas adds it.
+
+    Raises
+    ------
+    InputError
+        Naming the column: one without a name, or one that is called an index and counts rows.
+    """
+    for name in table.columns:
+        numbers = table[name].cast(pl.Int64, strict=False) if name in _INDEXES else None
+        counts = numbers is not None and numbers.equals(pl.int_range(len(table), eager=True))
+        if counts or re.fullmatch(r"|Unnamed: \d+|__index_level_\d+__", name):
+            raise InputError(
+                f"{path}: column {name!r} is not a feature but the row numbers that pandas writes; "
+                "write the file with index=False, or remove the column"
+            )
 
 
 def check_unique_ids(path: Path, ids: pl.Series, first: int) -> None:

@@ -17,7 +17,12 @@ from typing import IO, Any
 import polars as pl
 
 from sgurinit.data.item_vectors import is_vector_type
-from sgurinit.data.layouts.tables import holds_values, require_columns
+from sgurinit.data.layouts.tables import (
+    holds_values,
+    read_parquet_table,
+    read_text_table,
+    require_columns,
+)
 from sgurinit.errors import InputError
 
 _GENRES = (
@@ -65,14 +70,11 @@ def read_item_table(path: Path, names: Sequence[str]) -> pl.DataFrame:
         return _read_amazon_products(path)
     if stem.suffix == ".item":
         return read_recbole_items(path)
-    try:
-        if stem.suffix == ".parquet":
-            table = _check_types(path, pl.read_parquet(path, glob=False))
-        else:
-            separator = "," if stem.suffix == ".csv" else "\t"
-            table = pl.read_csv(path, separator=separator, infer_schema=False, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path}: not a table of items ({_brief(error)})") from error
+    if stem.suffix == ".parquet":
+        table = _check_types(path, read_parquet_table(path))
+    else:
+        separator = "," if stem.suffix == ".csv" else "\t"
+        table = read_text_table(path, separator, quoted=True)
     column = next((name for name in names if name in table.columns), None)
     if column is None:
         raise InputError(
@@ -101,10 +103,7 @@ def _check_types(path: Path, table: pl.DataFrame) -> pl.DataFrame:
 
 def read_recbole_items(path: Path) -> pl.DataFrame:
     """Read RecBole's `.item` file. The types in its header are dropped; values stay text."""
-    try:
-        table = pl.read_csv(path, separator="\t", infer_schema=False, quote_char=None, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path}: not an atomic file of RecBole ({_brief(error)})") from error
+    table = read_text_table(path, "\t")
     table = table.rename({name: name.partition(":")[0] for name in table.columns})
     if "item_id" not in table.columns:
         raise InputError(f"{path}: column item_id:token is missing")

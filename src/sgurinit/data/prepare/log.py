@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sgurinit.data.prepare.sources import Source, first_line
+from sgurinit.core.inputs.id_columns import parse_ids
+from sgurinit.data.layouts.tables import divide_times
+from sgurinit.data.layouts.text_lines import explain_fault
+from sgurinit.data.prepare.sources import Source
 from sgurinit.errors import InputError
 
 TIME_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000, "iso": 1}
@@ -23,6 +26,7 @@ the unit ``order`` only give an order.
 
 _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 _YEAR = 31_556_952  # seconds
+_SHOWN = 40  # characters of an id in a message
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,18 +39,21 @@ class Log:
         Positions in `user_ids` and `item_ids`.
     value : ndarray of float64, shape (n,), or None
         Rating or count.
-    time : ndarray of int64, shape (n,), or None
-        Seconds since 1970, or any numbers that give an order.
+    time : ndarray of int64 or float64, shape (n,), or None
+        Time since 1970 in parts of a second, or any numbers that give an order.
     user_ids, item_ids : Series
         External ids, sorted. After filtering, some may have no interaction.
+    time_parts : int, default 1
+        Number of parts of a second in a unit of time.
     """
 
     users: NDArray[np.uint32]
     items: NDArray[np.uint32]
     value: NDArray[np.float64] | None
-    time: NDArray[np.int64] | None
+    time: NDArray[np.int64] | NDArray[np.float64] | None
     user_ids: pl.Series
     item_ids: pl.Series
+    time_parts: int = 1
 
     def __len__(self) -> int:
         """Return the number of interactions."""
@@ -69,6 +76,10 @@ class Log:
             time=None if self.time is None else self.time[rows],
         )
 
+    def seconds(self) -> pl.Series | None:
+        """Return the times in seconds: integers, or floats if one of them has a fraction."""
+        return None if self.time is None else divide_times(pl.Series(self.time), self.time_parts)
+
 
 def read_log(source: Source, time_unit: str | None = None) -> Log:
     """Read a log and check every value in it.
@@ -89,8 +100,8 @@ def read_log(source: Source, time_unit: str | None = None) -> Log:
     Raises
     ------
     InputError
-        Naming the file, and the line and column, if a value is missing or is not a number, or if
-        times do not have their unit.
+        Naming the file, and the line and column, if a value is missing, is not a number or cannot
+        be an id, if times do not have their unit, or if a line cannot be read.
     """
     unit = time_unit or source.time_unit
     if unit not in (*TIME_UNITS, "order"):
@@ -107,6 +118,7 @@ def read_log(source: Source, time_unit: str | None = None) -> Log:
         table = scan.select(columns).collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{source.path}: {_explain(source, error)}") from error
+    source.check_count(len(table))
     if table.is_empty():
         raise InputError(f"{source.path}: the log has no interaction")
     codes: dict[str, tuple[NDArray[np.uint32], pl.Series]] = {}
@@ -114,18 +126,21 @@ def read_log(source: Source, time_unit: str | None = None) -> Log:
     for role in source.columns:
         column = table.get_column(role)
         table = table.drop(role)  # only one column at a time is in memory twice
+        if role == "time":
+            column = _read_fractions(source, column, kinds[role], unit)
         _check_values(source, column, unit)
         if role in spaces:
-            codes[role] = _number_ids(source, column, kinds[role].is_integer())
+            codes[role] = _number_ids(source, column, kinds[role])
         else:
             numbers[role] = column.to_numpy()
     return Log(
         users=codes["user"][0],
         items=codes["item"][0],
         value=numbers.get("value"),
-        time=_to_seconds(source, numbers.get("time"), _numeric_unit(kinds, unit)),
+        time=numbers.get("time"),
         user_ids=codes["user"][1],
         item_ids=codes["item"][1],
+        time_parts=_check_years(source, numbers.get("time"), _numeric_unit(kinds, unit)),
     )
 
 
@@ -194,8 +209,13 @@ def _is_date(kind: pl.DataType) -> bool:
 
 
 def _numeric_unit(kinds: Mapping[str, pl.DataType], unit: str) -> str:
-    """Return the unit of the times as numbers. Dates become seconds."""
-    return "s" if "time" in kinds and _is_date(kinds["time"]) and unit != "order" else unit
+    """Return the unit of the times as numbers."""
+    kind = kinds.get("time")
+    if unit == "order" or kind is None:
+        return unit
+    if isinstance(kind, pl.Datetime):
+        return str(kind.time_unit)
+    return "s" if kind == pl.Date else _ISO_UNIT if unit == "iso" else unit
 
 
 def _parse_numbers(role: str, kinds: Mapping[str, pl.DataType], unit: str) -> pl.Expr:
@@ -204,25 +224,39 @@ def _parse_numbers(role: str, kinds: Mapping[str, pl.DataType], unit: str) -> pl
     if role == "value":
         return given.cast(pl.Float64, strict=False)
     if _is_date(kinds[role]):
-        return given.dt.epoch("s").cast(pl.Int64)
+        return given.dt.epoch(_numeric_unit(kinds, "s")).cast(pl.Int64)  # type: ignore[arg-type]
     if unit == "iso":
         text = given.cast(pl.String).str.strip_chars().str.replace("T", " ")
         text = text.str.replace("Z$", "+00:00")
         moments = [
-            text.str.to_datetime(form, strict=False, time_zone="UTC" if "z" in form else None)
+            text.str.to_datetime(
+                form,
+                time_unit=_ISO_UNIT,
+                strict=False,
+                time_zone="UTC" if "z" in form else None,
+            )
             for form in _ISO
         ]
-        return pl.coalesce(
-            *(moment.dt.epoch("s") for moment in moments),
-            text.str.to_date("%Y-%m-%d", strict=False).dt.epoch("s"),
-        )
-    # Integers first, so that times in nanoseconds keep every digit.
-    return pl.coalesce(
-        given.cast(pl.Int64, strict=False),
-        given.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False),
-    )
+        days = text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime(_ISO_UNIT))
+        return pl.coalesce(moment.dt.epoch(_ISO_UNIT) for moment in (*moments, days))
+    # As integers, which keep every digit of nanoseconds; `_read_fractions` finds the others.
+    return given if kinds[role].is_float() else given.cast(pl.Int64, strict=False)
 
 
+def _read_fractions(source: Source, column: pl.Series, kind: pl.DataType, unit: str) -> pl.Series:
+    """Read times that are not all integers as floats, and floats that are whole as integers."""
+    if unit == "iso" or _is_date(kind):
+        return column
+    if column.has_nulls() and not kind.is_integer():
+        floats = source.scan().select(pl.col("time").cast(pl.Float64, strict=False))
+        column = floats.collect(engine="streaming").to_series()
+    if column.dtype.is_float():
+        whole = column.cast(pl.Int64, strict=False)
+        return whole if whole.null_count() == 0 and (whole == column).all() else column
+    return column
+
+
+_ISO_UNIT: Literal["ns"] = "ns"
 _ISO = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
 
 
@@ -258,9 +292,9 @@ def _missing(source: Source, role: str, row: int) -> InputError:
 
 
 def _number_ids(
-    source: Source, column: pl.Series, whole: bool
+    source: Source, column: pl.Series, kind: pl.DataType
 ) -> tuple[NDArray[np.uint32], pl.Series]:
-    """Return the code of each id, and the sorted ids."""
+    """Return the code of each id, and the sorted ids: text, or integers of 64 bits with a sign."""
     physical = column.to_physical().to_numpy()
     distinct = column.unique()
     ids = distinct.cast(pl.String)
@@ -268,10 +302,18 @@ def _number_ids(
     if blank.any():
         code = distinct.to_physical().filter(blank)[0]
         raise _missing(source, column.name, int(np.argmax(physical == code)))
-    if whole:
+    codes = distinct.to_physical()
+
+    def name_row(at: int) -> str:
+        return f"{source.path}: {source.row_label(int(np.argmax(physical == codes[at])))}"
+
+    ids = parse_ids(ids.rename(source.columns[column.name]), source.path, name_row)
+    if kind.is_integer():
         numbers = ids.cast(pl.Int64, strict=False)
-        ids = ids.cast(pl.UInt64) if numbers.null_count() else numbers
-    table = pl.DataFrame({"id": ids, "seen": distinct.to_physical()})
+        ids = ids if numbers.has_nulls() else numbers
+    else:
+        _check_text_ids(ids, name_row, lines=source.separator is not None)
+    table = pl.DataFrame({"id": ids, "seen": codes})
     table = table.sort("id")
     seen = table["seen"].to_numpy()
     position = np.zeros(int(seen.max()) + 1, dtype=np.uint32)
@@ -279,33 +321,45 @@ def _number_ids(
     return position[physical], table["id"]
 
 
-def _to_seconds(
-    source: Source, time: NDArray[np.int64] | None, unit: str
-) -> NDArray[np.int64] | None:
-    """Turn times into seconds, and refuse implausible years."""
+def _check_text_ids(ids: pl.Series, name_row: Callable[[int], str], *, lines: bool) -> None:
+    """Refuse ids that only spaces tell apart and, in a text table, ids with a line break."""
+    if lines and (broken := ids.str.contains(r"[\r\n]")).any():
+        at = int(broken.arg_max() or 0)
+        raise InputError(
+            f"{name_row(at)}: {ids.name} {ids[at][:_SHOWN]!r} has a line break; check that the "
+            "quotes around fields are in pairs"
+        )
+    alike = ids.str.strip_chars()
+    if (padded := (alike != ids) & ~alike.is_unique()).any():
+        at = int(padded.arg_max() or 0)
+        raise InputError(
+            f"{name_row(at)}: {ids.name} {ids[at][:_SHOWN]!r} differs from another id only in the "
+            "spaces around it; remove the spaces"
+        )
+
+
+def _check_years(source: Source, time: NDArray[Any] | None, unit: str) -> int:
+    """Return the parts of a second in a unit of time, and refuse implausible years."""
     if time is None or unit == "order":
-        return time
-    seconds = time // TIME_UNITS[unit] if TIME_UNITS[unit] > 1 else time
-    for extreme in (int(seconds.min()), int(seconds.max())):
-        year = 1970 + extreme / _YEAR
+        return 1
+    parts = TIME_UNITS[unit]
+    for extreme in (time.min().item(), time.max().item()):
+        year = 1970 + extreme / (_YEAR * parts)
         if not _FIRST_YEAR <= year < _LAST_YEAR:
             raise InputError(
-                f"{source.path}: column {source.columns['time']}: {extreme * TIME_UNITS[unit]} "
+                f"{source.path}: column {source.columns['time']}: {extreme} "
                 f"read as {unit} lies in the year {year:.0f}; give `time_unit` "
                 f"{', '.join(TIME_UNITS)}, or order if the numbers are not dates"
             )
-    return seconds
+    return parts
 
 
 def _explain(source: Source, error: BaseException) -> str:
-    detail = first_line(error)
+    if source.form is not None and source.separator is not None:
+        return explain_fault(source.path, source.separator, source.form, error)
+    detail = str(error).strip().split("\n", maxsplit=1)[0]
     if "utf-8" in detail.lower() or "utf8" in detail.lower():
         return "not UTF-8 text; convert it, such as with iconv"
-    if "more fields" in detail:
-        return (
-            f"a line has more fields than the first, separated at {source.separator!r}; correct "
-            "it, or give `separator`"
-        )
     if "end of file" in detail.lower() or "corrupt" in detail.lower():
         return f"the file is cut off, or damaged ({detail}); get it again"
     return f"cannot be read ({detail})"

@@ -16,11 +16,11 @@ from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.data.dataset import SPLITS
 from sgurinit.data.item_vectors import is_vector_type, read_vector_column
 from sgurinit.data.layouts.native import write_native_files
-from sgurinit.data.layouts.tables import align_features, holds_values
+from sgurinit.data.layouts.tables import align_features, holds_values, read_parquet_types
 from sgurinit.data.prepare import filters
 from sgurinit.data.prepare.card import Card, Step, count_log, count_splits, count_untrained
 from sgurinit.data.prepare.log import Log, guess_roles, read_log
-from sgurinit.data.prepare.sources import COLUMN_NAMES, Source, find_source, first_line
+from sgurinit.data.prepare.sources import COLUMN_NAMES, Source, find_source
 from sgurinit.data.prepare.splits import SPLIT_METHODS, Ratios, check_leakage, split_log
 from sgurinit.errors import InputError
 from sgurinit.files import new_folder, refuse_occupied, write_json
@@ -286,12 +286,7 @@ def _read_vectors(
             f"{path}: expected a Parquet file with a column of item ids and a column of lists of "
             "numbers"
         )
-    if not path.is_file():
-        raise InputError(f"{path}: file is missing")
-    try:
-        schema = pl.read_parquet_schema(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path}: not a complete Parquet file ({first_line(error)})") from error
+    schema = read_parquet_types(path)
     names = (source.columns["item"], *COLUMN_NAMES["item"])
     column = next((name for name in names if name in schema), names[0])
     ids, rows = read_vector_column(path, modality, column)
@@ -313,7 +308,7 @@ def _select_items(path: Path, ids: pl.Series, rows: NDArray[Any], items: pl.Seri
 def _query_interactions(log: Log, labels: NDArray[np.uint8]) -> pl.LazyFrame:
     """Query the log with its ids, so that the text of all ids is never in memory at once."""
     columns: dict[str, Any] = {"u": log.users, "i": log.items, "s": labels}
-    columns |= {n: v for n, v in (("value", log.value), ("time", log.time)) if v is not None}
+    columns |= {n: v for n, v in (("value", log.value), ("time", log.seconds())) if v is not None}
     users = pl.LazyFrame({"user": log.user_ids}).with_row_index("u")
     items = pl.LazyFrame({"item": log.item_ids}).with_row_index("i")
     splits = pl.LazyFrame({"s": range(3), "split": SPLITS}, schema_overrides={"s": pl.UInt8})

@@ -1,6 +1,7 @@
 """Recognize raw logs: the columns of user, item, value and time, and the table of items.
 
-Only the first line of a log is read here. `Source.scan` is a lazy query.
+Only the first line of a log is read here, and from JSON lines the names of all fields.
+`Source.scan` is a lazy query.
 """
 
 from __future__ import annotations
@@ -8,16 +9,20 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
-import gzip
+import glob
 import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from sgurinit.data.layouts.tables import read_parquet_types
+from sgurinit.data.layouts.text_lines import TextForm, inspect_text, open_bytes
 from sgurinit.data.prepare import item_tables
 from sgurinit.errors import InputError
 
@@ -41,6 +46,7 @@ _HEADERLESS = ("user", "item", "value", "time")
 _JSON = (".json", ".jsonl", ".ndjson")
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".data": "\t", ".inter": "\t"}
 _FIRST_BYTES = 1 << 20
+_FIRST_RECORDS = 1000
 _GZIP = b"\x1f\x8b"
 
 ItemTableReader = Callable[[], pl.DataFrame]
@@ -65,7 +71,8 @@ class Source:
     header : tuple of str, optional
         Names of all columns of a text table without a header line.
     quoted : bool, default False
-        Whether fields of a text table may be in double quotes.
+        Whether fields of a text table may be in double quotes. If none is, a quote is a character
+        like any other.
     time_unit : str, default "s"
         Unit of the times, unless `prepare` is given another.
     items : callable, optional
@@ -89,25 +96,47 @@ class Source:
     items: ItemTableReader | None = field(default=None, compare=False)
     left_out: tuple[str, ...] = ()
 
+    @cached_property
+    def form(self) -> TextForm | None:
+        """Records and quotes of a text table, for which all of it is looked at; else None."""
+        if self.separator is None:
+            return None
+        return inspect_text(self.path, self.separator, quoted=self.quoted)
+
     def scan(self) -> pl.LazyFrame:
         """Return a lazy query of the columns user, item, value and time. Text stays text."""
         columns = [pl.col(column).alias(role) for role, column in self.columns.items()]
-        return self._scan().select(columns)
+        return self._scan(self.columns.values()).select(columns)
 
     def scan_left_out(self) -> pl.LazyFrame:
         """Return a lazy query of the columns that are not used. Text stays text."""
-        names = dict.fromkeys(self.left_out)
-        return replace(self, columns={name: name for name in names}).scan()
+        names = list(dict.fromkeys(self.left_out))
+        return self._scan(names).select(names)
+
+    def check_count(self, n_read: int) -> None:
+        """Refuse another number of rows than a text table has.
+
+        Raises
+        ------
+        InputError
+            Naming both numbers.
+        """
+        if self.form is not None:
+            self.form.check_count(self.path, n_read, header=self.header is None)
 
     def row_label(self, row: int) -> str:
         """Return a name of a row for messages: the line as an editor counts it, or the row."""
         if self.path.suffix == ".parquet":
             return f"row {row}"
-        return f"line {row + 1 + (self.separator is not None and self.header is None)}"
+        header = int(self.form is not None and self.header is None)
+        if self.form is not None and self.form.line_breaks:
+            return f"record {row + 1 + header}"
+        return f"line {row + 1 + header}"
 
-    def _scan(self) -> pl.LazyFrame:
+    def _scan(self, names: Iterable[str]) -> pl.LazyFrame:
         if _suffix(self.path) in _JSON:
-            return pl.scan_ndjson(self.path, schema=dict.fromkeys(self.columns.values(), pl.String))
+            pattern = glob.escape(str(self.path))  # which matches this file alone
+            return pl.scan_ndjson(pattern, schema=dict.fromkeys(names, pl.String))
         if self.path.suffix == ".parquet":
             return pl.scan_parquet(self.path, glob=False)
         return pl.scan_csv(
@@ -116,7 +145,7 @@ class Source:
             has_header=self.header is None,
             new_columns=list(self.header) if self.header is not None else None,
             infer_schema=False,
-            quote_char='"' if self.quoted else None,
+            quote_char='"' if self.form is not None and self.form.quoted else None,
             glob=False,
         )
 
@@ -227,10 +256,10 @@ def _recognize_file(
     fields: tuple[str, ...] = ()
     if suffix in _JSON:
         separator = None
-        found = tuple(_read_first_record(path))
+        found = _find_fields(path)
     elif suffix == ".parquet":
         separator = None
-        found = tuple(_read_schema(path))
+        found = tuple(read_parquet_types(path))
     else:
         separator = separator or _SEPARATORS.get(suffix) or _guess_separator(path)
         fields, quoted = _read_fields(path, separator)
@@ -324,13 +353,6 @@ def _suffix(path: Path) -> str:
     return path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
 
 
-def _read_schema(path: Path) -> pl.Schema:
-    try:
-        return pl.read_parquet_schema(path)  # type: ignore[return-value]
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path}: not a complete Parquet file ({first_line(error)})") from error
-
-
 def _read_fields(path: Path, separator: str) -> tuple[tuple[str, ...], bool]:
     """Return the fields of the first line, and whether fields may be in double quotes.
 
@@ -350,7 +372,7 @@ def _read_fields(path: Path, separator: str) -> tuple[tuple[str, ...], bool]:
 def _read_first_line(path: Path) -> str:
     line = b""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with open_bytes(path) as file:
             line = file.readline(_FIRST_BYTES)
         text = line.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
@@ -366,15 +388,39 @@ def _read_first_line(path: Path) -> str:
     return text
 
 
+def _find_fields(path: Path) -> tuple[str, ...]:
+    """Return the fields of a file of JSON lines, in order of occurrence.
+
+    Those of the first records, and those known as values or times that only later ones have.
+    """
+    names = dict.fromkeys(_read_first_record(path))
+    with contextlib.suppress(ValueError, RecursionError), open_bytes(path) as file:
+        for line in islice(file, _FIRST_RECORDS):
+            record = json.loads(line)
+            names |= dict.fromkeys(record if isinstance(record, dict) else ())
+    later = [
+        name
+        for role in ("value", "time")
+        if not names.keys() & set(COLUMN_NAMES[role])
+        for name in COLUMN_NAMES[role]
+    ]
+    if later:
+        scan = pl.scan_ndjson(glob.escape(str(path)), schema=dict.fromkeys(later, pl.String))
+        with contextlib.suppress(pl.exceptions.PolarsError):  # which reading the log reports
+            counts = scan.select(pl.all().count()).collect(engine="streaming")
+            names |= {column.name: None for column in counts if column.item()}
+    return tuple(names)
+
+
 def _read_first_record(path: Path) -> dict[str, Any]:
     record, text = None, _read_first_line(path)
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    with open_bytes(path) as file:
         if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8:
             raise InputError(
                 f"{path}: begins with a byte order mark, which JSON does not allow; remove it, "
                 "such as with: tail -c +4"
             )
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         record = json.loads(text)
     if not isinstance(record, dict):
         raise InputError(f"{path}: line 1 is not a JSON object; a file of JSON lines is expected")
@@ -384,8 +430,3 @@ def _read_first_record(path: Path) -> dict[str, Any]:
 def _guess_separator(path: Path) -> str:
     line = _read_first_line(path)
     return max("\t,;|", key=line.count)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error message."""
-    return str(error).strip().split("\n", maxsplit=1)[0]

@@ -95,8 +95,10 @@ def _check_times(
 ) -> None:
     """Check that no training interaction of a group comes after a held-out one."""
     assert log.time is not None  # noqa: S101 - `split_log` checked it
-    latest = np.full((3, n_groups), np.iinfo(np.int64).min)
-    earliest = np.full((3, n_groups), np.iinfo(np.int64).max)
+    whole = log.time.dtype.kind == "i"
+    limits = np.iinfo(np.int64) if whole else np.finfo(np.float64)
+    latest = np.full((3, n_groups), limits.min, dtype=log.time.dtype)
+    earliest = np.full((3, n_groups), limits.max, dtype=log.time.dtype)
     for number in range(3):
         rows = labels == number
         np.maximum.at(latest[number], groups[rows], log.time[rows])
@@ -137,7 +139,7 @@ def _split_by_time(log: Log, ratios: Ratios, _rng: np.random.Generator) -> Label
     ends = [len(times) * part // total for part in (ratios[0], ratios[0] + ratios[1])]
     cuts = [times[min(end, len(times) - 1)] for end in ends]
     if ratios[2] == 0:
-        cuts[1] = times[-1] + 1
+        del cuts[1]
     return np.searchsorted(cuts, log.time, side="right").astype(np.uint8)
 
 
