@@ -227,7 +227,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None, **where: Any) -
         The file is missing, or is not such a table.
     """
     try:
-        table = pl.scan_csv(path).filter(**where) if where else pl.scan_csv(path)
+        table = pl.scan_csv(path, glob=False)
+        table = table.filter(**where) if where else table
         return (table if columns is None else table.select(columns)).collect()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(

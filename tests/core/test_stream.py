@@ -192,7 +192,7 @@ def test_errors_name_the_columns_of_the_log(tmp_path):
     for users, items, message in (
         (["a", None], ["1", "2"], r"log.parquet, row 1: column 'customer_id' is empty"),
         (["a", "b"], ["1", "x"], r"log.parquet, row 1: column 'sku' has 'x', which is not"),
-        ([0.5, 1.0], ["1", "2"], r"log.parquet: column 'customer_id' holds Float64"),
+        ([0.5, 1.0], ["1", "2"], r"log.parquet: column customer_id is Float64"),
     ):
         pl.DataFrame({"customer_id": users, "sku": items}).write_parquet(log)
         with pytest.raises(InputError, match=message):

@@ -230,8 +230,8 @@ def _convergence(
     needed: list[int | None] = []
     seconds: list[float | None] = []
     for run, reference in zip(own, base, strict=True):
-        random = pl.read_csv(folder / reference.label / "epochs.csv")[run.train.monitor]
-        mine = pl.read_csv(folder / run.label / "epochs.csv")
+        random = pl.read_csv(folder / reference.label / "epochs.csv", glob=False)[run.train.monitor]
+        mine = pl.read_csv(folder / run.label / "epochs.csv", glob=False)
         scores, best = mine[run.train.monitor], max(random.to_list())
         epochs = _find_first(scores >= CONVERGED * best)
         shares.append(scores[0] / best if best else None)

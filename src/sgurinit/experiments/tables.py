@@ -81,7 +81,7 @@ def curves_table(runs: Sequence[RunSettings], folder: Path) -> pl.DataFrame:
     """
     tables = []
     for run in runs:
-        epochs = pl.read_csv(folder / run.label / "epochs.csv")
+        epochs = pl.read_csv(folder / run.label / "epochs.csv", glob=False)
         key = [pl.lit(v).alias(n) for n, v in (("model", run.model), ("arm", run.arm))]
         seed = pl.lit(run.seed, dtype=pl.Int64).alias("seed")
         columns = ["epoch", "train_loss", *METRIC_NAMES]

@@ -32,11 +32,11 @@ def read_scores_by_group(folder: Path) -> Iterator[tuple[str, Scores]]:
         all users. Then there are groups of users by their number of training interactions, and
         groups of items, see `group_items`.
     """
-    users = pl.read_parquet(folder / "users.parquet")
+    users = pl.read_parquet(folder / "users.parquet", glob=False)
     yield ALL, _metric_columns(users)
     for name, members in group_users(users["n_train"].to_numpy()).items():
         yield name, _metric_columns(users.filter(members))
-    for (name,), part in pl.read_parquet(folder / "groups.parquet").group_by(
+    for (name,), part in pl.read_parquet(folder / "groups.parquet", glob=False).group_by(
         "group", maintain_order=True
     ):
         yield str(name), _metric_columns(part)
@@ -59,7 +59,7 @@ def read_user_scores(folders: Sequence[Path]) -> list[pl.DataFrame] | None:
     files = [folder / "users.parquet" for folder in folders]
     if not all(file.is_file() for file in files):
         return None
-    return [pl.read_parquet(file, columns=["user_id", *METRIC_NAMES]) for file in files]
+    return [pl.read_parquet(file, columns=["user_id", *METRIC_NAMES], glob=False) for file in files]
 
 
 def _metric_columns(table: pl.DataFrame) -> Scores:

@@ -106,8 +106,8 @@ def read_store(folder: Path) -> StoreParts:
         for name in (*_FILES, f"items.{library}"):
             if settings["checksums"][name] != _hash_file(folder / name):
                 raise ValueError(f"{name} is damaged: wrong checksum")
-        users = pl.read_parquet(folder / "users.parquet")
-        items = pl.read_parquet(folder / "items.parquet")
+        users = pl.read_parquet(folder / "users.parquet", glob=False)
+        items = pl.read_parquet(folder / "items.parquet", glob=False)
         arrays = load_file(folder / "method.safetensors")
         side = ItemSide(
             rows=items["vector"].to_numpy(),
