@@ -177,13 +177,9 @@ def _check_fields(fields: Mapping[str, Any]) -> None:
         raise ValueError("the diagnostics are of other modalities")
     for name, users in fields["users"].items():
         _check_table(f"users/{name}", users, (n_users, users.shape[-1]))
-        clusters, width = fields["clusters"][name], users.shape[-1]
-        _check_table(f"clusters/{name}", clusters.centroids, (parameters.n_clusters, width))
-        labels = clusters.labels
-        if labels.shape != (n_items,) or labels.dtype != np.int32:
-            raise ValueError(f"the labels of {name} are {labels.dtype} of shape {labels.shape}")
-        if labels.size and not -1 <= labels.min() <= labels.max() < parameters.n_clusters:
-            raise ValueError(f"a label of {name} is not the number of a cluster")
+        centroids, labels = fields["clusters"][name].centroids, fields["clusters"][name].labels
+        _check_table(f"clusters/{name}", centroids, (parameters.n_clusters, users.shape[-1]))
+        _check_labels(name, labels, n_items, parameters.n_clusters)
     if fields["joint_tables"] is not None:
         for name, rows, count in zip(
             ("users", "items"), fields["joint_tables"], (n_users, n_items), strict=True
@@ -199,6 +195,13 @@ def _check_count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{value!r} is not a number of users or items")
     return value
+
+
+def _check_labels(name: str, labels: NDArray[Any], n_items: int, n_clusters: int) -> None:
+    if labels.shape != (n_items,) or labels.dtype != np.int32:
+        raise ValueError(f"the labels of {name} are {labels.dtype} of shape {labels.shape}")
+    if labels.size and not -1 <= labels.min() <= labels.max() < n_clusters:
+        raise ValueError(f"a label of {name} is not the number of a cluster")
 
 
 def _check_table(name: str, rows: NDArray[Any], shape: tuple[Any, ...]) -> None:
