@@ -89,8 +89,8 @@ def choose(n_changes: int, most: int) -> list[int]:
     if n_changes <= most:
         return list(range(1, n_changes + 1))
     last = range(n_changes - most // 3, n_changes + 1)
-    step = n_changes / (most - len(last))
-    return sorted({1 + int(step * k) for k in range(most - len(last))} | set(last))
+    step = (last.start - 1) / (most - len(last))
+    return [1 + int(step * k) for k in range(most - len(last))] + list(last)
 
 
 def main() -> None:
