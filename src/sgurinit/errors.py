@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_MOST_CHARACTERS = 2000
+
 
 class InputError(ValueError):
     """Input that cannot be used as it is.
@@ -16,7 +18,8 @@ class InputError(ValueError):
     ----------
     message : str
         The message. Characters that do not show, such as line breaks and escape sequences of
-        terminals in names and ids, are written as in Python.
+        terminals in names and ids, are written as in Python. The middle of a message of more than
+        2,000 characters is left out.
 
     See Also
     --------
@@ -33,4 +36,6 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
+        if len(message) > _MOST_CHARACTERS:
+            message = f"{message[: _MOST_CHARACTERS // 2]} ... {message[-_MOST_CHARACTERS // 2 :]}"
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))

@@ -391,6 +391,10 @@ def large(path):
     write(path, np.array([[0, 1], [2**31 - 2, 4_000_000_000]]))
 
 
+def stray(path):
+    write(path, np.array([[0, 1], [2**31 - 2, 1]]))
+
+
 def nobody(path):
     write(path, np.empty((0, 2), dtype=np.int64))
 
@@ -404,8 +408,9 @@ def nobody(path):
         (beyond, r"log\.parquet, row 1: column 'item' has position 40, expected 0 to 39"),
         (
             negative,
-            r"log\.parquet, row 1: column 'user' has position -1, expected 0 to 2147483647; for ",
+            r"log\.parquet, row 1: column 'user' has position -1, expected 0 to 1999; for ",
         ),
+        (stray, r"row 1: column 'user' has position 2147483646, expected 0 to 1999; for external"),
         (large, r"row 1: column 'item' has position 4000000000, expected 0 to 39; for external"),
         (nobody, "there are no training interactions"),
         (lambda path: path.write_text("user,item"), r"log\.parquet: expected a Parquet file"),

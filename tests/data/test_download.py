@@ -180,7 +180,7 @@ def test_an_unknown_checksum_is_recorded_and_checked_later(server, tmp_path):
 
 def archive(**files: str) -> bytes:
     memory = io.BytesIO()
-    with zipfile.ZipFile(memory, "w") as packed:
+    with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, text in files.items():
             packed.writestr(name.replace("__", "/"), text)
     return memory.getvalue()
@@ -206,8 +206,19 @@ def test_an_archive_is_unpacked_and_prepare_reads_it(server, tmp_path, monkeypat
     assert CliRunner().invoke(app, words).exit_code == 0
 
 
-def test_a_broken_archive_gives_a_one_line_error(server, tmp_path):
-    server.files["/ml.zip"] = archive(a="b")[:-9]
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-9],
+        lambda data: data[:60] + bytes(20) + data[80:],
+        lambda data: data.replace(b"PK\x03\x04\x14\x00\x00", b"PK\x03\x04\x14\x00\x01").replace(
+            b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01"
+        ),
+    ],
+    ids=["cut", "changed", "encrypted"],
+)
+def test_a_broken_archive_gives_a_one_line_error(server, tmp_path, damage):
+    server.files["/ml.zip"] = damage(archive(a="b" * 999 + "c"))
     entry = PublishedDataset("ml", "", "", (PublishedFile("ml.zip", (server.url("/ml.zip"),)),))
     with pytest.raises(InputError, match="not a complete archive"):
         download(entry, tmp_path)

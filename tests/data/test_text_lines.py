@@ -310,3 +310,24 @@ def test_names_and_ids_in_messages_are_text(tmp_path):
     source = find_source(path)
     with pytest.raises(InputError, match=r"line 2: \\x1b\[31mnote is missing"):
         read_log(find_source(path, columns={"value": source.left_out[0]}))
+
+
+def test_the_middle_of_a_long_message_is_left_out():
+    message = str(InputError("file: " + "x" * 10**6 + "; shorten it"))
+    assert message.startswith("file: xxx")
+    assert message.endswith("xxx; shorten it")
+    assert len(message) < 2100
+
+
+@pytest.mark.parametrize("old", [b"(3,)", b"'<f4'"])
+def test_a_header_that_claims_more_than_the_file_has_takes_no_memory(tmp_path, old):
+    folder = tmp_path / "log"
+    (folder / "features").mkdir(parents=True)
+    write_log(folder / "log.parquet", user=["u", "u"], item=["a", "b"])
+    write_log(folder / "features" / "text.parquet", item=["a", "b"], v=np.ones((2, 3), np.float32))
+    convert(folder, tmp_path / "elliot", "elliot")
+    path = tmp_path / "elliot" / "text" / "a.npy"
+    new = {b"(3,)": b"(%d,)" % 10**12, b"'<f4'": b"'|O' "}[old]
+    path.write_bytes(path.read_bytes().replace(old, new))
+    with pytest.raises(InputError, match=r"a.npy: not a complete NumPy array file"):
+        load_dataset(tmp_path / "elliot")

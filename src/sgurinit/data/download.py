@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def _unpack(archive: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as packed, new_folder(folder) as whole:
             packed.extractall(whole)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise InputError(
             f"{archive}: not a complete archive ({error}); remove it, then download it again"
         ) from None

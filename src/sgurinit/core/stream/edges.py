@@ -23,6 +23,9 @@ _CHUNK_ROWS = 1 << 22
 # Users that a bucket's file can number.
 _MAX_POSITIONS = 1 << 31
 
+# A stray large position of a user would cost memory for all below it.
+_USERS_PER_ROW = 1000
+
 _COLUMNS = ("user", "item")
 
 # What readers raise for files that are damaged or of another format.
@@ -101,6 +104,10 @@ class EdgeFiles:
         """Count the rows of all files, duplicates included."""
         return sum(_count_rows(file, self.columns) for file in self.files)
 
+    def count_positions(self) -> int:
+        """Return the largest number of users that positions may tell apart."""
+        return min(_MAX_POSITIONS, _USERS_PER_ROW * max(self.count_rows(), 1))
+
     def describe(self) -> list[dict[str, Any]]:
         """Return what tells the files from other files of the same names."""
         states = [(file, file.stat()) for file in self.files]
@@ -123,7 +130,7 @@ class EdgeFiles:
                 yield users, items, Place(file, first)
 
 
-def check_positions(values: pl.Series, place: Place, limit: int | None) -> IntArray:
+def check_positions(values: pl.Series, place: Place, limit: int) -> IntArray:
     """Return positions as int64 after checking that they are at least 0 and below `limit`.
 
     Raises
@@ -137,7 +144,6 @@ def check_positions(values: pl.Series, place: Place, limit: int | None) -> IntAr
             "positions; for external ids give the ids of the items as `item_ids`"
         )
     found = parse_ids(values, place.file, place.name_row).to_numpy()
-    limit = _MAX_POSITIONS if limit is None else limit
     outside = (found < 0) | (found >= limit)
     if outside.any():
         row = int(np.argmax(outside))

@@ -173,12 +173,13 @@ class _Stream:
         total, done = self.request.edges.count_rows(), 0
         counts = np.zeros(0, dtype=np.int64)
         ids: IdArray | None = None
+        most = self.request.edges.count_positions()
         for users, items, place in _read_pieces(self.request.edges):
             if self.request.item_ids is None:
                 # The items are checked first: external ids are then noticed before memory is
                 # taken for a count of every number up to the largest.
                 check_positions(items, place, self.request.n_items)
-                at = check_positions(users, place, None)
+                at = check_positions(users, place, most)
                 counts = np.pad(counts, (0, max(0, int(at.max(initial=-1)) + 1 - len(counts))))
                 np.add.at(counts, at, 1)
             else:
@@ -212,10 +213,11 @@ class _Stream:
     def _read_pairs(self, user_ids: IdArray | None) -> Iterator[tuple[IntArray, IntArray]]:
         total, done = self.request.edges.count_rows(), 0
         known, n_items = self.request.item_ids, self.request.n_items
+        most = self.request.edges.count_positions()
         order = None if known is None else np.argsort(known, kind="stable")
         for users, items, place in _read_pieces(self.request.edges):
             if known is None or order is None or user_ids is None:
-                yield check_positions(users, place, None), check_positions(items, place, n_items)
+                yield check_positions(users, place, most), check_positions(items, place, n_items)
             else:
                 # The users' ids are sorted.
                 own = np.searchsorted(user_ids, convert_ids(users, place)).astype(np.int64)

@@ -17,6 +17,7 @@ from sgurinit.core.inputs.features import widen_bfloat16
 from sgurinit.data.layouts.base import TableLayout
 from sgurinit.data.layouts.capabilities import Capabilities
 from sgurinit.data.layouts.contents import Contents
+from sgurinit.data.layouts.feature_files import load_npy
 from sgurinit.data.layouts.tables import (
     align_features,
     check_interactions,
@@ -103,10 +104,7 @@ def _is_rating(fields: list[str]) -> bool:
 def _stack_files(paths: list[Path]) -> np.ndarray:
     rows = []
     for path in paths:
-        try:
-            rows.append(np.load(path, allow_pickle=False).ravel())
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path}: not a complete NumPy array file ({error})") from error
+        rows.append(np.array(load_npy(path)).ravel())
         if rows[-1].shape != rows[0].shape or rows[-1].dtype != rows[0].dtype:
             raise InputError(
                 f"{path}: {rows[-1].size} numbers, but {rows[0].size} in {paths[0].name}"

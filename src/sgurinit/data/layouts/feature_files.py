@@ -98,13 +98,25 @@ def read_array(path: Path) -> NDArray[Any]:
         If the file is missing, incomplete or of another format, or does not hold a 2-D array of
         float16, bfloat16, float32 or float64.
     """
+    values = restore_bfloat16(_read_tensor(path) if path.suffix == ".pt" else load_npy(path))
+    if values.ndim != 2 or not is_feature_dtype(values.dtype):
+        raise InputError(
+            f"{path}: {values.dtype} of shape {values.shape}; a 2-D array (items, width) of "
+            f"{FLOATS} is expected"
+        )
+    return values
+
+
+def load_npy(path: Path) -> NDArray[Any]:
+    """Map the array of a ``.npy`` file into memory, after its size is compared with the file's.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, incomplete or of another format, or would have to be unpickled.
+    """
     try:
-        if path.suffix == ".pt":
-            values = _read_tensor(path)
-        else:
-            values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except InputError:
-        raise
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"{path}: file is missing") from None
     except OSError as error:
@@ -117,12 +129,6 @@ def read_array(path: Path) -> NDArray[Any]:
     if not isinstance(values, np.ndarray):
         values.close()
         raise InputError(f"{path}: this is an archive of arrays; a single .npy array is expected")
-    values = restore_bfloat16(values)
-    if values.ndim != 2 or not is_feature_dtype(values.dtype):
-        raise InputError(
-            f"{path}: {values.dtype} of shape {values.shape}; a 2-D array (items, width) of "
-            f"{FLOATS} is expected"
-        )
     return values
 
 

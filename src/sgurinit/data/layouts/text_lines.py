@@ -110,10 +110,9 @@ def _find_long_line(path: Path, separator: str, form: TextForm) -> str:
         lines = TextIOWrapper(file, "utf-8", errors="replace", newline="")
         reader = csv.reader(lines, delimiter=separator, quoting=quoting)
         with suppress(csv.Error):
-            width = len(next(reader))
-            while len(next(reader, [])) <= width:
-                pass
-            return f"line {reader.line_num}"
+            width = len(next(reader, []))
+            if any(len(row) > width for row in reader):
+                return f"line {reader.line_num}"
     return "a line"
 
 

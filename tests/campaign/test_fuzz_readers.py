@@ -1,0 +1,36 @@
+"""Damaged files of logs, data sets and vectors: one line each, no crash, no large memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.campaign
+
+HELPER = Path(__file__).parents[1] / "helpers" / "fuzz_readers.py"
+MINUTES = float(os.environ.get("SGURINIT_CAMPAIGN_MINUTES", "0.4"))
+KINDS = ("logs", "layouts", "vectors", "streams", "archives")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_but_input_errors(kind, tmp_path):
+    # In its own process, since a fault could end it, and with little more memory than it has.
+    seconds = MINUTES * 60 / len(KINDS)
+    done = subprocess.run(
+        [sys.executable, str(HELPER), kind, str(seconds), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=10 * seconds + 120,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    facts = json.loads(done.stdout.splitlines()[-1])
+    assert facts["tried"] > 10
+    assert facts["refused"] > 5
+    assert not facts["wrong"], json.dumps(facts["wrong"], indent=1)
