@@ -47,7 +47,7 @@ def main() -> None:
                     np.stack([of[seed][f"best {metric}"].to_numpy() for seed in seeds])
                     for of in (own, base)
                 ]
-                found = bootstrap_lift(*scores, n_resamples=2000)
+                found = bootstrap_lift(*scores)
                 pair = {"data": data, "model": model, "arm": arm, "against": against}
                 interval = {"lift": found.lift, "low": found.low, "high": found.high}
                 rows.append(pair | {"metric": metric, "seeds": len(seeds)} | interval)
