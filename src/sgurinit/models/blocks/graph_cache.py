@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import logging
 import os
 import tempfile
@@ -36,10 +35,10 @@ def cached_graph(
     """Decorate a function that builds a graph, so that its results are kept on disk.
 
     The result must only depend on the arguments: features, sparse matrices, arrays, numbers and
-    text. The key consists of the function's name, `version`, the release of torch and the content
-    of every argument, so a different k, modality or feature value gives a different graph. Missing
-    and damaged files, and files of another key, are rebuilt. If the folder is not writable,
-    nothing is cached.
+    text. It has a row and a column for every row of the first argument. The key consists of the
+    function's name, `version`, the release of torch and the content of every argument, so a
+    different k, modality or feature value gives a different graph. Missing and damaged files, and
+    files of another key or size, are rebuilt. If the folder is not writable, nothing is cached.
 
     Parameters
     ----------
@@ -61,7 +60,7 @@ def cached_graph(
                 _feed(digest, name, value)
             key = f"{build.__name__}-{digest.hexdigest()}"
             path = get_cache_folder() / "graphs" / f"{key}.safetensors"
-            graph = _read(path, key)
+            graph = _read(path, key, _count_rows(next(iter(bound.arguments.values()))))
             if graph is None:
                 graph = build(*args, **kwargs)
                 _write(path, key, graph)
@@ -92,11 +91,16 @@ def _feed(digest: Any, name: str, value: object) -> None:
         raise TypeError(f"{name} is of type {type(value).__name__}, which cannot be a cache key")
 
 
-def _read(path: Path, key: str) -> sp.csr_array | None:
+def _count_rows(value: Any) -> int:
+    return int(value.n_items if isinstance(value, ItemFeatures) else value.shape[0])
+
+
+def _read(path: Path, key: str, size: int) -> sp.csr_array | None:
     """Read the graph of a key; None where the file is missing, damaged or of another key.
 
-    The library's reader checks sizes before it takes memory. Indices out of range would be read
-    from foreign memory later.
+    The library's reader checks sizes before it takes memory, and the graph has the size that is
+    expected, not one that the file claims. Indices out of range would be read from foreign memory
+    later.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -104,10 +108,7 @@ def _read(path: Path, key: str) -> sp.csr_array | None:
             parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if metadata.pop("checksum") != hash_arrays(parts, metadata) or metadata["key"] != key:
             return None
-        n_rows, n_columns = json.loads(metadata["shape"])
-        graph = sp.csr_array(
-            (parts["data"], parts["indices"], parts["indptr"]), shape=(n_rows, n_columns)
-        )
+        graph = sp.csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=(size, size))
         graph.check_format(full_check=True)
     except (
         OSError,
@@ -125,7 +126,7 @@ def _read(path: Path, key: str) -> sp.csr_array | None:
 def _write(path: Path, key: str, graph: sp.csr_array) -> None:
     """Write a graph atomically."""
     parts = {name: np.ascontiguousarray(getattr(graph, name)) for name in _PARTS}
-    metadata = {"key": key, "shape": json.dumps([int(count) for count in graph.shape])}
+    metadata = {"key": key}
     metadata["checksum"] = hash_arrays(parts, metadata)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
