@@ -251,7 +251,7 @@ def interactions_with(**columns: list):
     ("to", "change", "says"),
     [
         ("recbole", put("bad.train.inter", "item_id:token", "thing:token"), "column item is miss"),
-        ("recbole", append("bad.train.inter", b"0\t1\t2\t3\t4\n"), "has more fields than the first"),
+        ("recbole", append("bad.train.inter", b"0\t1\t2\t3\t4\n"), "more fields than the first"),
         (
             "recbole",
             append("bad.train.inter", b"nobody\t1\n"),
