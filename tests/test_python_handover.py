@@ -43,8 +43,13 @@ def start(data):
     return SGURInit(random_state=0).fit(data).start_
 
 
+@pytest.fixture(scope="module")
+def model(data):
+    return VBPR(data)
+
+
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: type(odd).__name__)
-def test_odd_arguments_are_one_line(odd, data, start, tmp_path):
+def test_odd_arguments_are_one_line(odd, model, start, tmp_path):
     users, towers = nn.Embedding(90, 8), nn.ModuleDict({"user": nn.Embedding(90, 8)})
     calls = [
         lambda: initialize_(odd, start),
@@ -55,9 +60,13 @@ def test_odd_arguments_are_one_line(odd, data, start, tmp_path):
         lambda: initialize_(
             users, start, space="projected", modality="text", item_vectors=odd
         ),
+        lambda: initialize_(users, start, space=odd),
         lambda: hand_over(odd, start),
-        lambda: hand_over(VBPR(data), odd),
-        lambda: hand_over(VBPR(data), start, tables=odd),
+        lambda: hand_over(model, odd),
+        lambda: hand_over(model, start, tables=odd),
+        lambda: hand_over(model, start, projected=odd),
+        lambda: hand_over(model, start, target=odd),
+        lambda: hand_over(model, start, fill_items=odd),
         lambda: attach(odd, start),
         lambda: attach(towers, odd),
         lambda: attach(towers, start, tables=odd),
@@ -72,7 +81,10 @@ def test_odd_arguments_are_one_line(odd, data, start, tmp_path):
         lambda: start.on(odd),
         lambda: start.carry_to(odd),
         lambda: start.features(odd),
+        lambda: start.joint(odd),
         lambda: VectorStore.from_start(odd),
+        lambda: VectorStore.from_start(start, metric=odd),
+        lambda: VectorStore.from_start(start, index=odd),
         lambda: VectorStore.from_start(start, model_vectors=odd),
         lambda: VectorStore.from_start(start, model_vectors=(odd, np.ones((60, 8)))),
         lambda: VectorStore.from_start(start, model_vectors=(np.ones((90, 8)), odd)),

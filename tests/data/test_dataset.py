@@ -41,6 +41,13 @@ def test_matrix_is_one_exactly_at_the_pairs(pairs):
     np.testing.assert_array_equal(matrix.toarray(), dense)
 
 
+def test_positions_may_be_tensors():
+    torch = pytest.importorskip("torch")
+    pairs = Interactions(torch.tensor([1, 0]), torch.tensor([2, 3], dtype=torch.int32))
+    assert pairs.users.tolist() == [0, 1]
+    assert pairs.items.tolist() == [3, 2]
+
+
 @pytest.mark.parametrize(
     ("users", "items", "says"),
     [
@@ -50,6 +57,10 @@ def test_matrix_is_one_exactly_at_the_pairs(pairs):
         ([True], [0], "users must be integer positions, not bool"),
         ([0], [-1], "items[0] is -1; positions begin at 0"),
         (np.array([2**63], dtype=np.uint64), [0], "too large for a position"),
+        (None, [0], "users must be 1-D"),
+        ("u", [0], "users must be 1-D"),
+        ([[0], [0, 1]], [0], "users is of type list, which cannot be read"),
+        (np.ma.masked_equal([1, 2], 2), [0, 1], "users is a masked array"),
     ],
 )
 def test_unusable_pairs_are_refused(users, items, says):
@@ -115,6 +126,10 @@ def test_plain_arrays_are_accepted_as_features(make_dataset):
         ({"features": {"../image": np.ones((5, 2))}}, "modality name '../image'"),
         ({"features": {"a b": np.ones((5, 2))}}, "modality name 'a b'"),
         ({"features": {"image": np.ones((5, 2), dtype=int)}}, "int64"),
+        ({"features": np.ones((5, 2))}, "features must be a non-empty mapping"),
+        ({"features": None}, "features must be a non-empty mapping"),
+        ({"train": np.ones((2, 2), dtype=int)}, "train is of type ndarray, expected Interactions("),
+        ({"test": None}, "test is of type NoneType, expected Interactions("),
         ({"user_ids": ["a", "b", "a", "c"]}, "user_ids: a is repeated"),
         ({"item_ids": np.ones((5, 1))}, "item_ids must be one-dimensional"),
         ({"item_ids": [0.5, 1, 2, 3, 4]}, "item_ids, row 0: 0.5 cannot be an id"),

@@ -189,12 +189,35 @@ def test_p_values_without_a_difference_are_uniform(n_seeds):
         ({"a": np.full((3, 40), np.nan)}, "scores hold a NaN or infinite value"),
         ({"level": 1.0}, "level is 1.0, expected a number between 0 and 1"),
         ({"n_resamples": 0}, "n_resamples is 0, expected at least 1"),
+        ({"n_resamples": 10**30}, "expected at least 1 and at most 10,000,000"),
+        ({"n_resamples": 2.5}, "n_resamples is 2.5, expected"),
+        ({"level": "0.95"}, "level is '0.95', expected a number"),
+        ({"level": np.ones(2)}, "level is array"),
+        ({"seed": -1}, "seed is -1, expected an integer of at least 0"),
+        ({"seed": "x"}, "seed is 'x', expected an integer"),
+        ({"a": "x"}, "a holds <U1, expected real numbers"),
+        ({"a": {}}, "a holds object, expected real numbers"),
+        ({"b": np.ones((3, 40), complex)}, "b holds complex128"),
+        ({"b": [[0.5], [0.5, 0.5]]}, "b is of type list, which cannot be read"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(changes, message):
     a, b = draw()
     with pytest.raises(InputError, match=message):
         bootstrap_lift(**{"a": a, "b": b, **changes})
+
+
+@pytest.mark.parametrize("pairs", [3, None, "01", [3], [(0, 1, 0)], [(0.0, 1)], [("a", 0)], {}])
+def test_anything_but_pairs_of_columns_is_refused(pairs):
+    with pytest.raises(InputError, match=r"^pairs hold .*, expected pairs of columns, such as"):
+        bootstrap_lifts(np.stack(draw(), axis=-1), pairs)
+
+
+def test_scores_may_be_tensors_and_lists():
+    torch = pytest.importorskip("torch")
+    a, b = draw()
+    expected = bootstrap_lift(a, b, n_resamples=9)
+    assert bootstrap_lift(torch.tensor(a), b.tolist(), n_resamples=9) == expected
 
 
 def test_a_pair_of_missing_columns_is_refused():

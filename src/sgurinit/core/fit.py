@@ -16,8 +16,8 @@ from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.core.inputs.fingerprint import compute_fingerprint
 from sgurinit.core.inputs.interactions import ParsedInteractions
 from sgurinit.core.inputs.training_data import TrainingData
-from sgurinit.core.params import Parameters
-from sgurinit.core.start import JointStart, UserStart, check_dim
+from sgurinit.core.params import Parameters, check_width
+from sgurinit.core.start import JointStart, UserStart
 from sgurinit.core.steps.aggregate import count_item_degrees
 from sgurinit.core.steps.joint import compute_joint_items
 from sgurinit.core.steps.space import FittedSpace, Space
@@ -197,7 +197,7 @@ class FittedStart(UserStart):
 
     def joint(self, dim: int) -> JointStart:
         """Return users and items in one joint space, see `UserStart.joint`."""
-        table, space, users, _ = self.fit.fit_joint_space(check_dim(dim))
+        table, space, users, _ = self.fit.fit_joint_space(check_width("dim", dim))
         return JointStart(users, np.asarray(table.values), space.to_clusters())
 
     def features(self, modality: str) -> FloatArray:

@@ -15,6 +15,9 @@ import numpy as np
 
 from sgurinit.errors import InputError
 
+MAX_WIDTH = 65_536
+"""Largest width of a joint space."""
+
 LOCAL_NORMS = ("mean", "sym")
 PREPROCESS_STEPS = ("center", "unit", "whiten")
 KMEANS = ("lloyd", "minibatch", "faiss")
@@ -62,7 +65,7 @@ PARAMS: Mapping[str, Param] = {
     ),
     "joint_dim": Param(
         None,
-        "int >= 1 or None",
+        "int in [1, 65536] or None",
         "Width of the joint space of all modalities, if it is to be computed at fit and saved.",
     ),
     "collaborative": Param(
@@ -172,7 +175,7 @@ class Parameters:
             local_weight=_check_share("local_weight", params["local_weight"]),
             local_norm=_check_one_of("local_norm", params["local_norm"], LOCAL_NORMS),
             preprocess=_check_steps(params["preprocess"]),
-            joint_dim=None if joint_dim is None else _check_positive_int("joint_dim", joint_dim),
+            joint_dim=None if joint_dim is None else check_width("joint_dim", joint_dim),
             collaborative=_check_flag("collaborative", params["collaborative"]),
             content_weight=_check_number("content_weight", params["content_weight"], above=False),
             penalty=_check_number("penalty", params["penalty"], above=True),
@@ -225,9 +228,23 @@ def get_preset(name: str) -> dict[str, Any]:
     InputError
         The name is unknown; the message lists the names.
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise InputError(f"unknown preset {name!r}: choose from {', '.join(sorted(PRESETS))}")
     return dict(PRESETS[name])
+
+
+def check_width(name: str, value: object) -> int:
+    """Return the width of a joint space as an int.
+
+    Raises
+    ------
+    InputError
+        The value is not a whole number from 1 to `MAX_WIDTH`.
+    """
+    width = _check_positive_int(name, value)
+    if width > MAX_WIDTH:
+        raise InputError(f"{name} is {value}, expected at most {MAX_WIDTH:,}")
+    return width
 
 
 def _check_positive_int(name: str, value: object) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from sgurinit.core.diagnostics import Diagnostics
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, FloatArray, IdArray
 from sgurinit.core.inputs.features import ItemFeatures
-from sgurinit.core.params import PARAMS
+from sgurinit.core.params import PARAMS, check_width
 from sgurinit.core.steps.clusters import Clusters, cluster_rows
 from sgurinit.errors import InputError
 
@@ -187,7 +187,7 @@ class UserStart:
 
         Parameters
         ----------
-        dim : int >= 1
+        dim : int in [1, 65536]
             Width. A loaded start only has the width that it was saved with. Columns beyond the
             directions that the features span are zero.
 
@@ -216,7 +216,7 @@ class UserStart:
         >>> scores.shape
         (200, 100)
         """
-        dim = check_dim(dim)
+        dim = check_width("dim", dim)
         if self.joint_tables is None or self.config["joint_dim"] != dim:
             raise InputError(
                 f"the loaded start has no joint space of width {dim} (saved: "
@@ -429,10 +429,3 @@ def check_start_path(path: Path) -> None:
         raise InputError(f"{path}: cannot be written ({error})") from error
     if not fits:
         raise InputError(f"{path}: expected a file to write in a folder that exists")
-
-
-def check_dim(dim: object) -> int:
-    """Return the width of a joint space as an int; anything but a whole number >= 1 is an error."""
-    if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or dim < 1:
-        raise InputError(f"dim must be an integer >= 1, got {dim!r}")
-    return int(dim)

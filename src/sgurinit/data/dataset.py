@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from sgurinit.core.inputs.conversion import to_array
 from sgurinit.core.inputs.features import ItemFeatures, as_features
 from sgurinit.core.inputs.ids import as_ids
 from sgurinit.errors import InputError
@@ -178,11 +179,17 @@ class Dataset:
         """Check everything. For the rules, see the class."""
         object.__setattr__(self, "user_ids", _check_ids(self.user_ids, "user"))
         object.__setattr__(self, "item_ids", _check_ids(self.item_ids, "item"))
-        given = as_features(self.features) if self.features else {}
+        empty = isinstance(self.features, Mapping) and not self.features
+        given = {} if empty else as_features(self.features)
         features = {modality: _read_only_features(given[modality]) for modality in sorted(given)}
         object.__setattr__(self, "features", MappingProxyType(features))
         self._check_features()
         for split, pairs in self.splits():
+            if not isinstance(pairs, Interactions):
+                raise InputError(
+                    f"{split} is of type {type(pairs).__name__}, expected Interactions(users=..., "
+                    "items=...)"
+                )
             _check_range(split, "user", pairs.users, self.n_users)
             _check_range(split, "item", pairs.items, self.n_items)
         if not len(self.train):
@@ -278,7 +285,7 @@ class Dataset:
 
 
 def _check_positions(values: ArrayLike, what: str) -> NDArray[np.int64]:
-    array = np.asarray(values)
+    array = to_array(values, f"interactions: {what}")
     if array.ndim != 1:
         raise InputError(f"interactions: {what} must be 1-D, not of shape {array.shape}")
     if array.size and not np.issubdtype(array.dtype, np.integer):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
+from sgurinit.core.inputs.conversion import to_array
 from sgurinit.errors import InputError
 
 # Counts of users that a block of draws holds, at most.
 _BLOCK = 1 << 20
+
+_MOST_RESAMPLES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def bootstrap_lift(
         Scores of the same users in the same order, from runs with the same seeds.
     level : float in (0, 1), default 0.95
         Share of intervals that hold the true value.
-    n_resamples : int >= 1, default 10,000
+    n_resamples : int in [1, 10,000,000], default 10,000
         Number of draws.
     seed : int >= 0, default 0
         Seed of the draws.
@@ -83,7 +88,8 @@ def bootstrap_lift(
     Raises
     ------
     InputError
-        The shapes differ or are not two-dimensional, or for the reasons of `bootstrap_lifts`.
+        A score is not a number, the shapes differ or are not two-dimensional, or for the
+        reasons of `bootstrap_lifts`.
 
     See Also
     --------
@@ -99,7 +105,7 @@ def bootstrap_lift(
     >>> round(found.lift, 2), found.low < found.lift < found.high, found.p_value < 0.001
     (0.1, True, True)
     """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    a, b = _to_scores(a, "a"), _to_scores(b, "b")
     if a.shape != b.shape or a.ndim != 2:
         raise InputError(
             f"scores have the shapes {a.shape} and {b.shape}, expected two equal (n_seeds, n_users)"
@@ -135,7 +141,7 @@ def bootstrap_lifts(
         Columns to compare: the first with the second.
     level : float in (0, 1), default 0.95
         Share of intervals that hold the true value.
-    n_resamples : int >= 1, default 10,000
+    n_resamples : int in [1, 10,000,000], default 10,000
         Number of draws. No p-value is below ``2 / (n_resamples + 1)``.
     seed : int >= 0, default 0
         Seed of the draws.
@@ -149,7 +155,8 @@ def bootstrap_lifts(
     ------
     InputError
         `scores` is not three-dimensional, has no seed or fewer than two users, holds a NaN or
-        infinite value, a pair names a missing column, or `level` or `n_resamples` is out of range.
+        infinite value or no numbers, a pair names a missing column, or `level`, `n_resamples` or
+        `seed` is out of range.
 
     Notes
     -----
@@ -177,13 +184,13 @@ def bootstrap_lifts(
     >>> [round(found.lift, 1) for found in bootstrap_lifts(scores, [(1, 0), (2, 0)])]
     [0.2, 0.4]
     """
-    scores = np.asarray(scores, dtype=np.float64)
-    _check(scores, pairs, level, n_resamples)
-    if not pairs:
+    scores, compared = _to_scores(scores, "scores"), to_array(pairs, "pairs")
+    _check(scores, compared, level, n_resamples, seed)
+    if not len(compared):
         return []
-    own, base = np.array(pairs).T
+    own, base = compared.T
     # Products of differences, not differences of products: equal scores differ by exactly 0.
-    ends = np.sort(pairs, axis=1)
+    ends = np.sort(compared, axis=1)
     differing, at = np.unique(ends, axis=0, return_inverse=True)
     bases, base_at = np.unique(base, return_inverse=True)
     differences = scores[..., differing[:, 0]] - scores[..., differing[:, 1]]
@@ -200,8 +207,15 @@ def bootstrap_lifts(
     ]
 
 
+def _to_scores(values: Any, name: str) -> np.ndarray:
+    array = to_array(values, name)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} holds {array.dtype}, expected real numbers")
+    return array.astype(np.float64, copy=False)
+
+
 def _check(
-    scores: np.ndarray, pairs: Sequence[tuple[int, int]], level: float, n_resamples: int
+    scores: np.ndarray, pairs: np.ndarray, level: float, n_resamples: int, seed: int
 ) -> None:
     if scores.ndim != 3 or scores.shape[0] < 1 or scores.shape[1] < 2:
         raise InputError(
@@ -210,13 +224,24 @@ def _check(
         )
     if not np.isfinite(scores).all():
         raise InputError("scores hold a NaN or infinite value")
-    for pair in pairs:
+    if pairs.shape != (0,) and (pairs.shape[1:] != (2,) or pairs.dtype.kind not in "iu"):
+        raise InputError(
+            f"pairs hold {pairs.dtype} of the shape {pairs.shape}, expected pairs of columns, such "
+            "as [(1, 0)]"
+        )
+    for pair in pairs.tolist():
         if not all(0 <= column < scores.shape[2] for column in pair):
-            raise InputError(f"pair {pair} names a column that scores of {scores.shape} lack")
-    if not 0 < level < 1:
-        raise InputError(f"level is {level}, expected a number between 0 and 1")
-    if n_resamples < 1:
-        raise InputError(f"n_resamples is {n_resamples}, expected at least 1")
+            raise InputError(
+                f"pair {tuple(pair)} names a column that scores of {scores.shape} lack"
+            )
+    if not isinstance(level, Real) or not 0 < level < 1:
+        raise InputError(f"level is {level!r}, expected a number between 0 and 1")
+    if not isinstance(n_resamples, Integral) or not 1 <= n_resamples <= _MOST_RESAMPLES:
+        raise InputError(
+            f"n_resamples is {n_resamples!r}, expected at least 1 and at most {_MOST_RESAMPLES:,}"
+        )
+    if not isinstance(seed, Integral) or seed < 0:
+        raise InputError(f"seed is {seed!r}, expected an integer of at least 0")
 
 
 def _draw_means(columns: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:

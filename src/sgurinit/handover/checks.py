@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
@@ -34,6 +36,12 @@ def check_start(start: object) -> None:
             f"start is of type {type(start).__name__}, expected a UserStart; pass start_ of a "
             "fitted SGURInit"
         )
+
+
+def check_option(name: str, value: object, known: Collection[str]) -> None:
+    """Refuse any value of an option but the known ones."""
+    if not isinstance(value, str) or value not in known:
+        raise InputError(f"{name} is {value!r}, expected one of {', '.join(known)}")
 
 
 def check_table(table: UserTable, start: UserStart) -> None:

@@ -15,7 +15,14 @@ from sgurinit.core.inputs.arrays import FloatArray
 from sgurinit.core.inputs.conversion import to_array
 from sgurinit.core.inputs.features import row_norms, widen_bfloat16
 from sgurinit.errors import InputError
-from sgurinit.handover.checks import MATERIALIZE, UNNAMED, check_start, check_table, label
+from sgurinit.handover.checks import (
+    MATERIALIZE,
+    UNNAMED,
+    check_option,
+    check_start,
+    check_table,
+    label,
+)
 from sgurinit.handover.reports import TableReport
 from sgurinit.handover.scaling import (
     DEFAULT_SCALE,
@@ -94,8 +101,7 @@ def initialize_(
     True
     """
     check_start(start)
-    if space not in get_args(TableSpace):
-        raise InputError(f"space is {space!r}, expected one of {', '.join(get_args(TableSpace))}")
+    check_option("space", space, get_args(TableSpace))
     if items is not None and space != "free":
         raise InputError(f'items go with a free space (space="free"), not with space={space!r}')
     if item_vectors is not None and space == "free":

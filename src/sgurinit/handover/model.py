@@ -8,7 +8,7 @@ from typing import get_args
 
 from sgurinit.core import UserStart
 from sgurinit.errors import InputError
-from sgurinit.handover.checks import check_start, class_name
+from sgurinit.handover.checks import check_option, check_start, class_name
 from sgurinit.handover.filling import check_start_preprocess, prepare_fill
 from sgurinit.handover.linear import solve_tables_
 from sgurinit.handover.projection import prepare_projection
@@ -92,15 +92,14 @@ def hand_over(
             "fill any other torch module with sgurinit.integrations.torch.attach or initialize_"
         )
     check_start(start)
-    if projected not in get_args(ProjectedMode):
-        known = ", ".join(get_args(ProjectedMode))
-        raise InputError(f"projected is {projected!r}, expected one of {known}")
+    check_option("projected", projected, get_args(ProjectedMode))
+    check_option("target", target, get_args(Target))
+    if not isinstance(fill_items, bool):
+        raise InputError(f"fill_items is {fill_items!r}, expected True or False")
     tables = model.user_tables() if tables is None else tables
     if not isinstance(tables, list | tuple) or not all(isinstance(t, UserTable) for t in tables):
         raise InputError("tables must be a list of the UserTables of model.user_tables()")
     width = model.config.width
-    if target not in get_args(Target):
-        raise InputError(f"target is {target!r}, expected one of {', '.join(get_args(Target))}")
     check_start_preprocess(tables, start)
     check_projected(model, projected)
     writes = [

@@ -47,7 +47,7 @@ class SparkSGURInit(
         Local part: the plain mean of a user's items, or symmetric weights, 1 / sqrt(d_u d_i).
     preprocess : sequence of {"center", "unit", "whiten"}, default ()
         Steps applied to each modality's features first, in order. The joint space has its own.
-    joint_dim : int >= 1 or None, default None
+    joint_dim : int in [1, 65536] or None, default None
         Width of the joint space of all modalities; None for no joint space.
     collaborative : bool, default False
         Whether the joint space also describes items by who uses them, not only by what they are.

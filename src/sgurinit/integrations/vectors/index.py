@@ -46,7 +46,7 @@ def index_library(name: str) -> IndexLibrary:
     ImportError
         The library is not installed.
     """
-    if name not in INDEX_LIBRARIES:
+    if not isinstance(name, str) or name not in INDEX_LIBRARIES:
         raise InputError(f"index is {name!r}, expected one of {', '.join(INDEX_LIBRARIES)}")
     return INDEX_LIBRARIES[name]()
 

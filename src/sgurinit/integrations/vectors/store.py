@@ -165,7 +165,7 @@ class VectorStore:
         (200, 16)
         """
         library = index_library(index)
-        if metric not in STORE_METRICS:
+        if not isinstance(metric, str) or metric not in STORE_METRICS:
             raise InputError(f"metric is {metric!r}, expected dot or cosine")
         if not isinstance(start, UserStart):
             raise InputError(
