@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sgurinit._visible import make_visible
+
 _MOST_CHARACTERS = 2000
 
 
@@ -38,4 +40,4 @@ class InputError(ValueError):
     def __init__(self, message: str) -> None:
         if len(message) > _MOST_CHARACTERS:
             message = f"{message[: _MOST_CHARACTERS // 2]} ... {message[-_MOST_CHARACTERS // 2 :]}"
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
+        super().__init__(make_visible(message))

@@ -12,11 +12,13 @@ from sgurinit.data import Dataset, planted
 from sgurinit.experiments import Comparison, compare
 from sgurinit.training import TrainSettings
 
+NAME = "<script>alert(1)</script> & [bold]\x1b[31m\u202e"
+
 
 @pytest.fixture(scope="session")
 def data() -> Dataset:
-    """Has a name that is markup, in HTML as in rich."""
-    return replace(planted(120, 80, n_topics=6), name="<script>alert(1)</script> & [bold]")
+    """Has a name that is markup in HTML and in rich, with escapes of terminals and text."""
+    return replace(planted(120, 80, n_topics=6), name=NAME)
 
 
 @pytest.fixture(scope="session")

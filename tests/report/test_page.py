@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 from plotly.offline import get_plotlyjs
 
+from sgurinit._visible import make_visible
 from sgurinit.errors import InputError
 from sgurinit.experiments import Comparison
 from sgurinit.report.content_agreement import MEANING_OF_AGREEMENT
@@ -318,7 +319,8 @@ def test_a_page_of_fifteen_models_and_five_seeds_is_below_5_mb(
 
 def test_names_are_text_never_markup(page: Page, comparison: Comparison) -> None:
     words = "".join(page.words)
-    assert "<script>alert(1)</script> & [bold]" in words
+    assert r"<script>alert(1)</script> & [bold]\x1b[31m\u202e" in words
+    assert all(make_visible(part, keep="\n\t") == part for part in page.words)
     assert not any("alert" in script for script in page.scripts)
     assert str(comparison.folder) in words
 

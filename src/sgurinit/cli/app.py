@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from typer.models import OptionInfo
 from typing_extensions import override
 
+from sgurinit._visible import make_visible
 from sgurinit.errors import InputError
 from sgurinit.runtime import Terminated
 
@@ -208,8 +209,10 @@ def _name_options(message: str) -> str:
 
 
 def print_line(where: Console, line: str) -> None:
-    """Print plain text: no markup, no emoji codes, and no line breaks in paths."""
-    where.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    """Print plain text: no markup, escape sequences or emoji codes, and no line breaks in paths."""
+    where.print(
+        make_visible(line, keep="\n"), markup=False, emoji=False, highlight=False, soft_wrap=True
+    )
 
 
 def refuse_undecoded(words: Sequence[str]) -> None:

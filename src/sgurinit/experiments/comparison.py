@@ -169,7 +169,7 @@ def compare(
     >>> found.results.filter(metric="recall", k=20, split="test", group="all")["arm"].to_list()
     ['random', 'sgurinit', 'permuted', 'random', 'sgurinit', 'permuted']
     >>> sorted(found.summary["results"][1]["test"]["recall@20"])[:4]
-    ['lift', 'mean', 'mean_difference', 'n_users']
+    ['difference_high', 'difference_low', 'high', 'lift']
     """
     plan = comparison_settings(
         models, arms, seeds, train=settings, overrides=overrides, mask_valid=mask_valid

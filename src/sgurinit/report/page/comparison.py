@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 
 from sgurinit.experiments import Comparison
@@ -18,7 +17,7 @@ from sgurinit.report.page.embed import page_head, page_tail
 from sgurinit.report.page.figures.style import arm_colors
 from sgurinit.report.page.gap_section import make_gap_section
 from sgurinit.report.page.groups_section import make_cold_items_section, make_groups_section
-from sgurinit.report.page.markup import Section, navigation
+from sgurinit.report.page.markup import Section, escape, navigation
 from sgurinit.report.page.scores_section import make_scores_section
 from sgurinit.report.page.settings_section import format_size, make_settings_section
 from sgurinit.report.page.starts_section import make_starts_section

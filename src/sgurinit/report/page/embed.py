@@ -6,12 +6,13 @@ import base64
 import gzip
 import json
 from collections.abc import Iterator, Mapping
-from html import escape
 from importlib.resources import files
 from typing import Any
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
+
+from sgurinit.report.page.markup import escape
 
 _DIGITS = 5  # decimals of numbers in figures; the CSV files have all of them
 

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape as escape_markup
 from typing import Literal
+
+from sgurinit._visible import make_visible
+
+
+def escape(text: str) -> str:
+    """Write text as HTML that shows it, with every character that would not show or act on it."""
+    return escape_markup(make_visible(text, keep="\n"))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from sgurinit.report.page.figures.style import Colors, arm_colors
 from sgurinit.report.page.markup import (
     Cell,
     Section,
+    escape,
     figure_grid,
     heading,
     navigation,

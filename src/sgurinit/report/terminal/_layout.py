@@ -6,12 +6,14 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from sgurinit._visible import make_visible
+
 
 def pair_table(rows: dict[str, str]) -> Table:
     """Show names and values, one pair per line."""
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
     for name, value in rows.items():
-        table.add_row(Text(name, style="dim"), Text(value))
+        table.add_row(plain_text(name, style="dim"), plain_text(value))
     return table
 
 
@@ -26,6 +28,11 @@ def number_table(*heads: str) -> Table:
     return table
 
 
-def plain_cells(*values: object) -> list[Text]:
-    """Show values as plain text. Markup in them has no effect."""
-    return [Text(str(value)) for value in values]
+def plain_text(value: object, style: str = "") -> Text:
+    """Show a value as plain text. Markup and escape sequences in it have no effect."""
+    return Text(make_visible(str(value), keep="\n"), style=style)
+
+
+def plain_cells(*values: object, style: str = "") -> list[Text]:
+    """Show values as plain text, see `plain_text`."""
+    return [plain_text(value, style) for value in values]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from sgurinit.experiments.cost import USUAL_EPOCHS, ModelCost
+from sgurinit.report.terminal._layout import plain_cells
 
 
 def costs_table(costs: Sequence[ModelCost]) -> Table:
@@ -18,19 +18,18 @@ def costs_table(costs: Sequence[ModelCost]) -> Table:
     for name in ("trials", "again", "runs", "s/epoch", "epochs", "per trial", "hours"):
         table.add_column(name, justify="right", no_wrap=True)
     for cost in costs:
-        cells = [
+        cells = plain_cells(
             cost.model,
             *map(str, cost.counts),
             f"{cost.seconds_per_epoch:.3g}",
             f"{cost.epochs:.0f}",
             f"{cost.epochs_per_trial:.0f}",
             f"{cost.hours:.2f}",
-        ]
-        table.add_row(*map(Text, cells))
+        )
+        table.add_row(*cells)
     table.add_section()
     sums = [str(sum(n)) for n in zip(*(cost.counts for cost in costs), strict=True)]
-    cells = ["sum", *sums, "", "", "", f"{sum(cost.hours for cost in costs):.2f}"]
-    table.add_row(*map(Text, cells))
+    table.add_row("sum", *sums, "", "", "", f"{sum(cost.hours for cost in costs):.2f}")
     return table
 
 

@@ -24,6 +24,8 @@ from rich.table import Column
 from rich.text import Text
 from typing_extensions import override
 
+from sgurinit._visible import make_visible
+
 if TYPE_CHECKING:
     from sgurinit.experiments import RunEvent
 
@@ -31,9 +33,9 @@ if TYPE_CHECKING:
 @contextmanager
 def show_waiting(console: Console, what: str) -> Iterator[None]:
     """Show a task and the elapsed time while a ``with`` block of unknown duration runs."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        progress.add_task(what, total=None)
+        progress.add_task(make_visible(what), total=None)
         yield
 
 
@@ -86,7 +88,7 @@ class StageProgress(_TransientBars):
     def __init__(self, console: Console) -> None:
         self.console = console
         self.progress = Progress(
-            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=24),
             TaskProgressColumn("{task.percentage:3.0f} %", table_column=Column(no_wrap=True)),
             _Rate(),
@@ -112,7 +114,7 @@ class StageProgress(_TransientBars):
         """Update the bar of a stage. With an unknown `total` (0), it ends when the next begins."""
         if self.stage is None or self.stage[0] != stage:
             self._end()
-            self.stage = stage, self.progress.add_task(stage, total=total or None)
+            self.stage = stage, self.progress.add_task(make_visible(stage), total=total or None)
         self.progress.update(self.stage[1], completed=done)
         if done == total and total:
             self._end()
@@ -127,7 +129,9 @@ class StageProgress(_TransientBars):
         if seconds < 1:
             return
         line = f"{stage:<20} {seconds:.1f} s"
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(
+            make_visible(line), markup=False, emoji=False, highlight=False, soft_wrap=True
+        )
 
 
 class RunProgress(_TransientBars):
@@ -155,9 +159,11 @@ class RunProgress(_TransientBars):
         self.tasks: dict[str, TaskID] = {}
         self.progress = Progress(
             # In a narrow terminal, labels and bars are cut before numbers.
-            TextColumn("{task.description}", table_column=Column(overflow="ellipsis")),
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(overflow="ellipsis")
+            ),
             BarColumn(bar_width=6),
-            TextColumn("{task.fields[status]}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[status]}", markup=False, table_column=Column(no_wrap=True)),
             TimeElapsedColumn(table_column=Column(no_wrap=True)),
             TimeRemainingColumn(table_column=Column(no_wrap=True)),
             console=console,
@@ -180,9 +186,9 @@ class RunProgress(_TransientBars):
 
     def _step(self, event: RunEvent) -> None:
         if event.run:
-            self.progress.update(self.tasks[event.run], status=event.step)
+            self.progress.update(self.tasks[event.run], status=make_visible(event.step))
         else:
-            self.step = event.step
+            self.step = make_visible(event.step)
 
     def _kept(self, event: RunEvent) -> None:
         self.kept += 1
@@ -190,7 +196,9 @@ class RunProgress(_TransientBars):
 
     def _begin(self, event: RunEvent) -> None:
         self.epochs[event.run] = 0.0
-        self.tasks[event.run] = self.progress.add_task(event.run, total=self.expected, status="")
+        self.tasks[event.run] = self.progress.add_task(
+            make_visible(event.run), total=self.expected, status=""
+        )
 
     def _epoch(self, event: RunEvent) -> None:
         epochs = event.values["epoch"]
@@ -214,4 +222,6 @@ class RunProgress(_TransientBars):
         )
 
     def _print(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(
+            make_visible(line), markup=False, emoji=False, highlight=False, soft_wrap=True
+        )

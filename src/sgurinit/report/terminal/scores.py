@@ -21,6 +21,7 @@ from sgurinit.report.formatting import (
     format_score,
     label_untrained,
 )
+from sgurinit.report.terminal._layout import plain_cells
 
 
 def comparison_table(summary: Mapping[str, Any]) -> RenderableType:
@@ -64,13 +65,13 @@ def _scores_table(entries: Sequence[SummaryEntry], untrained: Sequence[SummaryEn
             _format_lift(test[HEADLINE_METRIC]),
             format_epochs(entry["best_epochs"]),
         ]
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*plain_cells(*cells))
     if untrained:
         table.add_section()
     for entry in untrained:
         scores = [format_score(entry["test"][name]) for name in ("recall@20", "ndcg@20")]
         cells = [*label_untrained(entry["name"]), *scores, "", "0"]
-        table.add_row(*(Text(cell, style="dim") for cell in cells))
+        table.add_row(*plain_cells(*cells, style="dim"))
     return table
 
 
@@ -93,7 +94,7 @@ def _controls_table(rows: Sequence[tuple[SummaryEntry, str]]) -> Table:
             *(_format_lift(scores[HEADLINE_METRIC]) for scores in lifts),
         ]
         before = pair
-        table.add_row(*map(Text, cells))
+        table.add_row(*plain_cells(*cells))
     return table
 
 

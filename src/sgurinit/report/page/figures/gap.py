@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import plotly.graph_objects as go
 import polars as pl
 
+from sgurinit._visible import make_visible
 from sgurinit.report.page.figures.style import Colors, base_layout, row_heights, set_model_rows
 
 _STAGES = (("before training", "circle-open"), ("after training", "circle"))
@@ -79,7 +82,7 @@ def draw_projection(points: pl.DataFrame, color: str) -> go.Figure:
         drawn.add_scatter(
             x=own["x"].to_list(),
             y=own["y"].to_list(),
-            text=own["id"].cast(pl.String).to_list(),
+            text=[_escape(name) for name in own["id"].cast(pl.String)],
             mode="markers",
             name=f"{kind}s",
             marker=marker,
@@ -92,6 +95,11 @@ def draw_projection(points: pl.DataFrame, color: str) -> go.Figure:
     drawn.update_xaxes(**bare, linecolor="var(--grid)", mirror=True)
     drawn.update_yaxes(**bare, linecolor="var(--grid)", mirror=True)
     return drawn
+
+
+def _escape(name: str) -> str:
+    """Write a name as text in the figure, which takes some tags but no entities of quotes."""
+    return escape(make_visible(name), quote=False)
 
 
 def draw_cosines(shares: pl.DataFrame, color: str, highest: float) -> go.Figure:
