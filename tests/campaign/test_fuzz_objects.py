@@ -14,7 +14,7 @@ pytestmark = pytest.mark.campaign
 
 HELPER = Path(__file__).parents[1] / "helpers" / "fuzz_objects.py"
 MINUTES = float(os.environ.get("SGURINIT_CAMPAIGN_MINUTES", "0.2"))
-KINDS = ("start", "model", "store", "graph", "summary", "arrays")
+KINDS = ("start", "model", "store", "graph", "summary", "run", "arrays")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,6 +8,7 @@ import pytest
 
 from sgurinit.errors import InputError
 from sgurinit.experiments.folder import ComparisonFolder
+from sgurinit.experiments.run import METRIC_NAMES, read_trial
 
 ENTRY = {"model": "bprmf", "arm": "random", "test": {"recall@20": {"mean": 0.1}}}
 ENTRY |= {"groups": {}, "epochs": [3], "seconds": [0.5]}
@@ -78,3 +79,32 @@ def test_damaged_tables_are_refused(tmp_path):
             found.headline_validation("bprmf")
         with pytest.raises(InputError, match=r"curves\.csv"):
             found.headline_curves("bprmf")
+
+
+RESULT = {
+    "best_epoch": 1,
+    "epochs": 1,
+    "seconds": 0.5,
+    "valid": dict.fromkeys(METRIC_NAMES, 0.1),
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "scores", "message"),
+    [
+        ({"seconds": "x"}, "0.1", r"result\.json, seconds: input should be a valid number"),
+        ({"epochs": -1}, "0.1", r"result\.json, epochs: .* greater than or equal to 0"),
+        ({"valid": {"recall@20": 0.1}}, "0.1", r"result\.json: a metric is missing; remove"),
+        ({"valid": None}, "0.1", r"result\.json, valid: .*remove the file to run it again"),
+        ({"test": {"recall@20": None}}, "0.1", r"result\.json, test\.recall@20: "),
+        ({}, "x", r"epochs\.csv: recall@20 holds something else than finite numbers"),
+        ({}, "0.1,", r"epochs\.csv"),
+        ({}, '""', r"epochs\.csv"),
+    ],
+)
+def test_the_damaged_result_of_a_run_is_one_line(tmp_path, changes, scores, message):
+    (tmp_path / "result.json").write_text(json.dumps({**RESULT, **changes}))
+    (tmp_path / "epochs.csv").write_text(f"recall@20\n0.05\n{scores}\n")
+    with pytest.raises(InputError, match=message) as error:
+        read_trial(tmp_path, "recall@20")
+    assert "\n" not in str(error.value)

@@ -159,14 +159,17 @@ def test_places_outside_the_graph_are_not_believed(build, built, folder, part, v
     assert len(built) == 2
 
 
-@pytest.mark.parametrize("size", [0, 5, 7, 1000])
-def test_the_graph_of_other_nodes_is_not_believed(build, built, folder, size):
+@pytest.mark.parametrize(
+    ("size", "kind"), [(0, float), (5, float), (7, float), (1000, float), (6, "f2"), (6, int)]
+)
+def test_the_graph_of_other_nodes_or_numbers_is_not_believed(build, built, folder, size, kind):
     """Whatever a file says, no more memory is taken than the expected graph needs."""
     whole = build(ItemFeatures(VALUES), MATRIX)
     (path,) = folder.iterdir()
     with safe_open(path, framework="numpy") as file:
         metadata = {"key": file.metadata()["key"], "shape": json.dumps([size, 10**12])}
     other = sp.eye_array(size, format="csr")
+    other.data = other.data.astype(kind)
     parts = {name: getattr(other, name) for name in ("data", "indices", "indptr")}
     save_file(parts, path, metadata | {"checksum": hash_arrays(parts, metadata)})
     assert (whole != build(ItemFeatures(VALUES), MATRIX)).nnz == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 import torch
 from hypothesis import given
@@ -229,6 +231,22 @@ def test_a_broken_checkpoint_is_one_clear_line(dataset, tmp_path):
         train(dataset, "lightgcn", **options)
     last.unlink()
     assert len(train(dataset, "lightgcn", **options).history) == 7
+
+
+def test_a_checkpoint_with_a_changed_bit_is_not_resumed(dataset, tmp_path):
+    options = {"config": CONFIG, "settings": SETTINGS, "folder": str(tmp_path)}
+    with pytest.raises(KilledError):
+        train(dataset, "lightgcn", **options, on_epoch=stop_after(1))
+    last = tmp_path / "last.ckpt"
+    whole = last.read_bytes()
+    with zipfile.ZipFile(last) as archive:
+        largest = max(archive.infolist(), key=lambda part: part.file_size)
+    for at in range(largest.file_size // 2, largest.file_size // 2 + 8):
+        damaged = bytearray(whole)
+        damaged[largest.header_offset + at] ^= 1
+        last.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"last\.ckpt: expected the checkpoint of a run"):
+            train(dataset, "lightgcn", **options)
 
 
 def test_a_finished_run_is_not_trained_again(dataset, tmp_path, monkeypatch):

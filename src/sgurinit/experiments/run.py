@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from pydantic import BaseModel, FiniteFloat, NonNegativeInt, ValidationError
 
 from sgurinit.data import Dataset
 from sgurinit.errors import InputError
@@ -79,10 +80,16 @@ def read_trial(folder: Path, monitor: str) -> TrialResult:
     InputError
         A file is missing or cannot be read.
     """
-    found = read_json(folder / RESULT_FILE)
+    found = _read_result(folder)
     scores: list[float] = []
     if found.get("failed") is None:
-        scores = read_table(folder / "epochs.csv", [monitor])[monitor].to_list()
+        column = read_table(folder / "epochs.csv", [monitor])[monitor]
+        if not column.dtype.is_numeric() or not column.is_finite().all() or column.has_nulls():
+            raise InputError(
+                f"{folder / 'epochs.csv'}: {monitor} holds something else than finite numbers; "
+                f"remove {RESULT_FILE} beside it to run it again"
+            )
+        scores = column.to_list()
     return TrialResult(
         found["valid"][monitor],
         tuple(accumulate(scores, max)),
@@ -96,6 +103,36 @@ def read_trial(folder: Path, monitor: str) -> TrialResult:
 def is_finished(folder: Path) -> bool:
     """Whether the run in `folder` is complete. Its result is written last."""
     return (folder / RESULT_FILE).is_file()
+
+
+class _Result(BaseModel):
+    """What every ``result.json`` holds."""
+
+    valid: dict[str, FiniteFloat]
+    test: dict[str, FiniteFloat] | None = None
+    best_epoch: NonNegativeInt
+    epochs: NonNegativeInt
+    seconds: FiniteFloat
+    failed: str | None = None
+    stopped_at: NonNegativeInt | None = None
+
+
+def _read_result(folder: Path) -> dict[str, Any]:
+    """Read the result of a finished run, and check what the tables need."""
+    path = folder / RESULT_FILE
+    found = read_json(path)
+    try:
+        result = _Result.model_validate(found, strict=True)
+        for split in (result.valid, result.test):
+            if split is not None and not set(METRIC_NAMES) <= set(split):
+                raise InputError(f"{path}: a metric is missing; remove the file to run it again")
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"{path}, {field}: {first['msg'].lower()}; remove the file to run it again"
+        ) from None
+    return found
 
 
 def execute_run(
@@ -138,7 +175,7 @@ def execute_run(
     claim(folder / "config.json", kept)
     if is_finished(folder):
         on_event(RunEvent(run.label, "kept"))
-        return read_json(folder / RESULT_FILE)
+        return _read_result(folder)
     write_json(folder / "environment.json", describe_environment())
     on_event(RunEvent(run.label, "begin"))
     on_event(RunEvent(run.label, "step", step="initial user vectors"))

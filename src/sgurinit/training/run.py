@@ -6,6 +6,8 @@ import logging
 import pickle
 import tempfile
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -285,8 +287,23 @@ def _fit(
 
 def _read_history(last: Path) -> list[EpochRow]:
     try:
+        # Torch does not compare the checksums, and would go on from damaged weights.
+        with zipfile.ZipFile(last) as archive:
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile
         history: list[EpochRow] = torch.load(last, weights_only=True)["history"]
-    except (OSError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        LookupError,
+        EOFError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+        pickle.UnpicklingError,
+    ) as error:
         raise InputError(
             f"{last}: expected the checkpoint of a run ({type(error).__name__}); "
             "remove it to begin the run again"

@@ -35,10 +35,11 @@ def cached_graph(
     """Decorate a function that builds a graph, so that its results are kept on disk.
 
     The result must only depend on the arguments: features, sparse matrices, arrays, numbers and
-    text. It has a row and a column for every row of the first argument. The key consists of the
-    function's name, `version`, the release of torch and the content of every argument, so a
-    different k, modality or feature value gives a different graph. Missing and damaged files, and
-    files of another key or size, are rebuilt. If the folder is not writable, nothing is cached.
+    text. It holds float32 or float64, and has a row and a column for every row of the first
+    argument. The key consists of the function's name, `version`, the release of torch and the
+    content of every argument, so a different k, modality or feature value gives a different graph.
+    Missing and damaged files, and files of another key or size, are rebuilt. If the folder is not
+    writable, nothing is cached.
 
     Parameters
     ----------
@@ -107,6 +108,8 @@ def _read(path: Path, key: str, size: int) -> sp.csr_array | None:
             metadata = file.metadata() or {}
             parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if metadata.pop("checksum") != hash_arrays(parts, metadata) or metadata["key"] != key:
+            return None
+        if parts["data"].dtype not in (np.float32, np.float64):
             return None
         graph = sp.csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=(size, size))
         graph.check_format(full_check=True)
