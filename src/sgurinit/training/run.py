@@ -287,7 +287,7 @@ def _fit(
 
 def _read_history(last: Path) -> list[EpochRow]:
     try:
-        # Torch does not compare the checksums, and would go on from damaged weights.
+        # Torch does not compare the checksums, and would continue with damaged weights.
         with zipfile.ZipFile(last) as archive:
             if archive.testzip() is not None:
                 raise zipfile.BadZipFile
