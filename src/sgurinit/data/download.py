@@ -181,7 +181,14 @@ def _unpack(archive: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as packed, new_folder(folder) as whole:
             packed.extractall(whole)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        LookupError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         raise InputError(
             f"{archive}: not a complete archive ({error}); remove it, then download it again"
         ) from None

@@ -174,6 +174,7 @@ def execute_run(
     kept = {"run": run.model_dump(mode="json"), "data": {"fingerprint": data_facts["fingerprint"]}}
     claim(folder / "config.json", kept)
     if is_finished(folder):
+        _remove_what_resumes(folder, run)  # a kill may have come before
         on_event(RunEvent(run.label, "kept"))
         return _read_result(folder)
     write_json(folder / "environment.json", describe_environment())
@@ -183,13 +184,17 @@ def execute_run(
     with _log_file(folder / "log.txt"):
         result = execute(dataset, run, folder, on_event)
         write_json(folder / RESULT_FILE, result)
-    # The optimizer's state is only needed to resume, and a finished run never resumes.
-    (folder / _CHECKPOINT / LAST_FILE).unlink(missing_ok=True)
-    if run.trial is not None:
-        (folder / _CHECKPOINT / BEST_FILE).unlink(missing_ok=True)
+    _remove_what_resumes(folder, run)
     times = {name: result[name] for name in ("best_epoch", "epochs", "seconds")}
     on_event(RunEvent(run.label, "done", {**result.get("test", result["valid"]), **times}))
     return result
+
+
+def _remove_what_resumes(folder: Path, run: RunSettings) -> None:
+    """Remove the optimizer's state, since a finished run never resumes, and a trial's weights."""
+    (folder / _CHECKPOINT / LAST_FILE).unlink(missing_ok=True)
+    if run.trial is not None:
+        (folder / _CHECKPOINT / BEST_FILE).unlink(missing_ok=True)
 
 
 def _train(
