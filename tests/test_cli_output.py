@@ -21,6 +21,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner, Result
 
+from sgurinit.__main__ import main as run_main
 from sgurinit.cli import app
 from sgurinit.core import SGURInit
 from sgurinit.data import planted, write_native
@@ -226,6 +227,18 @@ def test_ctrl_c_says_that_nothing_was_written(
     assert result.exit_code == 130
     assert result.stderr == "\nstopped; nothing was written\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_during_the_imports_is_one_line(monkeypatch, capsys):
+    class Slow:
+        def __getattr__(self, name: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "sgurinit.cli", Slow())
+    with pytest.raises(SystemExit) as stop:
+        run_main()
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "\nstopped; nothing was written\n"
 
 
 @pytest.mark.slow

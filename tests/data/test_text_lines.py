@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sgurinit.cli import app
-from sgurinit.core.inputs.id_columns import parse_ids
+from sgurinit.core.stream.id_columns import parse_ids
 from sgurinit.data import load_dataset
 from sgurinit.data.convert import convert
 from sgurinit.data.encode import join_vectors

@@ -20,8 +20,10 @@ from plotly.offline import get_plotlyjs
 from sgurinit._visible import make_visible
 from sgurinit.errors import InputError
 from sgurinit.experiments import Comparison
+from sgurinit.experiments.settings import SearchSettings
 from sgurinit.report.content_agreement import MEANING_OF_AGREEMENT
 from sgurinit.report.page import write_report
+from sgurinit.report.page.settings_section import _describe_search
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -377,3 +379,19 @@ def test_a_malformed_summary_is_refused_in_one_line(comparison: Comparison, tmp_
     with pytest.raises(InputError, match=r"summary\.json: settings\.models is \{\}"):
         write_report(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
+@pytest.mark.parametrize(
+    ("search", "says"),
+    [
+        ({"trials": 1}, "up to 1 setting per model and arm. It chose those with the best"),
+        (
+            {"trials": 20, "finalists": 3, "extend": True, "control_trials": 6},
+            "up to 20 settings per model and arm (7 for a control, around those chosen for its "
+            "arm), and values beyond a list while the best was at its edge. It chose those with "
+            "the best validation score, over two seeds; trials.csv lists all.",
+        ),
+    ],
+)
+def test_a_search_is_described_as_it_was(search, says) -> None:
+    assert says in _describe_search(SearchSettings(**search, spaces={}))

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sgurinit.core.inputs.features import ItemFeatures
-from sgurinit.core.inputs.id_columns import parse_ids
+from sgurinit.core.stream.id_columns import parse_ids
 from sgurinit.data.layouts.feature_files import read_array, read_features
 from sgurinit.data.layouts.tables import (
     align_features,

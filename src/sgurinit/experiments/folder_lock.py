@@ -29,6 +29,7 @@ def claim_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """
     if path.is_file():
         found = read_json(path)
+        _refuse_missing(path, settings, found)
         same = {**settings, "models": _entries_in_both(settings, found, "models")}
         same["arms"] = _entries_in_both(settings, found, "arms")
         if settings["search"] is not None:
@@ -38,6 +39,17 @@ def claim_settings(path: Path, settings: Mapping[str, Any]) -> None:
             same["seeds"] = found["seeds"]
         claim(path, same)
     write_json(path, settings)
+
+
+def _refuse_missing(path: Path, settings: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Refuse settings that lack a model or an arm of the comparison in the folder."""
+    for field in ("models", "arms"):
+        missing = [name for name in found.get(field, {}) if name not in settings[field]]
+        if missing:
+            raise InputError(
+                f"{path}: {field} has {', '.join(missing)} there and not now; name all of "
+                f"{', '.join(found[field])}, or choose another folder"
+            )
 
 
 def _entries_in_both(

@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 
 from sgurinit.core.inputs.arrays import IdArray, IntArray
-from sgurinit.core.inputs.id_columns import parse_ids
 from sgurinit.core.inputs.ids import find_positions, name_kind
+from sgurinit.core.stream.id_columns import parse_ids
 from sgurinit.errors import InputError
 
 # Interactions read at a time.

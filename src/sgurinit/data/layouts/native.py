@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import override
 
 from sgurinit.core.inputs.features import ItemFeatures, widen_bfloat16
-from sgurinit.core.inputs.id_columns import parse_ids
+from sgurinit.core.stream.id_columns import parse_ids
 from sgurinit.data.dataset import MODALITY_NAME, SPLITS, Dataset, Interactions
 from sgurinit.data.layouts.base import WritableLayout
 from sgurinit.data.layouts.capabilities import Capabilities

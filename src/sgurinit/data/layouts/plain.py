@@ -16,7 +16,7 @@ import polars as pl
 from typing_extensions import override
 
 from sgurinit.core.inputs.features import ItemFeatures, widen_bfloat16
-from sgurinit.core.inputs.id_columns import parse_ids
+from sgurinit.core.stream.id_columns import parse_ids
 from sgurinit.data.dataset import SPLITS
 from sgurinit.data.item_vectors import stack_vectors
 from sgurinit.data.layouts.base import TableLayout

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sgurinit.core.inputs.features import ItemFeatures
-from sgurinit.core.inputs.id_columns import parse_ids
+from sgurinit.core.stream.id_columns import parse_ids
 from sgurinit.data.layouts.text_lines import explain_fault, inspect_text
 from sgurinit.errors import InputError
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sgurinit.core.inputs.id_columns import parse_ids
+from sgurinit.core.stream.id_columns import parse_ids
 from sgurinit.data.layouts.tables import divide_times
 from sgurinit.data.layouts.text_lines import explain_fault
 from sgurinit.data.prepare.sources import Source

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sgurinit.experiments.folder import ComparisonFolder
-from sgurinit.experiments.settings import KIND
+from sgurinit.experiments.settings import KIND, SearchSettings
 from sgurinit.experiments.sweeps import Sweep, find_sweeps
 from sgurinit.report.content_agreement import (
     AGREEMENT_HEADS,
@@ -34,15 +34,21 @@ def make_settings_section(found: ComparisonFolder, colors: Colors) -> Section:
     parts = [fact_table("Data and settings", _fact_rows(found))]
     parts += _agreement_parts(found.summary["data"])
     if found.settings.search is not None:
-        trials = found.settings.search.trials
         parts += [
-            note(
-                f"The search tried up to {_count(trials, 'setting')} per model and arm (listed in "
-                "trials.csv) and chose those with the best validation score."
-            ),
+            note(_describe_search(found.settings.search)),
             fold("Chosen settings by model and arm", _chosen_table(found, colors)),
         ]
     return Section("settings", "Data and settings", tuple(parts), "Settings")
+
+
+def _describe_search(search: SearchSettings) -> str:
+    tried = f"The search tried up to {_count(search.trials, 'setting')} per model and arm"
+    if search.control_trials is not None:
+        tried += f" ({search.control_trials + 1} for a control, around those chosen for its arm)"
+    if search.extend:
+        tried += ", and values beyond a list while the best was at its edge"
+    seeds = ", over two seeds" if search.finalists > 1 else ""
+    return f"{tried}. It chose those with the best validation score{seeds}; trials.csv lists all."
 
 
 def _agreement_parts(data: _FieldValues) -> list[str]:

@@ -1,0 +1,35 @@
+"""What a comparison's folder accepts when it is resumed."""
+
+from __future__ import annotations
+
+import pytest
+
+from sgurinit.errors import InputError
+from sgurinit.experiments import comparison_settings
+from sgurinit.experiments.folder_lock import claim_settings
+
+
+def settings(models, arms, seeds=1):
+    return comparison_settings(models, arms, seeds).model_dump(mode="json")
+
+
+def test_models_arms_and_seeds_can_be_added(tmp_path):
+    path = tmp_path / "settings.json"
+    claim_settings(path, settings(["bprmf"], ["random"]))
+    claim_settings(path, settings(["bprmf", "vbpr"], ["random", "sgurinit"], 2))
+
+
+@pytest.mark.parametrize(
+    ("models", "arms", "says"),
+    [
+        (["vbpr"], ["random", "local"], "models has bprmf there and not now; name all of bprmf"),
+        (["bprmf"], ["random"], "arms has local there and not now; name all of random, local"),
+    ],
+)
+def test_a_model_or_an_arm_cannot_be_left_out(tmp_path, models, arms, says):
+    path = tmp_path / "settings.json"
+    claim_settings(path, settings(["bprmf"], ["random", "local"]))
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=says):
+        claim_settings(path, settings(models, arms))
+    assert path.read_bytes() == before
