@@ -22,8 +22,16 @@ def test_models_arms_and_seeds_can_be_added(tmp_path):
 @pytest.mark.parametrize(
     ("models", "arms", "says"),
     [
-        (["vbpr"], ["random", "local"], "models has bprmf there and not now; name all of bprmf"),
-        (["bprmf"], ["random"], "arms has local there and not now; name all of random, local"),
+        (
+            ["vbpr"],
+            ["random", "local"],
+            "models has bprmf there and not now; choose another folder, or name all of bprmf",
+        ),
+        (
+            ["bprmf"],
+            ["random"],
+            "arms has local there and not now; choose another folder, or name all of random, local",
+        ),
     ],
 )
 def test_a_model_or_an_arm_cannot_be_left_out(tmp_path, models, arms, says):

@@ -47,8 +47,8 @@ def _refuse_missing(path: Path, settings: Mapping[str, Any], found: Mapping[str,
         missing = [name for name in found.get(field, {}) if name not in settings[field]]
         if missing:
             raise InputError(
-                f"{path}: {field} has {', '.join(missing)} there and not now; name all of "
-                f"{', '.join(found[field])}, or choose another folder"
+                f"{path}: {field} has {', '.join(missing)} there and not now; choose another "
+                f"folder, or name all of {', '.join(found[field])}"
             )
 
 
