@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -63,3 +64,31 @@ def test_an_interrupt_while_processes_are_created_is_not_lost(threads: int):
     assert said == ["still here\n", "reached"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.parametrize("module", ["import time; time.sleep(600)", "def work(): input()"])
+def test_a_worker_ends_with_its_parent(module: str, tmp_path: Path):
+    """Also while the module of its function is imported, and without a traceback."""
+    code = """
+import multiprocessing, os, time
+from sgurinit.runtime import run_as_worker
+
+context = multiprocessing.get_context("spawn")
+worker = context.Process(target=run_as_worker, args=("slow:work",), daemon=True)
+worker.start()
+while not os.path.exists("begun"):
+    time.sleep(0.01)
+os.kill(os.getpid(), 9)
+"""
+    (tmp_path / "slow.py").write_text(f"open('begun', 'w').close()\n{module}\n")
+    (tmp_path / "parent.py").write_text(
+        "\n".join(["if __name__ == '__main__':", *(f"    {line}" for line in code.splitlines())])
+    )
+    output, writer = os.pipe()
+    try:
+        parent = [sys.executable, "parent.py"]
+        subprocess.run(parent, cwd=tmp_path, stdout=writer, stderr=writer, check=False)
+    finally:
+        os.close(writer)
+    with os.fdopen(output, "rb") as held:  # ends once no process holds the other end
+        assert held.read() == b""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
+import pkgutil
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 def count_cores() -> int:
@@ -113,3 +115,33 @@ def _block_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def run_as_worker(place: str, *args: Any) -> None:
+    """Call a function in a process that ends as soon as its parent does.
+
+    Use it as the target of a worker process. It needs no import that takes long, so the process
+    also ends if the parent dies while the module of the function is imported.
+
+    Parameters
+    ----------
+    place : str
+        Module and name of the function, as ``"package.module:function"``.
+    *args
+        Its arguments.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        pkgutil.resolve_name(place)(*args)
+    except (EOFError, OSError):
+        _end_with_parent(wait_s=1)  # a link to a parent that is gone
+        raise
+
+
+def _end_with_parent(wait_s: float | None = None) -> None:
+    """Exit when the parent process is gone, so that no orphan keeps writing to the folders."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join(wait_s)
+        if not parent.is_alive():
+            os._exit(1)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pkgutil
-import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import fields
 from multiprocessing.connection import Connection, wait
@@ -23,13 +21,20 @@ from sgurinit.experiments.run import TrialResult, execute_run, is_finished, read
 from sgurinit.experiments.settings import RunSettings
 from sgurinit.models.resolver import register_model
 from sgurinit.resolve import resolve_model
-from sgurinit.runtime import children_ignore_interrupts, count_cores, keep_freed_memory
+from sgurinit.runtime import (
+    children_ignore_interrupts,
+    count_cores,
+    keep_freed_memory,
+    run_as_worker,
+)
 
 Chain: TypeAlias = Generator[RunSettings, TrialResult, Sequence["Chain"]]
 """Runs that depend on each other: yields a run, receives its result, and so on.
 
 At the end it returns the chains that may begin after it, of the same model.
 """
+
+_SERVE = f"{__name__}:_serve"
 
 
 def chain_runs(runs: Iterable[RunSettings]) -> list[Chain]:
@@ -201,7 +206,7 @@ class _Workers:
         with children_ignore_interrupts():
             for _ in range(n):
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_serve, args=(theirs,), daemon=True)
+                process = context.Process(target=run_as_worker, args=(_SERVE, theirs), daemon=True)
                 process.start()
                 theirs.close()
                 self.links[ours] = process
@@ -269,7 +274,6 @@ def _serve(link: Connection) -> None:
     First come what all of them share: the fields of the data set, the description of the data, the
     places of the models' classes, the folder and the number of threads.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
     parts, data_facts, models, folder, threads = link.recv()
     torch.set_num_threads(threads)
@@ -283,11 +287,3 @@ def _serve(link: Connection) -> None:
                 link.send(None)
         except InputError as error:
             link.send(error)
-
-
-def _end_with_parent() -> None:
-    """Exit when the parent process is gone, so that no orphan keeps writing to the folders."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
