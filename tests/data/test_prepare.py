@@ -20,6 +20,7 @@ from sgurinit.cli import app
 from sgurinit.data import load_dataset
 from sgurinit.data.prepare import SPLIT_METHODS, find_source, prepare
 from sgurinit.data.prepare.filters import drop_repeated_pairs, filter_k_core
+from sgurinit.data.prepare.item_tables import read_item_table
 from sgurinit.data.prepare.log import Log
 from sgurinit.data.prepare.splits import check_leakage, split_log
 from sgurinit.errors import InputError
@@ -369,6 +370,17 @@ def test_product_files_of_amazon_become_the_table_of_items(tmp_path, lines):
     assert items["title"].to_list() == [*(f"It's {i}" for i in range(5)), None]
     assert items["categories"][0] == "Baby, Toys"
     assert items["image_url"][0] == "http://i"
+
+
+def test_products_that_are_described_twice(tmp_path, caplog):
+    lines = [json.dumps({"asin": f"B{i}", "title": f"Title {i}"}) for i in (0, 1, 0)]
+    path = write(tmp_path, "meta.json", "\n".join(lines) + "\n")
+    assert read_item_table(path, ["item"])["title"].to_list() == ["Title 0", "Title 1"]
+    assert not caplog.records
+    write(tmp_path, "meta.json", "\n".join([*lines, lines[1].replace("Title", "New")]) + "\n")
+    assert read_item_table(path, ["item"])["title"].to_list() == ["Title 0", "New 1"]
+    (said,) = caplog.messages
+    assert "meta.json: 1 of 2 items are described more than once, such as 'B1'" in said
 
 
 def test_the_same_seed_writes_the_same_data(tmp_path):

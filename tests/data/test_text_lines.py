@@ -150,6 +150,10 @@ def test_a_field_that_the_first_record_of_json_lines_lacks_is_found(tmp_path):
     assert source.left_out == ("stars",)
     with pytest.raises(InputError, match="line 1: timestamp is missing"):
         read_log(source)
+    rows[1400] = '{"user": "u", "item": "i", "played": 1600000000}\n'
+    write_text(path, "".join(rows))
+    assert "time" not in find_source(path).columns
+    assert find_source(path, columns={"time": "played"}).columns["time"] == "played"
 
 
 # --- ids -------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import gzip
 import json
+import logging
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from sgurinit.data.layouts.tables import (
     require_columns,
 )
 from sgurinit.errors import InputError
+
+logger = logging.getLogger("sgurinit")
 
 _GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
@@ -104,10 +107,14 @@ def _check_types(path: Path, table: pl.DataFrame) -> pl.DataFrame:
 def read_recbole_items(path: Path) -> pl.DataFrame:
     """Read RecBole's `.item` file. The types in its header are dropped; values stay text."""
     table = read_text_table(path, "\t")
-    table = table.rename({name: name.partition(":")[0] for name in table.columns})
-    if "item_id" not in table.columns:
+    names = [name.partition(":")[0] for name in table.columns]
+    if "item_id" not in names:
         raise InputError(f"{path}: column item_id:token is missing")
-    return table.rename({"item_id": "item"})
+    names[names.index("item_id")] = "item"
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{path}: column {name!r} is repeated; rename one")
+    return table.rename(dict(zip(table.columns, names, strict=True)))
 
 
 def read_movielens_100k(path: Path) -> pl.DataFrame:
@@ -142,7 +149,8 @@ def _read_movies(
     path: Path, separator: str, count: int, parse: Callable[[list[str]], dict[str, str]]
 ) -> pl.DataFrame:
     rows = []
-    for number, line in enumerate(path.read_text(encoding="latin-1").splitlines(), 1):
+    text = path.read_text(encoding="latin-1").removesuffix("\n")
+    for number, line in enumerate(text.split("\n"), 1):
         fields = line.split(separator)
         if len(fields) != count:
             raise InputError(
@@ -164,6 +172,7 @@ def _split_years(table: pl.DataFrame) -> pl.DataFrame:
 
 def _read_amazon_products(path: Path) -> pl.DataFrame:
     rows: dict[str, dict[str, str | None]] = {}
+    changed: set[str] = set()
     for number, record in _read_records(path):
         item = record.get("parent_asin") or record.get("asin") or record.get("item")
         if not isinstance(item, str):
@@ -173,9 +182,16 @@ def _read_amazon_products(path: Path) -> pl.DataFrame:
         row: dict[str, str | None] = {"item": item}
         for column, fields in _AMAZON.items():
             row[column] = _to_text(next((record[f] for f in fields if record.get(f)), None))
-        rows[item] = row
+        if rows.setdefault(item, row) != row:
+            rows[item] = row
+            changed.add(item)
     if not rows:
         raise InputError(f"{path}: the file is empty")
+    if changed:
+        logger.warning(
+            "%s: %s of %s items are described more than once, such as %s; the last is used",
+            path, f"{len(changed):,}", f"{len(rows):,}", repr(next(iter(changed))),
+        )  # fmt: skip
     return pl.DataFrame(list(rows.values()), schema=dict.fromkeys(["item", *_AMAZON], pl.String))
 
 

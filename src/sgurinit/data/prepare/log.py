@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sgurinit.core.stream.id_columns import parse_ids
-from sgurinit.data.layouts.tables import divide_times
+from sgurinit.core.stream.id_columns import is_text, parse_ids
+from sgurinit.data.layouts.tables import can_hold_numbers, divide_times
 from sgurinit.data.layouts.text_lines import explain_fault
 from sgurinit.data.prepare.sources import Source
 from sgurinit.errors import InputError
@@ -27,6 +27,7 @@ the unit ``order`` only give an order.
 _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 _YEAR = 31_556_952  # seconds
 _SHOWN = 40  # characters of an id in a message
+_BEYOND_64_BITS = 2.0**63
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +194,7 @@ def _check_types(source: Source, kinds: Mapping[str, pl.DataType]) -> None:
             expected, fits = "text or integers", kind.is_integer() or kind in _TEXTS
         else:
             is_date = role == "time" and _is_date(kind)
-            expected, fits = "numbers", is_date or not (kind.is_nested() or kind.is_temporal())
+            expected, fits = "numbers", is_date or can_hold_numbers(kind, role)
         if not fits:
             raise InputError(
                 f"{source.path}: column {source.columns[role]} is {kind}; {expected} are expected "
@@ -220,7 +221,7 @@ def _numeric_unit(kinds: Mapping[str, pl.DataType], unit: str) -> str:
 
 def _parse_numbers(role: str, kinds: Mapping[str, pl.DataType], unit: str) -> pl.Expr:
     """Parse a column as numbers, null where it cannot be parsed."""
-    given = pl.col(role)
+    given = pl.col(role).cast(pl.String) if is_text(kinds[role]) else pl.col(role)
     if role == "value":
         return given.cast(pl.Float64, strict=False)
     if _is_date(kinds[role]):
@@ -240,20 +241,46 @@ def _parse_numbers(role: str, kinds: Mapping[str, pl.DataType], unit: str) -> pl
         days = text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime(_ISO_UNIT))
         return pl.coalesce(moment.dt.epoch(_ISO_UNIT) for moment in (*moments, days))
     # As integers, which keep every digit of nanoseconds; `_read_fractions` finds the others.
-    return given if kinds[role].is_float() else given.cast(pl.Int64, strict=False)
+    return given.cast(pl.Int64, strict=False) if _is_whole(kinds[role]) else given
 
 
 def _read_fractions(source: Source, column: pl.Series, kind: pl.DataType, unit: str) -> pl.Series:
     """Read times that are not all integers as floats, and floats that are whole as integers."""
     if unit == "iso" or _is_date(kind):
         return column
-    if column.has_nulls() and not kind.is_integer():
-        floats = source.scan().select(pl.col("time").cast(pl.Float64, strict=False))
-        column = floats.collect(engine="streaming").to_series()
-    if column.dtype.is_float():
+    if is_text(kind) and column.has_nulls():
+        number = pl.col("time").cast(pl.String).cast(pl.Float64, strict=False)
+        exact, column = column, _scan_column(source, number)
+        lost = (column.cast(pl.Int64, strict=False) != exact) | (
+            column.is_finite() & (abs(column) >= _BEYOND_64_BITS)
+        )
+        if lost.any():
+            at = int(lost.arg_max() or 0)
+            raise InputError(
+                f"{source.path}: {source.row_label(at)}: {source.columns['time']} is "
+                f"{_read_value(source, 'time', at)}, of which not all digits can be kept, since not "
+                "all times are integers of 64 bits; give integers, or numbers with fewer digits"
+            )
+    if not column.dtype.is_integer():
         whole = column.cast(pl.Int64, strict=False)
-        return whole if whole.null_count() == 0 and (whole == column).all() else column
+        if whole.null_count() == 0 and (whole.cast(column.dtype) == column).all():
+            return whole
+        return column.cast(pl.Float64)
     return column
+
+
+def _scan_column(source: Source, column: pl.Expr) -> pl.Series:
+    return source.scan().select(column).collect(engine="streaming").to_series()
+
+
+def _read_value(source: Source, role: str, row: int) -> Any:
+    """Read one value as it is in the file."""
+    return source.scan().slice(row, 1).select(role).collect().item()
+
+
+def _is_whole(kind: pl.DataType) -> bool:
+    """Whether the times in a column are read as integers first."""
+    return not (kind.is_float() or kind.is_decimal())
 
 
 _ISO_UNIT: Literal["ns"] = "ns"
@@ -268,7 +295,7 @@ def _check_values(source: Source, column: pl.Series, unit: str) -> None:
     if not wrong.any():
         return
     at = int(wrong.arg_max() or 0)
-    value = source.scan().slice(at, 1).select(column.name).collect().item()
+    value = _read_value(source, column.name, at)
     if value is None or value == "":
         raise _missing(source, column.name, at)
     expected = "a finite number is expected"
@@ -348,7 +375,7 @@ def _check_years(source: Source, time: NDArray[Any] | None, unit: str) -> int:
         if not _FIRST_YEAR <= year < _LAST_YEAR:
             raise InputError(
                 f"{source.path}: column {source.columns['time']}: {extreme} "
-                f"read as {unit} lies in the year {year:.0f}; give `time_unit` "
+                f"read as {unit} lies in the year {year:.12g}; give `time_unit` "
                 f"{', '.join(TIME_UNITS)}, or order if the numbers are not dates"
             )
     return parts

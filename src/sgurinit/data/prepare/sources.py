@@ -22,7 +22,8 @@ from typing import Any
 import polars as pl
 
 from sgurinit.data.layouts.tables import read_parquet_types
-from sgurinit.data.layouts.text_lines import TextForm, inspect_text, open_bytes
+from sgurinit.data.layouts.text_lines import TextForm, check_beginning, inspect_text, open_bytes
+from sgurinit.data.packed import check_gzip
 from sgurinit.data.prepare import item_tables
 from sgurinit.errors import InputError
 
@@ -47,7 +48,6 @@ _JSON = (".json", ".jsonl", ".ndjson")
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".data": "\t", ".inter": "\t"}
 _FIRST_BYTES = 1 << 20
 _FIRST_RECORDS = 1000
-_GZIP = b"\x1f\x8b"
 
 ItemTableReader = Callable[[], pl.DataFrame]
 
@@ -256,7 +256,9 @@ def _recognize_file(
     fields: tuple[str, ...] = ()
     if suffix in _JSON:
         separator = None
-        found = _find_fields(path)
+        if path.suffix == ".gz":
+            check_gzip(path)
+        found = _find_fields(path, columns or {})
     elif suffix == ".parquet":
         separator = None
         found = tuple(read_parquet_types(path))
@@ -374,36 +376,35 @@ def _read_first_line(path: Path) -> str:
     try:
         with open_bytes(path) as file:
             line = file.readline(_FIRST_BYTES)
+        check_beginning(path, line)
         text = line.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
-        packed = line.startswith(_GZIP)
-        hint = "give its name the suffix .gz" if packed else "convert it, such as with iconv"
-        raise InputError(f"{path}: not UTF-8 text; {hint}") from None
+        raise InputError(f"{path}: not UTF-8 text; convert it, such as with iconv") from None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error}); get the file again") from error
     if not text:
         raise InputError(f"{path}: the file is empty or begins with an empty line")
-    if "\r" in text:
-        raise InputError(f"{path}: lines end with a bare carriage return; a line feed is expected")
     return text
 
 
-def _find_fields(path: Path) -> tuple[str, ...]:
+def _find_fields(path: Path, columns: Mapping[str, str]) -> tuple[str, ...]:
     """Return the fields of a file of JSON lines, in order of occurrence.
 
-    Those of the first records, and those known as values or times that only later ones have.
+    Those of the first records, and of those that only later ones have, the columns that are asked
+    for and those known as values or times.
     """
     names = dict.fromkeys(_read_first_record(path))
-    with contextlib.suppress(ValueError, RecursionError), open_bytes(path) as file:
+    damaged = (OSError, EOFError, zlib.error)  # which reading the log reports
+    with contextlib.suppress(ValueError, RecursionError, *damaged), open_bytes(path) as file:
         for line in islice(file, _FIRST_RECORDS):
             record = json.loads(line)
             names |= dict.fromkeys(record if isinstance(record, dict) else ())
-    later = [
-        name
-        for role in ("value", "time")
-        if not names.keys() & set(COLUMN_NAMES[role])
-        for name in COLUMN_NAMES[role]
+    wanted = [
+        [columns[role]] if role in columns else COLUMN_NAMES[role]
+        for role in ROLES
+        if role in columns or role in ("value", "time")
     ]
+    later = [name for known in wanted if not names.keys() & set(known) for name in known]
     if later:
         scan = pl.scan_ndjson(glob.escape(str(path)), schema=dict.fromkeys(later, pl.String))
         with contextlib.suppress(pl.exceptions.PolarsError):  # which reading the log reports
