@@ -196,10 +196,11 @@ def test_command_line(spark, tmp_path):
     users = spark.read.parquet(str(tmp_path / "out" / "users"))
     assert users.count() == data.n_users
     assert users.columns == ["user", "a", "joint"]
-    again = CliRunner().invoke(app, words)
+    again = CliRunner().invoke(app, [*words, "--n-clusters", "1000"])
     assert again.exit_code == 2
-    assert "exists already" in again.output
-    lost = CliRunner().invoke(app, [*words[:1], str(tmp_path / "no.parquet"), *words[2:]])
+    assert "exists already" in again.output  # before the fit, which cannot do 1,000 clusters
+    unknown = [*words[:1], str(tmp_path / "no.parquet"), *words[2:], "--out", str(tmp_path / "new")]
+    lost = CliRunner().invoke(app, unknown)
     assert lost.exit_code == 2
     assert "no.parquet" in lost.output
     bare = CliRunner().invoke(app, [*words[:4], "--out", str(tmp_path / "other")])

@@ -55,6 +55,7 @@ def init_on_spark(
     )
     estimator.check_params()  # before Spark starts
     session = _open_session(master)
+    _refuse_existing(session, out)
     model = estimator.fit(
         _read(session, interactions),
         {name: _read_items(session, path) for name, path in paths.items()},
@@ -87,6 +88,17 @@ def _open_session(master: str) -> SparkSession:
             f"--spark {master}: Spark did not start ({str(error).splitlines()[0]}); it needs Java "
             "17 or later"
         ) from None
+
+
+def _refuse_existing(session: SparkSession, path: str) -> None:
+    """Refuse a folder that holds files, before the long work."""
+    files = session.read.format("binaryFile").option("recursiveFileLookup", "true")
+    try:
+        found = not files.load(path).select("path").isEmpty()
+    except AnalysisException:  # nothing is there
+        return
+    if found:
+        raise InputError(f"{path}: exists already; give a new folder, or remove it first")
 
 
 def _read_items(session: SparkSession, path: str) -> DataFrame:
