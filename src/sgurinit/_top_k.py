@@ -61,8 +61,8 @@ def _lower_bound(values: NDArray[np.floating], k: int) -> NDArray[np.floating]:
     grouped = values[:, : size * n_groups].reshape(n_rows, size, n_groups)
     maxima = grouped.max(axis=1)
     tail = values[:, size * n_groups :]
-    _refuse_nan(maxima)
-    _refuse_nan(tail)
+    refuse_nan(maxima)
+    refuse_nan(tail)
     lowest = np.finfo(values.dtype).min
     if k > n_groups:
         return np.full((n_rows, 1), lowest, dtype=values.dtype)
@@ -70,7 +70,8 @@ def _lower_bound(values: NDArray[np.floating], k: int) -> NDArray[np.floating]:
     return np.maximum(np.partition(maxima, at, axis=1)[:, at : at + 1], lowest)
 
 
-def _refuse_nan(values: NDArray[np.floating]) -> None:
+def refuse_nan(values: NDArray[np.floating]) -> None:
+    """Raise `InputError` if a row of scores, or of what was computed from them, holds NaN."""
     bad = np.isnan(values)
     if bad.any():
         row = int(np.flatnonzero(bad.any(axis=1))[0])

@@ -15,6 +15,8 @@ from scipy import sparse
 from sgurinit import data
 from sgurinit.errors import InputError
 from sgurinit.evaluation import FullRanking, compute_metrics, top_k
+from sgurinit.evaluation import ranking as ranking_module
+from sgurinit.evaluation._on_device import rank_scores
 
 
 def sort_top_k(scores: np.ndarray, k: int) -> np.ndarray:
@@ -60,6 +62,72 @@ def test_nan_scores_are_rejected_with_the_row() -> None:
         scores[2, column] = torch.nan
         with pytest.raises(InputError, match="row 2 holds NaN"):
             top_k(scores, 7)
+
+
+def rank_on_device(monkeypatch: pytest.MonkeyPatch, rows: int = 11) -> None:
+    """Take the code for a CUDA device, on the CPU."""
+    monkeypatch.setattr(ranking_module, "is_ranked_there", lambda scores: True)
+    monkeypatch.setattr(ranking_module, "count_rows", lambda n_items, device: rows)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    n=st.integers(1, 6),
+    n_items=st.integers(1, 300),
+    k=st.integers(1, 70),
+    levels=st.sampled_from([1, 2, 5, 1000]),
+    hidden=st.sampled_from([0.0, 0.3, 0.97, 1.0]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_device_chooses_and_orders_the_same_items(
+    n: int, n_items: int, k: int, levels: int, hidden: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    scores = (rng.integers(-levels, levels, (n, n_items)) / 7).astype(np.float32)
+    scores[rng.random((n, n_items)) < 0.1] *= -0.0
+    scores[rng.random((n, n_items)) < 0.01] = np.inf
+    scores[rng.random((n, n_items)) < 0.01] = -np.inf
+    scores[rng.random((n, n_items)) < 0.05] *= 1e-40  # below the smallest normal number
+    mask = rng.random((n, n_items)) < hidden
+    tensor = torch.from_numpy(scores)
+    before = tensor.clone()
+    found = rank_scores(tensor, k, tuple(torch.from_numpy(at) for at in np.nonzero(mask)))
+    expected = top_k(torch.from_numpy(np.where(mask, -np.inf, scores)), k)
+    assert torch.equal(found, expected)
+    assert torch.equal(tensor, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_device_finds_the_same_metrics(monkeypatch, split: str, dtype: torch.dtype) -> None:
+    toy = random_toy(9, 1100, 60)
+    toy.train[3] = False  # a user without a hidden item
+    scores = torch.randn(1100, 60).to(dtype)
+    options = {"positives": np.arange(60) % 3 > 0, "candidates": np.arange(60) % 7 > 0}
+    for chosen in ({}, options):
+        here = FullRanking(toy, split, mask_valid=True, **chosen).evaluate(scores.__getitem__)
+        with monkeypatch.context() as patched:
+            rank_on_device(patched)
+            sizes = []
+
+            def score(users, sizes=sizes):
+                sizes.append(len(users))
+                return scores[users]
+
+            ranking = FullRanking(toy, split, mask_valid=True, **chosen)
+            there = ranking.evaluate(score)
+        assert sizes[:2] == [1024, 11] or len(ranking.users) <= 1024
+        assert list(here) == list(there)
+        for name, values in here.items():
+            np.testing.assert_array_equal(there[name], values)
+
+
+def test_a_device_refuses_nan(monkeypatch) -> None:
+    rank_on_device(monkeypatch)
+    scores = torch.zeros(40, 60)
+    scores[5, 7] = torch.nan
+    with pytest.raises(InputError, match="NaN, expected numbers; the model has diverged"):
+        FullRanking(random_toy(3), "valid").evaluate(lambda users: scores[users])
 
 
 @dataclass
@@ -143,9 +211,8 @@ def test_masking_changes_neither_the_given_scores_nor_other_users() -> None:
         np.testing.assert_array_equal(values, own[name])
     scores = torch.randn(40, 60)
     before = scores.clone()
-    ranking.score_block(ranking.users, scores[torch.from_numpy(ranking.users)])
     whole = FullRanking(Toy(toy.train, toy.valid_, np.ones((40, 60), bool) & ~toy.train), "test")
-    whole.score_block(whole.users, scores)
+    whole.evaluate(lambda users: scores)
     assert torch.equal(scores, before)
 
 
@@ -174,7 +241,10 @@ def test_users_are_those_with_a_positive_in_the_split() -> None:
     toy.test_[[0, 7]] = False
     ranking = FullRanking(toy, "test", block_size=11)
     np.testing.assert_array_equal(ranking.users, np.flatnonzero(toy.test_.any(axis=1)))
-    np.testing.assert_array_equal(np.concatenate(list(ranking.blocks())), ranking.users)
+    asked = []
+    ranking.evaluate(lambda users: asked.append(users) or torch.zeros(len(users), 60))
+    assert [len(users) for users in asked[:-1]] == [11] * (len(asked) - 1)
+    np.testing.assert_array_equal(torch.cat(asked).numpy(), ranking.users)
 
 
 def test_invalid_arguments_are_rejected_with_what_was_expected() -> None:
@@ -185,9 +255,8 @@ def test_invalid_arguments_are_rejected_with_what_was_expected() -> None:
         FullRanking(toy, "test", block_size=0)
     with pytest.raises(InputError, match="no user has a test interaction"):
         FullRanking(Toy(toy.train, toy.valid_, toy.test_ & False), "test")
-    ranking = FullRanking(toy, "test")
     with pytest.raises(InputError, match=r"shape \(3, 59\), expected \(3, 60\)"):
-        ranking.score_block(ranking.users[:3], torch.zeros(3, 59))
+        FullRanking(toy, "test", block_size=3).evaluate(lambda users: torch.zeros(3, 59))
 
 
 def test_popularity_on_tiktok_gives_the_known_figures(tiktok_path: Path) -> None:

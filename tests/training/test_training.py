@@ -139,14 +139,14 @@ def test_patience_does_not_depend_on_the_start(start, scores, patience):
 def test_a_start_that_falls_before_it_rises_is_trained_on(dataset, monkeypatch):
     """Every epoch is better than the one before, but none as good as the start."""
     settings = TrainSettings(max_epochs=6, patience=1, batch_size=256)
-    score_block, calls = FullRanking.score_block, []
+    evaluate, calls = FullRanking.evaluate, []
 
-    def rising(self, users, scores):
-        calls.append(users)
+    def rising(self, score):
+        calls.append(score)
         share = 1.0 if len(calls) == 1 else len(calls) / 20
-        return {name: share + 0 * v for name, v in score_block(self, users, scores).items()}
+        return {name: share + 0 * v for name, v in evaluate(self, score).items()}
 
-    monkeypatch.setattr(FullRanking, "score_block", rising)
+    monkeypatch.setattr(FullRanking, "evaluate", rising)
     trained = train(dataset, "lightgcn", config=CONFIG, settings=settings)
     assert [row["recall@20"] for row in trained.history] == pytest.approx(
         [1.0, *(calls / 20 for calls in range(2, 8))]
@@ -231,6 +231,41 @@ def test_a_broken_checkpoint_is_one_clear_line(dataset, tmp_path):
         train(dataset, "lightgcn", **options)
     last.unlink()
     assert len(train(dataset, "lightgcn", **options).history) == 7
+
+
+@pytest.mark.parametrize("name", ["~", "~x", "a::b", "file:", "local:", "a[b]*?", "x%20$HOME"])
+def test_a_folder_of_any_name_keeps_and_resumes_a_run(name, dataset, tmp_path, monkeypatch):
+    """Lightning would take such a name for the home folder or for the address of a file system."""
+    monkeypatch.chdir(tmp_path)
+    options = {"config": CONFIG, "settings": TrainSettings(max_epochs=2), "folder": name}
+    with pytest.raises(KilledError):
+        train(dataset, "bprmf", **options, on_epoch=stop_after(1))
+    assert (tmp_path / name / "last.ckpt").is_file()
+    assert len(train(dataset, "bprmf", **options).history) == 3
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert {path.name for path in (tmp_path / name).iterdir()} == {
+        "best.safetensors", "last.ckpt", "run.json",
+    }  # fmt: skip
+
+
+def test_a_folder_in_use_is_refused(dataset, tmp_path):
+    with claim_folder(tmp_path), pytest.raises(InputError, match="another process is using it"):
+        train(dataset, "bprmf", folder=tmp_path)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named(dataset, tmp_path):
+    (tmp_path / "last.ckpt").mkdir()
+    with pytest.raises(InputError, match=r"last\.ckpt: cannot be written \(Is a directory\)"):
+        train(dataset, "bprmf", settings=TrainSettings(max_epochs=1), folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "settings"),
+    [({"width": 10**20}, {}), ({"width": 10**9}, {}), ({}, {"batch_size": 10**20})],
+)
+def test_numbers_beyond_all_memory_are_refused(config, settings, dataset):
+    with pytest.raises(InputError, match="less than"):
+        train(dataset, "bprmf", config=config, settings=build(TrainSettings, settings, prefix=""))
 
 
 def test_a_checkpoint_with_a_changed_bit_is_not_resumed(dataset, tmp_path):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from scipy import sparse
+from torch import Tensor
 
 from sgurinit.errors import InputError
 
@@ -91,29 +93,55 @@ def compute_metrics(
     if not positives.has_canonical_format:
         positives = positives.copy()
         positives.sum_duplicates()
-    hits = _mark_hits(ranked, positives, cutoffs[-1])
     n_positives = np.diff(positives.indptr)
     if len(n_positives) and n_positives.min() < 1:
         row = int(np.argmin(n_positives))
         raise InputError(f"row {row} of positives is empty, expected at least one positive item")
-    ranks = np.arange(1, cutoffs[-1] + 1)
-    discounts = 1.0 / np.log2(ranks + 1.0)
-    found = np.cumsum(hits, axis=1)
-    gain = np.cumsum(hits * discounts, axis=1)
-    best_gain = np.cumsum(discounts)
-    precisions = np.cumsum(hits * (found / ranks), axis=1)
-    first = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, np.iinfo(np.int64).max)
+    hits = torch.from_numpy(_mark_hits(ranked, positives, cutoffs[-1]))
+    values = score_hits(hits, torch.from_numpy(n_positives.astype(np.int64)), cutoffs).numpy()
+    return dict(zip(name_metrics(cutoffs), values, strict=True))
 
-    scores: dict[str, dict[int, np.ndarray]] = {metric: {} for metric in METRICS}
-    for k in cutoffs:
-        n_found = found[:, k - 1]
-        scores["recall"][k] = n_found / n_positives
-        scores["ndcg"][k] = gain[:, k - 1] / best_gain[np.minimum(n_positives, k) - 1]
-        scores["precision"][k] = n_found / k
-        scores["map"][k] = precisions[:, k - 1] / n_positives
-        scores["mrr"][k] = np.where(first <= k, 1.0 / first, 0.0)
-        scores["hit_rate"][k] = (n_found > 0).astype(np.float64)
-    return {f"{metric}@{k}": scores[metric][k] for metric in METRICS for k in cutoffs}
+
+def name_metrics(cutoffs: Sequence[int]) -> list[str]:
+    """Return the names of all metrics, ``"<metric>@<k>"``, in the order of `score_hits`."""
+    return [f"{metric}@{k}" for metric in METRICS for k in cutoffs]
+
+
+def score_hits(hits: Tensor, n_positives: Tensor, cutoffs: Sequence[int]) -> Tensor:
+    """Compute the metrics of lists whose hits are known, on the device of `hits`.
+
+    Parameters
+    ----------
+    hits : Tensor of bool, shape (n, depth)
+        Whether the item at each rank is positive.
+    n_positives : Tensor of int64, shape (n,)
+        Positive items of each user, at least 1.
+    cutoffs : sequence of int
+        List lengths, ascending, the last one `depth`.
+
+    Returns
+    -------
+    Tensor of float64, shape (n_metrics, n)
+        A row per name of `name_metrics`.
+    """
+    device = hits.device
+    ranks = torch.arange(1, hits.shape[1] + 1, dtype=torch.float64, device=device)
+    discounts = 1 / torch.log2(ranks + 1)
+    found = torch.cumsum(hits, dim=1)
+    gain = torch.cumsum(hits * discounts, dim=1)
+    best_gain = torch.cumsum(discounts, dim=0)
+    precisions = torch.cumsum(hits * (found / ranks), dim=1)
+    first = torch.where(hits.any(dim=1), hits.int().argmax(dim=1) + 1, torch.inf)
+    at = {k: found[:, k - 1].double() for k in cutoffs}
+    metrics: dict[str, Callable[[int], Tensor]] = {
+        "recall": lambda k: at[k] / n_positives,
+        "ndcg": lambda k: gain[:, k - 1] / best_gain[n_positives.clamp(max=k) - 1],
+        "precision": lambda k: at[k] / k,
+        "map": lambda k: precisions[:, k - 1] / n_positives,
+        "mrr": lambda k: (first <= k) / first,
+        "hit_rate": lambda k: (at[k] > 0).double(),
+    }
+    return torch.stack([metrics[metric](k) for metric in METRICS for k in cutoffs])
 
 
 def _mark_hits(ranked: np.ndarray, positives: sparse.csr_array[Any], depth: int) -> np.ndarray:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from scipy import sparse
 
-from sgurinit._top_k import top_positions
+from sgurinit._top_k import refuse_nan, top_positions
 from sgurinit.errors import InputError
-from sgurinit.evaluation.metrics import CUTOFFS, METRICS, check_cutoffs, compute_metrics
+from sgurinit.evaluation._on_device import (
+    DeviceEntries,
+    count_rows,
+    is_ranked_there,
+    rank_scores,
+)
+from sgurinit.evaluation.metrics import (
+    CUTOFFS,
+    check_cutoffs,
+    compute_metrics,
+    name_metrics,
+    score_hits,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +31,8 @@ if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
 Split = Literal["valid", "test"]
+
+_BLOCK_SIZE = 1024
 
 
 def top_k(scores: torch.Tensor, k: int) -> torch.Tensor:
@@ -81,8 +95,9 @@ class FullRanking:
     mask_valid : bool, default False
         Also leave validation items out of the test ranking. The literature's protocol keeps them.
         No effect on ``"valid"``.
-    block_size : int, default 1024
+    block_size : int, optional
         Users scored together, at least 1. A block needs memory for ``block_size * n_items`` scores.
+        Default: 1024, and on a CUDA device as many as fit into a quarter of the free memory.
     cutoffs : sequence of int, default (5, 10, 20, 50)
         List lengths k of the metrics, each at least 1.
     positives : numpy.ndarray of bool, shape (n_items,), optional
@@ -123,14 +138,14 @@ class FullRanking:
         split: Split,
         *,
         mask_valid: bool = False,
-        block_size: int = 1024,
+        block_size: int | None = None,
         cutoffs: Sequence[int] = CUTOFFS,
         positives: np.ndarray | None = None,
         candidates: np.ndarray | None = None,
     ) -> None:
         if split not in {"valid", "test"}:
             raise InputError(f"split is {split!r}, expected 'valid' or 'test'")
-        if block_size < 1:
+        if block_size is not None and block_size < 1:
             raise InputError(f"block_size is {block_size}, expected at least 1")
         self.cutoffs = check_cutoffs(cutoffs)
         self.block_size = block_size
@@ -142,69 +157,30 @@ class FullRanking:
         seen = dataset.train_matrix()
         if mask_valid and split == "test":
             seen = seen + dataset.valid.matrix(*shape)
-        self._positives: sparse.csr_array[Any] = right
-        self._seen: sparse.csr_array[Any] = sparse.csr_array(seen)
-        self._left_out = None if candidates is None else np.flatnonzero(~candidates)
-        self.users: np.ndarray = np.flatnonzero(np.diff(self._positives.indptr)).astype(np.int64)
+        self._left_out = np.arange(0) if candidates is None else np.flatnonzero(~candidates)
+        self.users: np.ndarray = np.flatnonzero(np.diff(right.indptr)).astype(np.int64)
         if len(self.users) == 0:
             raise InputError(
                 f"data set {dataset.name!r}: no user has a {split} interaction, expected at least "
                 "one; supply another split"
             )
 
-    def blocks(self) -> Iterator[np.ndarray]:
-        """Yield the positions of the evaluated users, `block_size` at a time."""
-        for start in range(0, len(self.users), self.block_size):
-            yield self.users[start : start + self.block_size]
-
-    def score_block(self, users: np.ndarray, scores: torch.Tensor) -> dict[str, np.ndarray]:
-        """Compute the metrics of some users from their scores.
-
-        Parameters
-        ----------
-        users : numpy.ndarray of int, shape (b,)
-            Positions of users that have a positive item in the split.
-        scores : Tensor, shape (b, n_items)
-            Their scores of all items. They are unchanged afterwards.
-
-        Returns
-        -------
-        dict of str to numpy.ndarray of float64, shape (b,)
-            Values under names like ``"recall@20"``.
-
-        Raises
-        ------
-        InputError
-            The scores have another shape or contain NaN.
-        """
-        expected = (len(users), self._positives.shape[1])
-        if tuple(scores.shape) != expected:
-            raise InputError(f"scores have shape {tuple(scores.shape)}, expected {expected}")
-        values = _as_array(scores)
-        if not values.flags.c_contiguous:  # a mask on an expanded row would affect all users
-            values = np.ascontiguousarray(values)
-        if self._left_out is not None:
-            values = values.copy()
-            values[:, self._left_out] = -np.inf
-        seen = self._seen[users]
-        rows = np.repeat(np.arange(len(users)), np.diff(seen.indptr))
-        kept = values[rows, seen.indices]
-        # Masked in place and restored, because copying the block takes as long as ranking it.
-        values[rows, seen.indices] = -np.inf
-        try:
-            ranked = top_positions(values, self.cutoffs[-1])
-        finally:
-            values[rows, seen.indices] = kept
-        return compute_metrics(ranked, self._positives[users], self.cutoffs)
+        # Row r of both is user `users[r]`.
+        self._positives: sparse.csr_array[Any] = right[self.users]
+        self._seen: sparse.csr_array[Any] = sparse.csr_array(seen)[self.users]
+        self._on: dict[torch.device, tuple[DeviceEntries, DeviceEntries, torch.Tensor]] = {}
 
     def evaluate(self, score: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, np.ndarray]:
         """Compute the metrics of all users of the split.
 
+        Scores on a CUDA device are ranked there, with the same choice and order of items.
+
         Parameters
         ----------
         score : callable
-            Takes user positions, an int64 tensor ``(b,)``, and returns their scores of all items,
-            ``(b, n_items)``. See `Recommender.make_scorer`.
+            Takes user positions, an int64 tensor ``(b,)`` on the CPU, and returns their scores of
+            all items, ``(b, n_items)``. See `Recommender.make_scorer`. The scores are unchanged
+            afterwards.
 
         Returns
         -------
@@ -216,6 +192,59 @@ class FullRanking:
         InputError
             The scores have another shape or contain NaN.
         """
-        parts = [self.score_block(u, score(torch.from_numpy(u))) for u in self.blocks()]
-        names = [f"{metric}@{k}" for metric in METRICS for k in self.cutoffs]
-        return {name: np.concatenate([part[name] for part in parts]) for name in names}
+        parts, start, size = [], 0, self.block_size or _BLOCK_SIZE
+        while start < len(self.users):
+            users = self.users[start : start + size]
+            scores = score(torch.from_numpy(users)).detach()
+            expected = (len(users), self._positives.shape[1])
+            if tuple(scores.shape) != expected:
+                raise InputError(f"scores have shape {tuple(scores.shape)}, expected {expected}")
+            on_device = is_ranked_there(scores)
+            parts.append((self._rank_there if on_device else self._rank_here)(start, scores))
+            start += len(users)
+            if on_device and self.block_size is None:
+                size = count_rows(expected[1], scores.device)
+        values = torch.cat([part.cpu() for part in parts], dim=1).numpy()
+        refuse_nan(values.T)
+        return dict(zip(name_metrics(self.cutoffs), values, strict=True))
+
+    def _rank_here(self, start: int, scores: torch.Tensor) -> torch.Tensor:
+        """Compute the metrics ``(n_metrics, b)`` of the users from `start` on, on the CPU."""
+        values = _as_array(scores)
+        if not values.flags.c_contiguous:  # a mask on an expanded row would affect all users
+            values = np.ascontiguousarray(values)
+        if len(self._left_out):
+            values = values.copy()
+            values[:, self._left_out] = -np.inf
+        stop = start + len(values)
+        seen = self._seen[start:stop]
+        rows = np.repeat(np.arange(len(values)), np.diff(seen.indptr))
+        kept = values[rows, seen.indices]
+        # Masked in place and restored, because copying the block takes as long as ranking it.
+        values[rows, seen.indices] = -np.inf
+        try:
+            ranked = top_positions(values, self.cutoffs[-1])
+        finally:
+            values[rows, seen.indices] = kept
+        found = compute_metrics(ranked, self._positives[start:stop], self.cutoffs)
+        return torch.from_numpy(np.stack(list(found.values())))
+
+    def _rank_there(self, start: int, scores: torch.Tensor) -> torch.Tensor:
+        """Compute the same on the device of the scores, NaN for users with a score of NaN."""
+        device = scores.device
+        if device not in self._on:
+            self._on[device] = (
+                DeviceEntries(self._positives, device),
+                DeviceEntries(self._seen, device),
+                torch.from_numpy(self._left_out).to(device),
+            )
+        positives, seen, left_out = self._on[device]
+        stop = start + len(scores)
+        scores = scores.float()
+        hidden = seen.places(start, stop)
+        if len(left_out):
+            scores = scores.index_fill(1, left_out, -torch.inf)
+        ranked = rank_scores(scores, self.cutoffs[-1], hidden)
+        hits = positives.contain(start, ranked)
+        found = score_hits(hits, positives.counts[start:stop], self.cutoffs)
+        return found.masked_fill(scores.isnan().any(dim=1), torch.nan)

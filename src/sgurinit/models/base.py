@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from sgurinit.core.params import MAX_WIDTH
 from sgurinit.models._config_docs import document_fields
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class RecommenderConfig(BaseModel):
 
     Parameters
     ----------
-    width : int >= 1, default 64
+    width : int in [1, 65536], default 64
         Width of user and item vectors.
     learning_rate : float > 0, default 0.001
         Adam's step size.
@@ -54,7 +55,9 @@ class RecommenderConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    width: int = Field(default=64, ge=1, description="Width of user and item vectors.")
+    width: int = Field(
+        default=64, ge=1, le=MAX_WIDTH, description="Width of user and item vectors."
+    )
     learning_rate: float = Field(default=1e-3, gt=0, description="Adam's step size.")
     learning_rate_decay: float = Field(
         default=1.0,
@@ -253,14 +256,14 @@ class Recommender(nn.Module, ABC):
         Returns
         -------
         callable
-            Takes user positions ``(b,)``, returns scores of all items ``(b, n_items)``.
+            Takes user positions ``(b,)`` on any device, returns scores of all items ``(b, n_items)``.
         """
         was_training = self.training
         self.eval()
         users, items = self.embed()
         self.train(was_training)
         transposed = items.T.contiguous()
-        return lambda positions: users[positions] @ transposed
+        return lambda positions: users[positions.to(users.device)] @ transposed
 
 
 def new_embedding(n_rows: int, width: int) -> nn.Parameter:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -57,8 +55,7 @@ class RecommenderModule(lightning.LightningModule):
         self.seed = seed
         self.history: list[EpochRow] = []
         self._losses: list[Tensor] = []
-        self._blocks: list[dict[str, np.ndarray[Any, Any]]] = []
-        self._score: Callable[[Tensor], Tensor] | None = None
+        self._scores: dict[str, float] = {}
         self._epoch_began = 0.0
         self._training_ended = 0.0
 
@@ -68,7 +65,7 @@ class RecommenderModule(lightning.LightningModule):
 
     @override
     def val_dataloader(self) -> DataLoader[Tensor]:
-        return _as_loader([torch.from_numpy(users) for users in self.validation.blocks()])
+        return _as_loader([torch.empty(0)])  # a single step ranks all users
 
     @override
     def configure_optimizers(self) -> Any:
@@ -99,13 +96,11 @@ class RecommenderModule(lightning.LightningModule):
         self._training_ended = time.perf_counter()
         if self.trainer.sanity_checking:
             self._epoch_began = self._training_ended
-        self._blocks = []
-        self._score = self.model.make_scorer()
 
     @override
-    def validation_step(self, users: Tensor) -> None:
-        assert self._score is not None  # noqa: S101 - set when a validation epoch begins
-        self._blocks.append(self.validation.score_block(users.cpu().numpy(), self._score(users)))
+    def validation_step(self, _: Tensor) -> None:
+        found = self.validation.evaluate(self.model.make_scorer())
+        self._scores = {metric: float(values.mean()) for metric, values in found.items()}
 
     @override
     def on_validation_epoch_end(self) -> None:
@@ -117,11 +112,9 @@ class RecommenderModule(lightning.LightningModule):
                 "train_loss": float(torch.stack(self._losses).double().mean()),
             }
         )
-        for metric in self._blocks[0]:
-            row[metric] = float(np.concatenate([block[metric] for block in self._blocks]).mean())
+        row |= self._scores
         row["train_seconds"] = self._training_ended - self._epoch_began
         row["seconds"] = time.perf_counter() - self._epoch_began
-        self._score = None
         self.history.append(row)
 
     @override

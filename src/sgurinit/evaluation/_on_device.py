@@ -1,0 +1,99 @@
+"""Ranking on the device that holds the scores, with the choice and order of `top_positions`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+_LOW_BITS = 32
+_NEGATIVE_INFINITY = -0x7F800001  # as an ordered integer
+_BYTES_PER_SCORE = 24  # the score, its key, and what the selection needs beside them
+_FREE_SHARE = 4
+_MOST_ROWS = 1 << 16
+
+
+class DeviceEntries:
+    """The entries of a sparse matrix on a device, in the order of its rows.
+
+    Parameters
+    ----------
+    matrix : scipy.sparse.csr_array, shape (n, m)
+        The matrix. Only the places of its entries are kept.
+    device : torch.device
+        Where the entries are.
+    """
+
+    def __init__(self, matrix: sparse.csr_array[Any], device: torch.device) -> None:
+        matrix = matrix.sorted_indices()
+        self.offsets: np.ndarray[Any, Any] = matrix.indptr
+        self.width = matrix.shape[1]
+        counts = np.diff(self.offsets).astype(np.int64)
+        rows = np.repeat(np.arange(len(counts)), counts)
+        self.counts = torch.from_numpy(counts).to(device)
+        self.rows = torch.from_numpy(rows).to(device)
+        self.columns = torch.from_numpy(matrix.indices.astype(np.int64)).to(device)
+
+    def places(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Return the rows, counted from `start`, and the columns of the entries of some rows."""
+        first, last = int(self.offsets[start]), int(self.offsets[stop])
+        return self.rows[first:last] - start, self.columns[first:last]
+
+    def contain(self, start: int, columns: Tensor) -> Tensor:
+        """Return which of the columns ``(b, k)`` are entries of the rows from `start` on."""
+        if not len(self.rows):
+            return torch.zeros_like(columns, dtype=torch.bool)
+        keys = self.rows * self.width + self.columns
+        rows = torch.arange(start, start + len(columns), device=columns.device)
+        wanted = rows[:, None] * self.width + columns
+        at = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+        return (keys[at] == wanted) & (columns >= 0)
+
+
+def rank_scores(scores: Tensor, k: int, hidden: tuple[Tensor, Tensor]) -> Tensor:
+    """Find the best items of each row, as `top_positions` does, without a transfer.
+
+    A score and a position become one integer that is ordered like them, so that the integers
+    differ and their k largest are the answer.
+
+    Parameters
+    ----------
+    scores : Tensor of float32, shape (n, n_items)
+        Scores; higher is better. ``-inf`` is never selected. They are not changed.
+    k : int
+        Length of the lists, at least 1.
+    hidden : tuple of Tensor of int64
+        Rows and columns of scores that are never selected.
+
+    Returns
+    -------
+    Tensor of int64, shape (n, k)
+        Positions, -1 where no item is left.
+    """
+    n_items = scores.shape[1]
+    bits = (scores + 0.0).view(torch.int32)  # -0.0 becomes 0.0, since they are equal
+    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    places = torch.arange(n_items - 1, -1, -1, device=scores.device)
+    keys = (ordered.long() << _LOW_BITS) + places
+    keys[hidden] = torch.iinfo(torch.int64).min
+    best = keys.topk(min(k, n_items), dim=1).values
+    found = n_items - 1 - (best & ((1 << _LOW_BITS) - 1))
+    found = found.masked_fill(best >> _LOW_BITS <= _NEGATIVE_INFINITY, -1)
+    return torch.nn.functional.pad(found, (0, k - found.shape[1]), value=-1)
+
+
+def is_ranked_there(scores: Tensor) -> bool:
+    """Return whether scores are ranked on their device; if not, on the CPU.
+
+    Scores of 64 bits do not fit into an integer together with a position.
+    """
+    return scores.is_cuda and scores.dtype != torch.float64
+
+
+def count_rows(n_items: int, device: torch.device) -> int:
+    """Count the users whose scores can be ranked together in the memory that is free."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(_MOST_ROWS, free // _FREE_SHARE // _BYTES_PER_SCORE // n_items))
