@@ -6,13 +6,16 @@ FRAMEWORKS := .venv-frameworks
 LOWEST := .venv-lowest
 # Which torch `make lowest` takes. The lowest is torch==2.8.0, gigabytes of CUDA where no index has it for the CPU.
 TORCH ?= --constraint constraints.txt torch
+# How long `make fuzz` tries each kind of files, and with which seed; all kinds if KINDS names none.
+MINUTES ?= 3
+SEED ?= 0
 # What `make check` runs: on a few processes, with one thread each.
 FAST := not (slow or spark or frameworks or browser or notebook or data)
 PARALLEL := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo check test campaign spark frameworks lowest lint docs dist smoke clean
+.PHONY: demo check test campaign fuzz spark frameworks lowest lint docs dist smoke clean
 
 demo: $(INSTALLED)  ## the main job on real data: random start against SG-URInit
 	$(BIN)/sgurinit demo --out demo-out
@@ -26,6 +29,9 @@ test: lint docs  ## style, types, documents and all tests except those of the tw
 
 campaign: $(INSTALLED)  ## kills, full disks and damaged files; minutes, more with SGURINIT_CAMPAIGN_MINUTES
 	$(BIN)/pytest -q tests/campaign
+
+fuzz: $(INSTALLED)  ## damaged files alone, for MINUTES of each kind, with another SEED; what went wrong is in fuzz-out/
+	$(BIN)/python tests/helpers/fuzz.py --minutes $(MINUTES) --seed $(SEED) $(KINDS)
 
 spark: $(INSTALLED)  ## the tests on Spark, a cluster of two workers among them; minutes, and Java 17
 	$(BIN)/pytest tests/spark
@@ -79,4 +85,4 @@ $(LOWEST)/.installed: pyproject.toml constraints.txt | $(INSTALLED)
 	touch $@
 
 clean:
-	rm -rf .venv .venv-frameworks .venv-lowest demo-out dist site
+	rm -rf .venv .venv-frameworks .venv-lowest demo-out dist fuzz-out site

@@ -5,11 +5,19 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from sgurinit.errors import InputError
-from sgurinit.files import claim, read_json, write_json, write_table
+from sgurinit.files import (
+    claim,
+    read_arrays,
+    read_json,
+    write_arrays,
+    write_json,
+    write_table,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -51,3 +59,22 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(InputError, match=r"settings\.json: expected a JSON"):
         claim(path, {"a": 1})
+
+
+def test_arrays_are_read_as_they_were_written(tmp_path: Path) -> None:
+    arrays = [np.arange(5), np.array(["a", "\u00e9"]), np.zeros((0, 3), np.float32)]
+    write_arrays(tmp_path / "a.npy", *arrays)
+    for found, array in zip(read_arrays(tmp_path / "a.npy", 3), arrays, strict=True):
+        np.testing.assert_array_equal(found, array, strict=True)
+
+
+def test_a_damaged_file_of_arrays_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    write_arrays(path, np.arange(5))
+    whole = path.read_bytes()
+    cut = [whole[:size] for size in (0, 3, 4, 60, len(whole) - 1)]
+    changed = [bytes([*whole[:at], whole[at] ^ 1, *whole[at + 1 :]]) for at in range(len(whole))]
+    for content in (*cut, *changed, whole + b"\0"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"a\.npy: wrong checksum"):
+            read_arrays(path, 1)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,12 @@ from sgurinit.errors import InputError
 from sgurinit.locks import claim_file, claim_hidden, clear_folder
 
 logger = logging.getLogger("sgurinit")
+
+_BLOCK_BYTES = 1 << 24
+_CHECKSUM_BYTES = 4
+
+# Without it, polars ends with a panic at times with a zone such as +05:30.
+os.environ.setdefault("POLARS_IGNORE_TIMEZONE_PARSE_ERROR", "1")
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -50,14 +57,50 @@ def write_parts(path: Path, parts: Iterable[str]) -> None:
 
 
 def write_arrays(path: Path, *arrays: np.ndarray[Any, Any]) -> None:
-    """Write arrays one after another, atomically; as many calls of ``np.load`` read them."""
+    """Write arrays one after another and a checksum, atomically, for `read_arrays`."""
 
     def write(partial: Path) -> None:
-        with partial.open("wb") as file:
+        with partial.open("w+b") as file:
             for array in arrays:
                 np.save(file, array)
+            file.flush()
+            checksum = compute_checksum(partial, file.tell())
+            assert checksum is not None  # noqa: S101 - all of it was just written
+            file.write(checksum.to_bytes(_CHECKSUM_BYTES, "little"))
 
     replace_file(path, write)
+
+
+def read_arrays(path: Path, count: int) -> list[np.ndarray[Any, Any]]:
+    """Read the arrays that `write_arrays` wrote.
+
+    Raises
+    ------
+    InputError
+        The file is missing or damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END) - _CHECKSUM_BYTES
+            file.seek(max(0, size))
+            if size <= 0 or compute_checksum(path, size) != int.from_bytes(file.read(), "little"):
+                raise InputError(f"{path}: wrong checksum")
+            file.seek(0)
+            return [np.load(file) for _ in range(count)]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+
+
+def compute_checksum(path: Path, size: int) -> int | None:
+    """Compute the CRC-32 of the first bytes of a file; None if it has fewer."""
+    checksum = 0
+    with path.open("rb") as file:
+        while size > 0:
+            block = file.read(min(size, _BLOCK_BYTES))
+            if not block:
+                return None
+            checksum, size = zlib.crc32(block, checksum), size - len(block)
+    return checksum
 
 
 def write_tensors(

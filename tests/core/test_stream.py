@@ -351,6 +351,67 @@ def test_memory_does_not_grow_with_the_interactions(tmp_path, monkeypatch):
     assert peaks[1] < 1.5 * peaks[0]
 
 
+@pytest.fixture
+def stopped(tmp_path, monkeypatch):
+    """Return a log and the output of its stream, which was stopped while it wrote the users."""
+    monkeypatch.setattr(buckets, "_BUCKET_SIZE", 200)
+    path = write(tmp_path / "log.parquet", pairs())
+
+    def stop(at, done, total):
+        if at == "users of joint" and done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        estimator().stream(path, FEATURES, tmp_path / "out", progress=stop)
+    return path, tmp_path / "out"
+
+
+@pytest.mark.parametrize("name", ["counts.npy", "buckets/00001.npy", "joint.npy"])
+def test_damaged_work_is_refused_and_begins_again_without_it(name, stopped):
+    path, out = stopped
+    folder = out.with_name(".out.partial")
+    file = folder / "out.work" / name
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name}: wrong checksum: .* remove the folder") as error:
+        estimator().stream(path, FEATURES, out)
+    assert "\n" not in str(error.value)
+    clear_folder(folder)
+    estimator().stream(path, FEATURES, out)
+    assert_equals_fit(out, estimator().fit(pairs(), FEATURES).start_)
+
+
+@pytest.mark.parametrize("at", [0, 100, -1, -5000])
+@pytest.mark.parametrize("name", ["out/users/a.npy", "out.work/a.done", "out.work/request.json"])
+def test_damaged_rows_and_notes_are_made_again(name, at, stopped):
+    path, out = stopped
+    file = out.with_name(".out.partial") / name
+    content = bytearray(file.read_bytes())
+    content[at % len(content)] ^= 1
+    file.write_bytes(content)
+    estimator().stream(path, FEATURES, out)
+    assert_equals_fit(out, estimator().fit(pairs(), FEATURES).start_)
+
+
+def test_damaged_pairs_are_refused(tmp_path):
+    made = Buckets(tmp_path, np.array([0, 2]), n_items=3)
+    made.write_pairs([(np.array([0, 1]), np.array([2, 0]))])
+    (tmp_path / "00000.pairs").write_bytes(bytes(16))
+    with pytest.raises(InputError, match=r"00000\.pairs: wrong checksum"):
+        made.sort(0)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"parameters": 3}', '{"parameters": {}}',
+                                     '{"parameters": {"seed": "x"}}'])  # fmt: skip
+def test_a_damaged_request_is_begun_again_with_another_seed(content, stopped):
+    path, out = stopped
+    (out.with_name(".out.partial") / "out.work/request.json").write_text(content)
+    assert stream_run.read_interrupted_seed(out) is None
+    SGURInit(n_clusters=3, joint_dim=4).stream(path, FEATURES, out)
+    assert (out / "start.json").exists()
+
+
 def test_other_data_or_parameters_begin_again(tmp_path):
     path = write(tmp_path / "log.parquet", pairs())
 

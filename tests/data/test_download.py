@@ -225,6 +225,27 @@ def test_a_broken_archive_gives_a_one_line_error(server, tmp_path, damage):
     assert not (tmp_path / "ml").exists()
 
 
+def test_an_archive_that_holds_far_more_than_its_size_is_refused(server, tmp_path):
+    server.files["/ml.zip"] = archive(a="0" * 20_000_000)
+    entry = PublishedDataset("ml", "", "", (PublishedFile("ml.zip", (server.url("/ml.zip"),)),))
+    with pytest.raises(
+        InputError, match=r"ml\.zip: says that it holds 20,000,000 bytes, more than"
+    ):
+        download(entry, tmp_path)
+    assert not (tmp_path / "ml").exists()
+    (tmp_path / "ml").mkdir()  # unpacked by hand
+    assert download(entry, tmp_path) == tmp_path
+
+
+def test_an_archive_that_understates_its_size_is_refused(server, tmp_path):
+    size = (20_000_000).to_bytes(4, "little")
+    server.files["/ml.zip"] = archive(a="0" * 20_000_000).replace(size, (99).to_bytes(4, "little"))
+    entry = PublishedDataset("ml", "", "", (PublishedFile("ml.zip", (server.url("/ml.zip"),)),))
+    with pytest.raises(InputError, match="not a complete archive"):
+        download(entry, tmp_path)
+    assert not (tmp_path / "ml").exists()
+
+
 def test_names_are_listed_and_similar_ones_suggested():
     def run(*words: str):
         return CliRunner().invoke(app, ["datasets", *words])

@@ -104,6 +104,40 @@ def test_an_interrupted_encoding_is_resumed(folder, monkeypatch):
     assert missing(folder, "half") == {"b2": "it is bad", "b4": "it is bad"}
 
 
+STATES = [
+    *({name: value} for name in ("done", "width", "checksum") for value in (-1, 10**12, "x", [])),
+    *({"failed": value} for value in ([], {"x": "y"}, {"0": "y"}, {"1": 3})),
+    *({"width": width} for width in (1, 3, 4)),
+    {"key": 3},
+]
+
+
+@pytest.mark.parametrize("change", STATES, ids=str)
+def test_a_damaged_encoding_begins_again(change, folder, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_SIZE", 2)
+    values = ["a", "bad b", "ccc", "bad d", "eeeee"]
+    with pytest.raises(KeyboardInterrupt):
+        encode(folder, "half", values, Lengths(stop_after=4))
+    path = folder / "features/.half.partial/state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    again = Lengths()
+    encode(folder, "half", values, again)
+    assert again.seen == values
+    assert load_dataset(folder).features["half"].rows()[:, 0].tolist() == [1, 3, 5]
+
+
+@pytest.mark.parametrize("name", ["state.json", "vectors.rows"])
+def test_an_encoding_with_changed_bytes_begins_again(name, folder, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_SIZE", 2)
+    values = ["a", "bb", "ccc", "dddd", "eeeee"]
+    with pytest.raises(KeyboardInterrupt):
+        encode(folder, "half", values, Lengths(stop_after=4))
+    path = folder / "features/.half.partial" / name
+    path.write_bytes(b"\xff" + path.read_bytes()[1:])
+    encode(folder, "half", values, Lengths())
+    assert load_dataset(folder).features["half"].rows()[:, 0].tolist() == [1, 2, 3, 4, 5]
+
+
 def test_other_values_are_encoded_from_the_beginning(folder, monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK_SIZE", 2)
     with pytest.raises(KeyboardInterrupt):

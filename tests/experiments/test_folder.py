@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+import polars as pl
 import pytest
 
 from sgurinit.errors import InputError
 from sgurinit.experiments.folder import ComparisonFolder
+from sgurinit.experiments.plan import comparison_settings
 from sgurinit.experiments.run import METRIC_NAMES, read_trial
+from sgurinit.experiments.semantic_gap import gaps_table
+from sgurinit.experiments.summary import summarize_runs
+from sgurinit.experiments.tables import curves_table, results_table
 
 ENTRY = {"model": "bprmf", "arm": "random", "test": {"recall@20": {"mean": 0.1}}}
 ENTRY |= {"groups": {}, "epochs": [3], "seconds": [0.5]}
@@ -108,3 +114,84 @@ def test_the_damaged_result_of_a_run_is_one_line(tmp_path, changes, scores, mess
     with pytest.raises(InputError, match=message) as error:
         read_trial(tmp_path, "recall@20")
     assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two finished runs of three users, as far as the tables read them."""
+    found = list(comparison_settings(["bprmf"], ["random", "local"], 1).runs())
+    scores = dict.fromkeys(METRIC_NAMES, np.array([0.0, 0.5, 1.0]))
+    epochs = {"epoch": [0, 1], "train_loss": [None, 0.5], "seconds": [0.1, 0.2]}
+    epochs |= {name: [0.1, 0.2] for name in METRIC_NAMES}
+    gaps = {"start": {"alignment": 0.5, "separability": None}}
+    for run in found:
+        folder = tmp_path / run.label
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps({**RESULT, "test": RESULT["valid"]}))
+        (folder / "gap.json").write_text(json.dumps(gaps))
+        pl.DataFrame({"user_id": ["a", "b", "c"], "n_train": [1, 2, 3], **scores}).write_parquet(
+            folder / "users.parquet"
+        )
+        pl.DataFrame({"group": ["cold items"] * 3, **scores}).write_parquet(
+            folder / "groups.parquet"
+        )
+        pl.DataFrame(epochs).write_csv(folder / "epochs.csv")
+    return found
+
+
+def make_all(runs, folder):
+    tables = (results_table, curves_table, summarize_runs, gaps_table)
+    return [make(runs, folder) for make in tables]
+
+
+def test_the_tables_of_whole_runs_are_read(runs, tmp_path):
+    assert all(len(table) for table in make_all(runs, tmp_path))
+
+
+def without(name):
+    return lambda table: table.drop(name)
+
+
+def having(name, value):
+    return lambda table: table.with_columns(pl.lit(value).alias(name))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("users.parquet", without("recall@20"), r"users\.parquet: expected a table of a finished"),
+        ("users.parquet", having("n_train", "x"), r"users\.parquet: n_train holds something else"),
+        ("users.parquet", having("ndcg@10", float("nan")), r"users\.parquet: ndcg@10 holds"),
+        ("users.parquet", lambda table: table.head(2), "has the scores of other users than those"),
+        ("users.parquet", lambda table: table.head(0), r"users\.parquet: has no row"),
+        ("groups.parquet", without("group"), r"groups\.parquet: expected a table"),
+        ("groups.parquet", lambda table: table.head(1), "has the scores of other users"),
+        ("epochs.csv", having("recall@20", "x"), r"epochs\.csv: recall@20 holds something else"),
+        ("epochs.csv", having("train_loss", "x"), r"epochs\.csv: train_loss holds something else"),
+        ("epochs.csv", without("seconds"), r"epochs\.csv: expected a table of a finished run"),
+    ],
+)
+def test_a_damaged_table_of_a_run_is_one_line(file, change, message, runs, tmp_path):
+    path = tmp_path / runs[1].label / file
+    table = pl.read_csv(path) if path.suffix == ".csv" else pl.read_parquet(path)
+    table = change(table)
+    _ = table.write_csv(path) if path.suffix == ".csv" else table.write_parquet(path)
+    with pytest.raises(InputError, match=message) as error:
+        make_all(runs, tmp_path)
+    assert "remove result.json" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["3", '{"start": 1}', '{"start": {"alignment": "x"}}', "{"])
+def test_damaged_gaps_of_a_run_are_one_line(content, runs, tmp_path):
+    (tmp_path / runs[0].label / "gap.json").write_text(content)
+    with pytest.raises(InputError, match=r"gap\.json: "):
+        gaps_table(runs, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["users.parquet", "groups.parquet", "epochs.csv"])
+def test_a_file_that_is_no_table_is_one_line(name, runs, tmp_path):
+    for content in (b"", b"\x00\xff", b"PAR1" * 4):
+        (tmp_path / runs[0].label / name).write_bytes(content)
+        with pytest.raises(InputError, match=name):
+            summarize_runs(runs, tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from sgurinit.errors import InputError
@@ -11,6 +13,18 @@ from sgurinit.experiments.folder_lock import claim_settings
 
 def settings(models, arms, seeds=1):
     return comparison_settings(models, arms, seeds).model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("models", 3), ("arms", ["x"]), ("seeds", "x"), ("search", []), ("search", {"spaces": 1})],
+)
+def test_damaged_settings_are_refused(field, value, tmp_path):
+    path = tmp_path / "settings.json"
+    claim_settings(path, settings(["bprmf"], ["random"]))
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(InputError, match=rf"settings\.json: {field}.* is damaged"):
+        claim_settings(path, settings(["bprmf"], ["random"]))
 
 
 def test_models_arms_and_seeds_can_be_added(tmp_path):

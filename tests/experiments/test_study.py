@@ -398,6 +398,10 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
 )
 
+SWEEP = "data: {path: planted}\nmodels: {bprmf: }\narms: {mine: {kind: sgurinit, sweep: {" + (
+    ", ".join(f"f{n}: [{', '.join(map(str, range(100)))}]" for n in range(6)) + "}}}\n"
+)
+
 
 @pytest.mark.parametrize(
     ("text", "message"),
@@ -405,6 +409,11 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(
         (BOMB, "stand for too many values"),
         ("models: &a [*a]\n", "stand for too many values"),
         ("[" * 100_000, "nested too deeply"),
+        ("seeds: " + "9" * 5000, "cannot be read as YAML"),
+        ("seeds: 2001-99-99", "cannot be read as YAML"),
+        ("x: !!map [1]", "cannot be read as YAML"),
+        ("\n".join(f"f{n}: 1" for n in range(20_000)), r"study\."),
+        (SWEEP, r"arms\.mine\.sweep makes 1,000,000,000,000 arms, at most 1,000 are allowed"),
         ('x: !!python/object/apply:os.system ["true"]\n', "could not determine a constructor"),
         ("data: " + "x" * 10**6, r"study\."),
     ],

@@ -13,6 +13,7 @@ import pooch
 import requests
 
 from sgurinit.data.catalog import PublishedDataset, PublishedFile
+from sgurinit.data.packed import MOST_RATIO, count_most_bytes
 from sgurinit.errors import InputError
 from sgurinit.files import explain_write_errors, new_folder, read_json, write_json
 from sgurinit.locks import claim_folder
@@ -179,8 +180,16 @@ def _unpack(archive: Path) -> None:
     if folder.is_dir():
         return
     try:
-        with zipfile.ZipFile(archive) as packed, new_folder(folder) as whole:
-            packed.extractall(whole)
+        with zipfile.ZipFile(archive) as packed:
+            # No member gives more than the size that it says.
+            size = sum(member.file_size for member in packed.infolist())
+            if size > count_most_bytes(archive):
+                raise InputError(
+                    f"{archive}: says that it holds {size:,} bytes, more than {MOST_RATIO} times "
+                    f"its own size; unpack it into {folder}, if that is right"
+                )
+            with new_folder(folder) as whole:
+                packed.extractall(whole)
     except (
         zipfile.BadZipFile,
         zlib.error,

@@ -28,23 +28,35 @@ def claim_settings(path: Path, settings: Mapping[str, Any]) -> None:
         The file has other settings; the message names the first difference.
     """
     if path.is_file():
-        found = read_json(path)
+        found = _read_settings(path)
         _refuse_missing(path, settings, found)
         same = {**settings, "models": _entries_in_both(settings, found, "models")}
         same["arms"] = _entries_in_both(settings, found, "arms")
         if settings["search"] is not None:
             spaces = _entries_in_both(settings["search"], found.get("search") or {}, "spaces")
             same["search"] = {**settings["search"], "spaces": spaces}
-        if settings["seeds"] > found.get("seeds", 0) > 0:
+        if settings["seeds"] > found["seeds"] > 0:
             same["seeds"] = found["seeds"]
         claim(path, same)
     write_json(path, settings)
 
 
+def _read_settings(path: Path) -> dict[str, Any]:
+    """Read the settings of the comparison in a folder, and check the kinds of what is compared."""
+    found = read_json(path)
+    kinds = {"models": dict, "arms": dict, "seeds": int, "search": dict | None}
+    for field, kind in kinds.items():
+        if not isinstance(found.get(field), kind):
+            raise InputError(f"{path}: {field} is damaged; choose another folder")
+    if not isinstance((found.get("search") or {}).get("spaces", {}), dict):
+        raise InputError(f"{path}: search.spaces is damaged; choose another folder")
+    return found
+
+
 def _refuse_missing(path: Path, settings: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     """Refuse settings that lack a model or an arm of the comparison in the folder."""
     for field in ("models", "arms"):
-        missing = [name for name in found.get(field, {}) if name not in settings[field]]
+        missing = [name for name in found[field] if name not in settings[field]]
         if missing:
             raise InputError(
                 f"{path}: {field} has {', '.join(missing)} there and not now; choose another "

@@ -22,9 +22,10 @@ from sgurinit.errors import InputError
 from sgurinit.evaluation import CUTOFFS, METRICS, FullRanking, make_group_rankings
 from sgurinit.experiments.events import EventCallback, RunEvent, no_event
 from sgurinit.experiments.provenance import describe_environment
+from sgurinit.experiments.run_tables import read_run_table
 from sgurinit.experiments.semantic_gap import GAP_FILE, SHOWN_SEED, measure_gap
 from sgurinit.experiments.settings import RunSettings
-from sgurinit.files import claim, read_json, read_table, write_json, write_table
+from sgurinit.files import claim, read_json, write_json, write_table
 from sgurinit.models import Recommender
 from sgurinit.training import Trained, train
 from sgurinit.training.loop import EpochRow
@@ -83,13 +84,7 @@ def read_trial(folder: Path, monitor: str) -> TrialResult:
     found = _read_result(folder)
     scores: list[float] = []
     if found.get("failed") is None:
-        column = read_table(folder / "epochs.csv", [monitor])[monitor]
-        if not column.dtype.is_numeric() or not column.is_finite().all() or column.has_nulls():
-            raise InputError(
-                f"{folder / 'epochs.csv'}: {monitor} holds something else than finite numbers; "
-                f"remove {RESULT_FILE} beside it to run it again"
-            )
-        scores = column.to_list()
+        scores = read_run_table(folder / "epochs.csv", [monitor])[monitor].to_list()
     return TrialResult(
         found["valid"][monitor],
         tuple(accumulate(scores, max)),

@@ -9,9 +9,11 @@ from typing import Any
 
 import polars as pl
 import torch
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from sgurinit.core.semantic_gap import compute_gap
 from sgurinit.data import Dataset
+from sgurinit.errors import InputError
 from sgurinit.experiments.settings import RunSettings
 from sgurinit.experiments.sweeps import drop_sweep_cells
 from sgurinit.files import read_json
@@ -19,6 +21,7 @@ from sgurinit.models import Recommender
 
 SHOWN_SEED = 0  # the seed whose starts and models are described
 GAP_FILE = "gap.json"
+_GAPS = TypeAdapter(dict[str, dict[str, FiniteFloat | None]])
 
 
 @torch.no_grad()
@@ -50,8 +53,19 @@ def gaps_table(runs: Sequence[RunSettings], folder: Path) -> pl.DataFrame:
         (run.model, run.arm, stage, measure, value)
         for run in runs
         if run.seed == SHOWN_SEED and run.arm in shown
-        for stage, measures in read_json(folder / run.label / GAP_FILE).items()
+        for stage, measures in _read_gaps(folder / run.label / GAP_FILE).items()
         for measure, value in measures.items()
     ]
     schema = {"model": str, "arm": str, "stage": str, "measure": str, "value": float}
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _read_gaps(path: Path) -> dict[str, dict[str, float | None]]:
+    """Read the measures of every stage of a run."""
+    try:
+        return _GAPS.validate_python(read_json(path))
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        raise InputError(
+            f"{path}: {field} is damaged; remove result.json beside it to run it again"
+        ) from None

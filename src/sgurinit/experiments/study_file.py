@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sgurinit.experiments.settings import SearchSettings
 from sgurinit.resolve import build
 
 _FieldsByName = dict[str, dict[str, Any] | None]
+_MOST_ARMS = 1000  # of a sweep
 
 
 class _FilePart(BaseModel):
@@ -95,7 +97,8 @@ def expand_sweeps(arms: _FieldsByName) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises
     ------
     InputError
-        A sweep is not a mapping of fields to lists, or a list is empty.
+        A sweep is not a mapping of fields to lists, a list is empty, or the combinations are more
+        than a thousand.
     """
     for name, fields in arms.items():
         own = {"kind": name, **(fields or {})}
@@ -105,6 +108,11 @@ def expand_sweeps(arms: _FieldsByName) -> Iterator[tuple[str, dict[str, Any]]]:
         if not all(values.values()):
             raise InputError(
                 f"arms.{name}.sweep is {values!r}, expected at least one value for each field"
+            )
+        if (count := math.prod(map(len, values.values()))) > _MOST_ARMS:
+            raise InputError(
+                f"arms.{name}.sweep makes {count:,} arms, at most {_MOST_ARMS:,} are allowed; give "
+                "fewer values"
             )
         for combination in itertools.product(*values.values()):
             chosen = dict(zip(values, combination, strict=True))
@@ -137,9 +145,10 @@ class _Loader(yaml.SafeLoader):
 
     @override
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        own = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for name in own:
-            if own.count(name) > 1:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        own = Counter(key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode))
+        for name, count in own.items():
+            if count > 1:
                 raise yaml.constructor.ConstructorError(
                     problem=f"{name!r} is given twice in one place", problem_mark=node.start_mark
                 )
@@ -149,7 +158,7 @@ class _Loader(yaml.SafeLoader):
 def _count_values(node: yaml.Node, known: dict[int, float]) -> float:
     """Count the values that a node stands for; infinitely many where it is part of itself."""
     if id(node) not in known:
-        known[id(node)] = inf
+        known[id(node)] = math.inf
         parts = [] if isinstance(node, yaml.ScalarNode) else node.value
         if isinstance(node, yaml.MappingNode):
             parts = [part for pair in parts for part in pair]
@@ -162,7 +171,7 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise InputError(f"expected a YAML file that can be read ({error})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # also text, dates and numbers
         raise InputError(f"cannot be read as YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise InputError("cannot be read as YAML: values are nested too deeply") from None

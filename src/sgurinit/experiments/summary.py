@@ -12,8 +12,10 @@ import numpy as np
 import polars as pl
 
 from sgurinit.arms import BASELINE, CONTROL, METHOD
+from sgurinit.errors import InputError
 from sgurinit.evaluation import adjust_p_values, bootstrap_lifts
 from sgurinit.experiments.run import METRIC_NAMES, RESULT_FILE
+from sgurinit.experiments.run_tables import read_run_table
 from sgurinit.experiments.settings import RunSettings
 from sgurinit.experiments.sweeps import find_sweeps
 from sgurinit.experiments.user_scores import ALL, Scores, read_scores_by_group
@@ -82,6 +84,7 @@ def summarize_runs(runs: Sequence[RunSettings], folder: Path) -> list[dict[str, 
         pair: [dict(read_scores_by_group(folder / run.label)) for run in own]
         for pair, own in by_arm.items()
     }
+    _check_same_users(tables, by_arm, folder)
     sweeps = find_sweeps(list(dict.fromkeys(arm for _, arm in by_arm)))
     cells = {arm for sweep in sweeps for arm in sweep.arms.values()}
     compared = dict(_compare_arms(tables, cells))
@@ -119,6 +122,25 @@ def summarize_runs(runs: Sequence[RunSettings], folder: Path) -> list[dict[str, 
         entries.append(entry | (_convergence(own, base, folder) if base else {}))
     set_adjusted_p_values(entries)
     return entries
+
+
+def _check_same_users(
+    tables: Mapping[tuple[str, str], Sequence[Mapping[str, Scores]]],
+    runs: Mapping[tuple[str, str], Sequence[RunSettings]],
+    folder: Path,
+) -> None:
+    """Refuse runs whose groups have other numbers of users than those of the first run."""
+    sizes = [
+        (run, {group: len(scores[HEADLINE_METRIC]) for group, scores in found.items()})
+        for pair, own in runs.items()
+        for run, found in zip(own, tables[pair], strict=True)
+    ]
+    for run, counts in sizes:
+        if counts != sizes[0][1]:
+            raise InputError(
+                f"{folder / run.label}: has the scores of other users than those of "
+                f"{sizes[0][0].label}; remove result.json in the damaged one to run it again"
+            )
 
 
 def _compare_arms(
@@ -230,9 +252,10 @@ def _convergence(
     needed: list[int | None] = []
     seconds: list[float | None] = []
     for run, reference in zip(own, base, strict=True):
-        random = pl.read_csv(folder / reference.label / "epochs.csv", glob=False)[run.train.monitor]
-        mine = pl.read_csv(folder / run.label / "epochs.csv", glob=False)
-        scores, best = mine[run.train.monitor], max(random.to_list())
+        monitor = run.train.monitor
+        random = read_run_table(folder / reference.label / "epochs.csv", [monitor])[monitor]
+        mine = read_run_table(folder / run.label / "epochs.csv", [monitor, "seconds"])
+        scores, best = mine[monitor], max(random.to_list())
         epochs = _find_first(scores >= CONVERGED * best)
         shares.append(scores[0] / best if best else None)
         needed.append(epochs)

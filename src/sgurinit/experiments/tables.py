@@ -10,6 +10,7 @@ import polars as pl
 
 from sgurinit.arms import BASELINE
 from sgurinit.experiments.run import METRIC_NAMES, RESULT_FILE
+from sgurinit.experiments.run_tables import read_run_table
 from sgurinit.experiments.settings import RunSettings
 from sgurinit.experiments.summary import SummaryEntry
 from sgurinit.experiments.user_scores import ALL, read_scores_by_group
@@ -81,11 +82,13 @@ def curves_table(runs: Sequence[RunSettings], folder: Path) -> pl.DataFrame:
     """
     tables = []
     for run in runs:
-        epochs = pl.read_csv(folder / run.label / "epochs.csv", glob=False)
+        path = folder / run.label / "epochs.csv"
+        epochs = read_run_table(path, ["epoch", *METRIC_NAMES], with_nulls=["train_loss"])
         key = [pl.lit(v).alias(n) for n, v in (("model", run.model), ("arm", run.arm))]
         seed = pl.lit(run.seed, dtype=pl.Int64).alias("seed")
         columns = ["epoch", "train_loss", *METRIC_NAMES]
-        tables.append(epochs.select(*key, seed, *columns).cast({"epoch": pl.Int64}))
+        numbers = epochs.select(pl.col(columns).cast(pl.Float64)).cast({"epoch": pl.Int64})
+        tables.append(numbers.select(*key, seed, *columns))
     return pl.concat(tables)
 
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from sgurinit.evaluation import group_users
 from sgurinit.experiments.run import METRIC_NAMES
+from sgurinit.experiments.run_tables import read_run_table
 
 ALL = "all"  # the group of all users
 
@@ -31,14 +32,18 @@ def read_scores_by_group(folder: Path) -> Iterator[tuple[str, Scores]]:
         Name of a group and, by metric, the scores of its users, shape ``(n,)``. The first group is
         all users. Then there are groups of users by their number of training interactions, and
         groups of items, see `group_items`.
+
+    Raises
+    ------
+    InputError
+        A table is missing or damaged.
     """
-    users = pl.read_parquet(folder / "users.parquet", glob=False)
+    users = read_run_table(folder / "users.parquet", [*METRIC_NAMES, "n_train"])
     yield ALL, _metric_columns(users)
     for name, members in group_users(users["n_train"].to_numpy()).items():
         yield name, _metric_columns(users.filter(members))
-    for (name,), part in pl.read_parquet(folder / "groups.parquet", glob=False).group_by(
-        "group", maintain_order=True
-    ):
+    groups = read_run_table(folder / "groups.parquet", METRIC_NAMES, ["group"])
+    for (name,), part in groups.group_by("group", maintain_order=True):
         yield str(name), _metric_columns(part)
 
 
@@ -55,11 +60,16 @@ def read_user_scores(folders: Sequence[Path]) -> list[pl.DataFrame] | None:
     list of DataFrame or None
         One per seed: column user_id and a column per metric. None if the scores of a run are
         missing.
+
+    Raises
+    ------
+    InputError
+        A table is damaged.
     """
     files = [folder / "users.parquet" for folder in folders]
     if not all(file.is_file() for file in files):
         return None
-    return [pl.read_parquet(file, columns=["user_id", *METRIC_NAMES], glob=False) for file in files]
+    return [read_run_table(file, METRIC_NAMES, ["user_id"]) for file in files]
 
 
 def _metric_columns(table: pl.DataFrame) -> Scores:

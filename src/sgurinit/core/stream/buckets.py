@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from sgurinit.core.inputs.arrays import Float64Array, IntArray
-from sgurinit.files import write_arrays
+from sgurinit.errors import InputError
+from sgurinit.files import read_arrays, write_arrays
 
 # Interactions per bucket, duplicates included. The interactions of one user are never divided.
 _BUCKET_SIZE = 1 << 22
@@ -51,6 +53,7 @@ class Buckets:
 
     def write_pairs(self, pairs: Iterable[tuple[IntArray, IntArray]]) -> None:
         """Write pairs of user and item to their buckets, replacing earlier unsorted pairs."""
+        checksums = np.zeros(len(self), dtype=np.uint32)
         for number in range(len(self)):
             self._unsorted_file(number).unlink(missing_ok=True)
         for users, items in pairs:
@@ -64,7 +67,14 @@ class Buckets:
             for number in np.unique(numbers):
                 with self._unsorted_file(int(number)).open("ab") as file:
                     first = int(ends[number - 1]) if number else 0
-                    chosen[first : ends[number]].tofile(file)
+                    part = chosen[first : ends[number]]
+                    part.tofile(file)
+                checksums[number] = zlib.crc32(part.data, checksums[number])
+        write_arrays(self._checksums_file, checksums)
+
+    def are_written(self) -> bool:
+        """Whether all pairs are in their buckets, sorted or not."""
+        return self._checksums_file.exists()
 
     def is_sorted(self, number: int) -> bool:
         """Whether a bucket has been sorted."""
@@ -77,9 +87,17 @@ class Buckets:
         -------
         int
             Number of duplicates, beyond the first of each pair.
+
+        Raises
+        ------
+        InputError
+            The file of the pairs is damaged.
         """
         users, unsorted = self.user_range(number), self._unsorted_file(number)
         pairs = np.fromfile(unsorted, dtype=_PAIR) if unsorted.exists() else np.empty(0, _PAIR)
+        (checksums,) = read_arrays(self._checksums_file, 1)
+        if zlib.crc32(pairs.data) != checksums[number]:
+            raise InputError(f"{unsorted}: wrong checksum")
         keys = pairs["user"].astype(np.int64) - users.start
         keys *= self.n_items
         keys += pairs["item"]
@@ -93,10 +111,14 @@ class Buckets:
         return len(keys) - len(unique)
 
     def read_matrix(self, number: int) -> sp.csr_array:
-        """Read the binary interactions of a sorted bucket, shape (n_users_in_it, n_items)."""
-        with self._sorted_file(number).open("rb") as file:
-            pointers = np.load(file)
-            items = np.load(file)
+        """Read the binary interactions of a sorted bucket, shape (n_users_in_it, n_items).
+
+        Raises
+        ------
+        InputError
+            The file is damaged.
+        """
+        pointers, items = read_arrays(self._sorted_file(number), 2)
         shape = (len(pointers) - 1, self.n_items)
         return sp.csr_array((np.ones(len(items), dtype=np.int8), items, pointers), shape=shape)
 
@@ -106,6 +128,11 @@ class Buckets:
         for number in range(len(self)):
             counts += np.bincount(self.read_matrix(number).indices, minlength=self.n_items)
         return counts.astype(np.float64)
+
+    @property
+    def _checksums_file(self) -> Path:
+        """File of the checksums of the unsorted pairs, written last."""
+        return self.folder / "checksums.npy"
 
     def _unsorted_file(self, number: int) -> Path:
         return self.folder / f"{number:05}.pairs"

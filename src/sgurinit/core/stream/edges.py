@@ -28,13 +28,13 @@ _USERS_PER_ROW = 1000
 
 _COLUMNS = ("user", "item")
 
-# What readers raise for files that are damaged or of another format.
-_UNREADABLE = (
+UNREADABLE = (
     *(OSError, ValueError, EOFError, TypeError, SyntaxError, OverflowError, tokenize.TokenError),
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
 )
 
 
+"""What readers raise for files that are damaged or of another format."""
 @dataclass(frozen=True)
 class Place:
     """Where a chunk comes from, for error messages.
@@ -222,7 +222,7 @@ def _count_rows(file: Path, columns: tuple[str, str]) -> int:
         return int(schema.select(pl.len()).collect().item())
     except InputError:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         detail = " ".join(str(error).split())
         raise InputError(
             f"{file}: expected a Parquet file, or an .npy edge list ({detail}); `sgurinit prepare` "
@@ -246,7 +246,7 @@ def _read_chunk(file: Path, first: int, columns: tuple[str, str]) -> pl.DataFram
     rows = pl.scan_parquet(file, glob=False).select(columns).slice(first, _CHUNK_ROWS)
     try:
         return rows.collect()
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         detail = " ".join(str(error).split())
         raise InputError(
             f"{file}: cannot be read from row {first} on ({detail}); get the file again"

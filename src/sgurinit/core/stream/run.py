@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from sgurinit.core.steps.joint import compute_joint_items
 from sgurinit.core.steps.space import Space
 from sgurinit.core.stream.buckets import Buckets, divide_users
 from sgurinit.core.stream.edges import (
+    UNREADABLE,
     EdgeFiles,
     Place,
     check_positions,
@@ -42,6 +45,7 @@ from sgurinit.files import (
     create_array,
     explain_write_errors,
     find_unfinished,
+    read_arrays,
     read_json,
     replace_file,
     write_arrays,
@@ -77,15 +81,38 @@ def run_stream(
     resumes = "; the same call resumes the work"
     with claim_unfinished(out) as whole, explain_write_errors(out, resumes):
         _prepare_work(whole, request.describe(), out)
-        _Stream(request, whole, effective_n_jobs(n_jobs), progress).run()
+        with _explain_damage(whole.parent):
+            _Stream(request, whole, effective_n_jobs(n_jobs), progress).run()
         whole.replace(out)
         clear_folder(whole.parent)
 
 
 def read_interrupted_seed(out: Path) -> int | None:
     """Read the seed of an interrupted stream to `out`; None where there is none."""
-    path = _find_work(find_unfinished(out)) / _REQUEST_FILE
-    return int(read_json(path)["parameters"]["seed"]) if path.exists() else None
+    parameters = (_read_request(find_unfinished(out)) or {}).get("parameters")
+    seed = parameters.get("seed") if isinstance(parameters, dict) else None
+    return seed if type(seed) is int else None
+
+
+def _read_request(whole: Path) -> dict[str, Any] | None:
+    """Read what an interrupted stream was to compute; None where that is not known."""
+    with suppress(InputError):
+        return read_json(_find_work(whole) / _REQUEST_FILE)
+    return None
+
+
+@contextmanager
+def _explain_damage(folder: Path) -> Iterator[None]:
+    """Say what to do about a file of an interrupted stream that is damaged."""
+    try:
+        yield
+    except InputError as error:
+        if f"{folder}/" not in str(error):
+            raise
+        raise InputError(
+            f"{error}: the work of an interrupted stream is damaged; remove the folder {folder} "
+            "to begin again"
+        ) from None
 
 
 def _find_work(whole: Path) -> Path:
@@ -96,7 +123,7 @@ def _find_work(whole: Path) -> Path:
 def _prepare_work(whole: Path, request: Mapping[str, Any], out: Path) -> None:
     """Keep what was done where it belongs to the same request, else clear it."""
     path = _find_work(whole) / _REQUEST_FILE
-    if path.exists() and read_json(path) == json.loads(json.dumps(request)):
+    if _read_request(whole) == json.loads(json.dumps(request)):
         logger.warning("%s: resumes the interrupted work in %s", out, whole.parent)
         return
     path.unlink(missing_ok=True)  # first, for without it the rest counts for nothing
@@ -169,7 +196,8 @@ class _Stream:
         """Count the interactions of every user, duplicates included, and collect the users' ids."""
         counts_file, ids_file = self.work / "counts.npy", self.work / "ids.npy"
         if counts_file.exists():
-            return np.load(counts_file), np.load(ids_file) if ids_file.exists() else None
+            (known,) = read_arrays(counts_file, 1)
+            return known, read_arrays(ids_file, 1)[0] if ids_file.exists() else None
         total, done = self.request.edges.count_rows(), 0
         counts = np.zeros(0, dtype=np.int64)
         ids: IdArray | None = None
@@ -201,11 +229,9 @@ class _Stream:
     def _make_buckets(self, counts: IntArray, user_ids: IdArray | None) -> Buckets:
         """Write the interactions to buckets of users, each sorted."""
         buckets = Buckets(self.work / "buckets", divide_users(counts), self.request.n_items)
-        filled = buckets.folder / "filled"
-        if not filled.exists():
+        if not buckets.are_written():
             buckets.folder.mkdir(exist_ok=True)
             buckets.write_pairs(self._read_pairs(user_ids))
-            filled.touch()
         unsorted = [number for number in range(len(buckets)) if not buckets.is_sorted(number)]
         self._map("grouping", unsorted, buckets.sort)
         return buckets
@@ -257,10 +283,9 @@ class _Stream:
                 on_pass=lambda passes: self.progress("joint space", passes, 0),
             )
             write_arrays(path, joint.rows, joint.present, np.array(joint.settings or ()))
-        with path.open("rb") as file:
-            items = ItemFeatures(np.load(file), np.load(file))
-            self.settings = np.load(file).tolist() or [None, None]
-        return items
+        rows, present, settings = read_arrays(path, 3)
+        self.settings = settings.tolist() or [None, None]
+        return ItemFeatures(rows, present)
 
     def _write_joint_items(self, items: FloatArray) -> None:
         """Write the items of the joint space with their ids, in the type of the users' rows."""
@@ -280,27 +305,50 @@ class _Stream:
         return sorted(names - {"start.json"})
 
     def _write_users(self, name: str, space: Space, buckets: Buckets) -> None:
-        """Write the users' rows of a table, noting every finished bucket in a journal."""
+        """Write the users' rows of a table.
+
+        Every finished bucket is noted in a journal: its first column, its number, and the checksum
+        of its rows.
+        """
         path = self.tables / f"{name}.npy"
         shape = (buckets.n_users, space.items.rows.shape[1])
         journal = self.work / f"{name}.done"
-        # The last line of a full disk may be cut off.
-        done = set(journal.read_text().split("\n")[:-1]) if journal.exists() else set()
-        if not path.exists():
-            dtype = DTYPES[self.request.dtype]
+        dtype = DTYPES[self.request.dtype]
+        if not _is_table(path, dtype, shape):
+            journal.unlink(missing_ok=True)
             replace_file(path, lambda partial: create_array(partial, dtype, shape))
+        done = set(journal.read_bytes().split(b"\n")) if journal.exists() else set()
         aggregator = Aggregator(
             space.items,
             local_weight=space.parameters.local_weight,
             local_norm=space.parameters.local_norm,
         )
         for columns in split_columns(space.items.rows):
-            left = [n for n in range(len(buckets)) if f"{columns.start}:{n}" not in done]
+
+            def note(number: int, at: slice = columns) -> str:
+                rows = np.load(path, mmap_mode="r")[buckets.user_range(number)]
+                checksum = 0
+                for users in split_users(len(rows), at.stop - at.start):
+                    checksum = zlib.crc32(np.ascontiguousarray(rows[users, at]).data, checksum)
+                return f"{at.start}:{number}:{checksum}"
+
+            noted = {line.rpartition(b":")[0] for line in done}
+            left = [
+                number
+                for number in range(len(buckets))
+                if f"{columns.start}:{number}".encode() not in noted
+                or note(number).encode() not in done
+            ]
             if not left:
                 continue
             table = aggregator.make_table(columns)
 
-            def fill(number: int, table: Float32Array = table, at: slice = columns) -> None:
+            def fill(
+                number: int,
+                table: Float32Array = table,
+                at: slice = columns,
+                note: Callable[[int], str] = note,
+            ) -> None:
                 # Mapped for this bucket only, so that its pages do not stay in memory.
                 mapped = np.load(path, mmap_mode="r+")
                 out = restore_bfloat16(mapped)
@@ -311,15 +359,13 @@ class _Stream:
                     out[users_of_bucket][users, at] = rows
                 mapped.flush()
                 with journal.open("a") as file:
-                    file.write(f"{at.start}:{number}\n")
+                    file.write(f"{note(number)}\n")
 
             self._map(f"users of {name}", left, fill)
 
     def _convert_to_parquet(self, buckets: Buckets, user_ids: IdArray | None) -> None:
         def write(number: int) -> None:
             path = self.users / f"part-{number:05}.parquet"
-            if path.exists():
-                return
             users = buckets.user_range(number)
             ids = np.arange(users.start, users.stop) if user_ids is None else user_ids[users]
             columns = [pl.Series("user", ids)]
@@ -335,6 +381,16 @@ class _Stream:
         with ThreadPoolExecutor(self.n_jobs) as threads:
             for done, _ in enumerate(threads.map(work, numbers), start=1):
                 self.progress(stage, done, len(numbers))
+
+
+def _is_table(path: Path, dtype: np.dtype[Any], shape: tuple[int, int]) -> bool:
+    """Whether a file holds a table of a type and shape."""
+    try:
+        table = np.load(path, mmap_mode="r")
+    except UNREADABLE:
+        return False
+    written = np.dtype(f"V{dtype.itemsize}") if dtype == BFLOAT16 else dtype
+    return getattr(table, "shape", None) == shape and table.dtype in (dtype, written)
 
 
 def _read_pieces(edges: EdgeFiles) -> Iterator[tuple[pl.Series, pl.Series, Place]]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from sgurinit.errors import InputError
-from sgurinit.files import read_json, write_json
+from sgurinit.files import compute_checksum, read_json, write_json
 from sgurinit.progress import ProgressCallback
 
 logger = logging.getLogger("sgurinit")
@@ -66,12 +68,22 @@ class EncodingState:
 
     key: str
     """Hash of everything that the vectors depend on."""
-    done: int = 0
+    done: NonNegativeInt = 0
     """Number of values that were tried."""
-    width: int = 0
+    width: NonNegativeInt = 0
     """Width of the vectors; 0 before the first."""
     failed: dict[str, str] = field(default_factory=dict)
     """Why an item has no vector, by its position."""
+    checksum: NonNegativeInt = 0
+    """CRC-32 of the vectors."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the vectors."""
+        return 4 * self.width * (self.done - len(self.failed))
+
+
+_STATE = TypeAdapter(EncodingState)
 
 
 def encode_blocks(
@@ -80,7 +92,8 @@ def encode_blocks(
     """Encode all values other than None.
 
     After each block, the vectors are appended to ``vectors.rows`` and the state is written to
-    ``state.json``. A call with the same values and encoder resumes an interrupted one.
+    ``state.json``. A call with the same values and encoder resumes an interrupted one, and begins
+    again if these files are damaged.
 
     Parameters
     ----------
@@ -107,11 +120,11 @@ def encode_blocks(
     """
     present = [n for n, value in enumerate(values) if value is not None]
     vectors, notes = work / "vectors.rows", work / "state.json"
-    state = _read_state(notes, vectors, _hash_inputs(values, encoder.name))
+    state = _read_state(notes, vectors, _hash_inputs(values, encoder.name), present)
     if state.done:
         logger.warning("%s: resumes after %d values", work, state.done)
     with vectors.open("r+b" if state.done else "wb") as file:
-        file.truncate(4 * state.width * (state.done - len(state.failed)))
+        file.truncate(state.n_bytes)
         file.seek(0, os.SEEK_END)
         for first in range(state.done, len(present), BLOCK_SIZE):
             progress("encoding", first, len(present))
@@ -122,7 +135,8 @@ def encode_blocks(
                     f"{encoder.name}: the vectors have different widths, {state.width} and "
                     f"{rows.shape[1]}; one width is expected"
                 )
-            file.write(rows.astype("<f4").tobytes())
+            content = rows.astype("<f4").tobytes()
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
             state = replace(
@@ -130,6 +144,7 @@ def encode_blocks(
                 done=first + len(places),
                 width=state.width or (rows.shape[1] if len(rows) else 0),
                 failed=state.failed | {str(places[at]): reason for at, reason in failed.items()},
+                checksum=zlib.crc32(content, state.checksum),
             )
             write_json(notes, asdict(state))
     progress("encoding", len(present), len(present))
@@ -146,12 +161,18 @@ def _hash_inputs(values: Sequence[Any], name: str) -> str:
     return digest.hexdigest()
 
 
-def _read_state(notes: Path, vectors: Path, key: str) -> EncodingState:
+def _read_state(notes: Path, vectors: Path, key: str, present: Sequence[int]) -> EncodingState:
     """Return the saved state of the same encoding, or a fresh one."""
-    if notes.is_file() and vectors.is_file():
-        found = read_json(notes)
-        if found.get("key") == key:
-            return EncodingState(**found)
+    if not (notes.is_file() and vectors.is_file()):
+        return EncodingState(key)
+    try:
+        state = _STATE.validate_python(read_json(notes))
+    except (InputError, ValidationError):
+        return EncodingState(key)
+    tried = {str(position) for position in present[: state.done]}
+    fits = state.key == key and state.done <= len(present) and state.failed.keys() <= tried
+    if fits and state.checksum == compute_checksum(vectors, state.n_bytes):
+        return state
     return EncodingState(key)
 
 
