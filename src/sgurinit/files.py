@@ -239,6 +239,8 @@ def claim_unfinished(path: Path) -> Iterator[Path]:
 def find_unfinished(path: Path) -> Path:
     """Return the hidden place of a new folder until it is finished."""
     whole = Path(os.path.abspath(path))  # noqa: PTH100 - ".." too gets a name
+    if not whole.name or "\0" in whole.name:
+        raise InputError(f"{path}: cannot be the name of a new folder; give another")
     return whole.with_name(f".{whole.name}.partial") / whole.name
 
 

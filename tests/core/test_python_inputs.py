@@ -257,3 +257,98 @@ class TestVectors:
         ):
             with pytest.raises(InputError, match=r"row 2|used item"):
                 use(rows)
+
+
+class TestDamage:
+    @pytest.mark.parametrize("kind", ["csr", "csc", "bsr"])
+    @pytest.mark.parametrize(
+        ("part", "at", "value"),
+        [("indptr", 1, 999), ("indptr", -1, 1), ("indices", 0, 9), ("indices", 0, -1)],
+    )
+    def test_pointers_of_a_sparse_matrix_are_checked_before_they_are_followed(
+        self, kind, part, at, value
+    ):
+        matrix = sp.coo_array(np.ones((4, 3))).asformat(kind)
+        getattr(matrix, part)[at] = value
+        with pytest.raises(InputError, match="the interaction matrix is damaged: "):
+            fit(matrix)
+
+    def test_sparse_tensors_of_half_precision_are_read(self):
+        dense = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 1, 1]])
+        for tensor in (dense.half().to_sparse(), dense.half().to_sparse_csr()):
+            np.testing.assert_array_equal(fit(tensor).start_.users["text"], EXPECTED)
+
+    def test_a_hybrid_tensor_is_refused(self):
+        hybrid = torch.sparse_coo_tensor([[0, 1]], torch.ones(2, 3), (3, 3))
+        with pytest.raises(InputError, match=r"tensor is hybrid, expected one number at each"):
+            fit(hybrid)
+
+    @pytest.mark.parametrize("half", ["\ud800", "a\udcff"])
+    def test_half_of_a_surrogate_pair_is_no_text(self, half):
+        for ids in (["a", half], np.array(["a", half]), np.array(["a", half]).astype(">U4")):
+            with pytest.raises(InputError, match=r"ids, row 1: id .* is not text"):
+                as_ids(ids, "ids")
+        assert as_ids(["😀", "é"], "ids").tolist() == ["😀", "é"]
+        with pytest.raises(InputError, match=r"modality name .* cannot be used"):
+            SGURInit(n_clusters=2).fit(LISTS, {half: ROWS})
+
+
+class TestStream:
+    @pytest.fixture
+    def log(self, tmp_path):
+        path = tmp_path / "log.parquet"
+        pl.DataFrame({"user": [0, 1, 1, 2, 2], "item": [0, 0, 1, 1, 2]}).write_parquet(path)
+        return path
+
+    @pytest.mark.parametrize(
+        "interactions",
+        [
+            *(None, 3, b"log.parquet", [None], [3], {"log.parquet": 1}, np.ones((1, 2))),
+            pl.DataFrame({"user": [0]}),
+            pl.LazyFrame({"user": [0]}),
+            pd.DataFrame({"user": [0]}),
+            sp.csr_array(np.eye(3)),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_what_is_no_path_is_refused(self, tmp_path, interactions):
+        with pytest.raises(InputError, match="interactions: expected a path or a list of paths"):
+            stream(interactions, tmp_path / "out")
+
+    @pytest.mark.parametrize(
+        ("options", "shown"),
+        [
+            ({"tables": 3}, "tables is 3, expected a list of names"),
+            ({"tables": "text"}, "tables is 'text', expected a list of names"),
+            ({"tables": [["text"]]}, "tables is .*, expected a list of names"),
+            ({"columns": None}, "columns is None, expected a list of names"),
+            ({"columns": "ui"}, "columns is 'ui', expected a list of names"),
+            ({"columns": ("user",)}, "columns is .*, expected two names"),
+            ({"columns": ("user", "user")}, "columns is .*, expected two names"),
+            ({"columns": {"user": "u", "item": "i"}}, "columns is .*, expected a list of names"),
+            ({"dtype": ["float32"]}, "dtype must be one of"),
+            ({"dtype": np.float32}, "dtype must be one of"),
+            ({"layout": None}, "layout must be one of"),
+        ],
+    )
+    def test_options_of_other_types_are_refused(self, log, tmp_path, options, shown):
+        with pytest.raises(InputError, match=shown):
+            stream(log, tmp_path / "out", **options)
+        assert {path.name for path in tmp_path.iterdir()} == {"log.parquet"}
+
+    @pytest.mark.parametrize("out", ["/", "a\0b"])
+    def test_a_name_that_no_folder_can_have_is_refused(self, log, out):
+        with pytest.raises(InputError):
+            stream(log, out)
+
+    def test_several_paths_may_be_any_collection(self, log, tmp_path):
+        for number, given in enumerate(([log], (str(log),), {log}, iter([log]))):
+            stream(given, tmp_path / str(number))
+        made = [np.load(tmp_path / str(n) / "users" / "text.npy") for n in range(4)]
+        for rows in made:
+            np.testing.assert_array_equal(rows, EXPECTED)
+
+
+def stream(interactions, out, **options):
+    estimator = SGURInit(n_clusters=2, random_state=0)
+    return estimator.stream(interactions, {"text": ROWS}, out, **options)

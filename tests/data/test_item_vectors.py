@@ -37,7 +37,8 @@ def test_all_types_of_lists_are_read(tmp_path: Path, kind: pl.DataType) -> None:
     # Under another name, as the only column of lists; whole numbers become floats.
     other, _ = read_item_features({"image": file})
     np.testing.assert_array_equal(other["image"].values, ROWS)
-    write(tmp_path / "n.parquet", text=[[1, 2], [3, 4], [5, 6], [7, 8]])
+    counts = pl.Series([[1, 2], [3, 4], [5, 6], [7, 8]], dtype=pl.List(pl.Int16))
+    write(tmp_path / "n.parquet", text=counts)
     counted, _ = read_item_features({"text": tmp_path / "n.parquet"})
     assert counted["text"].values.dtype == np.float32
 

@@ -41,7 +41,10 @@ _BAD_INPUT, _INTERRUPTED, _TERMINATED = 2, 130, 143
 _NOTHING_KEPT = "nothing was written"
 
 # The library's messages name a parameter at the beginning, as an argument, or in backticks.
-_PARAMETER = re.compile(r"^(\w+)(?= is | must be | '|: )|(?<![\w.'\"-])(\w+)(?==)|`([^`]+)`")
+# Names in paths, as in ``logs/seed=3/a.csv``, in calls and in types are none.
+_PARAMETER = re.compile(
+    r"^(\w+)(?= is | must be | '|: )|(?<![\w.'\"(/-])(\w+)(?==(?!\S*/|\S*\.\w+:))|`([^`]+)`"
+)
 # A switch of the library as an option with a value, which the command line has not.
 _SWITCH = re.compile(r"--([\w-]+)=(True|False)")
 

@@ -97,6 +97,12 @@ def read_start_file(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: a Parquet table holds the users only; load the .safetensors file instead"
         )
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:  # a loop of links, a name too long or with NUL
+        raise InputError(f"{path}: cannot be read ({error})") from None
     if path.is_dir():
         if (path / "start.json").is_file():
             raise InputError(_explain_stream(path))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from sgurinit.data.layouts.tables import holds_values, read_parquet_table, to_text
 from sgurinit.data.shipped import dataset_folder
 
 _FILE = "items.parquet"
@@ -26,6 +27,11 @@ def item_titles(source: str | Path | None) -> dict[str, str]:
     dict of str to str
         Title by external item id, as text. Empty if there are no titles.
 
+    Raises
+    ------
+    InputError
+        If the table of items is damaged.
+
     See Also
     --------
     load_dataset : Load a data set from a folder.
@@ -39,8 +45,12 @@ def item_titles(source: str | Path | None) -> dict[str, str]:
     path = None if source is None else dataset_folder(source) / _FILE
     if path is None or not path.is_file():
         return {}
-    table = pl.read_parquet(path, glob=False)
-    if not {"item", "title"} <= set(table.columns):
+    table = read_parquet_table(path)
+    if not {"item", "title"} <= set(table.columns) or not _can_be_text(table["title"].dtype):
         return {}
-    titles = table.select(pl.col("item", "title").cast(pl.String)).drop_nulls()
+    titles = table.select(pl.col("item").cast(pl.String), to_text(table["title"])).drop_nulls()
     return dict(titles.iter_rows())
+
+
+def _can_be_text(dtype: pl.DataType) -> bool:
+    return holds_values(dtype) or not (dtype.is_nested() or dtype == pl.Binary)

@@ -177,6 +177,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Check everything. For the rules, see the class."""
+        if not isinstance(self.name, str) or not self.name:
+            raise InputError(f"name is {self.name!r}, expected a text")
         object.__setattr__(self, "user_ids", _check_ids(self.user_ids, "user"))
         object.__setattr__(self, "item_ids", _check_ids(self.item_ids, "item"))
         empty = isinstance(self.features, Mapping) and not self.features

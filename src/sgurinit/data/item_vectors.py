@@ -22,6 +22,8 @@ from sgurinit.data.layouts.tables import (
 )
 from sgurinit.errors import InputError
 
+_EXACT_IN_FLOAT32 = (pl.Int8, pl.Int16, pl.UInt8, pl.UInt16)
+
 
 def read_item_features(
     files: Mapping[str, Path], item_ids: Path | None = None, item: str = "item"
@@ -153,7 +155,8 @@ def stack_vectors(path: Path, ids: pl.Series, vectors: pl.Series) -> tuple[pl.Se
             f"{widths[0]}; one width is expected"
         )
     inner: Any = vectors.dtype.inner  # type: ignore[attr-defined]
-    dtype = inner if inner.is_float() else pl.Float32
+    fits = inner.is_float() or inner in _EXACT_IN_FLOAT32
+    dtype = inner if inner.is_float() else pl.Float32 if fits else pl.Float64
     width = vectors.dtype.shape[0] if widths is None else widths[0]  # type: ignore[attr-defined]
     numbers = vectors.explode(empty_as_null=False).cast(dtype)
     if numbers.null_count():

@@ -213,7 +213,13 @@ def row_norms(rows: FloatArray) -> Float64Array:
 
 
 def _check_name(name: object) -> None:
-    if not isinstance(name, str) or not name or "/" in name or name in RESERVED_NAMES:
+    if (
+        not isinstance(name, str)
+        or not name
+        or "/" in name
+        or name in RESERVED_NAMES
+        or name != name.encode(errors="ignore").decode()  # half of a surrogate pair
+    ):
         raise InputError(
             f"modality name {name!r} cannot be used: names are non-empty strings without '/', "
             f"other than {', '.join(sorted(RESERVED_NAMES))}"

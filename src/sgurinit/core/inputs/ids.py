@@ -16,6 +16,8 @@ from sgurinit.errors import InputError
 _MOST_CHARACTERS = 1 << 26
 _MOST_PADDING = 16
 
+_FIRST_SURROGATE, _LAST_SURROGATE = 0xD800, 0xDFFF
+
 
 def as_ids(values: Any, name: str) -> IdArray:
     """Return ids as an int64 or a string array of shape (n,).
@@ -43,7 +45,7 @@ def as_ids(values: Any, name: str) -> IdArray:
     if ids.dtype.kind in "OT":
         return _from_objects(ids.astype(object), name)
     if ids.dtype.kind == "U":
-        return ids
+        return _check_text(ids, name)
     raise InputError(
         f"{name} must hold integers or strings, got {ids.dtype}: convert the column, and drop rows "
         "without an id"
@@ -138,4 +140,19 @@ def _as_strings(ids: NDArray[np.object_], name: str) -> IdArray:
             f"{name}, row {int(lengths.argmax())}: the id has {longest} characters, and all "
             f"{len(ids)} ids would take as much memory: expected ids of similar lengths; shorten it"
         )
-    return ids.astype(np.str_)
+    return _check_text(ids.astype(np.str_), name)
+
+
+def _check_text(ids: NDArray[np.str_], name: str) -> IdArray:
+    """Refuse halves of surrogate pairs, which no file can hold."""
+    letters = np.ascontiguousarray(ids).view(np.dtype(np.uint32).newbyteorder(ids.dtype.byteorder))
+    if letters.max(initial=0) < _FIRST_SURROGATE:
+        return ids
+    halves = (letters >= _FIRST_SURROGATE) & (letters <= _LAST_SURROGATE)
+    if halves.any():
+        row = int(np.argmax(halves)) // (len(letters) // len(ids))
+        raise InputError(
+            f"{name}, row {row}: id {ids[row].item()!r} is not text: it has half of a surrogate "
+            "pair; decode the ids with their own encoding"
+        )
+    return ids

@@ -141,6 +141,8 @@ def _parse_sparse(source: Any, n_items: int, n_known_users: int) -> _Parsed:
         )
     _check_n_users(int(source.shape[0]), int(source.nnz), n_known_users)
     try:
+        if source.format in {"csr", "csc", "bsr"}:  # SciPy writes where faulty pointers point to
+            type(source)(source).check_format()
         coo = source.tocoo()
     except ValueError as error:
         raise InputError(f"the interaction matrix is damaged: {error}") from error
@@ -171,8 +173,15 @@ def _to_scipy(tensor: Any) -> sp.coo_array:
         entries = tensor.detach().to_sparse_coo().coalesce().cpu()
     except (RuntimeError, NotImplementedError) as error:
         raise InputError(f"the interaction tensor cannot be read ({error})") from error
+    if entries.dense_dim():
+        raise InputError(
+            "the interaction tensor is hybrid, expected one number at each position: pass a tensor "
+            "that is sparse in both dimensions, such as its to_dense().to_sparse()"
+        )
     positions = entries.indices().numpy()
     weights = widen_bfloat16(to_array(entries.values(), "the interaction tensor"))
+    if weights.dtype == np.float16:  # SciPy has none
+        weights = weights.astype(np.float32)
     return sp.coo_array((weights, (positions[0], positions[1])), shape=tuple(tensor.shape))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tokenize
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sgurinit.core.inputs.arrays import IdArray, IntArray
 from sgurinit.core.inputs.ids import find_positions, name_kind
 from sgurinit.core.stream.id_columns import parse_ids
 from sgurinit.errors import InputError
+from sgurinit.files import scan_parquet
 
 # Interactions read at a time.
 _CHUNK_ROWS = 1 << 22
@@ -32,9 +34,9 @@ UNREADABLE = (
     *(OSError, ValueError, EOFError, TypeError, SyntaxError, OverflowError, tokenize.TokenError),
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
 )
-
-
 """What readers raise for files that are damaged or of another format."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a chunk comes from, for error messages.
@@ -86,10 +88,9 @@ class EdgeFiles:
         Raises
         ------
         InputError
-            No file matches, or a file is neither Parquet nor an edge list.
+            No file matches, a file is neither Parquet nor an edge list, or `source` is not a path.
         """
-        given = [source] if isinstance(source, str | Path) else list(source)
-        files = [file for one in given for file in _find_files(Path(one))]
+        files = [file for place in _as_paths(source) for file in _find_files(place)]
         if not files:
             raise InputError("interactions: no file is given")
         if len(files) > 1 and any(file.suffix == ".npy" for file in files):
@@ -193,6 +194,19 @@ def convert_ids(values: pl.Series, place: Place) -> IdArray:
     return ids if ids.dtype.kind == "i" else ids.astype(np.str_)
 
 
+def _as_paths(source: Any) -> list[Path]:
+    given = [source] if isinstance(source, str | PathLike) else source
+    try:
+        if isinstance(given, Mapping) or hasattr(given, "columns"):  # iterates over names
+            raise TypeError
+        return [Path(one) for one in given]
+    except TypeError:
+        raise InputError(
+            "interactions: expected a path or a list of paths, got "
+            f"{type(source).__name__}; for interactions in memory use `fit`"
+        ) from None
+
+
 def _find_files(place: Path) -> list[Path]:
     if place.is_dir():
         found = sorted(place.glob("*.parquet"))
@@ -211,7 +225,7 @@ def _count_rows(file: Path, columns: tuple[str, str]) -> int:
     try:
         if file.suffix == ".npy":
             return len(_open_edge_list(file))
-        schema = pl.scan_parquet(file, glob=False)
+        schema = scan_parquet(file)
         names = schema.collect_schema().names()
         for at, (what, name) in enumerate(zip(_COLUMNS, columns, strict=True)):
             if name not in names:
@@ -243,7 +257,7 @@ def _read_chunk(file: Path, first: int, columns: tuple[str, str]) -> pl.DataFram
     if file.suffix == ".npy":
         part = np.array(_open_edge_list(file)[first : first + _CHUNK_ROWS])
         return pl.DataFrame(dict(zip(_COLUMNS, part.T, strict=True)))
-    rows = pl.scan_parquet(file, glob=False).select(columns).slice(first, _CHUNK_ROWS)
+    rows = scan_parquet(file).select(columns).slice(first, _CHUNK_ROWS)
     try:
         return rows.collect()
     except UNREADABLE as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,13 +87,13 @@ class StreamRequest:
         n_items = next(iter(checked.values())).n_items
         ids = None if item_ids is None else check_item_ids(item_ids, n_items)
         known = [*checked, *([JOINT_TABLE] if parameters.joint_dim is not None else [])]
-        chosen = known if tables is None else list(tables)
+        chosen = known if tables is None else _as_names(tables, "tables")
         for name in chosen:
             if name not in known:
                 hint = "; set joint_dim" if name == JOINT_TABLE else ""
                 raise InputError(f"tables: {name!r} is none of {', '.join(known)}{hint}")
         for value, allowed, what in ((layout, _LAYOUTS, "layout"), (dtype, DTYPES, "dtype")):
-            if value not in allowed:
+            if not isinstance(value, str) or value not in allowed:
                 raise InputError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
         if layout == "parquet" and dtype == "bfloat16":
             raise InputError("dtype: Parquet has no bfloat16; give layout npy, or dtype float16")
@@ -104,7 +104,10 @@ class StreamRequest:
                 f"preprocess={parameters.preprocess!r} has no effect: it only changes the tables "
                 "of modalities, and `tables` names none; leave `preprocess` out"
             )
-        edges = EdgeFiles.find(interactions, columns)
+        names = _as_names(columns, "columns")
+        if len(names) != 2 or names[0] == names[1]:
+            raise InputError(f"columns is {columns!r}, expected two names: of users and of items")
+        edges = EdgeFiles.find(interactions, (names[0], names[1]))
         return cls(edges, checked, ids, parameters, tuple(chosen), layout, dtype)
 
     @property
@@ -123,6 +126,14 @@ class StreamRequest:
             "layout": self.layout,
             "dtype": self.dtype,
         }
+
+
+def _as_names(given: Any, what: str) -> list[str]:
+    is_list = isinstance(given, Iterable) and not isinstance(given, str | Mapping)
+    names = list(given) if is_list else []
+    if not is_list or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{what} is {given!r}, expected a list of names")
+    return names
 
 
 def _hash_features(table: ItemFeatures) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from sgurinit.data.layouts.registry import recognize_layout
-from sgurinit.data.layouts.tables import read_ids
+from sgurinit.data.layouts.tables import read_ids, read_parquet_table
 from sgurinit.errors import InputError
 
 
@@ -26,7 +26,7 @@ def read_items(folder: Path) -> pl.DataFrame:
             "layout only, so convert it to native first"
         )
     read_ids(folder / "items.parquet", "item")  # for its checks
-    return pl.read_parquet(folder / "items.parquet", glob=False)
+    return read_parquet_table(folder / "items.parquet")
 
 
 def item_column(folder: Path, items: pl.DataFrame, column: str) -> pl.Series:

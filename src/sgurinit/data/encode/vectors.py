@@ -13,7 +13,7 @@ from sgurinit.data.encode._items import read_items
 from sgurinit.data.encode.features import EncodedFeatures, check_modality, save_features
 from sgurinit.data.item_vectors import read_vector_column
 from sgurinit.data.layouts.feature_files import read_array
-from sgurinit.data.layouts.tables import read_text_table, refuse_row_numbers
+from sgurinit.data.layouts.tables import parse_numbers, read_text_table, refuse_row_numbers
 from sgurinit.errors import InputError
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -158,12 +158,20 @@ def read_vectors(path: Path, ids: Path | None, name: str) -> tuple[list[str], ND
             f"{path}: the vector of item {item!r} has numbers that are not finite; only a vector "
             "of NaN throughout is allowed, for an item without one"
         )
+    beyond = (abs(values) > np.finfo(np.float32).max).any(axis=1)
+    if beyond.any():
+        item = known[int(beyond.argmax())]
+        raise InputError(
+            f"{path}: the vector of item {item!r} has numbers that float32 cannot hold; scale the "
+            "vectors, or remove this one"
+        )
     return known, values
 
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
+        return text.removesuffix("\n").split("\n") if text else []
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a text file with one id per line ({error})") from None
 
@@ -182,13 +190,7 @@ def _read_text_vectors(path: Path) -> tuple[list[str], NDArray[Any]]:
         raise InputError(f"{path}: line {known.is_null().arg_true()[0] + 2}: item is missing")
     texts = table.drop("item")
     refuse_row_numbers(path, texts)
-    numbers = texts.cast(pl.Float32, strict=False)
     empty_rows = texts.select(pl.all_horizontal(pl.all().is_null())).to_series()
-    for column in texts.columns:
-        wrong = numbers[column].is_null() & ~empty_rows
-        if wrong.any():
-            at = wrong.arg_true()[0]
-            raise InputError(
-                f"{path}: line {at + 2}: {column} is {texts[column][at]!r}; a number is expected"
-            )
-    return known.to_list(), numbers.fill_null(float("nan")).to_numpy()
+    texts = texts.with_columns(pl.when(~empty_rows).then(pl.all()).otherwise(pl.lit("nan")))
+    numbers = pl.DataFrame([parse_numbers(path, column) for column in texts])
+    return known.to_list(), numbers.to_numpy()

@@ -39,6 +39,7 @@ from sgurinit.data.layouts.contents import Contents, ids_to_array
 from sgurinit.data.layouts.feature_files import read_features
 from sgurinit.data.layouts.tables import (
     check_interactions,
+    parse_splits,
     read_ids,
     read_parquet,
     read_parquet_table,
@@ -239,13 +240,7 @@ def _read_manifest(path: Path) -> Manifest:
 def _read_splits(path: Path, ids: dict[str, pl.Series]) -> dict[str, Interactions]:
     table = read_parquet(path, ["user", "item", "split"])
     places = {what: _find_positions(path, table[what], known) for what, known in ids.items()}
-    labels = table["split"].cast(pl.String)
-    unknown = ~labels.is_in(SPLITS)
-    if unknown.any():
-        at = unknown.arg_true()[0]
-        raise InputError(
-            f"{path}: row {at}: split is {labels[at]!r}; allowed are {', '.join(SPLITS)}"
-        )
+    labels = parse_splits(path, table["split"], 0)
     splits = {}
     for split in SPLITS:
         rows = (labels == split).to_numpy()

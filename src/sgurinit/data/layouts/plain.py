@@ -17,8 +17,7 @@ from typing_extensions import override
 
 from sgurinit.core.inputs.features import ItemFeatures, widen_bfloat16
 from sgurinit.core.stream.id_columns import parse_ids
-from sgurinit.data.dataset import SPLITS
-from sgurinit.data.item_vectors import stack_vectors
+from sgurinit.data.item_vectors import is_vector_type, stack_vectors
 from sgurinit.data.layouts.base import TableLayout
 from sgurinit.data.layouts.capabilities import Capabilities
 from sgurinit.data.layouts.contents import Contents
@@ -27,6 +26,8 @@ from sgurinit.data.layouts.tables import (
     check_interactions,
     check_unique_ids,
     collect_ids,
+    parse_numbers,
+    parse_splits,
     read_parquet,
     read_parquet_table,
     read_text_table,
@@ -59,11 +60,8 @@ class Plain(TableLayout):
         log = check_interactions(path, table, 0 if self.suffix == "parquet" else 2)
         if "split" not in log.columns:
             log = log.with_columns(split=pl.lit("train"))
-        strange = log.filter(~pl.col("split").is_in(SPLITS) | pl.col("split").is_null())
-        if len(strange):
-            raise InputError(
-                f"{path}: split is {strange['split'][0]!r}; allowed are {', '.join(SPLITS)}"
-            )
+        first = 0 if self.suffix == "parquet" else 2
+        log = log.with_columns(parse_splits(path, log["split"], first))
         others = [c for c in table.columns if c not in log.columns]
         users = self._read_descriptions(folder, "user", log["user"])
         items = self._read_descriptions(folder, "item", log["item"])
@@ -134,20 +132,10 @@ def _read_features(path: Path, rows: pl.DataFrame, items: pl.Series) -> ItemFeat
         raise InputError(
             f"{path}: the file has no column of numbers; one or more are expected beside item"
         )
-    if values.width == 1 and isinstance(values.dtypes[0], pl.List | pl.Array):
+    if values.width == 1 and is_vector_type(values.dtypes[0]):
         vectors = values.to_series()
         there = vectors.is_not_null()
         ids, found = stack_vectors(path, rows["item"].filter(there), vectors.filter(there))
         return align_features(path, ids, found, items)
-    if pl.String in values.dtypes:
-        numbers = values.cast(pl.Float32, strict=False)
-        for column in numbers.columns:
-            wrong = numbers[column].is_null()
-            if wrong.any():
-                at = int(wrong.arg_true()[0])
-                raise InputError(
-                    f"{path}: line {at + 2}: {column} is {values[column][at]!r}; a number is "
-                    "expected"
-                )
-        values = numbers
-    return align_features(path, rows["item"], np.ascontiguousarray(values.to_numpy()), items)
+    numbers = pl.DataFrame([parse_numbers(path, column) for column in values])
+    return align_features(path, rows["item"], np.ascontiguousarray(numbers.to_numpy()), items)

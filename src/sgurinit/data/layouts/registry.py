@@ -110,7 +110,9 @@ def read_dataset(path: str | Path) -> Dataset:
     try:
         folder = dataset_folder(path).resolve()
         return _read_folder(folder)
-    except (OSError, RuntimeError) as error:  # no permission, a name too long, a loop of links
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long or with NUL, a loop
         raise InputError(f"{path}: cannot be read ({error})") from error
 
 

@@ -6,15 +6,18 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from sgurinit.core.inputs.features import ItemFeatures
-from sgurinit.core.stream.id_columns import parse_ids
+from sgurinit.core.stream.id_columns import is_text, parse_ids
+from sgurinit.data.dataset import SPLITS
 from sgurinit.data.layouts.text_lines import explain_fault, inspect_text
 from sgurinit.errors import InputError
+from sgurinit.files import scan_parquet
 
 _INDEXES = ("index", "level_0", "row_nr")
 
@@ -47,14 +50,30 @@ def read_parquet(path: Path, columns: Sequence[str]) -> pl.DataFrame:
 
 
 def read_parquet_table(path: Path) -> pl.DataFrame:
-    """Read a Parquet file. Characters such as ``[`` and ``*`` in its name stand for themselves.
+    """Read a Parquet file. Times in zones that polars does not know, such as +05:30, are in UTC.
 
     Raises
     ------
     InputError
         If the file is missing, incomplete or not Parquet.
     """
-    return _read(path, "a complete Parquet file", lambda: pl.read_parquet(path, glob=False))
+    table = _read(path, "a complete Parquet file", lambda: scan_parquet(path).collect())
+    return table.with_columns(
+        pl.col(name).cast(pl.Datetime(dtype.time_unit, "UTC"))
+        for name, dtype in table.schema.items()
+        if isinstance(dtype, pl.Datetime) and not _is_known_zone(dtype.time_zone)
+    )
+
+
+def _is_known_zone(name: str | None) -> bool:
+    """Whether polars can show times in a zone, which it cannot for all that files have."""
+    if name is None:
+        return True
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return False
+    return True
 
 
 def read_parquet_types(path: Path) -> dict[str, pl.DataType]:
@@ -68,7 +87,7 @@ def read_parquet_types(path: Path) -> dict[str, pl.DataType]:
     schema = _read(
         path,
         "a complete Parquet file",
-        lambda: pl.scan_parquet(path, glob=False).limit(0).collect(),
+        lambda: scan_parquet(path).limit(0).collect(),
     ).schema
     return dict(schema)
 
@@ -269,18 +288,56 @@ def check_interactions(path: Path, table: pl.DataFrame, first: int) -> pl.DataFr
         given = table[column]
         if column == "time" and given.dtype in (pl.Date, pl.Datetime):
             given = dates_to_seconds(given)
-        if given.dtype.is_nested() or given.dtype.is_temporal():
-            raise InputError(f"{path}: {column} is {given.dtype}; numbers are expected")
+        if not can_hold_numbers(given.dtype, column):
+            raise InputError(f"{path}: column {column} is {given.dtype}; numbers are expected")
+        given = given.cast(pl.String) if is_text(given.dtype) else given
         numbers = given.cast(pl.Float64, strict=False)
         wrong = numbers.is_null() | ~numbers.is_finite()
         if wrong.any():
             at = wrong.arg_true()[0]
+            found = "missing" if given[at] is None else repr(given[at])
             raise InputError(
-                f"{path}: {line} {at + first}: {column} is {given[at]!r}; a finite number is "
-                "expected"
+                f"{path}: {line} {at + first}: {column} is {found}; a finite number is expected"
             )
         table = table.with_columns(numbers if column == "value" else _whole_times(given, numbers))
     return table.select(c for c in ("user", "item", "split", "value", "time") if c in table.columns)
+
+
+def can_hold_numbers(dtype: pl.DataType, role: str) -> bool:
+    """Tell whether a column of this type can hold values, or times as numbers."""
+    if dtype == pl.Boolean:
+        return role == "value"
+    return dtype.is_numeric() or is_text(dtype) or dtype == pl.Null
+
+
+def parse_splits(path: Path, splits: pl.Series, first: int) -> pl.Series:
+    """Check a column of names of splits, and return it as text.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for messages.
+    splits : Series
+        The column.
+    first : int
+        Number of the first row in the file, as a line or row number.
+
+    Raises
+    ------
+    InputError
+        If the column is not text, or naming the line or row with another name.
+    """
+    allowed = f"allowed are {', '.join(SPLITS)}"
+    if not is_text(splits.dtype) and splits.dtype != pl.Null:
+        raise InputError(f"{path}: column {splits.name} is {splits.dtype}, not text; {allowed}")
+    labels = splits.cast(pl.String)
+    wrong = labels.is_null() | ~labels.is_in(SPLITS)
+    if wrong.any():
+        at = wrong.arg_true()[0]
+        line = "row" if path.suffix == ".parquet" else "line"
+        found = "missing" if labels[at] is None else repr(labels[at])
+        raise InputError(f"{path}: {line} {at + first}: {splits.name} is {found}; {allowed}")
+    return labels
 
 
 def dates_to_seconds(dates: pl.Series) -> pl.Series:
@@ -304,10 +361,45 @@ def divide_times(times: pl.Series, parts: int) -> pl.Series:
 def _whole_times(given: pl.Series, numbers: pl.Series) -> pl.Series:
     """Return times as integers if all are whole, else as floats."""
     exact = given.cast(pl.Int64, strict=False)
+    if not exact.has_nulls() and (is_text(given.dtype) or (exact.cast(given.dtype) == given).all()):
+        return exact
     rounded = numbers.cast(pl.Int64, strict=False)
-    if exact.has_nulls() or given.dtype.is_float():
-        return rounded if (rounded == numbers).all() and not rounded.has_nulls() else numbers
-    return exact
+    return rounded if (rounded == numbers).all() and not rounded.has_nulls() else numbers
+
+
+def parse_numbers(path: Path, column: pl.Series) -> pl.Series:
+    """Return a column of features as floats: text as float32, other numbers with all digits.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for messages.
+    column : Series
+        Numbers, as text or not.
+
+    Returns
+    -------
+    Series of float
+        The numbers, null where they are missing.
+
+    Raises
+    ------
+    InputError
+        If the column is of another type, or naming the line or row of a text that is not a number.
+    """
+    if not can_hold_numbers(column.dtype, "value"):
+        raise InputError(f"{path}: column {column.name} is {column.dtype}; numbers are expected")
+    if not is_text(column.dtype):
+        return column if column.dtype.is_float() else column.cast(pl.Float64)
+    texts = column.cast(pl.String)
+    numbers = texts.cast(pl.Float32, strict=False)
+    wrong = numbers.is_null()
+    if wrong.any():
+        at = int(wrong.arg_true()[0])
+        line = f"row {at}" if path.suffix == ".parquet" else f"line {at + 2}"
+        found = "missing" if texts[at] is None else repr(texts[at])
+        raise InputError(f"{path}: {line}: {column.name} is {found}; a number is expected")
+    return numbers
 
 
 def refuse_row_numbers(path: Path, table: pl.DataFrame) -> None:
@@ -406,7 +498,7 @@ def align_features(
     repeated = ids.is_duplicated()
     if repeated.any():
         raise InputError(
-            f"{path}: item id {ids.filter(repeated)[0]} is repeated; give one row each"
+            f"{path}: item id {ids.filter(repeated)[0]!r} is repeated; give one row each"
         )
     if (ids.dtype == pl.String) != (known.dtype == pl.String):
         raise InputError(
@@ -417,8 +509,8 @@ def align_features(
     unknown = found["position"].is_null()
     if unknown.any():
         raise InputError(
-            f"{path}: item id {ids.filter(unknown)[0]} is not one of the {len(known)} items of the "
-            "data set; remove its row, or add the item"
+            f"{path}: item id {ids.filter(unknown)[0]!r} is not one of the {len(known)} items of "
+            "the data set; remove its row, or add the item"
         )
     rows = np.zeros((len(known), values.shape[1]), dtype=values.dtype)
     present = np.zeros(len(known), dtype=bool)

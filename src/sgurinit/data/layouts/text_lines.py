@@ -6,6 +6,7 @@ the lines up to the next one. Here the whole file is looked at first.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import re
@@ -21,6 +22,16 @@ from sgurinit.errors import InputError
 _BLOCK_BYTES = 1 << 22
 _MOST_LINE_BYTES = 1 << 26
 _QUOTE = b'"'
+_FIRST_BYTES = 1 << 20
+
+# How files of other kinds begin. Readers of tables take the last ones for compressed by zlib.
+_COMPRESSED = {
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"PK\x03\x04": "zip",
+} | dict.fromkeys((b"x\x01", b"x^", b"x\x9c", b"x\xda"), "zlib")
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -83,11 +94,47 @@ def inspect_text(path: Path, separator: str, *, quoted: bool) -> TextForm:
     """
     try:
         with open_bytes(path) as file:
+            check_beginning(path, file.read(_FIRST_BYTES))
+        with open_bytes(path) as file:
             return _Scan(path, separator, quoted).run(file)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(
             f"{path}: the file is cut off, or damaged ({error}); get it again"
         ) from error
+
+
+def check_beginning(path: Path, beginning: bytes) -> None:
+    """Refuse a file that is compressed, in another encoding or without line feeds.
+
+    Parameters
+    ----------
+    path : Path
+        The file, gzipped if its suffix is ``.gz``.
+    beginning : bytes
+        What it begins with, after it was unpacked.
+
+    Raises
+    ------
+    InputError
+        Naming the kind of file, and what to do.
+    """
+    if beginning.startswith(_GZIP):
+        raise InputError(f"{path}: not UTF-8 text; give its name the suffix .gz")
+    for mark, kind in _COMPRESSED.items():
+        if beginning.startswith(mark) and (kind != "zlib" or path.suffix != ".gz"):
+            raise InputError(
+                f"{path}: not UTF-8 text but, by its first bytes, compressed with {kind}; give the "
+                "unpacked or gzipped file"
+            )
+    line = beginning.partition(b"\n")[0]
+    wide = len(line) > 1 and not (line[::2].strip(b"\0") and line[1::2].strip(b"\0"))
+    if wide or beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(f"{path}: not UTF-8 text; convert it, such as with iconv")
+    if b"\r" in re.sub(rb'"[^"]*"', b"", line).rstrip(b"\r"):
+        raise InputError(
+            f"{path}: lines end with a bare carriage return; a line feed is expected: convert it, "
+            "such as with: tr '\\r' '\\n'"
+        )
 
 
 def explain_fault(path: Path, separator: str, form: TextForm, error: BaseException) -> str:
@@ -107,13 +154,13 @@ def explain_fault(path: Path, separator: str, form: TextForm, error: BaseExcepti
 def _find_long_line(path: Path, separator: str, form: TextForm) -> str:
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if form.quoted else csv.QUOTE_NONE
     with open_bytes(path) as file:
-        lines = TextIOWrapper(file, "utf-8", errors="replace", newline="")
+        lines = TextIOWrapper(file, "utf-8", errors="replace", newline="\n")
         reader = csv.reader(lines, delimiter=separator, quoting=quoting)
-        with suppress(csv.Error):
+        with suppress(csv.Error):  # such as a bare carriage return
             width = len(next(reader, []))
-            if any(len(row) > width for row in reader):
-                return f"line {reader.line_num}"
-    return "a line"
+            if not any(len(row) > width for row in reader):
+                return "a line"
+        return f"line {reader.line_num}"
 
 
 def open_bytes(path: Path) -> IO[bytes]:

@@ -27,7 +27,7 @@ the unit ``order`` only give an order.
 _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 _YEAR = 31_556_952  # seconds
 _SHOWN = 40  # characters of an id in a message
-_BEYOND_64_BITS = 2.0**63
+_WHOLE = r"^[+-]?[0-9]+$"
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,17 +249,19 @@ def _read_fractions(source: Source, column: pl.Series, kind: pl.DataType, unit: 
     if unit == "iso" or _is_date(kind):
         return column
     if is_text(kind) and column.has_nulls():
-        number = pl.col("time").cast(pl.String).cast(pl.Float64, strict=False)
-        exact, column = column, _scan_column(source, number)
-        lost = (column.cast(pl.Int64, strict=False) != exact) | (
-            column.is_finite() & (abs(column) >= _BEYOND_64_BITS)
+        text = pl.col("time").cast(pl.String)
+        table = source.scan().select(
+            number=text.cast(pl.Float64, strict=False), is_whole=text.str.contains(_WHOLE)
         )
+        exact, (column, is_whole) = column, table.collect(engine="streaming").get_columns()
+        column = column.alias("time")
+        lost = (column.cast(pl.Int64, strict=False) != exact) | (exact.is_null() & is_whole)
         if lost.any():
             at = int(lost.arg_max() or 0)
             raise InputError(
                 f"{source.path}: {source.row_label(at)}: {source.columns['time']} is "
-                f"{_read_value(source, 'time', at)}, of which not all digits can be kept, since not "
-                "all times are integers of 64 bits; give integers, or numbers with fewer digits"
+                f"{_read_value(source, 'time', at)}, of which not all digits can be kept beside "
+                "times that are not integers of 64 bits; give integers, or fewer digits"
             )
     if not column.dtype.is_integer():
         whole = column.cast(pl.Int64, strict=False)
@@ -267,10 +269,6 @@ def _read_fractions(source: Source, column: pl.Series, kind: pl.DataType, unit: 
             return whole
         return column.cast(pl.Float64)
     return column
-
-
-def _scan_column(source: Source, column: pl.Expr) -> pl.Series:
-    return source.scan().select(column).collect(engine="streaming").to_series()
 
 
 def _read_value(source: Source, role: str, row: int) -> Any:
@@ -375,7 +373,7 @@ def _check_years(source: Source, time: NDArray[Any] | None, unit: str) -> int:
         if not _FIRST_YEAR <= year < _LAST_YEAR:
             raise InputError(
                 f"{source.path}: column {source.columns['time']}: {extreme} "
-                f"read as {unit} lies in the year {year:.12g}; give `time_unit` "
+                f"read as {unit} lies in the year {round(year):.6g}; give `time_unit` "
                 f"{', '.join(TIME_UNITS)}, or order if the numbers are not dates"
             )
     return parts

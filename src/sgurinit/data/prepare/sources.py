@@ -26,6 +26,7 @@ from sgurinit.data.layouts.text_lines import TextForm, check_beginning, inspect_
 from sgurinit.data.packed import check_gzip
 from sgurinit.data.prepare import item_tables
 from sgurinit.errors import InputError
+from sgurinit.files import scan_parquet
 
 ROLES = ("user", "item", "value", "time")
 
@@ -138,7 +139,7 @@ class Source:
             pattern = glob.escape(str(self.path))  # which matches this file alone
             return pl.scan_ndjson(pattern, schema=dict.fromkeys(names, pl.String))
         if self.path.suffix == ".parquet":
-            return pl.scan_parquet(self.path, glob=False)
+            return scan_parquet(self.path)
         return pl.scan_csv(
             self.path,
             separator=self.separator or ",",
