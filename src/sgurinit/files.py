@@ -254,7 +254,17 @@ def refuse_occupied(path: Path) -> None:
         raise InputError(f"{path}: exists already; give a new folder, or remove it first")
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None, **where: Any) -> pl.DataFrame:
+def scan_parquet(path: Path) -> pl.LazyFrame:
+    """Query a Parquet file. Characters such as ``[`` and ``*`` in its name mean themselves."""
+    return pl.scan_parquet(path, glob=False)
+
+
+def read_table(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    types: Mapping[str, pl.DataType | type[pl.DataType]] | None = None,
+    **where: Any,
+) -> pl.DataFrame:
     """Read a CSV table, or some columns and rows of it.
 
     Parameters
@@ -263,6 +273,9 @@ def read_table(path: Path, columns: Sequence[str] | None = None, **where: Any) -
         The file.
     columns : sequence of str, optional
         Columns to read; all by default.
+    types : mapping of str to data type, optional
+        Types of columns, by name, such as text that may look like numbers. By default, and for
+        others, the type that their values look like.
     **where
         Values by column name; only rows with these values are read.
 
@@ -272,12 +285,13 @@ def read_table(path: Path, columns: Sequence[str] | None = None, **where: Any) -
         The file is missing, or is not such a table.
     """
     try:
-        table = pl.scan_csv(path, glob=False)
+        table = pl.scan_csv(path, glob=False, schema_overrides=types)
         table = table.filter(**where) if where else table
         return (table if columns is None else table.select(columns)).collect()
     except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).partition("\n")[0]
         raise InputError(
-            f"{path}: expected a table of a finished comparison ({' '.join(str(error).split())}); "
+            f"{path}: expected a table of a finished comparison ({reason:.200}); "
             "run the command that wrote the folder again"
         ) from None
 
