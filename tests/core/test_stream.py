@@ -486,6 +486,13 @@ def test_bad_interactions_name_the_file_and_the_row(make, message, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_an_archive_of_arrays_is_no_edge_list(tmp_path):
+    with (tmp_path / "log.npy").open("wb") as file:
+        np.savez(file, pairs())
+    with pytest.raises(InputError, match=r"log\.npy: is an archive of arrays, expected one \.npy"):
+        estimator().stream(tmp_path / "log.npy", FEATURES, tmp_path / "out")
+
+
 def test_preprocessing_that_changes_no_table_is_refused(tmp_path):
     path = write(tmp_path / "log.parquet", pairs())
     streaming = estimator(preprocess=("center",))

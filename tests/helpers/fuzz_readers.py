@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
+import torch
 from fuzz_changes import Kind, pick
 from typing_extensions import override
 
@@ -105,6 +106,10 @@ class Layouts(Kind):
             (folder / "hkuds" / f"{file}.pkl").write_bytes(pickle.dumps(matrix))
         for modality, feature in data.features.items():
             np.save(folder / "hkuds" / f"{modality}_feat.npy", feature.values)
+        shutil.copytree(folder / "mmrec", folder / "tensors")
+        for path in (folder / "tensors").glob("*_feat.npy"):
+            torch.save(torch.from_numpy(np.load(path)), path.with_suffix(".pt"))
+            path.unlink()
 
     @override
     def read(self, folder: Path, changed: str, rng: random.Random, *, forged: bool) -> None:
@@ -144,7 +149,7 @@ class Vectors(Kind):
 
 
 class Streams(Kind):
-    """Interactions and vectors on disk."""
+    """Interactions and vectors on disk, also archives of arrays under the names of arrays."""
 
     @override
     def write(self, folder: Path) -> None:
@@ -154,6 +159,21 @@ class Streams(Kind):
         np.save(folder / "items.npy", VECTORS)
         edges = [(int(u[1:]), int(i[1:])) for u, i, *_ in ROWS]
         np.save(folder / "edges.npy", np.array(edges))
+        (folder / "parts").mkdir()
+        for number, part in enumerate(LOG.iter_slices(30)):
+            part.rename({"user": "who", "item": "what"}).write_parquet(
+                folder / "parts" / f"{number}.parquet"
+            )
+
+    @override
+    def change(self, folder: Path, path: Path, rng: random.Random) -> bool:
+        place = folder / path
+        if path.suffix == ".npy" and rng.random() < 0.3:
+            array = np.load(place)
+            with place.open("wb") as file:
+                rng.choice([np.savez, np.savez_compressed])(file, array, other=array)
+            return rng.random() < 0.5 or super().change(folder, Path("items.parquet"), rng)
+        return super().change(folder, path, rng)
 
     @override
     def read(self, folder: Path, changed: str, rng: random.Random, *, forged: bool) -> None:
@@ -161,8 +181,11 @@ class Streams(Kind):
         files = {"text": folder / ("items.npy" if npy else "items.parquet")}
         log = folder / ("edges.npy" if npy else "log.parquet")
         features, ids = read_item_features(files, None if npy or rng.random() < 0.5 else log)
+        columns = ("user", "item")
+        if not npy and (changed.startswith("parts") or rng.random() < 0.2):
+            log, columns = folder / "parts", ("who", "what")
         estimator = SGURInit(n_clusters=2, random_state=0)
-        estimator.stream(log, features, folder / "out", item_ids=ids)
+        estimator.stream(log, features, folder / "out", item_ids=ids, columns=columns)
 
 
 class Archives(Kind):
@@ -175,8 +198,29 @@ class Archives(Kind):
             archive.writestr("a/README", "text")
 
     @override
+    def change(self, folder: Path, path: Path, rng: random.Random) -> bool:
+        how = rng.random()
+        if how < 0.7:
+            return super().change(folder, path, rng)
+        method = rng.choice([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+        size = rng.choice([1_000, 10_000_000, 40_000_000])
+        name = rng.choice(["../b", "/b", "a/b/../../../c", "b\\c", "a", "b" * 300, "b\0c"])
+        with zipfile.ZipFile(folder / path, "a", method) as archive:
+            archive.writestr(name, b"0" * size)
+        if how > 0.9:  # a member that says that it is smaller, or larger
+            content = (folder / path).read_bytes()
+            lie = rng.choice([99, 2**31]).to_bytes(4, "little")
+            (folder / path).write_bytes(content.replace(size.to_bytes(4, "little"), lie))
+        return False
+
+    @override
     def read(self, folder: Path, changed: str, rng: random.Random, *, forged: bool) -> None:
+        before = sorted(folder.parent.iterdir())
         _unpack(folder / "a.zip")
+        size = sum(path.stat().st_size for path in (folder / "a").rglob("*"))
+        assert size < 20_000_000 + 100 * (folder / "a.zip").stat().st_size
+        assert sorted(folder.parent.iterdir()) == before, "files outside of the folder"
+        assert {path.name for path in folder.iterdir()} == {"a", "a.zip"}
 
 
 def prepare_folder(out: Path) -> None:

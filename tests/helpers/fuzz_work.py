@@ -20,6 +20,7 @@ from sgurinit.core.stream import buckets, edges
 from sgurinit.data import load_dataset, planted
 from sgurinit.data.encode import blocks, encode
 from sgurinit.data.item_vectors import read_item_features
+from sgurinit.errors import InputError
 from sgurinit.experiments import Study, load_comparison
 from sgurinit.experiments.events import RunEvent
 from sgurinit.report.page import write_report
@@ -93,7 +94,8 @@ class StreamWork(Kind):
     @override
     def read(self, folder: Path, changed: str, rng: random.Random, *, forged: bool) -> None:
         if changed.startswith("out0"):
-            UserStart.load(folder / "out0")
+            with suppress(InputError):  # it says what else reads such a folder
+                UserStart.load(folder / "out0")
         stopped = [at for at in self.stops if changed.startswith(f".out{at}.")]
         at = next(iter(stopped), rng.choice(self.stops))
         if (folder / f"out{at}").exists():  # stopped after the end

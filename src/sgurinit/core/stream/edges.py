@@ -246,6 +246,9 @@ def _count_rows(file: Path, columns: tuple[str, str]) -> int:
 
 def _open_edge_list(file: Path) -> np.ndarray[Any, Any]:
     edges = np.load(file, mmap_mode="r", allow_pickle=False)
+    if not isinstance(edges, np.ndarray):
+        edges.close()
+        raise InputError(f"{file}: is an archive of arrays, expected one .npy array")
     if edges.ndim != 2 or edges.shape[1] != 2 or edges.dtype.kind not in "iu":
         raise InputError(
             f"{file}: expected integers of shape (n, 2), found {edges.dtype} of {edges.shape}"
