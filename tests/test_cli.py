@@ -649,6 +649,12 @@ STREAM = ("stream", "log.parquet", "--features", "text=text.npy", "--out", "x")
             ("train", "bprmf", "data", "--set", "x"),
             "--set: 'x' is not NAME.FIELD=VALUE",
         ),
+        (
+            lambda: parse_assignments(["train.patience=2", "Train.patience = 3"], {}),
+            "assignments: Train.patience is set twice",
+            ("train", "bprmf", "data", "--set", "bprmf.reg=1", "--set", "bprmf.reg=2"),
+            "--set: bprmf.reg is set twice; set it once",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

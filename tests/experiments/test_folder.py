@@ -87,6 +87,47 @@ def test_damaged_tables_are_refused(tmp_path):
             found.headline_curves("bprmf")
 
 
+def write_table(folder, name, **columns):
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    pl.DataFrame(columns).write_csv(path)
+
+
+def test_names_that_look_like_numbers_are_text(tmp_path):
+    write(tmp_path, SUMMARY)
+    found = ComparisonFolder.read(tmp_path)
+    scores = {name: [0.5, 0.5] for name in METRIC_NAMES}
+    key = {"model": ["007"] * 2, "arm": ["01", "1e3"]}
+    write_table(tmp_path, "curves.csv", **key, seed=[0, 0], epoch=[1, 1], train_loss=1.0, **scores)
+    assert found.headline_curves("007")["arm"].to_list() == ["01", "1e3"]
+    assert found.curves()["model"].to_list() == ["007", "007"]
+    names = {"arm": ["1", "2"], "user": ["01", "02"], "kind": ["own", "own"], "rank": [1, 2]}
+    write_table(tmp_path, "starts/nearest.csv", **names, item=["1", "2"], title=["1984", "1.0"])
+    assert found.start_table("nearest")["title"].to_list() == ["1984", "1.0"]
+
+
+@pytest.mark.parametrize("damage", ["x", "inf", "NaN", "1e999"])
+def test_tables_without_finite_numbers_are_refused(damage, tmp_path):
+    write(tmp_path, SUMMARY)
+    found = ComparisonFolder.read(tmp_path)
+    texts = {
+        "arm": ["random"] * 2,
+        "measure": ["a"] * 2,
+        "model": ["bprmf"] * 2,
+        "stage": ["a"] * 2,
+    }
+    write_table(tmp_path, "gaps.csv", **texts, value=["0.5", damage])
+    write_table(tmp_path, "starts/gap.csv", **texts, value=["0.5", damage])
+    for read in (found.gaps, lambda: found.start_table("gap")):
+        with pytest.raises(InputError, match=r"(gaps|gap)\.csv: .*run the command") as error:
+            read()
+        assert "\n" not in str(error.value)
+    (tmp_path / "gaps.csv").write_text("a" * 10_000)
+    with pytest.raises(InputError, match=r"gaps\.csv: ") as error:
+        found.gaps()
+    assert len(str(error.value)) < 600
+
+
 RESULT = {
     "best_epoch": 1,
     "epochs": 1,

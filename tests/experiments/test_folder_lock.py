@@ -8,7 +8,7 @@ import pytest
 
 from sgurinit.errors import InputError
 from sgurinit.experiments import comparison_settings
-from sgurinit.experiments.folder_lock import claim_settings
+from sgurinit.experiments.folder_lock import claim_settings, refuse_other_folder
 
 
 def settings(models, arms, seeds=1):
@@ -55,3 +55,15 @@ def test_a_model_or_an_arm_cannot_be_left_out(tmp_path, models, arms, says):
     with pytest.raises(InputError, match=says):
         claim_settings(path, settings(models, arms))
     assert path.read_bytes() == before
+
+
+def test_the_folder_of_the_data_is_refused_by_any_of_its_names(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "dataset.json").write_text("{}")
+    (tmp_path / "link").symlink_to(data)
+    for name in (data, tmp_path / "link", data / "new" / "..", tmp_path / "no" / ".." / "data"):
+        with pytest.raises(InputError, match=r"out is '.*', the folder of the data"):
+            refuse_other_folder(name, data)
+        with pytest.raises(InputError, match="contains a data set"):
+            refuse_other_folder(name, None)

@@ -13,8 +13,10 @@ from sgurinit.arms import HybridInitializer, SGURInitInitializer
 from sgurinit.data import planted
 from sgurinit.errors import InputError
 from sgurinit.evaluation import FullRanking
+from sgurinit.locks import claim_folder
 from sgurinit.models import FREEDOM, LightGCN
 from sgurinit.models.checkpoint import load_model
+from sgurinit.resolve import build
 from sgurinit.seeds import derive_seed
 from sgurinit.training import TrainSettings, train
 from sgurinit.training.callbacks import find_best_epoch, is_below_floor, is_out_of_patience

@@ -32,20 +32,23 @@ def parse_assignments(
     Raises
     ------
     InputError
-        An assignment has another form, or a field of the training loop does not exist or is out of
-        range.
+        An assignment has another form, a field is set twice, or a field of the training loop does
+        not exist or is out of range.
     """
     fields: dict[str, dict[str, Any]] = {}
     for assignment in assignments:
         target, equals, value = assignment.partition("=")
-        name, dot, field = target.strip().partition(".")
+        name, dot, field = (part.strip() for part in target.partition("."))
         if not (equals and dot and name and field):
             raise InputError(
                 f"assignments: {assignment!r} is not NAME.FIELD=VALUE, such as vbpr.reg=0.01"
             )
+        own = fields.setdefault("train" if name.lower() == "train" else name, {})
+        if field in own:
+            raise InputError(f"assignments: {name}.{field} is set twice; set it once")
         try:
-            fields.setdefault(name, {})[field] = json.loads(value)
+            own[field] = json.loads(value)
         except ValueError:
-            fields.setdefault(name, {})[field] = value
-    own = {**loop, **fields.pop("train", {})}
-    return build(TrainSettings, own, prefix="train"), fields
+            own[field] = value
+    settings = {**loop, **fields.pop("train", {})}
+    return build(TrainSettings, settings, prefix="train"), fields

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +11,7 @@ import polars as pl
 from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from sgurinit.errors import InputError
+from sgurinit.experiments.run import METRIC_NAMES
 from sgurinit.experiments.settings import ComparisonSettings
 from sgurinit.experiments.summary import HEADLINE_METRIC, SummaryEntry
 from sgurinit.files import read_json, read_table
@@ -29,6 +30,31 @@ class _CheckedEntry(BaseModel):
     epochs: list[int]
     seconds: list[FiniteFloat]
 
+
+# Names and titles are text even where all of them look like numbers.
+_TEXT = (
+    "model", "arm", "split", "group", "metric", "stage", "measure", "pairs", "kind", "space",
+    "user", "item", "id", "title",
+)  # fmt: skip
+_WHOLE_NUMBERS = ("seed", "epoch", "k", "cluster", "size", "rank")
+_NUMBERS = ("value", "low", "high", "share", "x", "y", "train_loss", *METRIC_NAMES)
+_TYPES = {
+    **dict.fromkeys(_TEXT, pl.String),
+    **dict.fromkeys(_WHOLE_NUMBERS, pl.Int64),
+    **dict.fromkeys(_NUMBERS, pl.Float64),
+}
+
+# The columns that readers use.
+_COLUMNS = {
+    "results.csv": ("model", "arm", "seed", "split", "group", "metric", "k", "value"),
+    "curves.csv": ("model", "arm", "seed", "epoch", "train_loss", *METRIC_NAMES),
+    "gaps.csv": ("model", "arm", "stage", "measure", "value"),
+    "starts/gap.csv": ("arm", "measure", "value"),
+    "starts/cosines.csv": ("arm", "pairs", "low", "high", "share"),
+    "starts/points.csv": ("arm", "kind", "id", "x", "y"),
+    "starts/clusters.csv": ("arm", "space", "cluster", "size", "rank", "item", "title"),
+    "starts/nearest.csv": ("arm", "user", "kind", "rank", "item", "title"),
+}
 
 _ENTRIES = TypeAdapter(Annotated[list[_CheckedEntry], Field(min_length=1)])
 
@@ -93,33 +119,41 @@ class ComparisonFolder:
 
     def results(self) -> pl.DataFrame:
         """Read the test and validation metrics, see `results_table`."""
-        return read_table(self.path / "results.csv")
+        return self._read("results.csv")
 
     def curves(self) -> pl.DataFrame:
         """Read the learning curves, see `curves_table`."""
-        return read_table(self.path / "curves.csv")
+        return self._read("curves.csv")
 
     def headline_curves(self, model: str) -> pl.DataFrame:
         """Read the validation curves of one model: arm, seed, epoch and the headline metric."""
-        columns = ["arm", "seed", "epoch", HEADLINE_METRIC]
-        return read_table(self.path / "curves.csv", columns, model=model)
+        return self._read("curves.csv", ["arm", "seed", "epoch", HEADLINE_METRIC], model=model)
 
     def headline_validation(self, model: str) -> pl.DataFrame:
         """Read the best validation scores of one model: arm, seed and the headline metric."""
         metric, _, k = HEADLINE_METRIC.partition("@")
         rows = {"model": model, "split": "valid", "group": "all", "metric": metric, "k": int(k)}
-        return read_table(self.path / "results.csv", ["arm", "seed", "value"], **rows)
+        return self._read("results.csv", ["arm", "seed", "value"], **rows)
 
     def gaps(self) -> pl.DataFrame | None:
         """Read the semantic gaps of the models, see `gaps_table`; None if there are none."""
-        path = self.path / "gaps.csv"
-        found = read_table(path) if path.is_file() else None
+        found = self._read("gaps.csv") if (self.path / "gaps.csv").is_file() else None
         return None if found is None or found.is_empty() else found
 
     def start_table(self, name: str) -> pl.DataFrame | None:
-        """Read one of the tables of `write_start_tables`; None if it is missing."""
-        path = self.path / "starts" / f"{name}.csv"
-        return read_table(path) if path.is_file() else None
+        """Read one of the tables of `write_start_tables`; None if it is missing or has no rows."""
+        file = f"starts/{name}.csv"
+        found = self._read(file) if (self.path / file).is_file() else None
+        return None if found is None or found.is_empty() else found
+
+    def _read(self, name: str, columns: Sequence[str] | None = None, **where: Any) -> pl.DataFrame:
+        """Read a table, and check that its numbers are finite; they can be missing."""
+        path = self.path / name
+        table = read_table(path, columns or _COLUMNS[name], _TYPES, **where)
+        for column in table:
+            if column.dtype == pl.Float64 and not column.is_finite().all():
+                raise InputError(f"{path}: {column.name} has a number that is not finite; {_AGAIN}")
+        return table
 
     def run_folders(self, model: str, arm: str) -> list[Path]:
         """List the folders of the runs of a model and arm, by seed."""

@@ -78,9 +78,10 @@ def refuse_data_folder(folder: Path, source: str | Path | None) -> None:
     InputError
         It is. Nothing was written.
     """
-    if source is not None and folder.is_dir() and folder.resolve() == Path(source).resolve():
+    place = folder.resolve()  # "data/new/.." is "data" before "new" exists
+    if source is not None and place.is_dir() and place == Path(source).resolve():
         raise InputError(f"out is {str(folder)!r}, the folder of the data; choose another folder")
-    refuse_folder_with(folder / "dataset.json", "a data set")
+    refuse_folder_with(place / "dataset.json", "a data set")
 
 
 def refuse_other_folder(folder: Path, source: str | Path | None) -> None:

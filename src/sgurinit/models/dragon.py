@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 from typing_extensions import override
 
+from sgurinit.core.params import MAX_WIDTH
 from sgurinit.models.base import SearchSpace
 from sgurinit.models.blocks.item_graph import build_frozen_item_graph
 from sgurinit.models.blocks.sparse_graph import SparseGraph
@@ -27,7 +28,7 @@ class DRAGONConfig(UserNeighborConfig):
         "reg": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
     }
 
-    width: int = Field(default=64, ge=1, description="Width of a modality's vectors.")
+    width: int = Field(default=64, ge=1, le=MAX_WIDTH, description="Width of a modality's vectors.")
     n_item_layers: int = Field(default=1, ge=1, le=8, description="Layers on the item-item graph.")
     k: int = Field(default=10, ge=1, description="Neighbors per item and modality.")
     graph_weights: Mapping[str, Annotated[float, Field(ge=0, le=1)]] = Field(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
+from sgurinit.core.params import MAX_WIDTH
 from sgurinit.models.base import (
     Batch,
     Recommender,
@@ -45,7 +46,9 @@ class LGMRecConfig(RecommenderConfig):
         default=2, ge=1, le=8, description="Layers of the modalities' vectors, K."
     )
     n_hyper_layers: int = Field(default=1, ge=1, le=8, description="Layers on the hypergraphs, H.")
-    n_hyperedges: int = Field(default=4, ge=1, description="Hyperedges per modality, A.")
+    n_hyperedges: int = Field(
+        default=4, ge=1, le=MAX_WIDTH, description="Hyperedges per modality, A."
+    )
     dropout: float = Field(
         default=0.5,
         ge=0,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
+from sgurinit.core.params import MAX_WIDTH
 from sgurinit.models.base import Batch, Recommender, RecommenderConfig, SearchSpace, UserTable
 from sgurinit.models.blocks.features import Features
 from sgurinit.models.blocks.item_graph import build_frozen_item_graph
@@ -34,7 +35,7 @@ class MENTORConfig(RecommenderConfig):
         "temperature": (0.2, 0.4, 0.6),
     }
 
-    width: int = Field(default=64, ge=1, description="Width of a modality's vectors.")
+    width: int = Field(default=64, ge=1, le=MAX_WIDTH, description="Width of a modality's vectors.")
     learning_rate: float = Field(default=1e-4, gt=0, description="Adam's step size.")
     n_layers: int = Field(default=2, ge=1, le=8, description="Layers on the user-item graph.")
     n_item_layers: int = Field(default=1, ge=1, le=8, description="Layers on the item-item graph.")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
+from sgurinit.core.params import MAX_WIDTH
 from sgurinit.models.base import (
     Batch,
     Recommender,
@@ -40,7 +41,7 @@ class MMGCNConfig(RecommenderConfig):
 
     learning_rate: float = Field(default=5e-4, gt=0, description="Adam's step size.")
     n_layers: int = Field(default=3, ge=1, le=8, description="Layers of each modality's network.")
-    latent_widths: Mapping[str, Annotated[int, Field(ge=1)]] = Field(
+    latent_widths: Mapping[str, Annotated[int, Field(ge=1, le=MAX_WIDTH)]] = Field(
         default={"image": 256},
         description="Width that a modality is projected to first. Those not named stay raw.",
     )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
+from sgurinit.files import replace_file
 from sgurinit.models.checkpoint import save_model
 from sgurinit.training.loop import EpochRow, RecommenderModule
 from sgurinit.training.settings import TrainSettings
@@ -62,6 +66,29 @@ def is_over(history: Sequence[EpochRow], settings: TrainSettings) -> bool:
     )
 
 
+class LocalCheckpoints(TorchCheckpointIO):
+    """Read and write checkpoints as files of this machine.
+
+    Lightning's own way takes a path for an address: ``~`` is the home folder, and ``::`` and
+    ``file:`` name file systems.
+    """
+
+    @override
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        buffer = io.BytesIO()  # torch's own writer hides what the system says
+        torch.save(checkpoint, buffer)
+        Path(path).write_bytes(buffer.getbuffer())
+
+    @override
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = torch.load(path, map_location, weights_only=weights_only)
+        return found
+
+
 class EpochCheckpoints(Callback):
     """Save the best weights and the last state, and stop training when it is over.
 
@@ -112,9 +139,7 @@ class EpochCheckpoints(Callback):
             save_model(pl_module.model, self.best)
         if is_over(history, self.settings):
             trainer.should_stop = True
-        partial = self.last.with_name(self.last.name + ".partial")
-        trainer.save_checkpoint(partial)
-        os.replace(partial, self.last)  # noqa: PTH105 - replaces the older file in one step
+        replace_file(self.last, trainer.save_checkpoint)
         self._report(history)
 
     def _report(self, history: Sequence[EpochRow]) -> None:

@@ -24,6 +24,7 @@ from sgurinit.errors import InputError
 from sgurinit.evaluation import FullRanking
 from sgurinit.files import claim
 from sgurinit.handover import HandoverReport
+from sgurinit.locks import claim_folder
 from sgurinit.models import Recommender, RecommenderConfig
 from sgurinit.models.checkpoint import load_weights
 from sgurinit.resolve import (
@@ -36,6 +37,7 @@ from sgurinit.runtime import raise_keyboard_interrupts
 from sgurinit.seeds import derive_seed
 from sgurinit.training.callbacks import (
     EpochCheckpoints,
+    LocalCheckpoints,
     find_best_epoch,
     is_out_of_patience,
     is_over,
@@ -176,8 +178,8 @@ def train(
     Raises
     ------
     InputError
-        A name, a field or the data cannot be used, `folder` holds another run, its checkpoint
-        cannot be read, or training diverges.
+        A name, a field or the data cannot be used, `folder` holds another run or another process
+        uses it, its checkpoint cannot be read, or training diverges.
 
     See Also
     --------
@@ -281,6 +283,7 @@ def _fit(
             default_root_dir=folder,
             enable_checkpointing=False,
             callbacks=[EpochCheckpoints(folder / BEST_FILE, last, settings, on_epoch)],
+            plugins=[LocalCheckpoints()],
         )
         trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
 
@@ -315,8 +318,8 @@ def _read_history(last: Path) -> list[EpochRow]:
 def _open_folder(folder: str | Path | None) -> Iterator[Path]:
     if folder is not None:
         place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
-        yield place
+        with claim_folder(place):
+            yield place
         return
     with tempfile.TemporaryDirectory(prefix="sgurinit-") as temporary:
         yield Path(temporary)

@@ -21,7 +21,7 @@ class TrainSettings(BaseModel):
     patience : int >= 1, default 20
         Trained epochs without a better validation score than an earlier trained epoch before
         training stops. A start that is better than all of them does not end training.
-    batch_size : int >= 1, default 2048
+    batch_size : int in [1, 2**31), default 2048
         Training triples per step.
     monitor : str, default "recall@20"
         Validation metric that decides which epoch is best, the start (epoch 0) included,
@@ -54,7 +54,7 @@ class TrainSettings(BaseModel):
         ge=1,
         description="Trained epochs without a better validation score before training stops.",
     )
-    batch_size: int = Field(default=2048, ge=1, description="Training triples per step.")
+    batch_size: int = Field(default=2048, ge=1, lt=2**31, description="Training triples per step.")
     monitor: str = Field(
         default="recall@20",
         pattern=f"^({'|'.join(METRICS)})@({'|'.join(map(str, CUTOFFS))})$",
