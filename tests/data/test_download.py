@@ -228,10 +228,9 @@ def test_a_broken_archive_gives_a_one_line_error(server, tmp_path, damage):
 def test_an_archive_that_holds_far_more_than_its_size_is_refused(server, tmp_path):
     server.files["/ml.zip"] = archive(a="0" * 20_000_000)
     entry = PublishedDataset("ml", "", "", (PublishedFile("ml.zip", (server.url("/ml.zip"),)),))
-    with pytest.raises(
-        InputError, match=r"ml\.zip: says that it holds 20,000,000 bytes, more than"
-    ):
+    with pytest.raises(InputError, match=r"says that it holds 20,000,000 bytes") as error:
         download(entry, tmp_path)
+    assert "not a complete archive" not in str(error.value)
     assert not (tmp_path / "ml").exists()
     (tmp_path / "ml").mkdir()  # unpacked by hand
     assert download(entry, tmp_path) == tmp_path

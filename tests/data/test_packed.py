@@ -54,6 +54,15 @@ def test_a_log_that_holds_far_more_than_its_size_is_refused(name, tmp_path):
         prepare(find_source(path), tmp_path / "out")
 
 
+def test_products_that_hold_far_more_than_their_size_are_refused(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("user,item\nu1,i1\n")
+    path = write(tmp_path / "meta.json.gz", b'{"asin": "i1", "title": "t"}\n' * 20_000)
+    with pytest.raises(InputError, match="holds more than 100 times") as error:
+        find_source(log, items=path).items()
+    assert "line" not in str(error.value)
+
+
 @pytest.mark.parametrize("damage", [lambda c: c[:-9], lambda c: c[:12] + b"\xff" + c[13:]])
 def test_a_damaged_file_is_refused(damage, tmp_path):
     path = tmp_path / "a.gz"

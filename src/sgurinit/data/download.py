@@ -190,6 +190,8 @@ def _unpack(archive: Path) -> None:
                 )
             with new_folder(folder) as whole:
                 packed.extractall(whole)
+    except InputError:
+        raise
     except (
         zipfile.BadZipFile,
         zlib.error,

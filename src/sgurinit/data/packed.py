@@ -66,14 +66,15 @@ class _BoundedGzip(io.RawIOBase):
 
     @override
     def readinto(self, buffer: Any) -> int:
-        count = self.file.readinto(buffer)
-        self.left -= count
+        data = self.file.read1(len(buffer))  # what comes before damage is read
+        buffer[: len(data)] = data
+        self.left -= len(data)
         if self.left < 0:
             raise InputError(
                 f"{self.path}: holds more than {MOST_RATIO} times its own size; unpack it, if "
                 "that is right"
             )
-        return count
+        return len(data)
 
     @override
     def close(self) -> None:

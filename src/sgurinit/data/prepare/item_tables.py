@@ -7,11 +7,11 @@ Unknown values are null.
 from __future__ import annotations
 
 import ast
-import gzip
 import json
 import logging
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +24,7 @@ from sgurinit.data.layouts.tables import (
     read_text_table,
     require_columns,
 )
+from sgurinit.data.packed import open_gzip
 from sgurinit.errors import InputError
 
 logger = logging.getLogger("sgurinit")
@@ -205,6 +206,8 @@ def _read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if not isinstance(record, dict):
                     raise ValueError(f"found {type(record).__name__}")
                 yield number, record
+    except InputError:
+        raise
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text; convert it, such as with iconv") from None
     except (OSError, EOFError, zlib.error) as error:
@@ -215,7 +218,7 @@ def _read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _open_text(path: Path) -> IO[str]:
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
+        return TextIOWrapper(open_gzip(path), encoding="utf-8")
     return path.open(encoding="utf-8")
 
 
