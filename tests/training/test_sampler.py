@@ -58,11 +58,11 @@ def test_negatives_are_uniform_over_the_users_other_items():
     matrix = np.zeros((2, 6), dtype=bool)
     matrix[0, :2] = True
     matrix[1, 2:5] = True  # item 5 is cold
-    sampler = TripleSampler(make_dataset(matrix), 100, 0, "seen")
+    sampler = TripleSampler(make_dataset(np.tile(matrix, (1000, 1))), 10_000, 0, "seen")
     drawn = np.zeros((2, 6))
-    for epoch in range(3000):
+    for epoch in range(3):
         users, _, negatives = join(sampler.epoch(epoch))
-        np.add.at(drawn, (users, negatives), 1)
+        np.add.at(drawn, (users % 2, negatives), 1)
     share = drawn / drawn.sum(axis=1, keepdims=True)
     expected = [[0, 0, 1 / 3, 1 / 3, 1 / 3, 0], [1 / 2, 1 / 2, 0, 0, 0, 0]]
     np.testing.assert_allclose(share, expected, atol=0.02)
@@ -78,6 +78,18 @@ def test_an_epoch_only_depends_on_seed_and_number():
     assert not np.array_equal(
         join(one.epoch(5))[2], join(TripleSampler(dataset, 64, seed=5).epoch(5))[2]
     )
+
+
+def test_a_draw_does_not_depend_on_those_of_other_interactions():
+    """So it is the same however the work is divided."""
+    matrix = np.zeros((3, 40), dtype=bool)
+    matrix[0, :30], matrix[1, 5:35], matrix[2, 39] = True, True, True
+    first = TripleSampler(make_dataset(matrix), 100, 0, "all")
+    matrix[2, 39] = False
+    second = TripleSampler(make_dataset(matrix), 100, 0, "all")
+    one, two = (set(zip(*join(s.epoch(3)), strict=True)) for s in (first, second))
+    assert two < one
+    assert len(one - two) == 1
 
 
 def test_a_user_with_every_item_is_named():

@@ -61,7 +61,7 @@ class RecommenderModule(lightning.LightningModule):
 
     @override
     def train_dataloader(self) -> DataLoader[Batch]:
-        return _as_loader(self.sampler.epoch(self.current_epoch))
+        return _as_loader(self.sampler.epoch(self.current_epoch, self.device))
 
     @override
     def val_dataloader(self) -> DataLoader[Tensor]:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from sgurinit.core.inputs.arrays import BoolArray, IntArray
 from sgurinit.errors import InputError
 from sgurinit.models import Batch
-from sgurinit.seeds import make_generator
+from sgurinit.seeds import derive_seed
+from sgurinit.training.random_bits import draw_bits
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
@@ -29,10 +30,11 @@ class TripleSampler:
     batch_size : int
         Triples per batch, at least 1. The last batch of an epoch can be smaller.
     seed : int
-        The run's seed. Order and negatives are drawn from separate random streams.
+        The run's seed.
     negatives : {"seen", "all"}, default "seen"
         Items that negatives are drawn from, uniformly: ``"seen"`` are items with a training
-        interaction, ``"all"`` are all items. Items that the user has trained on are never drawn.
+        interaction, ``"all"`` are all items, up to 2**31. Items that the user has trained on are
+        never drawn.
 
     Raises
     ------
@@ -58,57 +60,60 @@ class TripleSampler:
         seed: int,
         negatives: Literal["seen", "all"] = "seen",
     ) -> None:
-        self.users: IntArray = np.asarray(dataset.train.users, dtype=np.int64)
-        self.positives: IntArray = np.asarray(dataset.train.items, dtype=np.int64)
+        users = np.array(dataset.train.users, dtype=np.int64)
+        positives = np.array(dataset.train.items, dtype=np.int64)
         self.batch_size = batch_size
         self.seed = seed
         self.n_items = dataset.n_items
-        seen = np.unique(self.positives)
-        self.candidates: IntArray = np.arange(self.n_items) if negatives == "all" else seen
+        candidates = np.arange(self.n_items) if negatives == "all" else np.unique(positives)
         # With one sorted key per training pair, a binary search finds a user's positives.
-        self._pairs: IntArray = np.sort(self.users * self.n_items + self.positives)
-        degrees = np.bincount(self.users)
-        if degrees.max() >= len(self.candidates):
+        pairs = np.sort(users * self.n_items + positives)
+        self._tables = tuple(map(torch.from_numpy, (users, positives, candidates, pairs)))
+        degrees = np.bincount(users)
+        if degrees.max() >= len(candidates):
             user = dataset.user_ids[int(degrees.argmax())]
             raise InputError(
-                f"data set {dataset.name!r}: user {user} has trained on all "
-                f"{len(self.candidates)} candidate items, so no negative can be drawn; remove the "
-                "user or add items"
+                f"data set {dataset.name!r}: user {user} has trained on all {len(candidates)} "
+                "candidate items, so no negative can be drawn; remove the user or add items"
             )
 
-    def epoch(self, number: int) -> list[Batch]:
+    def epoch(self, number: int, device: torch.device | str = "cpu") -> list[Batch]:
         """Draw the batches of an epoch: each training interaction once, in random order.
 
         Parameters
         ----------
         number : int
             Number of the epoch, from 0.
+        device : torch.device or str, default "cpu"
+            Where the batches are drawn. They are the same on every device.
 
         Returns
         -------
         list of Batch
-            The batches, on the CPU.
+            The batches.
         """
-        order = make_generator(self.seed, "batches", number).permutation(len(self.users))
-        users, positives = self.users[order], self.positives[order]
-        negatives = self._draw(users, make_generator(self.seed, "negatives", number))
-        columns = [torch.from_numpy(column) for column in (users, positives, negatives)]
-        return [
-            Batch(*parts)
-            for parts in zip(*(c.split(self.batch_size) for c in columns), strict=True)
-        ]
+        self._tables = tuple(table.to(device) for table in self._tables)
+        users, positives, candidates, pairs = self._tables
+        places = torch.arange(len(users), device=device)
+        key = (derive_seed(self.seed, "batches", number), 0)
 
-    def _draw(self, users: IntArray, rng: np.random.Generator) -> IntArray:
-        """Draw one candidate per user, uniform over those that the user has not trained on."""
-        drawn = rng.choice(self.candidates, size=len(users))
-        wrong = np.flatnonzero(self._is_positive(users, drawn))
+        def pick(word: Tensor) -> Tensor:
+            return candidates[(word * len(candidates)) >> 32]
+
+        high, low, word, _ = draw_bits(key, (places, 0, 0, 0))
+        negatives = pick(word)
+        wrong = places[_contains(pairs, users * self.n_items + negatives)]
+        attempt = 0
         while len(wrong):
-            drawn[wrong] = rng.choice(self.candidates, size=len(wrong))
-            wrong = wrong[self._is_positive(users[wrong], drawn[wrong])]
-        return drawn
+            attempt += 1
+            drawn = pick(draw_bits(key, (wrong, 0, attempt, 0))[2])
+            negatives[wrong] = drawn
+            wrong = wrong[_contains(pairs, users[wrong] * self.n_items + drawn)]
+        order = torch.argsort((high << 31) | (low >> 1), stable=True)
+        columns = [column[order].split(self.batch_size) for column in (users, positives, negatives)]
+        return [Batch(*parts) for parts in zip(*columns, strict=True)]
 
-    def _is_positive(self, users: IntArray, items: IntArray) -> BoolArray:
-        keys = users * self.n_items + items
-        at = np.searchsorted(self._pairs, keys)
-        found: BoolArray = self._pairs[np.minimum(at, len(self._pairs) - 1)] == keys
-        return found
+
+def _contains(ascending: Tensor, values: Tensor) -> Tensor:
+    at = torch.searchsorted(ascending, values).clamp(max=len(ascending) - 1)
+    return ascending[at] == values
