@@ -158,7 +158,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     InputError
         The file cannot be written. An older file is kept.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.absolute().with_name(f".{path.name}.partial")
     with explain_write_errors(path), claim_file(path):
         try:
             partial.unlink(missing_ok=True)  # of a process that was killed
@@ -241,11 +241,14 @@ def find_unfinished(path: Path) -> Path:
     whole = Path(os.path.abspath(path))  # noqa: PTH100 - ".." too gets a name
     if not whole.name or "\0" in whole.name:
         raise InputError(f"{path}: cannot be the name of a new folder; give another")
+    as_plain_path(whole)
     return whole.with_name(f".{whole.name}.partial") / whole.name
 
 
 def refuse_occupied(path: Path) -> None:
     """Refuse a new folder whose path exists and is not an empty folder, before long work."""
+    if path.is_symlink():
+        raise InputError(f"{path}: is a link; give a new folder, or what the link stands for")
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         whole = find_unfinished(path)
         if whole.parent.is_dir() and not whole.exists():  # killed after it had moved the result
@@ -256,7 +259,21 @@ def refuse_occupied(path: Path) -> None:
 
 def scan_parquet(path: Path) -> pl.LazyFrame:
     """Query a Parquet file. Characters such as ``[`` and ``*`` in its name mean themselves."""
-    return pl.scan_parquet(path, glob=False)
+    return pl.scan_parquet(as_plain_path(path), glob=False)
+
+
+def as_plain_path(path: Path) -> str:
+    """Return a path as polars reads it literally: absolute, for it takes ``~`` for a home folder.
+
+    Raises
+    ------
+    InputError
+        The path is not UTF-8 text.
+    """
+    text = str(path.absolute())
+    if text != text.encode(errors="ignore").decode():
+        raise InputError(f"{path}: the path is not UTF-8 text, as files need here; rename a folder")
+    return text
 
 
 def read_table(

@@ -215,10 +215,14 @@ def _find_files(place: Path) -> list[Path]:
         return found
     if place.is_file():
         return [place]
+    if place.exists():
+        raise InputError(f"{place}: not a file but a pipe or a device; give a file")
     found = sorted(Path(name) for name in glob(str(place)))  # noqa: PTH207 - any pattern
-    if not found:
-        raise InputError(f"{place}: no such file")
-    return found
+    files = [path for path in found if path.is_file()]
+    if len(files) < len(found) or not files:
+        missing = next((path for path in found if path not in files), place)
+        raise InputError(f"{missing}: no such file")
+    return files
 
 
 def _count_rows(file: Path, columns: tuple[str, str]) -> int:

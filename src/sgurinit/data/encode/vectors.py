@@ -169,6 +169,8 @@ def read_vectors(path: Path, ids: Path | None, name: str) -> tuple[list[str], ND
 
 
 def _read_lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise InputError(f"{path}: file is missing")
     try:
         text = path.read_text(encoding="utf-8-sig")
         return text.removesuffix("\n").split("\n") if text else []

@@ -115,10 +115,10 @@ def load_npy(path: Path) -> NDArray[Any]:
     InputError
         If the file is missing, incomplete or of another format, or would have to be unpickled.
     """
+    if not path.is_file() and not path.is_dir():  # also a pipe, which would be waited for
+        raise InputError(f"{path}: file is missing")
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: file is missing") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     except (ValueError, EOFError, TypeError, SyntaxError, OverflowError, tokenize.TokenError) as e:
@@ -136,6 +136,8 @@ def _read_tensor(path: Path) -> NDArray[Any]:
     """Read a tensor. bfloat16, which NumPy does not have, becomes float32."""
     import torch  # noqa: PLC0415 - only needed for .pt files
 
+    if not path.is_file():
+        raise InputError(f"{path}: file is missing")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:

@@ -17,7 +17,7 @@ from sgurinit.core.stream.id_columns import is_text, parse_ids
 from sgurinit.data.dataset import SPLITS
 from sgurinit.data.layouts.text_lines import explain_fault, inspect_text
 from sgurinit.errors import InputError
-from sgurinit.files import scan_parquet
+from sgurinit.files import as_plain_path, scan_parquet
 
 _INDEXES = ("index", "level_0", "row_nr")
 
@@ -222,7 +222,7 @@ def read_text_table(
     form = inspect_text(path, separator, quoted=quoted)
     try:
         table = pl.read_csv(
-            path,
+            as_plain_path(path),
             separator=separator,
             has_header=names is None,
             infer_schema=False,

@@ -26,7 +26,7 @@ from sgurinit.data.layouts.text_lines import TextForm, check_beginning, inspect_
 from sgurinit.data.packed import check_gzip
 from sgurinit.data.prepare import item_tables
 from sgurinit.errors import InputError
-from sgurinit.files import scan_parquet
+from sgurinit.files import as_plain_path, scan_parquet
 
 ROLES = ("user", "item", "value", "time")
 
@@ -136,12 +136,12 @@ class Source:
 
     def _scan(self, names: Iterable[str]) -> pl.LazyFrame:
         if _suffix(self.path) in _JSON:
-            pattern = glob.escape(str(self.path))  # which matches this file alone
+            pattern = glob.escape(as_plain_path(self.path))  # which matches this file alone
             return pl.scan_ndjson(pattern, schema=dict.fromkeys(names, pl.String))
         if self.path.suffix == ".parquet":
             return scan_parquet(self.path)
         return pl.scan_csv(
-            self.path,
+            as_plain_path(self.path),
             separator=self.separator or ",",
             has_header=self.header is None,
             new_columns=list(self.header) if self.header is not None else None,
@@ -208,6 +208,8 @@ def find_source(
         raise InputError(f"{path}: no such file; give a log, or a folder of MovieLens or RecBole")
     if path.is_dir():
         source = _recognize_folder(path)
+    elif not path.is_file():
+        raise InputError(f"{path}: not a file but a pipe or a device; give a file")
     else:
         source = _recognize_file(path, columns, header, separator)
     if items is not None:
@@ -407,7 +409,8 @@ def _find_fields(path: Path, columns: Mapping[str, str]) -> tuple[str, ...]:
     ]
     later = [name for known in wanted if not names.keys() & set(known) for name in known]
     if later:
-        scan = pl.scan_ndjson(glob.escape(str(path)), schema=dict.fromkeys(later, pl.String))
+        pattern = glob.escape(as_plain_path(path))  # which matches this file alone
+        scan = pl.scan_ndjson(pattern, schema=dict.fromkeys(later, pl.String))
         with contextlib.suppress(pl.exceptions.PolarsError):  # which reading the log reports
             counts = scan.select(pl.all().count()).collect(engine="streaming")
             names |= {column.name: None for column in counts if column.item()}
