@@ -28,7 +28,7 @@ test: lint docs  ## style, types, documents and all tests except those of the tw
 	$(BIN)/pytest --ignore tests/spark --ignore tests/campaign -m "not ($(FAST))"
 
 campaign: $(INSTALLED)  ## kills, full disks and damaged files; minutes, more with SGURINIT_CAMPAIGN_MINUTES
-	$(BIN)/pytest -q tests/campaign
+	$(BIN)/pytest -q -n auto --maxprocesses 2 tests/campaign
 
 fuzz: $(INSTALLED)  ## damaged files alone, for MINUTES of each kind, with another SEED; what went wrong is in fuzz-out/
 	$(BIN)/python tests/helpers/fuzz.py --minutes $(MINUTES) --seed $(SEED) $(KINDS)

@@ -84,7 +84,7 @@ def change_file(path: Path, rng: random.Random) -> bool:
         content = damage(content, rng)
     if packed and rng.random() < 0.05:
         content += rng.choice([b"\n", b" ", b"u1,i1,1,1600000000\n"]) * 30_000_000
-    path.write_bytes(gzip.compress(content, 1) if packed else content)
+    path.write_bytes(gzip.compress(content, 1, mtime=0) if packed else content)
     return False
 
 

@@ -50,9 +50,9 @@ class Logs(Kind):
         LOG.with_columns(note=pl.lit('5" disk')).write_csv(
             folder / "literal.csv", quote_style="never"
         )
-        (folder / "log.csv.gz").write_bytes(gzip.compress(LOG.write_csv().encode()))
+        (folder / "log.csv.gz").write_bytes(gzip.compress(LOG.write_csv().encode(), mtime=0))
         LOG.write_ndjson(folder / "log.jsonl")
-        (folder / "log.jsonl.gz").write_bytes(gzip.compress(LOG.write_ndjson().encode()))
+        (folder / "log.jsonl.gz").write_bytes(gzip.compress(LOG.write_ndjson().encode(), mtime=0))
         LOG.write_parquet(folder / "log.parquet")
         dates = pl.from_epoch("timestamp").cast(pl.Datetime("ms"))
         LOG.with_columns(dates).write_parquet(folder / "dates.parquet")
@@ -60,7 +60,7 @@ class Logs(Kind):
         ITEMS.write_parquet(folder / "items.parquet")
         products = [{"asin": f"i{i}", "title": "t", "images": [{"large": "x"}]} for i in range(9)]
         lines = [json.dumps(p) if n % 2 else str(p) for n, p in enumerate(products)]
-        (folder / "meta.json.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+        (folder / "meta.json.gz").write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
         (folder / "x.item").write_text(
             "item_id:token\ttitle:token_seq\n" + "".join(f"i{i}\ta b\n" for i in range(9))
         )
@@ -194,8 +194,8 @@ class Archives(Kind):
     @override
     def write(self, folder: Path) -> None:
         with zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("a/ratings.csv", LOG.write_csv())
-            archive.writestr("a/README", "text")
+            for name, text in (("a/ratings.csv", LOG.write_csv()), ("a/README", "text")):
+                archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
 
     @override
     def change(self, folder: Path, path: Path, rng: random.Random) -> bool:
@@ -206,7 +206,7 @@ class Archives(Kind):
         size = rng.choice([1_000, 10_000_000, 40_000_000])
         name = rng.choice(["../b", "/b", "a/b/../../../c", "b\\c", "a", "b" * 300, "b\0c"])
         with zipfile.ZipFile(folder / path, "a", method) as archive:
-            archive.writestr(name, b"0" * size)
+            archive.writestr(zipfile.ZipInfo(name), b"0" * size, method)
         if how > 0.9:  # a member that says that it is smaller, or larger
             content = (folder / path).read_bytes()
             lie = rng.choice([99, 2**31]).to_bytes(4, "little")

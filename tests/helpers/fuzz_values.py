@@ -109,9 +109,9 @@ class LogValues(Kind):
         noted.write_csv(folder / "quoted.csv", quote_style="always")
         LOG.write_csv(folder / "plain.tsv", separator="\t")
         LOG.with_columns(note=pl.lit('5" disk')).write_csv(folder / "disk.csv", quote_style="never")
-        (folder / "log.csv.gz").write_bytes(gzip.compress(LOG.write_csv().encode()))
+        (folder / "log.csv.gz").write_bytes(gzip.compress(LOG.write_csv().encode(), mtime=0))
         LOG.write_ndjson(folder / "log.jsonl")
-        (folder / "log.jsonl.gz").write_bytes(gzip.compress(LOG.write_ndjson().encode()))
+        (folder / "log.jsonl.gz").write_bytes(gzip.compress(LOG.write_ndjson().encode(), mtime=0))
         LOG.write_parquet(folder / "log.parquet")
         LOG.with_columns(pl.col("user", "item").cast(pl.Categorical)).write_parquet(
             folder / "categories.parquet"
