@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import re
 import zlib
 from contextlib import suppress
@@ -17,6 +16,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Literal
 
+from sgurinit.data.packed import open_gzip
 from sgurinit.errors import InputError
 
 _BLOCK_BYTES = 1 << 22
@@ -165,7 +165,7 @@ def _find_long_line(path: Path, separator: str, form: TextForm) -> str:
 
 def open_bytes(path: Path) -> IO[bytes]:
     """Open a file, gzipped if its suffix is ``.gz``, to read bytes."""
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    return open_gzip(path) if path.suffix == ".gz" else path.open("rb")
 
 
 class _Scan:
