@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,9 @@ VARIES = re.compile(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_command_killed_anywhere_ends_like_an_undisturbed_one(case: str, tmp_path: Path) -> None:
+def test_a_command_killed_anywhere_ends_like_an_undisturbed_one(
+    case: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     setup, code, imports = CASES[case]
     request = {
         "setup": setup,
@@ -100,6 +103,7 @@ def test_a_command_killed_anywhere_ends_like_an_undisturbed_one(case: str, tmp_p
     assert done.returncode == 0, done.stderr[-3000:]
     whole, *killed = map(json.loads, done.stdout.splitlines())
     assert whole["exit"] == 0, done.stderr[-3000:]
+    record_property("killed", f"before {len(killed)} of {whole['changes']} changes")
     assert len(killed) >= min(POINTS, whole["changes"])
     for run in killed:
         where = f"before change {run['at']} of {whole['changes']}"
