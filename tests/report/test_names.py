@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import polars as pl
 import pytest
@@ -19,7 +21,11 @@ from sgurinit.errors import InputError
 from sgurinit.experiments import Comparison, RunEvent
 from sgurinit.experiments.cost import ModelCost
 from sgurinit.experiments.settings import RunCounts
-from sgurinit.report.page.figures.gap import draw_projection
+from sgurinit.experiments.sweeps import find_sweeps
+from sgurinit.report.page.figures.curves import draw_curves, draw_curves_side_by_side
+from sgurinit.report.page.figures.gap import draw_model_alignments, draw_projection
+from sgurinit.report.page.figures.scores import draw_group_lifts, draw_lifts, draw_sweep
+from sgurinit.report.page.figures.style import figure_text
 from sgurinit.report.page.markup import fact_table, heading, note, sortable_table, text_cell
 from sgurinit.report.terminal.card import card_table
 from sgurinit.report.terminal.costs import costs_table
@@ -142,3 +148,54 @@ def test_ids_in_figures_are_text() -> None:
     points = pl.DataFrame({"kind": "user", "id": ['<b>"u"\x1b', "[x]"], "x": 0.5, "y": 0.5})
     texts = [trace.text for trace in draw_projection(points, "red").data]
     assert ('&lt;b&gt;"u"\\x1b', "[x]") in texts
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every text in a figure."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from strings(inner)
+    elif hasattr(value, "__iter__"):
+        for inner in value:
+            yield from strings(inner)
+
+
+@pytest.mark.parametrize("name", ["<b>x</b>", "<a href='x'>", "a<br>b", "&gt;", "\x1b[31mred"])
+def test_names_of_models_arms_groups_and_folders_in_figures_are_text(
+    name: str, comparison: Comparison
+) -> None:
+    entries = [
+        {
+            **entry,
+            "model": f"{entry['model']}{name}",
+            "arm": entry["arm"] if entry["arm"] == "random" else f"{entry['arm']}{name}",
+            "groups": {f"{name} all": next(iter(entry["groups"].values()))},
+        }
+        for entry in comparison.summary["results"]
+    ]
+    colors = {entry["arm"]: "red" for entry in entries}
+    model, arm = entries[0]["model"], entries[-1]["arm"]
+    curve = pl.DataFrame({"arm": arm, "seed": 0, "epoch": [0, 1], "recall@20": [0.1, 0.2]})
+    gaps = pl.DataFrame({"model": model, "arm": arm, "stage": ["start", "trained"]}).with_columns(
+        measure=pl.lit("alignment"), value=0.5
+    )
+    cell = f"a-local_weight={name}-n_clusters=8"
+    scores = pl.DataFrame({"arm": [cell], "seed": [0], "value": [0.1]})
+    figures = [
+        draw_lifts(entries, colors),
+        draw_group_lifts(entries[:3], [f"{name} all"], colors),
+        draw_curves(curve, colors, "recall@20"),
+        draw_curves_side_by_side(iter([(name, "dot", curve)]), colors, "recall@20"),
+        draw_model_alignments(gaps, colors),
+        draw_sweep(scores, find_sweeps([cell])[0]),
+    ]
+    for drawn in figures:
+        content = drawn.to_plotly_json()
+        shown = [{k: v for k, v in part.items() if k != "legendgroup"} for part in content["data"]]
+        layout = {k: v for k, v in content["layout"].items() if k != "template"}
+        texts = list(strings([shown, layout]))
+        assert any(figure_text(name) in text for text in texts)
+        for text in texts:
+            assert name not in text.replace(figure_text(name), "")

@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -175,6 +176,12 @@ def load_model(model_class: type[Recommender], path: str | Path, dataset: Datase
                 (file.metadata() or {}).get("config", "")
             )
             shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "its config"
+        raise InputError(
+            f"{path}: expected a saved {model_class.__name__} ({field}: {first['msg']})"
+        ) from None
     except (OSError, SafetensorError, ValueError) as error:
         why = " ".join(str(error).split())
         raise InputError(f"{path}: expected a saved {model_class.__name__} ({why})") from None

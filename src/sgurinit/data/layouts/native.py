@@ -234,7 +234,7 @@ def _read_manifest(path: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(f"{path}: {place}: {' '.join(first['msg'].split())}") from error
+        raise InputError(f"{path}: {place}: {' '.join(first['msg'].split())}") from None
 
 
 def _read_splits(path: Path, ids: dict[str, pl.Series]) -> dict[str, Interactions]:

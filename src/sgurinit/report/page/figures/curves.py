@@ -9,7 +9,7 @@ import polars as pl
 
 from sgurinit.experiments.tables import curves_by_seed, mean_curve
 from sgurinit.report.formatting import format_metric
-from sgurinit.report.page.figures.style import LINE_DASHES, Colors, base_layout
+from sgurinit.report.page.figures.style import LINE_DASHES, Colors, base_layout, figure_text
 
 # Points per curve of a seed. Of longer curves, only every n-th epoch is drawn.
 _MAX_POINTS = 300
@@ -66,7 +66,9 @@ def draw_curves_side_by_side(
             if own.is_empty():
                 continue
             line = _mean_line(mean_curve(own, metric), arm, color)
-            drawn.add_trace(line.update(name=f"{arm}, {name}", line={"dash": dash, "width": 2}))
+            drawn.add_trace(
+                line.update(name=figure_text(f"{arm}, {name}"), line={"dash": dash, "width": 2})
+            )
     _set_axes(drawn, 340, metric)
     return drawn
 
@@ -99,7 +101,7 @@ def _mean_line(scores: Sequence[float], arm: str, color: str) -> go.Scatter:
         dx=1,
         y=scores,
         mode="lines",
-        name=arm,
+        name=figure_text(arm),
         legendgroup=arm,
         line={"color": color, "width": 3, "dash": LINE_DASHES.get(arm, "solid")},
         hovertemplate="%{y:.4f}",
@@ -116,6 +118,6 @@ def _best_epochs(seeds: Sequence[pl.Series], arm: str, color: str) -> go.Scatter
         cliponaxis=False,  # a dot at the start is whole
         legendgroup=arm,
         showlegend=False,
-        name=f"{arm}, best epoch",
+        name=figure_text(f"{arm}, best epoch"),
         hovertemplate="epoch %{x}: %{y:.4f}",
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import plotly.graph_objects as go
 import polars as pl
 
-from sgurinit._visible import make_visible
-from sgurinit.report.page.figures.style import Colors, base_layout, row_heights, set_model_rows
+from sgurinit.report.page.figures.style import (
+    Colors,
+    base_layout,
+    figure_text,
+    row_heights,
+    set_model_rows,
+)
 
 _STAGES = (("before training", "circle-open"), ("after training", "circle"))
 
@@ -52,10 +55,10 @@ def draw_model_alignments(gaps: pl.DataFrame, colors: Colors) -> go.Figure:
                     "symbol": symbol,
                     "line": {"width": 2, "color": colors[arm]},
                 },
-                name=arm,
+                name=figure_text(arm),
                 legendgroup=arm,
                 showlegend=symbol == "circle",
-                text=[f"{model}, {arm}, {stage}" for model in own],
+                text=[figure_text(f"{model}, {arm}, {stage}") for model in own],
                 hovertemplate="%{text}: %{x:.3f}<extra></extra>",
             )
     set_model_rows(drawn, models, len(arms), "alignment of users with their own items")
@@ -82,7 +85,7 @@ def draw_projection(points: pl.DataFrame, color: str) -> go.Figure:
         drawn.add_scatter(
             x=own["x"].to_list(),
             y=own["y"].to_list(),
-            text=[_escape(name) for name in own["id"].cast(pl.String)],
+            text=[figure_text(name) for name in own["id"].cast(pl.String)],
             mode="markers",
             name=f"{kind}s",
             marker=marker,
@@ -95,11 +98,6 @@ def draw_projection(points: pl.DataFrame, color: str) -> go.Figure:
     drawn.update_xaxes(**bare, linecolor="var(--grid)", mirror=True)
     drawn.update_yaxes(**bare, linecolor="var(--grid)", mirror=True)
     return drawn
-
-
-def _escape(name: str) -> str:
-    """Write a name as text in the figure, which takes some tags but no entities of quotes."""
-    return escape(make_visible(name), quote=False)
 
 
 def draw_cosines(shares: pl.DataFrame, color: str, highest: float) -> go.Figure:

@@ -23,7 +23,13 @@ from sgurinit.report.formatting import (
     format_percent,
     format_score,
 )
-from sgurinit.report.page.figures.style import Colors, base_layout, row_heights, set_model_rows
+from sgurinit.report.page.figures.style import (
+    Colors,
+    base_layout,
+    figure_text,
+    row_heights,
+    set_model_rows,
+)
 
 
 def draw_lifts(entries: Sequence[SummaryEntry], colors: Colors) -> go.Figure:
@@ -82,7 +88,12 @@ def draw_lifts(entries: Sequence[SummaryEntry], colors: Colors) -> go.Figure:
         # Plotly's legend shows the first mark, which can be hollow. So it gets its own mark.
         legend = {"color": colors[arm], "size": 11}
         drawn.add_scatter(
-            x=[None], y=[None], mode="markers", marker=legend, name=arm, legendgroup=arm
+            x=[None],
+            y=[None],
+            mode="markers",
+            marker=legend,
+            name=figure_text(arm),
+            legendgroup=arm,
         )
     set_model_rows(drawn, models, len(arms), "lift of test Recall@20 over random, %")
     return drawn
@@ -105,9 +116,10 @@ def _error_bars(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _hover_text(entry: SummaryEntry) -> str:
     metric = _headline_score(entry)
     lift = f"{format_lift(metric)} {format_interval(metric)}".strip()
-    text = f"{entry['model']}, {entry['arm']}: {lift}<br>{format_score(metric)}"
+    text = figure_text(f"{entry['model']}, {entry['arm']}: {lift}")
+    text += f"<br>{format_score(metric)}"
     p = format_p_value(metric.get("p_holm"))
-    return f"{text}, p {p if p.startswith('<') else f'= {p}'}" if p else text
+    return text + figure_text(f", p {p if p.startswith('<') else f'= {p}'}") if p else text
 
 
 def draw_group_lifts(
@@ -130,9 +142,9 @@ def draw_group_lifts(
             continue
         lifts = [entry["groups"][group][HEADLINE_METRIC].get("lift") for group in groups]
         drawn.add_bar(
-            x=[group.replace(" ", "<br>") for group in groups],  # fits on a phone
+            x=[figure_text(group).replace(" ", "<br>") for group in groups],  # fits on a phone
             y=[None if lift is None else 100 * lift for lift in lifts],
-            name=entry["arm"],
+            name=figure_text(entry["arm"]),
             marker={"color": colors[entry["arm"]]},
             hovertemplate="%{y:+.1f} %",
         )
@@ -161,8 +173,8 @@ def draw_sweep(validation: pl.DataFrame, sweep: Sweep) -> go.Figure:
     across, down = sweep.fields
     drawn = go.Figure(
         go.Heatmap(
-            x=columns,
-            y=rows,
+            x=[figure_text(value) for value in columns],
+            y=[figure_text(value) for value in rows],
             z=[[cells[x, y][0] for x in columns] for y in rows],
             text=[[_cell_text(*cells[x, y]) for x in columns] for y in rows],
             texttemplate="%{text}",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
+
+from sgurinit._visible import make_visible
 
 Colors = Mapping[str, str]
 
@@ -37,6 +40,11 @@ def arm_colors(arms: Sequence[str]) -> dict[str, str]:
     others = [arm for arm in arms if arm not in taken]
     taken |= {arm: free[at % len(free)] for at, arm in enumerate(others)}
     return {arm: f"var(--arm-{taken[arm]})" for arm in arms}
+
+
+def figure_text(name: str) -> str:
+    """Write a name as text of a figure, which takes some tags but no entities of quotes."""
+    return escape(make_visible(name), quote=False)
 
 
 def base_layout(height: int) -> dict[str, Any]:
@@ -84,7 +92,7 @@ def set_model_rows(drawn: go.Figure, models: Sequence[str], n_arms: int, title: 
     drawn.update_xaxes(zerolinecolor="var(--rule)", zerolinewidth=2)
     drawn.update_yaxes(
         tickvals=list(range(len(models))),
-        ticktext=models,
+        ticktext=[figure_text(model) for model in models],
         range=[len(models) - 0.5, -0.5],
         showgrid=False,
     )
