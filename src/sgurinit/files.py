@@ -17,6 +17,7 @@ import polars as pl
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from sgurinit._parquet_pages import check_pages
 from sgurinit.errors import InputError
 from sgurinit.locks import claim_file, claim_hidden, clear_folder
 
@@ -258,7 +259,14 @@ def refuse_occupied(path: Path) -> None:
 
 
 def scan_parquet(path: Path) -> pl.LazyFrame:
-    """Query a Parquet file. Characters such as ``[`` and ``*`` in its name mean themselves."""
+    """Query a Parquet file. Characters such as ``[`` and ``*`` in its name mean themselves.
+
+    Raises
+    ------
+    InputError
+        A page is damaged in a way that would end the process, or the file claims too many rows.
+    """
+    check_pages(path)
     return pl.scan_parquet(as_plain_path(path), glob=False)
 
 
