@@ -140,6 +140,29 @@ def test_the_name_of_a_file_of_vectors_is_not_a_pattern(tmp_path):
     np.testing.assert_array_equal(features["text"].values, np.eye(2))
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("user,item\nu1,i1\nu1,i2\r,\n", 3),
+        ("user,item\r\nu1,i1\r\nu\r1,i2\r\n", 3),
+        ('user,item\r\n"u\n\r1",i1\r\nu1,i\r2\r\n', 4),
+        ("user,item\nu1,i1\nu1,i2\r\r\n", 3),
+    ],
+)
+def test_a_carriage_return_inside_a_line_is_refused(tmp_path, text, line):
+    path = tmp_path / "log.csv"
+    path.write_bytes(text.encode())
+    with pytest.raises(InputError, match=rf"log\.csv: line {line}: a carriage return"):
+        text_lines.inspect_text(path, ",", quoted=True)
+
+
+def test_carriage_returns_in_quotes_and_at_the_ends_of_lines(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_bytes(b'user,item,note\r\nu1,i1,"a\rb"\r\nu2,i2,c\n')
+    assert text_lines.inspect_text(path, ",", quoted=True).records == 3
+    assert read_log(find_source(path)).user_ids.to_list() == ["u1", "u2"]
+
+
 def test_a_field_that_the_first_record_of_json_lines_lacks_is_found(tmp_path):
     rows = [f'{{"user": "u{n}", "item": "i"}}\n' for n in range(1500)]
     rows[1400] = '{"user": "u", "item": "i", "timestamp": 1600000000}\n'

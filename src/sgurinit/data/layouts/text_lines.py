@@ -204,6 +204,7 @@ class _Scan:
         whole = data.rfind(b"\n") + 1
         if self.quoted and self.literal is None and _QUOTE in data[:whole]:
             self.literal = self.lines + data.count(b"\n", 0, data.index(_QUOTE)) + 1
+        self._refuse_returns(data[:whole])
         breaks = data.count(b"\n", 0, whole)
         self.lines += breaks
         self.records += breaks
@@ -212,8 +213,12 @@ class _Scan:
     def _take_quoted(self, data: bytes) -> bytes:
         found = self.fields.match(data)
         taken = b"" if found is None else found[0]
-        self.lines += taken.count(b"\n")
         bare = self.inside.sub(b"", taken)
+        if b"\r" in bare:
+            self._refuse_returns(
+                self.inside.sub(lambda field: b"\n" * field[0].count(b"\n"), taken)
+            )
+        self.lines += taken.count(b"\n")
         self.records += bare.count(b"\n")
         self.in_quotes |= len(bare) < len(taken)
         rest = data[len(taken) :]
@@ -226,6 +231,17 @@ class _Scan:
         if unfinished is None:
             raise self._wrong("a field has text after its closing quote")
         return rest
+
+    def _refuse_returns(self, text: bytes) -> None:
+        """Refuse carriage returns that do not end a line, since polars drops some of them."""
+        if text.count(b"\r") == text.count(b"\r\n"):
+            return
+        stray = re.search(rb"\r(?!\n)", text)
+        assert stray is not None  # noqa: S101 - one was counted
+        line = self.lines + text.count(b"\n", 0, stray.start()) + 1
+        raise InputError(
+            f"{self.path}: line {line}: a carriage return stands inside the line; remove it"
+        )
 
     def _unfinished(self, rest: bytes) -> InputError:
         if self.quoted and rest[:1] == _QUOTE:
