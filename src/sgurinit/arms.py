@@ -27,13 +27,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 import scipy.sparse as sp
 import torch
 from class_resolver import ClassResolver
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from typing_extensions import override
 
 from sgurinit.core import ItemFeatures, SGURInit, UserStart
 from sgurinit.core.inputs.training_data import require_features
 from sgurinit.core.params import COLLABORATIVE_SETTINGS, PARAMS, get_default
+from sgurinit.fields import Settings
 from sgurinit.handover import (
     DEFAULT_SCALE,
     HandoverReport,
@@ -106,7 +107,7 @@ def _size(start: UserStart) -> int:
 _RECENT = _RecentStarts(1 << 30)
 
 
-class Initializer(BaseModel, ABC):
+class Initializer(Settings, ABC):
     """Initializes the users of a freshly built model. Frozen; unknown fields are an error.
 
     A subclass implements `fill`. An initializer has its own random streams, so training sees the
@@ -140,8 +141,6 @@ class Initializer(BaseModel, ABC):
     >>> resolve_initializer("hybrid", {"n_clusters": 4}).n_clusters
     4
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: ClassVar[str]
     controls: ClassVar[str | None] = None

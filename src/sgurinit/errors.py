@@ -1,4 +1,4 @@
-"""The error that unusable input raises."""
+"""The errors that unusable input raises."""
 
 from __future__ import annotations
 
@@ -41,3 +41,7 @@ class InputError(ValueError):
         if len(message) > _MOST_CHARACTERS:
             message = f"{message[: _MOST_CHARACTERS // 2]} ... {message[-_MOST_CHARACTERS // 2 :]}"
         super().__init__(make_visible(message))
+
+
+class MemoryInputError(InputError):
+    """Input that is too large for the memory of this machine; another may be able to use it."""

@@ -6,6 +6,7 @@ same everywhere.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from class_resolver import ClassResolver
 from pydantic import BaseModel, ValidationError
 
+from sgurinit.arguments import check_fields
 from sgurinit.arms import Initializer, arm_names, arm_resolver
 from sgurinit.data import Dataset, load_dataset
 from sgurinit.errors import InputError
@@ -39,14 +41,21 @@ def resolve_dataset(data: Dataset | str | Path) -> Dataset:
     Raises
     ------
     InputError
-        The data cannot be read, see `sgurinit.load_dataset`.
+        The data are neither a data set nor a path, or cannot be read, see
+        `sgurinit.load_dataset`.
 
     Examples
     --------
     >>> resolve_dataset("xwines").name
     'xwines'
     """
-    return data if isinstance(data, Dataset) else load_dataset(data)
+    if isinstance(data, Dataset):
+        return data
+    if not isinstance(data, str | os.PathLike):
+        raise InputError(
+            f"dataset is of type {type(data).__name__}, expected a Dataset, its folder or its name"
+        )
+    return load_dataset(data)
 
 
 def resolve_model(model: str | type[Recommender]) -> type[Recommender]:
@@ -104,16 +113,23 @@ def resolve_config(
     Raises
     ------
     InputError
-        A field is unknown or its value is out of range.
+        A field is unknown or its value is out of range, or the config is not a mapping or that of
+        another model.
 
     Examples
     --------
     >>> resolve_config(resolve_model("lightgcn"), {"width": 32}).width
     32
     """
-    if isinstance(fields, RecommenderConfig):
+    name = model_name(model)
+    if isinstance(fields, model.Config):
         return fields
-    return build(model.Config, fields or {}, prefix=model_name(model))
+    if isinstance(fields, RecommenderConfig):
+        raise InputError(
+            f"config is a {type(fields).__qualname__}, expected fields or the "
+            f"{model.Config.__qualname__} of {name}"
+        )
+    return build(model.Config, {} if fields is None else fields, prefix=name)
 
 
 def resolve_initializer(
@@ -148,7 +164,7 @@ def resolve_initializer(
             raise InputError("give an initializer object or its fields, not both")
         return initializer
     found = _lookup(arm_resolver, initializer, "arm", arm_names())
-    fields = fields or {}
+    fields = {} if fields is None else check_fields(fields, found.name)
     for field in found.fixed & set(fields):
         value = found.model_fields[field].default
         if fields[field] != value:
@@ -190,10 +206,10 @@ def build(settings: type[_Settings], fields: Mapping[str, Any], *, prefix: str) 
     Raises
     ------
     InputError
-        A field is unknown or its value is out of range.
+        A field is unknown or its value is out of range, or `fields` is not a mapping from names.
     """
     try:
-        return settings(**fields)
+        return settings(**check_fields(fields, prefix))
     except ValidationError as error:
         first, *others = error.errors()
         place, message = list(first["loc"]), first["msg"]

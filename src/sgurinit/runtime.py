@@ -6,6 +6,7 @@ import ctypes
 import multiprocessing
 import os
 import pkgutil
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, NoReturn
+
+from sgurinit.errors import MemoryInputError
 
 
 def count_cores() -> int:
@@ -49,6 +52,28 @@ def keep_freed_memory() -> None:
     trim_threshold, mmap_threshold = -1, -3
     mallopt(trim_threshold, 1 << 30)
     mallopt(mmap_threshold, 1 << 30)
+
+
+@contextmanager
+def explain_memory_errors() -> Iterator[None]:
+    """Context manager: raise an `InputError` where building or training a model lacks memory.
+
+    NumPy raises ``MemoryError``; torch raises ``RuntimeError`` on the CPU and a class derived from
+    it on other devices.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        is_torch = "out of memory" in text or "allocate memory" in text or "bad_alloc" in text
+        if not isinstance(error, MemoryError) and not is_torch:
+            raise
+        wanted = re.search(r"allocate ([\d.,]+ \w+)", text)
+        asked = f" ({wanted[1]} were asked for)" if wanted else ""
+        raise MemoryInputError(
+            f"width or batch_size is too large for the memory{asked}; lower it, or run fewer jobs "
+            "at a time"
+        ) from error
 
 
 class Terminated(KeyboardInterrupt):

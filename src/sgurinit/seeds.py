@@ -11,6 +11,8 @@ import hashlib
 
 import numpy as np
 
+from sgurinit.arguments import check_integer
+
 
 def derive_seed(seed: int, *names: str | int) -> int:
     """Derive the seed of a named random stream.
@@ -27,6 +29,11 @@ def derive_seed(seed: int, *names: str | int) -> int:
     int
         Seed in [0, 2**32), the same on every platform and in every process.
 
+    Raises
+    ------
+    InputError
+        `seed` is not an integer of at least 0.
+
     See Also
     --------
     make_generator : A generator with this seed.
@@ -36,7 +43,7 @@ def derive_seed(seed: int, *names: str | int) -> int:
     >>> derive_seed(0, "negatives", 3)
     434478877
     """
-    key = "/".join(str(part) for part in (seed, *names))
+    key = "/".join(str(part) for part in (check_integer(seed, "seed", 0), *names))
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
 
 
@@ -53,6 +60,11 @@ def make_generator(seed: int, *names: str | int) -> np.random.Generator:
     Returns
     -------
     Generator
+
+    Raises
+    ------
+    InputError
+        `seed` is not an integer of at least 0.
 
     See Also
     --------

@@ -139,11 +139,13 @@ def test_scores_of_some_users_are_rows_of_all_scores(data):
 @pytest.mark.parametrize(
     ("sizes", "says"),
     [
-        ({"n_users": 9}, "n_users is 9, expected at least 10"),
-        ({"n_items": 39}, "n_items is 39, expected at least 40"),
+        ({"n_users": 9}, "n_users is 9, expected an integer of at least 10"),
+        ({"n_items": 39}, "n_items is 39, expected an integer of at least 40"),
         ({"n_topics": 0}, "n_topics is 0"),
         ({"n_items": 50, "n_topics": 51}, "expected at most n_items"),
         ({"seed": -1}, "seed is -1"),
+        ({"seed": "0"}, "seed is '0'"),
+        ({"n_users": 20.5}, "n_users is 20.5"),
     ],
 )
 def test_sizes_out_of_range_are_refused(sizes, says):

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sgurinit._top_k import top_positions
+from sgurinit.arguments import check_integer
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from sgurinit.core.inputs.features import ItemFeatures, iter_row_blocks, iter_row_slices
 from sgurinit.core.steps.preprocess import normalize_rows
@@ -108,7 +109,7 @@ def compute_content_agreement(
     Raises
     ------
     InputError
-        `k` is below 1, or the numbers of items differ.
+        `k` is below 1, `seed` is not an integer of at least 0, or the numbers of items differ.
 
     See Also
     --------
@@ -131,7 +132,7 @@ def compute_content_agreement(
             f"features have {features.n_items} rows but the interactions have {matrix.shape[1]} "
             "items; give one row per item"
         )
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(check_integer(seed, "seed", 0))
     users = sp.csr_array(matrix.T.tocsr().astype(np.bool_))
     users.eliminate_zeros()
     filled, mean = _find_filled_rows(features)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sgurinit.arguments import check_path
 from sgurinit.data._planted import planted
 from sgurinit.data.dataset import Dataset
 from sgurinit.data.layouts.registry import read_dataset
@@ -27,8 +28,8 @@ def load_dataset(path: str | Path) -> Dataset:
     Raises
     ------
     InputError
-        If the folder is missing, its layout is not recognized, or a file in it is faulty. The
-        message names the file, and the row or field.
+        If `path` is not a path, the folder is missing, its layout is not recognized, or a file in it
+        is faulty. The message names the file, and the row or field.
 
     See Also
     --------
@@ -44,6 +45,7 @@ def load_dataset(path: str | Path) -> Dataset:
       interactions: train 63,067, valid 9,635, test 8,912
       features: text 384-d
     """
+    check_path(path, "path")
     if path == "planted":
         return planted()
     return read_dataset(path)

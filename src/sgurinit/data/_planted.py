@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sgurinit.arguments import check_integer
 from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.data.dataset import Dataset, Interactions
 from sgurinit.errors import InputError
@@ -252,8 +253,7 @@ def plant(
 def _check_sizes(n_users: int, n_items: int, n_topics: int, seed: int) -> None:
     sizes = (("n_users", n_users, 10), ("n_items", n_items, 40), ("n_topics", n_topics, 1))
     for name, value, least in (*sizes, ("seed", seed, 0)):
-        if value < least:
-            raise InputError(f"{name} is {value}, expected at least {least}")
+        check_integer(value, name, least)
     if n_topics > n_items:
         raise InputError(f"n_topics is {n_topics}, expected at most n_items ({n_items})")
 

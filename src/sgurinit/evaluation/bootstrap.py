@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sgurinit.arguments import check_integer
 from sgurinit.core.inputs.conversion import to_array
 from sgurinit.errors import InputError
 
@@ -240,8 +241,7 @@ def _check(
         raise InputError(
             f"n_resamples is {n_resamples!r}, expected at least 1 and at most {_MOST_RESAMPLES:,}"
         )
-    if not isinstance(seed, Integral) or seed < 0:
-        raise InputError(f"seed is {seed!r}, expected an integer of at least 0")
+    check_integer(seed, "seed", 0)
 
 
 def _draw_means(columns: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from sgurinit.arguments import check_callable, check_integer, check_path
 from sgurinit.arms import Initializer, MethodInitializer
 from sgurinit.core.inputs.training_data import require_features
 from sgurinit.data import Dataset
@@ -150,8 +151,8 @@ def compare(
     Raises
     ------
     InputError
-        A name, a class, a field or the data cannot be used, `out` contains another comparison or
-        other files, or another process is using it.
+        An argument, a name, a class, a field or the data cannot be used, `out` contains another
+        comparison or other files, another process is using it, or there is too little memory.
 
     See Also
     --------
@@ -220,11 +221,13 @@ def run_plan(
     Raises
     ------
     InputError
-        `out` contains another comparison or other files, another process is using it, or a run
-        fails.
+        `out` is not a path, `jobs` is below 1, `on_event` is not callable, `out` contains another
+        comparison or other files, another process is using it, or a run fails.
     """
+    folder = check_path(out, "out")
+    jobs = check_integer(jobs, "jobs", 1)
+    check_callable(on_event, "on_event")
     data_facts = describe_data(dataset, source)
-    folder = Path(out)
     refuse_other_folder(folder, source)
     with claim_folder(folder):
         _check_arms(plan, dataset)
@@ -274,6 +277,9 @@ def _check_arms(plan: ComparisonSettings, dataset: Dataset) -> None:
     arms = {arm: plan.run(next(iter(plan.models)), arm, 0).make_initializer() for arm in plan.arms}
     if any(isinstance(made, MethodInitializer) for made in arms.values()):
         require_features(dataset)
+    for arm, made in arms.items():
+        if isinstance(made, MethodInitializer):
+            _check_clusters(arm, made, dataset)
     special = {arm: made for arm, made in arms.items() if _depends_on_model(made)}
     for name in plan.models if special else ():
         kind = resolve_model(name)
@@ -283,6 +289,17 @@ def _check_arms(plan: ComparisonSettings, dataset: Dataset) -> None:
                 initializer.check(model)
             except InputError as error:
                 raise InputError(f"{name} from {arm}: {error}") from None
+
+
+def _check_clusters(arm: str, made: MethodInitializer, dataset: Dataset) -> None:
+    """Refuse more clusters than a modality has items, before any run begins."""
+    for name, table in dataset.features.items():
+        count = int(table.mask().sum())
+        if made.n_clusters > count:
+            raise InputError(
+                f"{arm}.n_clusters is {made.n_clusters}, more than the {count} items with features "
+                f"of modality {name!r}: choose at most {count}"
+            )
 
 
 def _depends_on_model(arm: Initializer) -> bool:
@@ -372,8 +389,8 @@ def train_and_test(
     Raises
     ------
     InputError
-        A name, a field or the data cannot be used, `out` contains another run, a comparison or a
-        data set, or another process is using it.
+        An argument, a name, a field or the data cannot be used, `out` contains another run, a
+        comparison or a data set, another process is using it, or there is too little memory.
 
     See Also
     --------
@@ -392,13 +409,15 @@ def train_and_test(
     """
     plan = comparison_settings([model], [arm], 1, train=settings, overrides=overrides)
     run = build(RunSettings, {**dict(next(plan.runs())), "seed": seed}, prefix="run")
+    place = None if out is None else check_path(out, "out")
+    check_callable(on_event, "on_event")
     data = resolve_split_data(dataset)
     data_facts = {"fingerprint": data.fingerprint}
-    if out is not None:
-        refuse_data_folder(Path(out), None if isinstance(dataset, Dataset) else dataset)
-        with claim_folder(Path(out)):
-            refuse_folder_with(Path(out) / "settings.json", "a comparison")
-            return execute_run(data, run, Path(out), data_facts, on_event)
+    if place is not None:
+        refuse_data_folder(place, None if isinstance(dataset, Dataset) else dataset)
+        with claim_folder(place):
+            refuse_folder_with(place / "settings.json", "a comparison")
+            return execute_run(data, run, place, data_facts, on_event)
     with TemporaryDirectory(prefix="sgurinit-") as folder:
         return execute_run(data, run, Path(folder), data_facts, on_event)
 

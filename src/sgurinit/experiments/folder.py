@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import polars as pl
 from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError
 
+from sgurinit.arguments import check_path
 from sgurinit.errors import InputError
 from sgurinit.experiments.run import METRIC_NAMES
 from sgurinit.experiments.settings import ComparisonSettings
@@ -86,7 +87,7 @@ class ComparisonFolder:
         InputError
             The folder does not contain a finished comparison, or its summary is damaged.
         """
-        folder = Path(path)
+        folder = check_path(path, "folder")
         summary = read_json(folder / "summary.json")
         content = summary.get("settings", {})
         place = folder / "summary.json"

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from sgurinit.arguments import check_fields, check_list
 from sgurinit.arms import METHOD, Initializer, MethodInitializer, arm_names
 from sgurinit.errors import InputError
 from sgurinit.experiments.settings import KIND, ComparisonSettings, Fields, SearchSettings
@@ -20,6 +21,7 @@ from sgurinit.resolve import (
     resolve_model,
 )
 from sgurinit.training import TrainSettings
+from sgurinit.training.settings import resolve_settings
 
 # Names of arms are names of folders.
 _ARM_NAME = r"[A-Za-z0-9][A-Za-z0-9._+=-]*"
@@ -68,7 +70,8 @@ def comparison_settings(
     Raises
     ------
     InputError
-        A name or a field does not exist, is out of range or is given twice.
+        A name or a field does not exist, is out of range or is given twice, or an argument is of
+        another type.
 
     See Also
     --------
@@ -88,14 +91,16 @@ def comparison_settings(
     (3, 4)
     """
     custom = [_check_folder_name(name) for name in arms] if isinstance(arms, Mapping) else []
-    given, overrides = overrides or {}, {}
+    given = {} if overrides is None else check_fields(overrides, "overrides")
+    overrides = {}
     for name, own in given.items():
         canonical = _canonical_name(name, custom)
         if canonical in overrides:
             raise InputError(f"{canonical} is set twice, once as {name!r}; set it in one place")
-        overrides[canonical] = own
+        overrides[canonical] = check_fields(own, f"overrides.{name}")
     configs = {}
-    for name in _unique([register_model(resolve_model(m)) for m in models], "models"):
+    classes = [resolve_model(model) for model in check_list(models, "models")]
+    for name in _unique([register_model(model) for model in classes], "models"):
         config = resolve_config(resolve_model(name), overrides.pop(name, None))
         configs[name] = config.model_dump(mode="json")
     arm_fields = _resolve_arms(arms, overrides)
@@ -108,7 +113,7 @@ def comparison_settings(
             f"{', '.join(configs)} and arms {', '.join(arm_fields)}"
         )
     fields = {"models": configs, "arms": arm_fields, "seeds": seeds, "mask_valid": mask_valid}
-    fields["train"] = train or TrainSettings()
+    fields["train"] = resolve_settings(train)
     if search is not None:
         fields["search"] = _resolve_search(search, configs, arm_fields)
     return build(ComparisonSettings, fields, prefix="comparison")
@@ -120,9 +125,12 @@ def _resolve_arms(
     """Resolve the kind and fields of every arm, and remove the used `overrides`."""
     given: dict[str, Fields]
     if isinstance(arms, Mapping):
-        given = {name: {KIND: name, **own} for name, own in arms.items()}
+        given = {
+            name: {KIND: name, **check_fields(own, f"arms.{name}")} for name, own in arms.items()
+        }
     else:
-        given = {name: {KIND: name} for name in _unique([_arm_name(arm) for arm in arms], "arms")}
+        names = [_arm_name(arm) for arm in check_list(arms, "arms")]
+        given = {name: {KIND: name} for name in _unique(names, "arms")}
     kinds = {name: _kind(own.pop(KIND)) for name, own in given.items()}
     shared: dict[str, Fields] = {}
     for lead in {kind.controls for kind in kinds.values() if kind.controls is not None}:
@@ -180,12 +188,13 @@ def _resolve_search(
     search: Mapping[str, Any], configs: Mapping[str, Fields], arms: Mapping[str, Fields]
 ) -> SearchSettings:
     """Complete the search spaces and check each value."""
-    given = dict(search.get("spaces") or {})
+    search = check_fields(search, "search")
+    given = dict(check_fields(search.get("spaces") or {}, "search.spaces"))
     unused = set(given)
     spaces: dict[str, dict[str, tuple[Any, ...]]] = {}
     for name, fields in {**configs, **arms}.items():
         if name in given:
-            own = given[name]
+            own = check_fields(given[name], f"search.spaces.{name}")
         elif name in configs:
             own = resolve_model(name).Config.search_space
         else:
@@ -195,7 +204,7 @@ def _resolve_search(
                 unused.discard(kind.controls)
         unused.discard(name)
         for field, values in own.items():
-            if not values:
+            if not check_list(values, f"search.spaces.{name}.{field}"):
                 raise InputError(
                     f"search.spaces.{name}.{field} is empty, expected at least one value"
                 )
@@ -232,7 +241,7 @@ def _resolve_values(
 
 
 def _check_folder_name(name: str) -> str:
-    if not re.fullmatch(_ARM_NAME, name):
+    if not isinstance(name, str) or not re.fullmatch(_ARM_NAME, name):
         raise InputError(
             f"arms: {name!r} cannot be the name of a folder; use letters, digits and . _ + = -"
         )
@@ -265,7 +274,7 @@ def shared_fields(arms: Sequence[str], fields: Mapping[str, Any]) -> dict[str, F
     Raises
     ------
     InputError
-        No arm takes one of the fields.
+        No arm takes one of the fields, or an argument is of another type.
 
     See Also
     --------
@@ -277,6 +286,8 @@ def shared_fields(arms: Sequence[str], fields: Mapping[str, Any]) -> dict[str, F
     >>> shared_fields(["random", "sgurinit", "local"], {"n_clusters": 4, "local_weight": 0.6})
     {'sgurinit': {'n_clusters': 4, 'local_weight': 0.6}, 'local': {'n_clusters': 4}}
     """
+    arms = check_list(arms, "arms")
+    fields = check_fields(fields, "fields")
     taken = {
         arm: {name: value for name, value in fields.items() if is_free(_kind(arm), name)}
         for arm in arms

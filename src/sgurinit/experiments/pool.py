@@ -85,11 +85,9 @@ def execute_chains(
     Raises
     ------
     InputError
-        `jobs` is below 1, a run fails, a finished run has other settings, or a worker process died
-        or cannot import a model's class.
+        A run fails, a finished run has other settings, or a worker process died or cannot import a
+        model's class.
     """
-    if jobs < 1:
-        raise InputError(f"jobs is {jobs}, expected at least 1")
 
     def execute(run: RunSettings) -> None:
         execute_run(dataset, run, folder / run.path, data_facts, on_event)

@@ -18,7 +18,7 @@ import polars as pl
 from pydantic import BaseModel, FiniteFloat, NonNegativeInt, ValidationError
 
 from sgurinit.data import Dataset
-from sgurinit.errors import InputError
+from sgurinit.errors import InputError, MemoryInputError
 from sgurinit.evaluation import CUTOFFS, METRICS, FullRanking, make_group_rankings
 from sgurinit.experiments.events import EventCallback, RunEvent, no_event
 from sgurinit.experiments.provenance import describe_environment
@@ -27,6 +27,7 @@ from sgurinit.experiments.semantic_gap import GAP_FILE, SHOWN_SEED, measure_gap
 from sgurinit.experiments.settings import RunSettings
 from sgurinit.files import claim, read_json, write_json, write_table
 from sgurinit.models import Recommender
+from sgurinit.runtime import explain_memory_errors
 from sgurinit.training import Trained, train
 from sgurinit.training.loop import EpochRow
 from sgurinit.training.run import BEST_FILE, LAST_FILE, Stage
@@ -163,7 +164,8 @@ def execute_run(
     Raises
     ------
     InputError
-        The folder belongs to a run with other settings or data, or the model diverged.
+        The folder belongs to a run with other settings or data, the model diverged, or there is
+        too little memory.
     """
     folder.mkdir(parents=True, exist_ok=True)
     kept = {"run": run.model_dump(mode="json"), "data": {"fingerprint": data_facts["fingerprint"]}}
@@ -226,6 +228,8 @@ def _execute_trial(
     """Train, and save only the validation scores."""
     try:
         trained = _train(dataset, run, folder, on_event)
+    except MemoryInputError:
+        raise  # may not fail with fewer jobs or on another machine
     except InputError as error:
         logger.info("failed: %s", error)
         return {
@@ -236,6 +240,7 @@ def _execute_trial(
     return {**_summarize_training(trained), "stopped_at": trained.stopped_at}
 
 
+@explain_memory_errors()
 def _execute_test_run(
     dataset: Dataset, run: RunSettings, folder: Path, on_event: EventCallback
 ) -> dict[str, Any]:

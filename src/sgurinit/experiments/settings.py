@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterator
 from math import prod
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from sgurinit.arms import Initializer
+from sgurinit.fields import Settings, StrictInteger
 from sgurinit.resolve import resolve_initializer
 from sgurinit.training import TrainSettings
 
@@ -19,11 +20,7 @@ SEARCH_SEEDS = (1000, 1001)
 """Seeds of trials: that of every trial, and that of the trials that are done again."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RunSettings(_Frozen):
+class RunSettings(Settings):
     """Settings of one training run: one model, one arm and one seed.
 
     Parameters
@@ -61,7 +58,7 @@ class RunSettings(_Frozen):
     config: Fields = Field(description="Every field of the model's config.")
     arm: str = Field(description="Name of the arm.")
     initializer: Fields = Field(description="Kind of the initializer and every field of it.")
-    seed: int = Field(ge=0, description="Seed of everything random.")
+    seed: StrictInteger = Field(ge=0, description="Seed of everything random.")
     trial: int | None = Field(
         default=None, ge=0, description="Number of the trial of a search, which reads no test data."
     )
@@ -87,7 +84,7 @@ class RunSettings(_Frozen):
         return resolve_initializer(fields.pop(KIND), fields)
 
 
-class Halving(_Frozen):
+class Halving(Settings):
     """When trials that do not keep up are stopped (asynchronous successive halving).
 
     Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020.
@@ -113,7 +110,7 @@ class Halving(_Frozen):
         return epochs
 
 
-class SearchSettings(_Frozen):
+class SearchSettings(Settings):
     """Settings of a search on validation data. Every arm of a model has the same budget."""
 
     trials: int = Field(ge=1, description="Number of trials per model and arm.")
@@ -161,7 +158,7 @@ class RunCounts(NamedTuple):
     """Runs that are tested."""
 
 
-class ComparisonSettings(_Frozen):
+class ComparisonSettings(Settings):
     """Settings of a comparison: models, arms and seeds, with every field of each.
 
     Default values are included. So a folder that was begun by a version with other defaults is
@@ -203,7 +200,9 @@ class ComparisonSettings(_Frozen):
     arms: dict[str, Fields] = Field(
         min_length=1, description="Kind and every field of the initializer, by the arm's name."
     )
-    seeds: int = Field(ge=1, le=SEARCH_SEEDS[0], description="Number of seeds, which are 0, 1, ...")
+    seeds: StrictInteger = Field(
+        ge=1, le=SEARCH_SEEDS[0], description="Number of seeds, which are 0, 1, ..."
+    )
     train: TrainSettings = Field(description="Settings of the training loop.")
     mask_valid: bool = Field(description="Exclude validation items from the test ranking.")
     search: SearchSettings | None = Field(

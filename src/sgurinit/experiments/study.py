@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from sgurinit.arguments import check_callable, check_integer, check_list, check_path
 from sgurinit.data import Dataset, hold_out_items, load_dataset
 from sgurinit.data.shipped import SHIPPED
 from sgurinit.errors import InputError
@@ -91,9 +92,11 @@ class Study:
         Raises
         ------
         InputError
-            The file cannot be read, or a field cannot be used; the message names file and field.
+            An argument is not a path, the file cannot be read, or a field cannot be used; the
+            message names file and field.
         """
-        file = Path(path)
+        file = check_path(path, "path")
+        other = None if data is None else str(check_path(data, "data"))
         try:
             content = read_study_file(file)
             plan = comparison_settings(
@@ -112,7 +115,7 @@ class Study:
                 )
         except InputError as error:
             raise InputError(f"{file}: {error}") from None
-        return cls(file, plan, content.data, None if data is None else str(data))
+        return cls(file, plan, content.data, other)
 
     @property
     def source(self) -> str:
@@ -182,11 +185,12 @@ class Study:
         Raises
         ------
         InputError
-            The data cannot be loaded, the study has no such model, `out` contains another
-            comparison or runs with other settings, or another process is using it.
+            An argument or the data cannot be used, the study has no such model, `out` contains
+            another comparison or runs with other settings, another process is using it, or there
+            is too little memory.
         """
         models = None if only is None else self.resolve_models(only)
-        folder = self.folder if out is None else Path(out)
+        folder = self.folder if out is None else check_path(out, "out")
         if folder.resolve() in {self.file.resolve(), Path(self.source).resolve()}:
             raise InputError(
                 f"{folder}: is the study's file or the folder of its data; choose another folder"
@@ -217,9 +221,10 @@ class Study:
             None is given, or the study has no such model; the message names its models.
         """
         models = ", ".join(self.plan.models)
+        names = check_list(names, "only")
         if not names:
             raise InputError(f"only: no model is given, expected some of {models}")
-        found = [model_resolver.normalize(name) for name in names]
+        found = [model_resolver.normalize(str(name)) for name in names]
         for name, model in zip(names, found, strict=True):
             if model not in self.plan.models:
                 raise InputError(f"only: {name!r} is not a model of the study, which has {models}")
@@ -257,9 +262,11 @@ class Study:
         Raises
         ------
         InputError
-            The data cannot be loaded, or the study has no such model.
+            An argument or the data cannot be used, or the study has no such model.
         """
         models = list(self.plan.models) if only is None else self.resolve_models(only)
-        folder = self.folder if out is None else Path(out)
+        folder = self.folder if out is None else check_path(out, "out")
+        jobs = check_integer(jobs, "jobs", 1)
+        check_callable(on_event, "on_event")
         dataset = self.load_data()
         return estimate_costs(self.plan.select_models(models), dataset, folder, jobs, on_event)

@@ -10,22 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from typing_extensions import override
 
 from sgurinit.errors import InputError
 from sgurinit.experiments.settings import SearchSettings
+from sgurinit.fields import Settings, StrictInteger
 from sgurinit.resolve import build
 
 _FieldsByName = dict[str, dict[str, Any] | None]
 _MOST_ARMS = 1000  # of a sweep
 
 
-class _FilePart(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class StudyData(_FilePart):
+class StudyData(Settings):
     """Where the data of a study are, and which items are held out of training."""
 
     path: str | None = Field(
@@ -38,7 +35,9 @@ class StudyData(_FilePart):
     cold_items: float | None = Field(
         default=None, gt=0, lt=1, description="Share of the items to hold out of training."
     )
-    seed: int = Field(default=0, ge=0, description="Seed of the choice of held-out items.")
+    seed: StrictInteger = Field(
+        default=0, ge=0, description="Seed of the choice of held-out items."
+    )
 
 
 class StudySearch(SearchSettings):
@@ -53,7 +52,7 @@ class StudySearch(SearchSettings):
     )
 
 
-class StudyFile(_FilePart):
+class StudyFile(Settings):
     """Content of a study's YAML file."""
 
     data: StudyData = Field(default=StudyData(), description="The data.")
@@ -68,7 +67,9 @@ class StudyFile(_FilePart):
             " combination, named `mine-local_weight=1-n_clusters=8`."
         ),
     )
-    seeds: int = Field(default=5, ge=1, description="Number of seeds: 0, 1, ..., at most 1000.")
+    seeds: StrictInteger = Field(
+        default=5, ge=1, description="Number of seeds: 0, 1, ..., at most 1000."
+    )
     train: dict[str, Any] = Field(
         default={}, description="Settings of the training loop that differ from the defaults."
     )

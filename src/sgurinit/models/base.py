@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from sgurinit.core.params import MAX_WIDTH
+from sgurinit.fields import Settings
 from sgurinit.models._config_docs import document_fields
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ TableSpace = Literal["free", "raw", "projected"]
 SearchSpace = Mapping[str, tuple[Any, ...]]
 
 
-class RecommenderConfig(BaseModel):
+class RecommenderConfig(Settings):
     """Hyper-parameters that every model has. Frozen; unknown fields are an error.
 
     Each model has a subclass with its own fields. Its ``search_space`` lists the values of each
@@ -52,8 +53,6 @@ class RecommenderConfig(BaseModel):
     """
 
     search_space: ClassVar[SearchSpace]
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     width: int = Field(
         default=64, ge=1, le=MAX_WIDTH, description="Width of user and item vectors."
@@ -256,7 +255,8 @@ class Recommender(nn.Module, ABC):
         Returns
         -------
         callable
-            Takes user positions ``(b,)`` on any device, returns scores of all items ``(b, n_items)``.
+            Takes user positions ``(b,)`` on any device and returns the scores of all items,
+            ``(b, n_items)``.
         """
         was_training = self.training
         self.eval()

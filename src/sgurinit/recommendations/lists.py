@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sgurinit._top_k import top_positions
+from sgurinit.arguments import check_integer
 from sgurinit.core import SGURInit, UserStart
 from sgurinit.core.inputs.arrays import IdArray, IntArray
 from sgurinit.core.inputs.conversion import to_array
@@ -78,10 +79,10 @@ def recommend(
     Raises
     ------
     InputError
-        An id is unknown or of the wrong type, `k` is below 1, the estimator is not fitted, there is
-        no joint space, or `data` is missing, cannot be used, or has no effect. `data` also cannot
-        be used if it lacks one of the users to recommend to, or has a user or an item that the
-        start does not have; the message names them.
+        An id is unknown or of the wrong type, `k` is below 1, `exclude_known` is neither True nor
+        False, the estimator is not fitted, there is no joint space, or `data` is missing, cannot be
+        used, or has no effect. `data` also cannot be used if it lacks one of the users to recommend
+        to, or has a user or an item that the start does not have; the message names them.
 
     See Also
     --------
@@ -106,8 +107,9 @@ def recommend(
     >>> recommend(estimator, clicks, k=2)["user"].to_list()
     [0, 0, 1, 1]
     """
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise InputError(f"k is {k!r}, expected an integer of at least 1")
+    k = check_integer(k, "k", 1)
+    if not isinstance(exclude_known, bool):
+        raise InputError(f"exclude_known is {exclude_known!r:.200}, expected True or False")
     if _holds_lists(users):
         ranking = rank_for_new_users(source, users, data, exclude_known=exclude_known)
         wanted = np.arange(len(users))
@@ -115,9 +117,7 @@ def recommend(
         ranking = rank_for_users(source, data, exclude_known=exclude_known)
         wanted = _user_positions(users, ranking)
         _check_in_data(wanted, ranking)
-    parts = [
-        _block_rows(ranking, block, int(k)) for block in _blocks(wanted, len(ranking.item_ids))
-    ]
+    parts = [_block_rows(ranking, block, k) for block in _blocks(wanted, len(ranking.item_ids))]
     if not parts:
         parts = [_rows(ranking, wanted, np.empty((0, 0), np.int64), np.empty((0, 0), np.float32))]
     return pl.concat(parts)

@@ -18,6 +18,7 @@ import lightning
 import torch
 from torch.nn.utils.parametrize import type_before_parametrizations
 
+from sgurinit.arguments import check_callable, check_integer, check_path
 from sgurinit.arms import Initializer
 from sgurinit.data import Dataset
 from sgurinit.errors import InputError
@@ -33,7 +34,7 @@ from sgurinit.resolve import (
     resolve_initializer,
     resolve_model,
 )
-from sgurinit.runtime import raise_keyboard_interrupts
+from sgurinit.runtime import explain_memory_errors, raise_keyboard_interrupts
 from sgurinit.seeds import derive_seed
 from sgurinit.training.callbacks import (
     EpochCheckpoints,
@@ -44,7 +45,7 @@ from sgurinit.training.callbacks import (
 )
 from sgurinit.training.loop import EpochRow, RecommenderModule
 from sgurinit.training.sampler import TripleSampler
-from sgurinit.training.settings import TrainSettings
+from sgurinit.training.settings import TrainSettings, resolve_settings
 
 _RUN_FILE = "run.json"
 BEST_FILE = "best.safetensors"
@@ -100,6 +101,7 @@ class Trained:
     stopped_at: int | None = None
 
 
+@explain_memory_errors()
 def build_model(
     model_class: type[Recommender], dataset: Dataset, config: RecommenderConfig, *, seed: int
 ) -> Recommender:
@@ -122,12 +124,18 @@ def build_model(
     -------
     Recommender
         The model, in training mode.
+
+    Raises
+    ------
+    InputError
+        The model does not fit into the memory.
     """
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed(seed, "weights"))
         return model_class(dataset, config)
 
 
+@explain_memory_errors()
 def train(
     dataset: Dataset | str | Path,
     model: str | type[Recommender] = "lightgcn",
@@ -157,7 +165,7 @@ def train(
         The model's settings, or only the fields that differ from the defaults.
     settings : TrainSettings, optional
         Settings of the run; the defaults if None.
-    seed : int, default 0
+    seed : int >= 0, default 0
         Seed of everything random.
     folder : str or Path, optional
         Where checkpoints are kept; nothing is kept if None. A run that was stopped in this folder
@@ -178,8 +186,9 @@ def train(
     Raises
     ------
     InputError
-        A name, a field or the data cannot be used, `folder` holds another run or another process
-        uses it, its checkpoint cannot be read, or training diverges.
+        An argument, a name, a field or the data cannot be used, `folder` holds another run or
+        another process uses it, its checkpoint cannot be read, training diverges, or the model
+        does not fit into the memory.
 
     See Also
     --------
@@ -199,9 +208,14 @@ def train(
     >>> trained.handover.initializer
     'sgurinit'
     """
+    settings = resolve_settings(settings)
+    seed = check_integer(seed, "seed", 0)
+    place = None if folder is None else check_path(folder, "folder")
+    for name, callback in (("on_epoch", on_epoch), ("on_stage", on_stage)):
+        if callback is not None:
+            check_callable(callback, name)
     dataset = resolve_dataset(dataset)
     model_class = resolve_model(model)
-    settings = settings or TrainSettings()
     arm = resolve_initializer(initializer)
     built = build_model(model_class, dataset, resolve_config(model_class, config), seed=seed)
     report = arm.apply(built, dataset, seed=seed)
@@ -214,10 +228,10 @@ def train(
         FullRanking(dataset, "valid"),
         seed,
     )
-    with _open_folder(folder) as place:
-        claim(place / _RUN_FILE, _identity(built, arm, settings, seed, dataset))
-        _fit(module, settings, place, on_epoch)
-        load_weights(built, place / BEST_FILE)
+    with _open_folder(place) as opened:
+        claim(opened / _RUN_FILE, _identity(built, arm, settings, seed, dataset))
+        _fit(module, settings, opened, on_epoch)
+        load_weights(built, opened / BEST_FILE)
     if on_stage is not None:
         on_stage("trained", built.eval())
     history, last = module.history, int(module.history[-1]["epoch"])
@@ -315,11 +329,10 @@ def _read_history(last: Path) -> list[EpochRow]:
 
 
 @contextmanager
-def _open_folder(folder: str | Path | None) -> Iterator[Path]:
+def _open_folder(folder: Path | None) -> Iterator[Path]:
     if folder is not None:
-        place = Path(folder)
-        with claim_folder(place):
-            yield place
+        with claim_folder(folder):
+            yield folder
         return
     with tempfile.TemporaryDirectory(prefix="sgurinit-") as temporary:
         yield Path(temporary)

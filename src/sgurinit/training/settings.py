@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from sgurinit.errors import InputError
 from sgurinit.evaluation.metrics import CUTOFFS, METRICS
+from sgurinit.fields import Settings
 
 
-class TrainSettings(BaseModel):
+class TrainSettings(Settings):
     """Settings of a training run. Frozen; unknown fields are an error.
 
     The defaults are the usual protocol of the literature.
@@ -46,8 +48,6 @@ class TrainSettings(BaseModel):
     20
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     max_epochs: int = Field(default=1000, ge=1, description="Maximum number of trained epochs.")
     patience: int = Field(
         default=20,
@@ -67,9 +67,27 @@ class TrainSettings(BaseModel):
             "items are not trained as negatives only because they have no data, or all items."
         ),
     )
-    floors: dict[Annotated[int, Field(ge=1)], Annotated[float, Field(allow_inf_nan=False)]] = Field(
+    floors: dict[Annotated[int, Field(ge=1)], float] = Field(
         default={},
         description=(
             "Training stops at such an epoch if no validation score reached the given one so far."
         ),
     )
+
+
+def resolve_settings(settings: TrainSettings | None) -> TrainSettings:
+    """Return settings of a training run: the given ones, or the defaults if None.
+
+    Raises
+    ------
+    InputError
+        They are not `TrainSettings`.
+    """
+    if settings is None:
+        return TrainSettings()
+    if not isinstance(settings, TrainSettings):
+        raise InputError(
+            f"settings is {settings!r:.200}, expected TrainSettings, such as "
+            "TrainSettings(max_epochs=100)"
+        )
+    return settings

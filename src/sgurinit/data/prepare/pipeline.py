@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from sgurinit.arguments import check_integer
 from sgurinit.core.inputs.features import ItemFeatures
 from sgurinit.data.dataset import SPLITS
 from sgurinit.data.item_vectors import is_vector_type, read_vector_column
@@ -120,6 +121,7 @@ def prepare(
       interactions: train 80, valid 10, test 10
       features: none yet
     """
+    check_integer(seed, "seed", 0)
     out = Path(out)
     refuse_occupied(out)
     minimum = (core, core) if isinstance(core, int) else core
