@@ -23,6 +23,9 @@ from sgurinit.locks import claim_file, claim_hidden, clear_folder
 
 logger = logging.getLogger("sgurinit")
 
+READ_ERRORS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What polars raises for a file that it cannot read."""
+
 _BLOCK_BYTES = 1 << 24
 _CHECKSUM_BYTES = 4
 
@@ -313,7 +316,7 @@ def read_table(
         table = pl.scan_csv(path, glob=False, schema_overrides=types)
         table = table.filter(**where) if where else table
         return (table if columns is None else table.select(columns)).collect()
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except READ_ERRORS as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
             f"{path}: expected a table of a finished comparison ({reason:.200}); "

@@ -572,3 +572,24 @@ def test_a_stream_killed_while_it_cleans_up_is_whole(tmp_path, monkeypatch):
         estimator().stream(path, FEATURES, tmp_path / "out")
     assert not list(tmp_path.glob(".*"))
     assert (tmp_path / "out/start.json").read_bytes() == (whole / "start.json").read_bytes()
+
+
+def test_a_stream_killed_while_it_writes_its_facts_lists_whole_files(tmp_path, monkeypatch):
+    path = write(tmp_path / "log.parquet", pairs())
+    whole = estimator().stream(path, FEATURES, tmp_path / "whole")
+
+    def stop(at, _):
+        at.with_name(f".{at.name}.partial").touch()  # as a kill leaves it
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        write_json = stream_run.write_json
+        patched.setattr(
+            stream_run,
+            "write_json",
+            lambda at, data: (stop if at.name == "start.json" else write_json)(at, data),
+        )
+        with pytest.raises(KeyboardInterrupt):
+            estimator().stream(path, FEATURES, tmp_path / "out")
+    estimator().stream(path, FEATURES, tmp_path / "out")
+    assert (tmp_path / "out/start.json").read_bytes() == (whole / "start.json").read_bytes()

@@ -358,3 +358,17 @@ def test_a_header_that_claims_more_than_the_file_has_takes_no_memory(tmp_path, o
     path.write_bytes(path.read_bytes().replace(old, new))
     with pytest.raises(InputError, match=r"a.npy: not a complete NumPy array file"):
         load_dataset(tmp_path / "elliot")
+
+
+def test_a_panic_of_polars_is_one_line(tmp_path, monkeypatch):
+    """It is not an `Exception`; damaged Parquet can cause one."""
+    path = tmp_path / "log.parquet"
+    pl.DataFrame({"user": ["a"], "item": ["b"]}).write_parquet(path)
+
+    def panic(*_, **__):
+        raise pl.exceptions.PanicException("called `Result::unwrap()` on an `Err` value")
+
+    source = find_source(path)
+    monkeypatch.setattr(pl.LazyFrame, "collect", panic)
+    with pytest.raises(InputError, match=r"log\.parquet: .*unwrap"):
+        read_log(source)

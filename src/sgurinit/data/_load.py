@@ -28,8 +28,8 @@ def load_dataset(path: str | Path) -> Dataset:
     Raises
     ------
     InputError
-        If `path` is not a path, the folder is missing, its layout is not recognized, or a file in it
-        is faulty. The message names the file, and the row or field.
+        If `path` is not a path, the folder is missing, its layout is not recognized, or a file in
+        it is faulty. The message names the file, and the row or field.
 
     See Also
     --------

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from sgurinit.errors import InputError
+from sgurinit.files import READ_ERRORS
 
 _AGAIN = "remove result.json beside it to run it again"
 
@@ -40,7 +41,7 @@ def read_run_table(
     read = pl.read_parquet if path.suffix == ".parquet" else pl.read_csv
     try:
         table = read(path, glob=False).select(*others, *numbers, *with_nulls)
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except READ_ERRORS as error:
         detail = " ".join(str(error).split())
         raise InputError(
             f"{path}: expected a table of a finished run ({detail}); {_AGAIN}"

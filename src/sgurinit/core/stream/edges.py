@@ -17,7 +17,7 @@ from sgurinit.core.inputs.arrays import IdArray, IntArray
 from sgurinit.core.inputs.ids import find_positions, name_kind
 from sgurinit.core.stream.id_columns import parse_ids
 from sgurinit.errors import InputError
-from sgurinit.files import scan_parquet
+from sgurinit.files import READ_ERRORS, scan_parquet
 
 # Interactions read at a time.
 _CHUNK_ROWS = 1 << 22
@@ -31,8 +31,8 @@ _USERS_PER_ROW = 1000
 _COLUMNS = ("user", "item")
 
 UNREADABLE = (
-    *(OSError, ValueError, EOFError, TypeError, SyntaxError, OverflowError, tokenize.TokenError),
-    *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+    *READ_ERRORS,
+    *(ValueError, EOFError, TypeError, SyntaxError, OverflowError, tokenize.TokenError),
 )
 """What readers raise for files that are damaged or of another format."""
 

@@ -299,8 +299,11 @@ class _Stream:
         write_table(self.whole / "items.parquet", pl.DataFrame(columns))
 
     def _list_files(self) -> list[str]:
-        """Names of the files of the result, beside start.json itself."""
-        files = (path for path in self.whole.rglob("*") if path.is_file())
+        """Names of the files of the result, beside start.json itself.
+
+        What a killed command left of a file has a hidden name.
+        """
+        files = (path for path in self.whole.rglob("[!.]*") if path.is_file())
         names = {path.relative_to(self.whole).as_posix() for path in files}
         return sorted(names - {"start.json"})
 

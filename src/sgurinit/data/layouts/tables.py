@@ -17,7 +17,7 @@ from sgurinit.core.stream.id_columns import is_text, parse_ids
 from sgurinit.data.dataset import SPLITS
 from sgurinit.data.layouts.text_lines import explain_fault, inspect_text
 from sgurinit.errors import InputError
-from sgurinit.files import as_plain_path, scan_parquet
+from sgurinit.files import READ_ERRORS, as_plain_path, scan_parquet
 
 _INDEXES = ("index", "level_0", "row_nr")
 
@@ -183,7 +183,7 @@ def _read(path: Path, expected: str, reader: Callable[[], pl.DataFrame]) -> pl.D
         raise InputError(f"{path}: file is missing")
     try:
         return reader()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+    except READ_ERRORS as error:
         detail = str(error).strip().split("\n", maxsplit=1)[0]
         raise InputError(f"{path}: not {expected} ({detail})") from error
 
@@ -229,7 +229,7 @@ def read_text_table(
             quote_char='"' if form.quoted else None,
             glob=False,
         )
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+    except READ_ERRORS as error:
         detail = explain_fault(path, separator, form, error)
         raise InputError(f"{path}: {detail}") from error
     form.check_count(path, len(table), header=names is None)

@@ -16,6 +16,7 @@ from sgurinit.data.layouts.tables import can_hold_numbers, divide_times
 from sgurinit.data.layouts.text_lines import explain_fault
 from sgurinit.data.prepare.sources import Source
 from sgurinit.errors import InputError
+from sgurinit.files import READ_ERRORS
 
 TIME_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000, "iso": 1}
 """Number of parts of a second in each unit of time.
@@ -117,7 +118,7 @@ def read_log(source: Source, time_unit: str | None = None) -> Log:
             _parse_numbers(role, kinds, unit) for role in ("value", "time") if role in kinds
         ]
         table = scan.select(columns).collect(engine="streaming")
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except READ_ERRORS as error:
         raise InputError(f"{source.path}: {_explain(source, error)}") from error
     source.check_count(len(table))
     if table.is_empty():
@@ -161,7 +162,7 @@ def guess_roles(source: Source) -> dict[str, str]:
         return {}
     try:
         table = source.scan_left_out().head(_FIRST_ROWS).collect(engine="streaming")
-    except (pl.exceptions.PolarsError, OSError):  # an unused column cannot make a log faulty
+    except READ_ERRORS:  # an unused column cannot make a log faulty
         return {}
     roles = {c.name: _guess_role(c) for c in table if not _ID_NAME.search(c.name)}
     return {name: role for name, role in roles.items() if role in missing}

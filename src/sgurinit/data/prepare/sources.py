@@ -26,7 +26,7 @@ from sgurinit.data.layouts.text_lines import TextForm, check_beginning, inspect_
 from sgurinit.data.packed import check_gzip
 from sgurinit.data.prepare import item_tables
 from sgurinit.errors import InputError
-from sgurinit.files import as_plain_path, scan_parquet
+from sgurinit.files import READ_ERRORS, as_plain_path, scan_parquet
 
 ROLES = ("user", "item", "value", "time")
 
@@ -411,7 +411,7 @@ def _find_fields(path: Path, columns: Mapping[str, str]) -> tuple[str, ...]:
     if later:
         pattern = glob.escape(as_plain_path(path))  # which matches this file alone
         scan = pl.scan_ndjson(pattern, schema=dict.fromkeys(later, pl.String))
-        with contextlib.suppress(pl.exceptions.PolarsError):  # which reading the log reports
+        with contextlib.suppress(*READ_ERRORS):  # which reading the log reports
             counts = scan.select(pl.all().count()).collect(engine="streaming")
             names |= {column.name: None for column in counts if column.item()}
     return tuple(names)

@@ -19,7 +19,7 @@ from sgurinit.core.inputs.arrays import Float32Array
 from sgurinit.core.params import LOCAL_NORMS
 from sgurinit.core.steps.aggregate import ItemSide
 from sgurinit.errors import InputError
-from sgurinit.files import new_folder, write_json, write_table, write_tensors
+from sgurinit.files import READ_ERRORS, new_folder, write_json, write_table, write_tensors
 from sgurinit.integrations.vectors.index import STORE_METRICS, index_library, scale_rows
 from sgurinit.integrations.vectors.new_users import NewUserSpace
 
@@ -135,14 +135,13 @@ def read_store(folder: Path) -> StoreParts:
         rows = scale_rows(side.rows, metric)
         index = index_library(library).read(str(folder / f"items.{library}"), rows)
     except (
-        OSError,
+        *READ_ERRORS,
         LookupError,
         TypeError,
         ValueError,
         AttributeError,
         RuntimeError,  # also a RecursionError, and what the index libraries raise
         SafetensorError,
-        pl.exceptions.PolarsError,
     ) as error:
         raise InputError(
             f"{folder}: cannot be read as a vector store ({error}); give a folder that "
