@@ -241,6 +241,43 @@ def test_ctrl_c_during_the_imports_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "\nstopped; nothing was written\n"
 
 
+# A command that a first signal has ended, with a code for what the second one meets.
+_ENDING = """
+import os, signal, sys, threading
+from sgurinit.cli import _entry
+from sgurinit.runtime import Terminated
+
+def send(kill=os.kill, pid=os.getpid()):
+    kill(pid, signal.{number})
+
+class Late:
+    def __del__(self, send=send):  # when Python unloads modules
+        send()
+
+def stop():
+    {meet}
+    sys.exit({code})
+
+_entry.app = stop
+_entry.main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(
+    "meet",
+    ["send()", "threading.Timer(0.2, send).start()", "global late; late = Late()"],
+    ids=["the last lines", "waiting for threads", "unloading"],
+)
+def test_a_second_signal_leaves_the_exit_code(number: str, code: int, meet: str) -> None:
+    words = _ENDING.format(number=number, meet=meet, code=code)
+    done = subprocess.run(
+        [sys.executable, "-c", words], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_stream_resumes(number: int, code: int, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from sgurinit import SGURInit, hand_over, initialize_, recommend
 from sgurinit.core import UserStart
 from sgurinit.data import planted
 from sgurinit.errors import InputError
+from sgurinit.handover import freeze_
 from sgurinit.integrations.torch import attach, find_tables, initialize_shard_
 from sgurinit.integrations.vectors import VectorStore
 from sgurinit.models import VBPR
@@ -70,6 +71,7 @@ def test_odd_arguments_are_one_line(odd, model, start, tmp_path):
         lambda: attach(odd, start),
         lambda: attach(towers, odd),
         lambda: attach(towers, start, tables=odd),
+        lambda: attach(towers, start, tables={"user": None}, fill_items=odd),
         lambda: find_tables(odd, start),
         lambda: find_tables(towers, odd),
         lambda: initialize_shard_(odd, start, 0),
@@ -88,6 +90,7 @@ def test_odd_arguments_are_one_line(odd, model, start, tmp_path):
         lambda: VectorStore.from_start(start, model_vectors=odd),
         lambda: VectorStore.from_start(start, model_vectors=(odd, np.ones((60, 8)))),
         lambda: VectorStore.from_start(start, model_vectors=(np.ones((90, 8)), odd)),
+        lambda: freeze_(odd),
         lambda: save_model(odd, tmp_path / "m.safetensors"),
     ]  # fmt: skip
     for call in calls:
@@ -137,3 +140,33 @@ def test_a_users_id_may_be_a_tensor():
     found = recommend(estimator, torch.tensor([2, 0]), k=1)
     assert found["user"].to_list() == [2, 0]
     assert isinstance(estimator.start_, UserStart)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: initialize_(torch.randn(1, 8).expand(90, 8), s), "rows share memory"),
+        (lambda s: initialize_(torch.zeros(90, 8), s), "would stay zero: scale=4.0 multiplies"),
+        (lambda s: initialize_(torch.randn(90, 8), s, scale=10**400), "scale is 1000"),
+        (lambda s: initialize_shard_(torch.ones(9, 8, dtype=torch.int64), s, 0), "torch.int64"),
+        (lambda s: initialize_shard_(torch.ones(9, 8, dtype=torch.complex64), s, 0), "complex64"),
+        (lambda s: VectorStore.from_start(s).save(3), "folder is 3, expected a path"),
+        (lambda _: VectorStore.load(None), "folder is None, expected a path"),
+        (lambda s: VectorStore.from_start(s).find_for_clicks(np.array(3)), "a list of item ids"),
+    ],
+)
+def test_what_torch_or_python_would_refuse_late_is_one_line(call, message, start):
+    with pytest.raises(InputError, match=message) as error:
+        call(start)
+    assert "\n" not in str(error.value)
+
+
+def test_a_table_of_zeros_takes_the_start_as_it_is(start):
+    users = torch.zeros(90, 8)
+    initialize_(users, start, scale=None)
+    torch.testing.assert_close(users, torch.from_numpy(start.joint(8).users))
+
+
+def test_a_model_without_values_is_refused(data):
+    with pytest.raises(InputError, match="on the meta device, which holds no values"):
+        recommend(VBPR(data).to("meta"), data=data)

@@ -44,6 +44,12 @@ def check_option(name: str, value: object, known: Collection[str]) -> None:
         raise InputError(f"{name} is {value!r}, expected one of {', '.join(known)}")
 
 
+def check_switch(name: str, value: object) -> None:
+    """Refuse any value of a switch but True and False."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}, expected True or False")
+
+
 def check_table(table: UserTable, start: UserStart) -> None:
     """Refuse a table that holds no values, was handed over before or has other users."""
     if table.parameter.is_meta:

@@ -20,6 +20,7 @@ from sgurinit.handover.checks import (
     UNNAMED,
     check_option,
     check_start,
+    check_switch,
     check_table,
     label,
 )
@@ -178,6 +179,7 @@ def fill_tables_(
     >>> report.items_filled
     True
     """
+    check_switch("fill_items", fill_items)
     check_start_preprocess(tables, start)
     writes = [
         prepare_fill(table, start, scale, fill_items=fill_items, width=width) for table in tables
@@ -210,6 +212,11 @@ def prepare_fill(
             _check_shape(table.items, item_rows, table.name)
             norm_items = float(row_norms(item_rows).mean())
     norm_users = None if scale is None else norm_items if scale == "items" else factor * before
+    if norm_users == 0:
+        raise InputError(
+            f"{label(table.name)} would stay zero: scale={scale!r} multiplies a norm of 0; set "
+            "scale=None, or fill the table with random values first"
+        )
     user_rows = (
         scale_and_complete(users, table.parameter, norm_users)
         if table.space == "free"
@@ -302,6 +309,8 @@ def _weight(table: Tensor | nn.Embedding | nn.EmbeddingBag, name: str) -> nn.Par
         )
     if table.is_meta:
         raise InputError(f"{name} is on the meta device, which holds no values: {MATERIALIZE}")
+    if any(step == 0 and size > 1 for step, size in zip(table.stride(), table.shape, strict=True)):
+        raise InputError(f"{name} is an expanded tensor, whose rows share memory: clone it first")
     if table._is_view() and table._base is not None and table._base.is_leaf:
         table = table.detach()
     return cast(nn.Parameter, table)

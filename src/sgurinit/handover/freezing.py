@@ -27,7 +27,7 @@ def freeze_(model: Recommender) -> None:
     Raises
     ------
     InputError
-        The model would have nothing left to train.
+        `model` is not a `Recommender`, or would have nothing left to train.
 
     See Also
     --------
@@ -66,7 +66,7 @@ def check_freezable(model: Recommender) -> None:
     Raises
     ------
     InputError
-        The model would have nothing left to train.
+        `model` is not a `Recommender`, or would have nothing left to train.
 
     See Also
     --------
@@ -78,6 +78,10 @@ def check_freezable(model: Recommender) -> None:
     >>> from sgurinit.models import VBPR
     >>> check_freezable(VBPR(planted(200, 100)))
     """
+    if not isinstance(model, Recommender):
+        raise InputError(
+            f"model is of type {type(model).__name__}, expected a sgurinit.models.Recommender"
+        )
     tables = model.user_tables()
     frozen = {id(p) for table in tables for p in (table.parameter, table.items)}
     if all(id(p) in frozen for p in model.parameters()):

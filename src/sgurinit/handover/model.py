@@ -8,7 +8,7 @@ from typing import get_args
 
 from sgurinit.core import UserStart
 from sgurinit.errors import InputError
-from sgurinit.handover.checks import check_option, check_start, class_name
+from sgurinit.handover.checks import check_option, check_start, check_switch, class_name
 from sgurinit.handover.filling import check_start_preprocess, prepare_fill
 from sgurinit.handover.linear import solve_tables_
 from sgurinit.handover.projection import prepare_projection
@@ -69,7 +69,8 @@ def hand_over(
     ------
     InputError
         `model` is not a `Recommender`, the start is for other users or items, lacks a modality or
-        has too few dimensions, or a setting has no effect on any table.
+        has too few dimensions, a table of zeros would stay zero, or a setting has no effect on
+        any table.
 
     See Also
     --------
@@ -94,8 +95,7 @@ def hand_over(
     check_start(start)
     check_option("projected", projected, get_args(ProjectedMode))
     check_option("target", target, get_args(Target))
-    if not isinstance(fill_items, bool):
-        raise InputError(f"fill_items is {fill_items!r}, expected True or False")
+    check_switch("fill_items", fill_items)
     tables = model.user_tables() if tables is None else tables
     if not isinstance(tables, list | tuple) or not all(isinstance(t, UserTable) for t in tables):
         raise InputError("tables must be a list of the UserTables of model.user_tables()")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf
+from sys import float_info
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -30,8 +30,14 @@ def scale_factor(scale: Scale) -> float:
     """
     if scale is None or (isinstance(scale, str) and scale in {"table", "items"}):
         return 1.0
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < inf:
-        raise InputError(f"scale is {scale!r}, expected 'table', 'items', None or a number above 0")
+    if (
+        isinstance(scale, bool)
+        or not isinstance(scale, int | float)
+        or not 0 < scale <= float_info.max
+    ):
+        raise InputError(
+            f"scale is {scale!r:.60}, expected 'table', 'items', None or a number above 0"
+        )
     return float(scale)
 
 

@@ -283,6 +283,8 @@ def initialize_shard_(
     check_start(start)
     if not isinstance(shard, Tensor) or shard.layout is not torch.strided or shard.ndim != 2:
         raise InputError(f"shard is of type {type(shard).__name__}, expected a dense 2-d tensor")
+    if not shard.is_floating_point():
+        raise InputError(f"shard holds {shard.dtype}, expected floating-point numbers")
     if shard.is_meta:
         raise InputError(
             "the shard is on the meta device, which holds no values: create it with torch.empty on "

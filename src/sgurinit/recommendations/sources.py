@@ -82,6 +82,11 @@ def _model_ranking(model: Recommender, data: Dataset, *, exclude_known: bool) ->
             f"data has {data.n_users} users and {data.n_items} items, the model was built for "
             f"{model.n_users} and {model.n_items}: give the data set it was built for"
         )
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise InputError(
+            "source is a model on the meta device, which holds no values: load its weights on "
+            "another device first"
+        )
     scorer = model.make_scorer()
 
     def score(users: IntArray) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import scipy.sparse as sp
 
+from sgurinit.arguments import check_path
 from sgurinit.core import FittedStart, ItemFeatures, UserStart
 from sgurinit.core.inputs.arrays import Float32Array
 from sgurinit.errors import InputError
@@ -320,13 +321,13 @@ class VectorStore:
         Raises
         ------
         InputError
-            The folder exists already.
+            `folder` is no path, or exists already.
 
         See Also
         --------
         load : Reads the folder.
         """
-        write_store(Path(folder), self._parts)
+        write_store(check_path(folder, "folder"), self._parts)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -344,18 +345,21 @@ class VectorStore:
         Raises
         ------
         InputError
-            The folder was not written by `save` or is incomplete; the message names it.
+            `folder` is no path, was not written by `save` or is incomplete; the message names it.
 
         See Also
         --------
         save : Writes the folder.
         """
-        return cls(read_store(Path(folder)))
+        return cls(read_store(check_path(folder, "folder")))
 
     def _item_positions(self, item_ids: Iterable[Any]) -> list[int]:
-        if isinstance(item_ids, str | bytes) or not isinstance(item_ids, Iterable):
+        try:
+            given = None if isinstance(item_ids, str | bytes) else list(item_ids)
+        except TypeError:  # also an array without a dimension
+            given = None
+        if given is None:
             raise InputError(f"item_ids is {item_ids!r}, expected a list of item ids")
-        given = list(item_ids)
         if not all(isinstance(key, Hashable) for key in given):
             raise InputError("item_ids holds lists, expected a list of item ids of one user")
         unique = list(dict.fromkeys(given))
