@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from sgurinit.cli._set_option import parse_assignments
-from sgurinit.core import SGURInit
+from sgurinit.core import SGURInit, UserStart
 from sgurinit.data import hold_out_items, load_dataset, planted
 from sgurinit.data.prepare import prepare
 from sgurinit.errors import InputError, MemoryInputError
@@ -24,6 +24,7 @@ from sgurinit.experiments import (
 )
 from sgurinit.experiments.run import execute_run
 from sgurinit.models import BPRMF, LightGCN
+from sgurinit.models.checkpoint import save_model
 from sgurinit.recommendations import recommend
 from sgurinit.resolve import build, resolve_config
 from sgurinit.runtime import explain_memory_errors
@@ -241,6 +242,8 @@ def test_paths_are_text_or_paths(data, plan_and_compare, tmp_path, path):
         ("path", lambda: Study.read(path)),
         ("data", lambda: Study.read(tmp_path / "a.yaml", path)),
         ("path", lambda: load_dataset(path)),
+        ("path", lambda: UserStart.load(path)),
+        ("path", lambda: save_model(BPRMF(data), path)),
     ):
         with pytest.raises(InputError, match=rf"^{name} is .*expected a path") as caught:
             call()
@@ -294,7 +297,7 @@ def test_more_clusters_than_items_are_refused_before_the_first_run(plan_and_comp
 
 
 LACKS = {
-    "numpy": MemoryError("Unable to allocate 7.28 TiB for an array with shape (10, 2)"),
+    "numpy": MemoryError("Unable to allocate 384. MiB for an array with shape (10, 2)"),
     "cpu": RuntimeError(
         "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: "
         "you tried to allocate 52428800 bytes. Error code 12 (Cannot allocate memory)\n"
@@ -312,7 +315,7 @@ def test_too_little_memory_says_what_to_lower(data, kind, monkeypatch):
     monkeypatch.setattr(BPRMF, "loss" if kind == "cuda" else "__init__", fail)
     with pytest.raises(MemoryInputError, match="width or batch_size is too large") as caught:
         train(data, "bprmf", "random", settings=SHORT)
-    wanted = {"numpy": "7.28 TiB", "cpu": "52428800 bytes", "cuda": "26.00 GiB", "bare": "memory;"}
+    wanted = {"numpy": "384 MiB", "cpu": "52428800 bytes", "cuda": "26.00 GiB", "bare": "memory;"}
     assert wanted[kind] in one_line(caught)
 
 

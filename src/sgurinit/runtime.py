@@ -68,8 +68,8 @@ def explain_memory_errors() -> Iterator[None]:
         is_torch = "out of memory" in text or "allocate memory" in text or "bad_alloc" in text
         if not isinstance(error, MemoryError) and not is_torch:
             raise
-        wanted = re.search(r"allocate ([\d.,]+ \w+)", text)
-        asked = f" ({wanted[1]} were asked for)" if wanted else ""
+        wanted = re.search(r"allocate ([\d.,]*\d)\.? (\w+)", text)
+        asked = f" ({wanted[1]} {wanted[2]} were asked for)" if wanted else ""
         raise MemoryInputError(
             f"width or batch_size is too large for the memory{asked}; lower it, or run fewer jobs "
             "at a time"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sgurinit.arguments import check_path
 from sgurinit.core.diagnostics import Diagnostics
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, FloatArray, IdArray
 from sgurinit.core.inputs.features import ItemFeatures
@@ -322,7 +323,7 @@ class UserStart:
         Raises
         ------
         InputError
-            The suffix is another one, or the file cannot be written.
+            `path` is not a path, the suffix is another one, or the file cannot be written.
 
         See Also
         --------
@@ -343,7 +344,7 @@ class UserStart:
             write_users_table,
         )
 
-        path = Path(path)
+        path = check_path(path, "path")
         check_start_path(path)
         if path.suffix == ".parquet":
             joint = {} if self.joint_tables is None else {"joint": self.joint_tables[0]}
@@ -369,7 +370,8 @@ class UserStart:
         Raises
         ------
         InputError
-            The file is missing, truncated or not written by `save`; the message names it.
+            `path` is not a path, or the file is missing, truncated or not written by `save`; the
+            message names it.
 
         See Also
         --------
@@ -387,7 +389,7 @@ class UserStart:
         """
         from sgurinit.core._start_file import read_start_file  # noqa: PLC0415
 
-        return UserStart(**read_start_file(Path(path)))
+        return UserStart(**read_start_file(check_path(path, "path")))
 
     def _check_modality(self, modality: str) -> None:
         if not isinstance(modality, str) or modality not in self.users:

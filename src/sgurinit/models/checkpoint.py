@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.utils.parametrize import type_before_parametrizations
 
+from sgurinit.arguments import check_path
 from sgurinit.core.inputs.conversion import to_array
 from sgurinit.core.inputs.fingerprint import hash_arrays
 from sgurinit.errors import InputError
@@ -42,7 +43,7 @@ def save_model(model: Recommender, path: str | Path) -> None:
     Raises
     ------
     InputError
-        The file cannot be written.
+        `path` is not a path, or the file cannot be written.
 
     See Also
     --------
@@ -73,7 +74,7 @@ def save_model(model: Recommender, path: str | Path) -> None:
         save_file(weights, partial, metadata=metadata)
         sort_metadata(partial)
 
-    replace_file(Path(path), write)
+    replace_file(check_path(path, "path"), write)
 
 
 def load_weights(model: Recommender, path: str | Path) -> None:
