@@ -321,7 +321,7 @@ class VectorStore:
         Raises
         ------
         InputError
-            `folder` is no path, or exists already.
+            `folder` is not a path, or exists already.
 
         See Also
         --------
@@ -345,7 +345,7 @@ class VectorStore:
         Raises
         ------
         InputError
-            `folder` is no path, was not written by `save` or is incomplete; the message names it.
+            `folder` is not a path, was not written by `save` or is incomplete; the message names it.
 
         See Also
         --------
