@@ -345,7 +345,8 @@ class VectorStore:
         Raises
         ------
         InputError
-            `folder` is not a path, was not written by `save` or is incomplete; the message names it.
+            `folder` is not a path, was not written by `save` or is incomplete; the message names
+            it.
 
         See Also
         --------
