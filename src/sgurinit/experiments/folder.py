@@ -100,6 +100,11 @@ class ComparisonFolder:
             field = ".".join(str(part) for part in ("results", *first["loc"]))
             raise InputError(f"{place}: {field} is damaged ({first['msg']}); {_AGAIN}") from None
         settings = build(ComparisonSettings, content, prefix=f"{place}: settings")
+        for number, entry in enumerate(summary["results"]):
+            if HEADLINE_METRIC not in entry["test"]:
+                raise InputError(
+                    f"{place}: results.{number}.test has no {HEADLINE_METRIC}; {_AGAIN}"
+                )
         if any(_ignores_seeds(entry["test"][HEADLINE_METRIC]) for entry in summary["results"]):
             raise InputError(
                 f"{folder / 'summary.json'}: has p-values that ignore the seeds, from an earlier "

@@ -14,6 +14,7 @@ from sgurinit.core.inputs.arrays import IdArray, IntArray
 from sgurinit.core.inputs.conversion import is_sparse_tensor, is_tensor, to_array
 from sgurinit.core.inputs.features import widen_bfloat16
 from sgurinit.core.inputs.ids import as_ids, check_item_ids, find_positions, name_kind
+from sgurinit.core.inputs.sparse_format import check_format
 from sgurinit.core.inputs.training_data import TrainingData, is_training_data
 from sgurinit.errors import InputError
 
@@ -142,7 +143,7 @@ def _parse_sparse(source: Any, n_items: int, n_known_users: int) -> _Parsed:
     _check_n_users(int(source.shape[0]), int(source.nnz), n_known_users)
     try:
         if source.format in {"csr", "csc", "bsr"}:  # SciPy writes where faulty pointers point to
-            type(source)(source).check_format()
+            check_format(type(source)(source))
         coo = source.tocoo()
     except ValueError as error:
         raise InputError(f"the interaction matrix is damaged: {error}") from error

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from sgurinit.core.inputs.arrays import Float32Array
+from sgurinit.core.inputs.sparse_format import check_format
 from sgurinit.core.params import LOCAL_NORMS
 from sgurinit.core.steps.aggregate import ItemSide
 from sgurinit.errors import InputError
@@ -120,7 +121,7 @@ def read_store(folder: Path) -> StoreParts:
         pointers, indices = arrays["seen.indptr"], arrays["seen.indices"]
         ones = np.ones(len(indices), np.int8)
         known = sp.csr_array((ones, indices, pointers), shape=(len(users), len(items)))
-        known.check_format(full_check=True)  # places outside would be read from foreign memory
+        check_format(known)  # places outside would be read from foreign memory
         found = StoreParts(
             users=users["vector"].to_numpy(),
             user_ids=users["id"].to_list(),

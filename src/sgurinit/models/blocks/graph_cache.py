@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 
 from sgurinit.core import ItemFeatures
 from sgurinit.core.inputs.fingerprint import hash_arrays
+from sgurinit.core.inputs.sparse_format import check_format
 from sgurinit.runtime import get_cache_folder
 
 logger = logging.getLogger("sgurinit")
@@ -112,7 +113,7 @@ def _read(path: Path, key: str, size: int) -> sp.csr_array | None:
         if parts["data"].dtype not in (np.float32, np.float64):
             return None
         graph = sp.csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=(size, size))
-        graph.check_format(full_check=True)
+        check_format(graph)
     except (
         OSError,
         SafetensorError,
