@@ -273,6 +273,12 @@ class TestDamage:
         with pytest.raises(InputError, match="the interaction matrix is damaged: "):
             fit(matrix)
 
+    def test_pointers_whose_differences_wrap_around(self):
+        matrix = sp.csr_array(np.ones((4, 3)))
+        matrix.indptr[1:3] = 2**31 - 1, -2
+        with pytest.raises(InputError, match="is damaged: a pointer is outside of the entries"):
+            fit(matrix)
+
     def test_sparse_tensors_of_half_precision_are_read(self):
         dense = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 1, 1]])
         for tensor in (dense.half().to_sparse(), dense.half().to_sparse_csr()):

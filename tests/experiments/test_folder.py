@@ -54,6 +54,7 @@ def test_a_whole_summary_is_read(tmp_path):
             ({"results": [{k: v for k, v in ENTRY.items() if k != key}]}, rf"results\.0\.{key} is")
             for key in ("model", "arm", "test", "epochs", "seconds")
         ),
+        ({"results": [{**ENTRY, "test": {"recall@2": {}}}]}, r"results\.0\.test is damaged"),
         ({"results": [{**ENTRY, "seconds": [None]}]}, r"results\.0\.seconds\.0 is damaged"),
         ({"settings": []}, "settings are"),
         ({"settings": {"seeds": "x"}}, "settings"),

@@ -103,7 +103,7 @@ class ComparisonFolder:
         for number, entry in enumerate(summary["results"]):
             if HEADLINE_METRIC not in entry["test"]:
                 raise InputError(
-                    f"{place}: results.{number}.test has no {HEADLINE_METRIC}; {_AGAIN}"
+                    f"{place}: results.{number}.test is damaged (no {HEADLINE_METRIC}); {_AGAIN}"
                 )
         if any(_ignores_seeds(entry["test"][HEADLINE_METRIC]) for entry in summary["results"]):
             raise InputError(
