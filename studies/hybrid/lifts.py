@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from trained import METRICS, USERS
+from trained import METRICS, USERS, find_penalty
 
 from sgurinit.evaluation import bootstrap_lift
 
@@ -23,12 +23,13 @@ PAIRS = [
 ]
 
 
-def read_runs() -> dict[tuple[str, str, str, str], dict[int, pl.DataFrame]]:
-    """Read the scores of all runs by data, model, penalty and arm, and then by seed."""
-    runs: dict[tuple[str, str, str, str], dict[int, pl.DataFrame]] = {}
+def read_runs() -> dict[tuple[str, str, str], dict[int, pl.DataFrame]]:
+    """Read the scores of the runs with the chosen penalty by data, model and arm, then by seed."""
+    runs: dict[tuple[str, str, str], dict[int, pl.DataFrame]] = {}
     for path in sorted(USERS.glob("*.parquet")):
         data, model, arm, reg, seed = path.stem.split("_")
-        runs.setdefault((data, model, reg, arm), {})[int(seed)] = pl.read_parquet(path)
+        if reg == str(find_penalty(data, model)):
+            runs.setdefault((data, model, arm), {})[int(seed)] = pl.read_parquet(path)
     return runs
 
 
@@ -36,9 +37,9 @@ def main() -> None:
     """Compare all pairs of arms that have the same seeds."""
     runs = read_runs()
     rows = []
-    for data, model, reg in dict.fromkeys(key[:3] for key in runs):
+    for data, model in dict.fromkeys(key[:2] for key in runs):
         for arm, against in PAIRS:
-            own, base = (runs.get((data, model, reg, name), {}) for name in (arm, against))
+            own, base = (runs.get((data, model, name), {}) for name in (arm, against))
             seeds = sorted(own.keys() & base.keys())
             if not seeds:
                 continue

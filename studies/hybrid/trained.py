@@ -3,9 +3,9 @@
     python studies/hybrid/trained.py data/lastfm data/ml-100k data/tiktok data/amazon-beauty
 
 Only validation is read. All arms get the settings that suit random values: the L2 penalty of BPR-MF
-and LightGCN is searched with random values on seed 0, the other models keep their defaults. Writes
-`trained.csv`, a row per run, and in `users/` the scores of every user in each run (not kept in
-git); a command that was stopped resumes.
+and LightGCN is searched with random values on seed 0, beyond the grid while its largest value is
+the best. The other models keep their defaults. Writes `trained.csv`, a row per run, and in `users/`
+the scores of every user in each run (not kept in git). A command that was stopped resumes.
 
 `--label` renames an arm in the results. The rows of `hybrid before` are from this script with the
 library at commit 5bf0d3c, the last one with the former hybrid:
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ USERS = Path(__file__).parent / "users"
 KEY = ["data", "model", "arm", "reg", "seed"]
 MODELS = ("bprmf", "lightgcn", "freedom", "mgcn")
 ARMS = ("random", "hybrid", "hybrid-shuffled")
-PENALTIES = {"bprmf": (1e-3, 1e-2, 1e-1, 1.0), "lightgcn": (1e-5, 1e-4, 1e-3)}
+PENALTIES = {"bprmf": (1e-3, 1e-2, 1e-1, 1.0), "lightgcn": (0.0, 1e-5, 1e-4, 1e-3, 1e-2)}
 METRICS = ("recall@20", "ndcg@20")
 Run = tuple[str, str, str, float | None, int]
 
@@ -76,12 +77,24 @@ def measure(paths: dict[str, str], labels: dict[str, str], *run: str | float | N
     return [row]
 
 
+def rank_penalties(data: str, model: str) -> list[float]:
+    """Return the penalties that random values were trained with, the best last."""
+    own = pl.read_csv(OUT).filter(data=data, model=model, arm="random", seed=0)
+    return own.sort("best recall@20", "reg")["reg"].to_list()
+
+
 def find_penalty(data: str, model: str) -> float | None:
     """Find the penalty that suits random values best; None is the model's default."""
-    if model not in PENALTIES:
-        return None
-    own = pl.read_csv(OUT).filter(data=data, model=model, arm="random", seed=0)
-    return float(own.sort("best recall@20")["reg"][-1])
+    return rank_penalties(data, model)[-1] if model in PENALTIES else None
+
+
+def _extend(paths: Iterable[str], models: Iterable[str]) -> Iterator[Run]:
+    """Yield runs with a penalty beyond those tried so far, where the largest one is the best."""
+    for data in paths:
+        for model in models:
+            tried = rank_penalties(data, model)
+            if tried[-1] == max(tried):
+                yield data, model, "random", 10 * tried[-1], 0
 
 
 def main() -> None:
@@ -110,6 +123,8 @@ def main() -> None:
             for reg in PENALTIES.get(model, ())
         ]
     )
+    while larger := list(_extend(paths, PENALTIES.keys() & set(models))):
+        run(larger)
     run(
         [
             (data, model, given.label or arm, find_penalty(data, model), seed)
