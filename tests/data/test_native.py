@@ -177,7 +177,7 @@ def test_truncated_parquet_gives_a_one_line_error(folder, name):
             {"user": ["ann"] * 2, "item": ["v"] * 2, "split": ["train", "test"]},
             "in both train and test, for example user ann with item v",
         ),
-        ("users", {"user": ["ann", "bob", "ann"]}, "row 2: user id ann is repeated"),
+        ("users", {"user": ["ann", "bob", "ann"]}, "row 2: user id 'ann' is repeated"),
         ("users", {"user": [0.5, 1.5]}, "column user is Float64; ids are text or integers"),
         ("users", {"name": ["ann"]}, "column user is missing; the file has 'name'"),
         ("items", {"item": ["v", "w", "x", "y"]}, "not one of the 4 ids in items.parquet"),

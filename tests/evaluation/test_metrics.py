@@ -114,3 +114,10 @@ def test_cutoffs_below_one_are_rejected(cutoffs: list[int]) -> None:
 def test_numbers_of_rows_must_agree() -> None:
     with pytest.raises(InputError, match="ranked has 2 rows, expected 1"):
         compute_metrics(np.zeros((2, 1), dtype=np.int64), sparse.csr_array([[1]]))
+
+
+def test_all_metrics_have_double_precision() -> None:
+    positives = sparse.csr_array(np.array([[0, 0, 1, 1, 1]]))
+    found = compute_metrics(np.array([[0, 1, 2]]), positives, [3])
+    assert found["mrr@3"][0] == found["recall@3"][0] == found["precision@3"][0] == 1 / 3
+    assert all(values.dtype == np.float64 for values in found.values())

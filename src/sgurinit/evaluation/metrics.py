@@ -131,7 +131,7 @@ def score_hits(hits: Tensor, n_positives: Tensor, cutoffs: Sequence[int]) -> Ten
     gain = torch.cumsum(hits * discounts, dim=1)
     best_gain = torch.cumsum(discounts, dim=0)
     precisions = torch.cumsum(hits * (found / ranks), dim=1)
-    first = torch.where(hits.any(dim=1), hits.int().argmax(dim=1) + 1, torch.inf)
+    first = torch.where(hits.any(dim=1), hits.int().argmax(dim=1).double() + 1, torch.inf)
     at = {k: found[:, k - 1].double() for k in cutoffs}
     metrics: dict[str, Callable[[int], Tensor]] = {
         "recall": lambda k: at[k] / n_positives,

@@ -108,7 +108,7 @@ def read_ids(path: Path, what: str, *, distinct: bool = False) -> pl.Series:
     repeated = ids.is_duplicated()
     if repeated.any():
         at = repeated.arg_true()[-1]
-        raise InputError(f"{path}: row {at}: {what} id {ids[at]} is repeated; ids must be unique")
+        raise InputError(f"{path}: row {at}: {what} id {ids[at]!r} is repeated; ids must be unique")
     return ids
 
 
@@ -444,7 +444,7 @@ def check_unique_ids(path: Path, ids: pl.Series, first: int) -> None:
     repeated = ids.is_duplicated()
     if repeated.any():
         raise InputError(
-            f"{path}: {ids.name} id {ids.filter(repeated)[0]} is repeated; ids must be unique"
+            f"{path}: {ids.name} id {ids.filter(repeated)[0]!r} is repeated; ids must be unique"
         )
 
 
