@@ -99,8 +99,8 @@ def test_it_equals_a_fit_on_all_of_the_data(
         found = SGURInit(**options).partial_fit(
             sp.csr_array(early), take_first(features, old_items)
         )
-    except InputError:  # a single user can leave all joint items equal
-        assume(old_users > 1)
+    except InputError as error:  # few interactions can leave all joint items equal
+        assume("distinct item rows" not in str(error))
         raise
     found.partial_fit(
         sp.csr_array(late), None if old_items == 9 else take_rest(features, old_items)
