@@ -313,7 +313,7 @@ def read_table(
         The file is missing, or is not such a table.
     """
     try:
-        table = pl.scan_csv(path, glob=False, schema_overrides=types)
+        table = pl.scan_csv(as_plain_path(path), glob=False, schema_overrides=types)
         table = table.filter(**where) if where else table
         return (table if columns is None else table.select(columns)).collect()
     except READ_ERRORS as error:

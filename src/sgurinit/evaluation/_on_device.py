@@ -34,8 +34,11 @@ class DeviceEntries:
         counts = np.diff(self.offsets).astype(np.int64)
         rows = np.repeat(np.arange(len(counts)), counts)
         self.counts = torch.from_numpy(counts).to(device)
+        columns = matrix.indices.astype(np.int64)
         self.rows = torch.from_numpy(rows).to(device)
-        self.columns = torch.from_numpy(matrix.indices.astype(np.int64)).to(device)
+        self.columns = torch.from_numpy(columns).to(device)
+        # Ascending, since the columns of each row are.
+        self._keys = torch.from_numpy(rows * self.width + columns).to(device)
 
     def places(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Return the rows, counted from `start`, and the columns of the entries of some rows."""
@@ -44,13 +47,10 @@ class DeviceEntries:
 
     def contain(self, start: int, columns: Tensor) -> Tensor:
         """Return which of the columns ``(b, k)`` are entries of the rows from `start` on."""
-        if not len(self.rows):
-            return torch.zeros_like(columns, dtype=torch.bool)
-        keys = self.rows * self.width + self.columns
         rows = torch.arange(start, start + len(columns), device=columns.device)
         wanted = rows[:, None] * self.width + columns
-        at = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
-        return (keys[at] == wanted) & (columns >= 0)
+        at = torch.searchsorted(self._keys, wanted).clamp(max=len(self._keys) - 1)
+        return (self._keys[at] == wanted) & (columns >= 0)
 
 
 def rank_scores(scores: Tensor, k: int, hidden: tuple[Tensor, Tensor]) -> Tensor:

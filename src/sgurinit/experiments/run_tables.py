@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+import polars.selectors as cs
 
 from sgurinit.errors import InputError
-from sgurinit.files import READ_ERRORS
+from sgurinit.files import READ_ERRORS, as_plain_path, scan_parquet
 
 _AGAIN = "remove result.json beside it to run it again"
 
@@ -38,9 +39,10 @@ def read_run_table(
     InputError
         The file is missing or cannot be read, or a column is missing or holds something else.
     """
-    read = pl.read_parquet if path.suffix == ".parquet" else pl.read_csv
+    is_parquet = path.suffix == ".parquet"
     try:
-        table = read(path, glob=False).select(*others, *numbers, *with_nulls)
+        found = scan_parquet(path) if is_parquet else pl.scan_csv(as_plain_path(path), glob=False)
+        table = found.select(*others, *numbers, *with_nulls).collect()
     except READ_ERRORS as error:
         detail = " ".join(str(error).split())
         raise InputError(
@@ -55,4 +57,4 @@ def read_run_table(
             continue
         if not known.dtype.is_numeric() or known.has_nulls() or not known.is_finite().all():
             raise InputError(f"{path}: {name} holds something else than finite numbers; {_AGAIN}")
-    return table
+    return table.cast({cs.by_dtype(pl.Int128): pl.Float64})  # NumPy has no such integers

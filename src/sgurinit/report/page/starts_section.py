@@ -77,5 +77,5 @@ def _measures_table(gap: pl.DataFrame) -> str:
 
 def measure_cell(values: Mapping[Any, float | None], key: Any) -> Cell:
     """Show a measure of the semantic gap; empty if it is unknown."""
-    value = values[key]
+    value = values.get(key)
     return Cell("" if value is None else format_signed(value, 3), value)

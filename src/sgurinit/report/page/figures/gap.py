@@ -32,7 +32,7 @@ def draw_model_alignments(gaps: pl.DataFrame, colors: Colors) -> go.Figure:
     values = {(m, a, s): v for m, a, s, v in found.drop("measure").iter_rows()}
     drawn = go.Figure()
     for arm, height in row_heights(models, arms).items():
-        own = [model for model in models if (model, arm, "trained") in values]
+        own = [m for m in models if {(m, arm, "start"), (m, arm, "trained")} <= values.keys()]
         ends = [(values[m, arm, "start"], values[m, arm, "trained"], height[m]) for m in own]
         drawn.add_scatter(
             x=[x for start, trained, _ in ends for x in (start, trained, None)],
