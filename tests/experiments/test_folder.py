@@ -2,69 +2,153 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 from sgurinit.errors import InputError
+from sgurinit.experiments import Study, load_comparison
 from sgurinit.experiments.folder import ComparisonFolder
 from sgurinit.experiments.plan import comparison_settings
 from sgurinit.experiments.run import METRIC_NAMES, read_trial
 from sgurinit.experiments.semantic_gap import gaps_table
 from sgurinit.experiments.summary import summarize_runs
 from sgurinit.experiments.tables import curves_table, results_table
+from sgurinit.report.page import write_report
+from sgurinit.report.page.settings_section import make_settings_section
+from sgurinit.report.terminal.scores import comparison_table
 
-ENTRY = {"model": "bprmf", "arm": "random", "test": {"recall@20": {"mean": 0.1}}}
-ENTRY |= {"groups": {}, "epochs": [3], "seconds": [0.5]}
-SETTINGS = {
-    "models": {"bprmf": {}},
-    "arms": {"random": {"kind": "random"}},
-    "seeds": 1,
-    "train": {},
-    "mask_valid": True,
-}
-SUMMARY = {"settings": SETTINGS, "results": [ENTRY]}
+STUDY = """
+data: {path: planted}
+models: {bprmf: null}
+arms: {random: null, sgurinit: null, permuted: null}
+seeds: 2
+train: {max_epochs: 1}
+search: {trials: 2, finalists: 1, spaces: {bprmf: {reg: [0.001, 0.01]}}}
+"""
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """The folder of a finished study."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "s.yaml").write_text(STUDY)
+    return Study.read(folder / "s.yaml").run().folder
+
+
+@pytest.fixture(scope="session")
+def summary(whole):
+    return json.loads((whole / "summary.json").read_text())
 
 
 def write(folder, summary):
     (folder / "summary.json").write_text(json.dumps(summary))
 
 
-def test_a_whole_summary_is_read(tmp_path):
-    write(tmp_path, SUMMARY)
-    found = ComparisonFolder.read(tmp_path)
-    assert found.seconds == 0.5
-    assert [entry["model"] for entry in found.entries] == ["bprmf"]
+def replaced(value, path, new):
+    """A copy in which the part at the path is `new`; without it if `new` is `LEFT_OUT`."""
+    key, *rest = path
+    changed = value.copy()
+    if rest:
+        changed[key] = replaced(value[key], rest, new)
+    elif new is LEFT_OUT:
+        del changed[key]
+    else:
+        changed[key] = new
+    return changed
+
+
+LEFT_OUT = object()
+ODD = (None, True, -1, 1.5, 10**30, "x", "\ud800", "2", [], {}, [1], {"x": 1}, LEFT_OUT)
+
+
+def test_a_whole_summary_is_read(whole, summary):
+    found = ComparisonFolder.read(whole)
+    assert found.seconds == sum(sum(entry["seconds"]) for entry in summary["results"])
+    assert [entry["arm"] for entry in found.entries] == ["random", "sgurinit", "permuted"]
+    assert found.settings.model_dump(mode="json") == summary["settings"]
 
 
 @pytest.mark.parametrize(
-    ("change", "field"),
+    ("path", "new", "reason"),
     [
-        ({"results": None}, "results is damaged"),
-        ({"results": []}, "results is damaged"),
-        ({"results": {}}, "results is damaged"),
-        ({"results": [3]}, r"results\.0 is damaged"),
-        *(
-            ({"results": [{**ENTRY, key: "x"}]}, rf"results\.0\.{key}.* is damaged")
-            for key in ("test", "groups", "epochs", "seconds")
-        ),
-        *(
-            ({"results": [{k: v for k, v in ENTRY.items() if k != key}]}, rf"results\.0\.{key} is")
-            for key in ("model", "arm", "test", "epochs", "seconds")
-        ),
-        ({"results": [{**ENTRY, "test": {"recall@2": {}}}]}, r"results\.0\.test is damaged"),
-        ({"results": [{**ENTRY, "seconds": [None]}]}, r"results\.0\.seconds\.0 is damaged"),
-        ({"settings": []}, "settings are"),
-        ({"settings": {"seeds": "x"}}, "settings"),
+        ("results", None, "valid array"),
+        ("results", [], "at least 1 item"),
+        ("results.0", 3, "object"),
+        ("results.1.model", "lightgcn", "expected every model and arm of the settings once"),
+        ("results.1.test.recall@20", LEFT_OUT, r"no recall@20"),
+        ("results.1.test.recall@20.per_seed", [0.5], "expected 2 values"),
+        ("results.1.test.recall@20.low", LEFT_OUT, "it ignores the seeds"),
+        ("results.1.groups", {}, "no users with"),
+        ("results.1.against.permuted.ndcg@20", LEFT_OUT, r"no ndcg@20"),
+        ("results.1.seconds", [None, 1], r"valid number"),
+        ("results.1.epochs", [1], "expected 2 values"),
+        ("untrained.0.test.mrr@5", LEFT_OUT, "no mrr@5"),
+        ("chosen", None, "it is missing"),
+        ("chosen.bprmf.random.config.reg", LEFT_OUT, "no reg"),
+        ("data.n_users", "5", "valid integer"),
+        ("data.modalities.text.agreement.ratio", "x", "valid number"),
+        ("environment.cores", LEFT_OUT, "Field required"),
+        ("environment.git", {"commit": "a"}, "Field required"),
     ],
 )
-def test_a_damaged_summary_is_refused_by_field(change, field, tmp_path):
-    write(tmp_path, SUMMARY | change)
-    with pytest.raises(InputError, match=rf"summary\.json: {field}") as error:
+def test_a_damaged_summary_is_refused_by_field(path, new, reason, summary, tmp_path):
+    keys = [int(key) if key.isdigit() else key for key in path.split(".")]
+    write(tmp_path, replaced(summary, keys, new))
+    first = path.split(".")[0]
+    message = rf"summary\.json: {first}.* is damaged or from an earlier version \(.*{reason}"
+    with pytest.raises(InputError, match=message) as error:
         ComparisonFolder.read(tmp_path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("field", "new"), [("seeds", "x"), ("seeds", 0), ("arms", [])])
+def test_damaged_settings_are_refused_by_field(field, new, summary, tmp_path):
+    write(tmp_path, replaced(summary, ["settings", field], new))
+    with pytest.raises(InputError, match=rf"summary\.json: settings.*{field}"):
+        ComparisonFolder.read(tmp_path)
+
+
+def parts_of(value, path=()):
+    """The path of every part, with one metric and one entry of a kind."""
+    if isinstance(value, dict):
+        keys = [key for key in value if "@" not in key or key == "ndcg@20"]
+        children = [(key, value[key]) for key in keys]
+    else:
+        children = list(enumerate(value))[-1:] if isinstance(value, list) else []
+    for key, part in children:
+        yield (*path, key)
+        yield from parts_of(part, (*path, key))
+
+
+@pytest.mark.slow
+def test_a_report_of_any_changed_summary_is_written_or_refused_in_one_line(
+    whole, summary, tmp_path
+):
+    folder = Path(shutil.copytree(whole, tmp_path / "out"))
+    cases = list(itertools.product(parts_of(summary), ODD))
+    assert len(cases) > 2000
+    written, refused = 0, []
+    for at in np.random.default_rng(0).choice(len(cases), 200, replace=False):
+        path, new = cases[at]
+        write(folder, replaced(summary, path, new))
+        try:
+            found = load_comparison(folder)
+            make_settings_section(ComparisonFolder.read(folder), {})
+            comparison_table(found.summary)
+            write_report(folder)
+            written += 1
+        except InputError as error:
+            refused.append(str(error))
+        except Exception as error:
+            raise AssertionError(f"{path}: {new!r}") from error
+    assert len(refused) > written > 0
+    assert not [message for message in refused if "\n" in message]
 
 
 @pytest.mark.parametrize(
@@ -76,8 +160,8 @@ def test_what_is_no_json_is_refused(content, tmp_path):
         ComparisonFolder.read(tmp_path)
 
 
-def test_damaged_tables_are_refused(tmp_path):
-    write(tmp_path, SUMMARY)
+def test_damaged_tables_are_refused(summary, tmp_path):
+    write(tmp_path, summary)
     found = ComparisonFolder.read(tmp_path)
     for content in (b"", b"\x00\xff", b"model,arm\n", b'"a'):
         for name in ("results.csv", "curves.csv"):
@@ -94,8 +178,8 @@ def write_table(folder, name, **columns):
     pl.DataFrame(columns).write_csv(path)
 
 
-def test_names_that_look_like_numbers_are_text(tmp_path):
-    write(tmp_path, SUMMARY)
+def test_names_that_look_like_numbers_are_text(summary, tmp_path):
+    write(tmp_path, summary)
     found = ComparisonFolder.read(tmp_path)
     scores = {name: [0.5, 0.5] for name in METRIC_NAMES}
     key = {"model": ["007"] * 2, "arm": ["01", "1e3"]}
@@ -108,8 +192,8 @@ def test_names_that_look_like_numbers_are_text(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["x", "inf", "NaN", "1e999"])
-def test_tables_without_finite_numbers_are_refused(damage, tmp_path):
-    write(tmp_path, SUMMARY)
+def test_tables_without_finite_numbers_are_refused(damage, summary, tmp_path):
+    write(tmp_path, summary)
     found = ComparisonFolder.read(tmp_path)
     texts = {
         "arm": ["random"] * 2,

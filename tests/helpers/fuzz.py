@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 MODULES = {
     "fuzz_readers": ("logs", "layouts", "vectors", "streams", "archives"),
     "fuzz_values": ("log-values", "layout-values"),
-    "fuzz_objects": ("start", "model", "store", "graph", "run", "summary", "arrays"),
+    "fuzz_objects": ("start", "model", "store", "graph", "run", "arrays"),
     "fuzz_work": (
         "stream-work",
         "encode-work",

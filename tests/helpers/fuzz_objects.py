@@ -16,7 +16,6 @@ from typing_extensions import override
 from sgurinit import ItemFeatures, SGURInit, UserStart
 from sgurinit.core import place_new_items
 from sgurinit.data import planted
-from sgurinit.experiments.folder import ComparisonFolder
 from sgurinit.experiments.run import METRIC_NAMES, read_trial
 from sgurinit.integrations.vectors import VectorStore
 from sgurinit.models import LightGCN
@@ -28,13 +27,6 @@ from sgurinit.training.loop import EpochRow
 
 torch.set_num_threads(1)
 
-SETTINGS = {
-    "models": {"bprmf": {}},
-    "arms": {"random": {"kind": "random"}},
-    "seeds": 1,
-    "train": {},
-    "mask_valid": True,
-}
 SHORT = TrainSettings(max_epochs=2)
 DATA = planted(60, 40)
 
@@ -128,29 +120,6 @@ class Run(Kind):
             raise AssertionError("another history was believed")
 
 
-class Summary(Kind):
-    """The tables of a finished comparison."""
-
-    @override
-    def write(self, folder: Path) -> None:
-        entry = {"model": "bprmf", "arm": "random", "test": {"recall@20": {"mean": 0.1}}}
-        entry |= {"groups": {}, "epochs": [3], "seconds": [0.5]}
-        summary = {"settings": SETTINGS, "results": [entry]}
-        (folder / "summary.json").write_text(json.dumps(summary))
-        (folder / "results.csv").write_text(
-            "model,arm,seed,split,group,metric,k,value\nbprmf,random,0,valid,all,recall,20,0.1\n"
-        )
-        (folder / "curves.csv").write_text("model,arm,seed,epoch,recall@20\nbprmf,random,0,1,0.1\n")
-
-    @override
-    def read(self, folder: Path, changed: str, rng: random.Random, *, forged: bool) -> None:
-        found = ComparisonFolder.read(folder)
-        float(found.seconds)
-        found.results()
-        found.headline_curves("bprmf")
-        found.headline_validation("bprmf")
-
-
 @cached_graph(version=1)
 def build_graph(matrix: sp.csr_array) -> sp.csr_array:
     return sp.csr_array(matrix @ matrix.T)
@@ -210,6 +179,5 @@ KINDS: dict[str, type[Kind]] = {
     "store": Store,
     "graph": Graph,
     "run": Run,
-    "summary": Summary,
     "arrays": Arrays,
 }

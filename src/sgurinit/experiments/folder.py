@@ -5,32 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from sgurinit.arguments import check_path
 from sgurinit.errors import InputError
 from sgurinit.experiments.run import METRIC_NAMES
 from sgurinit.experiments.settings import ComparisonSettings
 from sgurinit.experiments.summary import HEADLINE_METRIC, SummaryEntry
+from sgurinit.experiments.summary_schema import AGAIN, check_summary
 from sgurinit.files import read_json, read_table
-from sgurinit.resolve import build
-
-_AGAIN = "run the command that wrote the folder again"
-
-
-class _CheckedEntry(BaseModel):
-    """What readers of a summary use of every entry."""
-
-    model: str
-    arm: str
-    test: dict[str, dict[str, Any]] = Field(min_length=1)
-    groups: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    epochs: list[int]
-    seconds: list[FiniteFloat]
-
 
 # Names and titles are text even where all of them look like numbers.
 _TEXT = (
@@ -56,8 +41,6 @@ _COLUMNS = {
     "starts/clusters.csv": ("arm", "space", "cluster", "size", "rank", "item", "title"),
     "starts/nearest.csv": ("arm", "user", "kind", "rank", "item", "title"),
 }
-
-_ENTRIES = TypeAdapter(Annotated[list[_CheckedEntry], Field(min_length=1)])
 
 
 @dataclass(frozen=True)
@@ -88,28 +71,9 @@ class ComparisonFolder:
             The folder does not contain a finished comparison, or its summary is damaged.
         """
         folder = check_path(path, "folder")
-        summary = read_json(folder / "summary.json")
-        content = summary.get("settings", {})
         place = folder / "summary.json"
-        if not isinstance(content, dict):
-            raise InputError(f"{place}: settings are {content!r:.60}, expected an object; {_AGAIN}")
-        try:
-            _ENTRIES.validate_python(summary.get("results"))
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in ("results", *first["loc"]))
-            raise InputError(f"{place}: {field} is damaged ({first['msg']}); {_AGAIN}") from None
-        settings = build(ComparisonSettings, content, prefix=f"{place}: settings")
-        for number, entry in enumerate(summary["results"]):
-            if HEADLINE_METRIC not in entry["test"]:
-                raise InputError(
-                    f"{place}: results.{number}.test is damaged (no {HEADLINE_METRIC}); {_AGAIN}"
-                )
-        if any(_ignores_seeds(entry["test"][HEADLINE_METRIC]) for entry in summary["results"]):
-            raise InputError(
-                f"{folder / 'summary.json'}: has p-values that ignore the seeds, from an earlier "
-                "version; run the comparison again, which keeps finished runs"
-            )
+        summary = read_json(place)
+        settings = check_summary(summary, str(place))
         return cls(folder, summary, settings)
 
     @property
@@ -158,14 +122,10 @@ class ComparisonFolder:
         table = read_table(path, columns or _COLUMNS[name], _TYPES, **where)
         for column in table:
             if column.dtype == pl.Float64 and not column.is_finite().all():
-                raise InputError(f"{path}: {column.name} has a number that is not finite; {_AGAIN}")
+                raise InputError(f"{path}: {column.name} has a number that is not finite; {AGAIN}")
         return table
 
     def run_folders(self, model: str, arm: str) -> list[Path]:
         """List the folders of the runs of a model and arm, by seed."""
         runs = self.path / "runs" / model / arm
         return [runs / f"seed-{seed}" for seed in range(self.settings.seeds)]
-
-
-def _ignores_seeds(metric: Mapping[str, Any]) -> bool:
-    return metric.get("p_value") is not None and "low" not in metric

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from math import prod
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from sgurinit.arms import Initializer
@@ -14,8 +14,17 @@ from sgurinit.fields import Settings, StrictInteger
 from sgurinit.resolve import resolve_initializer
 from sgurinit.training import TrainSettings
 
-Fields = dict[str, Any]
 KIND = "kind"
+
+
+def _require_kind(fields: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(fields.get(KIND), str):
+        raise PydanticCustomError("kind", "expected a kind, the name of an initializer")
+    return fields
+
+
+Fields = dict[str, Any]
+ArmFields = Annotated[Fields, AfterValidator(_require_kind)]
 SEARCH_SEEDS = (1000, 1001)
 """Seeds of trials: that of every trial, and that of the trials that are done again."""
 
@@ -57,7 +66,7 @@ class RunSettings(Settings):
     model: str = Field(description="Name of the model.")
     config: Fields = Field(description="Every field of the model's config.")
     arm: str = Field(description="Name of the arm.")
-    initializer: Fields = Field(description="Kind of the initializer and every field of it.")
+    initializer: ArmFields = Field(description="Kind of the initializer and every field of it.")
     seed: StrictInteger = Field(ge=0, description="Seed of everything random.")
     trial: int | None = Field(
         default=None, ge=0, description="Number of the trial of a search, which reads no test data."
@@ -197,7 +206,7 @@ class ComparisonSettings(Settings):
     models: dict[str, Fields] = Field(
         min_length=1, description="Every field of the config of each model, by name."
     )
-    arms: dict[str, Fields] = Field(
+    arms: dict[str, ArmFields] = Field(
         min_length=1, description="Kind and every field of the initializer, by the arm's name."
     )
     seeds: StrictInteger = Field(
@@ -208,6 +217,14 @@ class ComparisonSettings(Settings):
     search: SearchSettings | None = Field(
         default=None, description="Settings of the search. None: no search."
     )
+
+    @model_validator(mode="after")
+    def _require_spaces(self) -> ComparisonSettings:
+        known = None if self.search is None else self.search.spaces
+        for name in (*self.models, *self.arms):
+            if known is not None and name not in known:
+                raise PydanticCustomError("spaces", "expected spaces of {name}", {"name": name})
+        return self
 
     def run(self, model: str, arm: str, seed: int) -> RunSettings:
         """Make the settings of one run, as given before any search."""
