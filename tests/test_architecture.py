@@ -18,9 +18,9 @@ SRC = Path(__file__).resolve().parents[1] / "src"
 # From the ground up: a room imports only those before it.
 ROOMS = [
     "_visible", "errors", "arguments", "progress", "runtime", "locks", "_parquet_pages", "files",
-    "_top_k", "core", "spark", "seeds", "fields", "data", "evaluation", "models", "handover",
-    "arms", "resolve", "training", "recommendations", "testing", "experiments", "report",
-    "integrations", "cli", "__main__",
+    "_top_k", "_device_top_k", "core", "spark", "seeds", "random_bits", "fields", "data",
+    "evaluation", "models", "handover", "arms", "resolve", "training", "recommendations", "testing",
+    "experiments", "report", "integrations", "cli", "__main__",
 ]  # fmt: skip
 
 # Packages whose `__all__` is public.

@@ -122,12 +122,51 @@ def test_a_device_finds_the_same_metrics(monkeypatch, split: str, dtype: torch.d
             np.testing.assert_array_equal(there[name], values)
 
 
-def test_a_device_refuses_nan(monkeypatch) -> None:
+@pytest.mark.parametrize("n_items", [60, 1100])  # ranked whole, and by groups with a remainder
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_device_refuses_nan(monkeypatch, n_items: int, sign: int) -> None:
     rank_on_device(monkeypatch)
-    scores = torch.zeros(40, 60)
-    scores[5, 7] = torch.nan
-    with pytest.raises(InputError, match="NaN, expected numbers; the model has diverged"):
-        FullRanking(random_toy(3), "valid").evaluate(lambda users: scores[users])
+    toy = random_toy(3, n_items=n_items)
+    ranking = FullRanking(toy, "valid")
+    user = ranking.users[0]
+    shown = np.flatnonzero(~toy.train[user])
+    for item in (shown[0], shown[len(shown) // 2], shown[-1]):
+        scores = torch.zeros(40, n_items)
+        scores[user, item] = sign * torch.nan
+        with pytest.raises(InputError, match="NaN, expected numbers; the model has diverged"):
+            ranking.evaluate(scores.__getitem__)
+
+
+def test_a_device_leaves_the_scores_and_other_users_as_they_are(monkeypatch) -> None:
+    ranking = FullRanking(random_toy(4), "test")
+    one = torch.randn(60)
+    own = ranking.evaluate(lambda users: one.expand(len(users), -1).clone())
+    rank_on_device(monkeypatch)
+    kept = one.clone()
+    with torch.inference_mode():
+        inferred = one.clone()
+    for row in (one, inferred):
+        shared = ranking.evaluate(lambda users, row=row: row.expand(len(users), -1))
+        for name, values in shared.items():
+            np.testing.assert_array_equal(values, own[name])
+        assert torch.equal(row, kept)
+
+
+def test_blocks_hold_a_bounded_number_of_scores(monkeypatch) -> None:
+    toy = random_toy(3)
+    asked: list[int] = []
+
+    def score(users: torch.Tensor) -> torch.Tensor:
+        asked.append(len(users))
+        return torch.arange(60.0).expand(len(users), -1)
+
+    whole = FullRanking(toy, "test").evaluate(score)
+    monkeypatch.setattr(ranking_module, "_BLOCK_SCORES", 10 * 60)
+    blocks = FullRanking(toy, "test").evaluate(score)
+    assert asked[:2] == [sum(asked[1:]), 10]
+    assert max(asked[1:]) == 10
+    for name, values in blocks.items():
+        np.testing.assert_array_equal(values, whole[name])
 
 
 @dataclass

@@ -11,6 +11,7 @@ from sgurinit.core import ItemFeatures
 from sgurinit.errors import InputError
 from sgurinit.models import FREEDOM
 from sgurinit.models.blocks import item_graph
+from sgurinit.models.blocks.building import build_on
 from sgurinit.models.blocks.item_graph import build_knn_graph, find_nearest, share_graph_weights
 
 pytestmark = pytest.mark.usefixtures("empty_graph_cache")
@@ -34,6 +35,65 @@ def test_nearest_rows_are_the_same_for_any_block_size(monkeypatch):
         assert torch.equal(positions, expected.indices[:, :6])
         torch.testing.assert_close(products, expected.values[:, :6])
     assert find_nearest(vectors, 99)[1].shape == (40, 40)
+
+
+def choose_as_on_a_device(monkeypatch, rows: int) -> None:
+    """Take the code for a CUDA device, on the CPU."""
+    monkeypatch.setattr(item_graph, "is_chosen_there", lambda vectors: True)
+    monkeypatch.setattr(item_graph, "count_rows", lambda n_items, device: rows)
+
+
+@pytest.mark.parametrize(("n", "k"), [(40, 6), (40, 99), (900, 7)])
+def test_a_device_finds_the_same_neighbors(monkeypatch, n, k):
+    vectors = torch.nn.functional.normalize(torch.randn(n, 5), dim=1)
+    here = find_nearest(vectors, k)
+    choose_as_on_a_device(monkeypatch, rows=100)
+    for found, expected in zip(find_nearest(vectors, k), here, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_a_device_takes_the_first_of_equal_rows(monkeypatch):
+    """Whole numbers, so that equal products are equal for any order of their sums."""
+    vectors = torch.randint(-1, 2, (900, 4)).float()
+    expected = (vectors @ vectors.T).sort(dim=1, descending=True, stable=True)
+    choose_as_on_a_device(monkeypatch, rows=100)
+    products, positions = find_nearest(vectors, 7)
+    assert torch.equal(positions, expected.indices[:, :7])
+    assert torch.equal(products, expected.values[:, :7])
+
+
+def test_large_graphs_alone_are_built_on_the_device_that_trains(monkeypatch):
+    moved = []
+    plain = torch.Tensor.to
+
+    def to(tensor, device):
+        moved.append(device)
+        return plain(tensor, "cpu")
+
+    features = ItemFeatures(np.random.default_rng(0).normal(size=(40, 5)))
+    with build_on(torch.device("meta")):
+        small = build_knn_graph.__wrapped__(features, 6, weighted=True)
+        monkeypatch.setattr(item_graph, "DEVICE_ROWS", 40)
+        monkeypatch.setattr(torch.Tensor, "to", to)
+        large = build_knn_graph.__wrapped__(features, 6, weighted=True)
+    assert moved == [torch.device("meta")]
+    assert (small != large).nnz == 0
+
+
+def test_blocks_of_many_rows_are_bounded_in_memory(monkeypatch):
+    vectors = torch.randn(40, 5)
+    expected = find_nearest(vectors, 6)
+    monkeypatch.setattr(item_graph, "BLOCK_PRODUCTS", 3 * 40)
+    sizes = []
+    choose = item_graph._choose_here
+
+    def note(products, k):
+        sizes.append(len(products))
+        return choose(products, k)
+
+    monkeypatch.setattr(item_graph, "_choose_here", note)
+    assert torch.equal(find_nearest(vectors, 6)[1], expected[1])
+    assert max(sizes) == 3
 
 
 def test_items_without_features_are_not_neighbors():

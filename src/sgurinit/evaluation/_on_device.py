@@ -9,11 +9,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-_LOW_BITS = 32
-_NEGATIVE_INFINITY = -0x7F800001  # as an ordered integer
-_BYTES_PER_SCORE = 24  # the score, its key, and what the selection needs beside them
-_FREE_SHARE = 4
-_MOST_ROWS = 1 << 16
+from sgurinit._device_top_k import find_highest
 
 
 class DeviceEntries:
@@ -56,13 +52,10 @@ class DeviceEntries:
 def rank_scores(scores: Tensor, k: int, hidden: tuple[Tensor, Tensor]) -> Tensor:
     """Find the best items of each row, as `top_positions` does, without a transfer.
 
-    A score and a position become one integer that is ordered like them, so that the integers
-    differ and their k largest are the answer.
-
     Parameters
     ----------
     scores : Tensor of float32, shape (n, n_items)
-        Scores; higher is better. ``-inf`` is never selected. They are not changed.
+        Scores; higher is better. ``-inf`` is never selected. They are the same afterwards.
     k : int
         Length of the lists, at least 1.
     hidden : tuple of Tensor of int64
@@ -71,18 +64,15 @@ def rank_scores(scores: Tensor, k: int, hidden: tuple[Tensor, Tensor]) -> Tensor
     Returns
     -------
     Tensor of int64, shape (n, k)
-        Positions, -1 where no item is left.
+        Positions, -1 where no item is left. A score of NaN that is not hidden is first.
     """
-    n_items = scores.shape[1]
-    bits = (scores + 0.0).view(torch.int32)  # -0.0 becomes 0.0, since they are equal
-    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-    places = torch.arange(n_items - 1, -1, -1, device=scores.device)
-    keys = (ordered.long() << _LOW_BITS) + places
-    keys[hidden] = torch.iinfo(torch.int64).min
-    best = keys.topk(min(k, n_items), dim=1).values
-    found = n_items - 1 - (best & ((1 << _LOW_BITS) - 1))
-    found = found.masked_fill(best >> _LOW_BITS <= _NEGATIVE_INFINITY, -1)
-    return torch.nn.functional.pad(found, (0, k - found.shape[1]), value=-1)
+    # Masked in place and restored, because a copy of all scores takes as long as their ranking.
+    kept = scores[hidden]
+    scores[hidden] = -torch.inf
+    try:
+        return find_highest(scores, k)
+    finally:
+        scores[hidden] = kept
 
 
 def is_ranked_there(scores: Tensor) -> bool:
@@ -91,9 +81,3 @@ def is_ranked_there(scores: Tensor) -> bool:
     Scores of 64 bits do not fit into an integer together with a position.
     """
     return scores.is_cuda and scores.dtype != torch.float64
-
-
-def count_rows(n_items: int, device: torch.device) -> int:
-    """Count the users whose scores can be ranked together in the memory that is free."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(_MOST_ROWS, free // _FREE_SHARE // _BYTES_PER_SCORE // n_items))

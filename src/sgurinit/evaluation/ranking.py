@@ -9,14 +9,10 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from sgurinit._device_top_k import count_rows
 from sgurinit._top_k import refuse_nan, top_positions
 from sgurinit.errors import InputError
-from sgurinit.evaluation._on_device import (
-    DeviceEntries,
-    count_rows,
-    is_ranked_there,
-    rank_scores,
-)
+from sgurinit.evaluation._on_device import DeviceEntries, is_ranked_there, rank_scores
 from sgurinit.evaluation.metrics import (
     CUTOFFS,
     check_cutoffs,
@@ -33,6 +29,7 @@ if TYPE_CHECKING:
 Split = Literal["valid", "test"]
 
 _BLOCK_SIZE = 1024
+_BLOCK_SCORES = 1 << 26  # scores in memory at a time, a quarter of a gigabyte
 
 
 def top_k(scores: torch.Tensor, k: int) -> torch.Tensor:
@@ -97,7 +94,8 @@ class FullRanking:
         No effect on ``"valid"``.
     block_size : int, optional
         Users scored together, at least 1. A block needs memory for ``block_size * n_items`` scores.
-        Default: 1024, and on a CUDA device as many as fit into a quarter of the free memory.
+        Default: 1024, fewer with more than 65,536 items, so that a block has 2**26 scores at most,
+        and on a CUDA device as many as fit into a quarter of the free memory.
     cutoffs : sequence of int, default (5, 10, 20, 50)
         List lengths k of the metrics, each at least 1.
     positives : numpy.ndarray of bool, shape (n_items,), optional
@@ -192,7 +190,8 @@ class FullRanking:
         InputError
             The scores have another shape or contain NaN.
         """
-        parts, start, size = [], 0, self.block_size or _BLOCK_SIZE
+        fitting = max(1, min(_BLOCK_SIZE, _BLOCK_SCORES // self._positives.shape[1]))
+        parts, start, size = [], 0, self.block_size or fitting
         while start < len(self.users):
             users = self.users[start : start + size]
             scores = score(torch.from_numpy(users)).detach()
@@ -229,6 +228,7 @@ class FullRanking:
         found = compute_metrics(ranked, self._positives[start:stop], self.cutoffs)
         return torch.from_numpy(np.stack(list(found.values())))
 
+    @torch.inference_mode()  # which the scores may come from, and can then be changed only in it
     def _rank_there(self, start: int, scores: torch.Tensor) -> torch.Tensor:
         """Compute the same on the device of the scores, NaN for users with a score of NaN."""
         device = scores.device
@@ -240,11 +240,12 @@ class FullRanking:
             )
         positives, seen, left_out = self._on[device]
         stop = start + len(scores)
-        scores = scores.float()
+        scores = scores.float().contiguous()  # a mask on an expanded row would affect all users
         hidden = seen.places(start, stop)
         if len(left_out):
             scores = scores.index_fill(1, left_out, -torch.inf)
         ranked = rank_scores(scores, self.cutoffs[-1], hidden)
         hits = positives.contain(start, ranked)
         found = score_hits(hits, positives.counts[start:stop], self.cutoffs)
-        return found.masked_fill(scores.isnan().any(dim=1), torch.nan)
+        first = scores.gather(1, ranked[:, :1].clamp(min=0)).squeeze(1)  # NaN if there is any
+        return found.masked_fill(first.isnan(), torch.nan)

@@ -11,24 +11,32 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sgurinit._device_top_k import count_rows, find_highest
 from sgurinit.core import ItemFeatures
 from sgurinit.errors import InputError
 from sgurinit.models.blocks._csr import Sparse
+from sgurinit.models.blocks.building import get_building_device
 from sgurinit.models.blocks.graph_cache import cached_graph
 from sgurinit.models.blocks.sparse_graph import invert_roots
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
-BLOCK_ROWS = 512  # rows compared with all others at a time
+BLOCK_ROWS = 512  # rows compared with all others at a time on the CPU, at most
+BLOCK_PRODUCTS = 1 << 27  # products in memory at a time on the CPU
+DEVICE_ROWS = 1 << 15  # from so many items on, the graph is built on the device that trains
 
 
 def find_nearest(vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Find each row's `k` nearest rows by dot product, the row itself included.
 
+    The n x n products are computed exactly, in blocks of rows that fit in memory: on a CUDA device
+    in a quarter of what is free, else in half a gigabyte. Among rows with equal products, a CUDA
+    device takes those with the lower positions; the CPU takes any.
+
     Parameters
     ----------
-    vectors : Tensor, shape (n, d)
+    vectors : Tensor of float32, shape (n, d)
         Rows to compare. Unit rows give the nearest by cosine.
     k : int
         Neighbors per row, at least 1; at most n are returned.
@@ -39,9 +47,28 @@ def find_nearest(vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
         Dot products and row positions of the neighbors, nearest first.
     """
     k = min(k, len(vectors))
-    best = [torch.topk(block @ vectors.T, k, dim=1) for block in vectors.split(BLOCK_ROWS)]
+    if is_chosen_there(vectors):
+        rows, choose = count_rows(len(vectors), vectors.device), _choose_there
+    else:
+        rows, choose = min(BLOCK_ROWS, max(1, BLOCK_PRODUCTS // len(vectors))), _choose_here
+    best = [choose(block @ vectors.T, k) for block in vectors.split(rows)]
     products, positions = zip(*best, strict=True)
     return torch.cat(products), torch.cat(positions)
+
+
+def is_chosen_there(vectors: Tensor) -> bool:
+    """Return whether neighbors are chosen as on a CUDA device; if not, as on the CPU."""
+    return vectors.is_cuda
+
+
+def _choose_here(products: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    highest, positions = torch.topk(products, k, dim=1)
+    return highest, positions
+
+
+def _choose_there(products: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    positions = find_highest(products, k)
+    return products.gather(1, positions), positions
 
 
 @cached_graph(version=1)
@@ -50,7 +77,8 @@ def build_knn_graph(features: ItemFeatures, k: int, *, weighted: bool) -> Sparse
 
     As in the code of LATTICE and its successors, an item is among its own neighbors, unless more
     than `k` items equal it. Similarities are computed in blocks of rows, so the dense items x items
-    matrix never exists. The graph is kept on disk, see `cached_graph`.
+    matrix never exists. With 32,768 items or more they are computed on the device of `build_on`,
+    which changes them by rounding. The graph is kept on disk, see `cached_graph`.
 
     Parameters
     ----------
@@ -72,7 +100,9 @@ def build_knn_graph(features: ItemFeatures, k: int, *, weighted: bool) -> Sparse
     present = np.flatnonzero(features.mask())
     present = present[values[present].any(axis=1)]
     unit = functional.normalize(torch.tensor(values[present].astype(np.float32)), dim=1)
-    cosines, neighbors = find_nearest(unit, k)
+    if len(unit) >= DEVICE_ROWS:
+        unit = unit.to(get_building_device())
+    cosines, neighbors = (found.cpu() for found in find_nearest(unit, k))
     rows = np.repeat(present, neighbors.shape[1])
     columns = present[neighbors.numpy().ravel()]
     kept = cosines.clamp(min=0) if weighted else torch.ones_like(cosines)
