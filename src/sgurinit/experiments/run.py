@@ -29,8 +29,9 @@ from sgurinit.files import claim, read_json, write_json, write_table
 from sgurinit.models import Recommender
 from sgurinit.runtime import explain_memory_errors
 from sgurinit.training import Trained, train
+from sgurinit.training.fitting import BEST_FILE, LAST_FILE
 from sgurinit.training.loop import EpochRow
-from sgurinit.training.run import BEST_FILE, LAST_FILE, Stage
+from sgurinit.training.run import Stage
 
 METRIC_NAMES = tuple(f"{metric}@{k}" for metric in METRICS for k in CUTOFFS)
 RESULT_FILE = "result.json"

@@ -10,6 +10,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
@@ -67,10 +68,11 @@ def is_over(history: Sequence[EpochRow], settings: TrainSettings) -> bool:
 
 
 class LocalCheckpoints(TorchCheckpointIO):
-    """Read and write checkpoints as files of this machine.
+    """Read and write checkpoints as files of this machine, with all tensors on the CPU.
 
     Lightning's own way takes a path for an address: ``~`` is the home folder, and ``::`` and
-    ``file:`` name file systems.
+    ``file:`` name file systems. It also notes the device of every tensor, which another machine may
+    not have.
     """
 
     @override
@@ -78,7 +80,7 @@ class LocalCheckpoints(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         buffer = io.BytesIO()  # torch's own writer hides what the system says
-        torch.save(checkpoint, buffer)
+        torch.save(move_data_to_device(checkpoint, torch.device("cpu")), buffer)
         Path(path).write_bytes(buffer.getbuffer())
 
     @override
@@ -95,7 +97,8 @@ class EpochCheckpoints(Callback):
     The best weights may be those of the start, which is ranked before the first epoch.
 
     The best epoch and the end of training follow from the module's history. It is part of the
-    checkpoint, so a resumed run decides like an uninterrupted one. Files are written atomically.
+    checkpoint, so a resumed run decides like an uninterrupted one. Files are written atomically, by
+    the first process where several share a run.
 
     Parameters
     ----------
@@ -126,8 +129,9 @@ class EpochCheckpoints(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         assert isinstance(pl_module, RecommenderModule)  # noqa: S101 - set by `train`
-        save_model(pl_module.model, self.best)
-        self._report(pl_module.history)
+        if trainer.is_global_zero:
+            save_model(pl_module.model, self.best)
+            self._report(pl_module.history)
 
     @override
     def on_train_epoch_end(
@@ -135,10 +139,13 @@ class EpochCheckpoints(Callback):
     ) -> None:
         assert isinstance(pl_module, RecommenderModule)  # noqa: S101 - set by `train`
         history = pl_module.history
-        if find_best_epoch(history, self.settings.monitor) is history[-1]:
-            save_model(pl_module.model, self.best)
         if is_over(history, self.settings):
             trainer.should_stop = True
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.last)  # writes nothing, but the first process waits for it
+            return
+        if find_best_epoch(history, self.settings.monitor) is history[-1]:
+            save_model(pl_module.model, self.best)
         replace_file(self.last, trainer.save_checkpoint)
         self._report(history)
 

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import pickle
 import tempfile
-import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning
 import torch
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from sgurinit.arguments import check_callable, check_integer, check_path
 from sgurinit.arms import Initializer
 from sgurinit.data import Dataset
-from sgurinit.errors import InputError
 from sgurinit.evaluation import FullRanking
 from sgurinit.files import claim
 from sgurinit.handover import HandoverReport
@@ -34,22 +27,16 @@ from sgurinit.resolve import (
     resolve_initializer,
     resolve_model,
 )
-from sgurinit.runtime import explain_memory_errors, raise_keyboard_interrupts
+from sgurinit.runtime import explain_memory_errors
 from sgurinit.seeds import derive_seed
-from sgurinit.training.callbacks import (
-    EpochCheckpoints,
-    LocalCheckpoints,
-    find_best_epoch,
-    is_out_of_patience,
-    is_over,
-)
+from sgurinit.training.callbacks import find_best_epoch, is_out_of_patience
+from sgurinit.training.fitting import BEST_FILE, fit
 from sgurinit.training.loop import EpochRow, RecommenderModule
+from sgurinit.training.machine import Machine, resolve_machine
 from sgurinit.training.sampler import TripleSampler
 from sgurinit.training.settings import TrainSettings, resolve_settings
 
 _RUN_FILE = "run.json"
-BEST_FILE = "best.safetensors"
-LAST_FILE = "last.ckpt"
 
 Stage = Literal["start", "trained"]
 
@@ -145,6 +132,7 @@ def train(
     settings: TrainSettings | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
+    machine: Machine | None = None,
     on_epoch: Callable[[EpochRow], None] | None = None,
     on_stage: Callable[[Stage, Recommender], None] | None = None,
 ) -> Trained:
@@ -170,7 +158,10 @@ def train(
     folder : str or Path, optional
         Where checkpoints are kept; nothing is kept if None. A run that was stopped in this folder
         resumes and reaches the same numbers, up to rounding if the model is not deterministic on
-        several threads.
+        several threads or the device is another.
+    machine : Machine, optional
+        The device, and how many; a CUDA device where there is one if None, else the CPU. The model
+        that is returned is on the CPU.
     on_epoch : callable, optional
         Called with the row of the start, if the run does not resume, and with each epoch's row, see
         `Trained`.
@@ -186,9 +177,10 @@ def train(
     Raises
     ------
     InputError
-        An argument, a name, a field or the data cannot be used, `folder` holds another run or
-        another process uses it, its checkpoint cannot be read, training diverges, or the model
-        does not fit into the memory.
+        An argument, a name, a field or the data cannot be used, this machine has no such device,
+        `folder` holds another run or another process uses it, its checkpoint cannot be read,
+        training diverges, the model does not fit into the memory, or it cannot be trained on
+        several devices.
 
     See Also
     --------
@@ -209,6 +201,7 @@ def train(
     'sgurinit'
     """
     settings = resolve_settings(settings)
+    machine = resolve_machine(machine)
     seed = check_integer(seed, "seed", 0)
     place = None if folder is None else check_path(folder, "folder")
     for name, callback in (("on_epoch", on_epoch), ("on_stage", on_stage)):
@@ -230,7 +223,7 @@ def train(
     )
     with _open_folder(place) as opened:
         claim(opened / _RUN_FILE, _identity(built, arm, settings, seed, dataset))
-        _fit(module, settings, opened, on_epoch)
+        fit(module, settings, opened, on_epoch, machine.list_devices()[0])
         load_weights(built, opened / BEST_FILE)
     if on_stage is not None:
         on_stage("trained", built.eval())
@@ -271,63 +264,6 @@ def _identity(
     }
 
 
-def _fit(
-    module: RecommenderModule,
-    settings: TrainSettings,
-    folder: Path,
-    on_epoch: Callable[[EpochRow], None] | None,
-) -> None:
-    """Train from the folder's last checkpoint, or from the beginning."""
-    last = folder / LAST_FILE
-    resumed = last.is_file()
-    if resumed:
-        module.history = _read_history(last)
-        if is_over(module.history, settings):
-            return
-    with _quiet_lightning(), raise_keyboard_interrupts():
-        trainer = lightning.Trainer(
-            accelerator="auto",
-            devices=1,
-            max_epochs=settings.max_epochs,
-            reload_dataloaders_every_n_epochs=1,
-            num_sanity_val_steps=0 if resumed else -1,  # -1, all of them, ranks the start
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=folder,
-            enable_checkpointing=False,
-            callbacks=[EpochCheckpoints(folder / BEST_FILE, last, settings, on_epoch)],
-            plugins=[LocalCheckpoints()],
-        )
-        trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
-
-
-def _read_history(last: Path) -> list[EpochRow]:
-    try:
-        # Torch does not compare the checksums, and would continue with damaged weights.
-        with zipfile.ZipFile(last) as archive:
-            if archive.testzip() is not None:
-                raise zipfile.BadZipFile
-        history: list[EpochRow] = torch.load(last, weights_only=True)["history"]
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        TypeError,
-        LookupError,
-        EOFError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-        pickle.UnpicklingError,
-    ) as error:
-        raise InputError(
-            f"{last}: expected the checkpoint of a run ({type(error).__name__}); "
-            "remove it to begin the run again"
-        ) from None
-    return history
-
-
 @contextmanager
 def _open_folder(folder: Path | None) -> Iterator[Path]:
     if folder is not None:
@@ -336,20 +272,3 @@ def _open_folder(folder: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="sgurinit-") as temporary:
         yield Path(temporary)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's advice (loggers, worker counts, devices) out of the terminal."""
-    names = ["lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"]
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning.*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

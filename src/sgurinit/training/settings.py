@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from sgurinit.errors import InputError
 from sgurinit.evaluation.metrics import CUTOFFS, METRICS
 from sgurinit.fields import Settings
+
+# YAML and JSON read 32 as a number.
+_Precision = Annotated[
+    Literal["32", "bf16-mixed"], BeforeValidator(lambda value: "32" if value == 32 else value)
+]
 
 
 class TrainSettings(Settings):
@@ -36,10 +41,15 @@ class TrainSettings(Settings):
     floors : mapping of int to float, default {}
         Validation scores by epoch. If no epoch up to that one, the start included, reached the
         score, training stops there. Empty: never. A search sets them to stop poor trials early.
+    precision : {"32", "bf16-mixed"}, default "32"
+        ``"32"``: float32. ``"bf16-mixed"``: dense products of a training step are computed in
+        bfloat16. Weights, optimizer and every ranking stay float32. Other numbers result, so a run
+        does not resume with another precision. The default is not written into files.
 
     See Also
     --------
     train : Takes these settings.
+    Machine : The device, which does not determine the numbers.
     sgurinit.models.RecommenderConfig : Settings that belong to a model.
 
     Examples
@@ -73,6 +83,21 @@ class TrainSettings(Settings):
             "Training stops at such an epoch if no validation score reached the given one so far."
         ),
     )
+    precision: _Precision = Field(
+        default="32",
+        description=(
+            "32: float32. bf16-mixed: dense products of a training step are computed in bfloat16; "
+            "weights and rankings stay float32."
+        ),
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_usual_precision(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the default, so that folders that were begun before the field resume."""
+        fields: dict[str, Any] = dump(self)
+        if self.precision == "32":
+            fields.pop("precision", None)
+        return fields
 
 
 def resolve_settings(settings: TrainSettings | None) -> TrainSettings:

@@ -1,0 +1,140 @@
+"""Lightning's trainer as the library uses it: one device, checkpoints, resuming."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.plugins import MixedPrecision
+from typing_extensions import override
+
+from sgurinit.errors import InputError
+from sgurinit.runtime import raise_keyboard_interrupts
+from sgurinit.training.callbacks import EpochCheckpoints, LocalCheckpoints, is_over
+from sgurinit.training.loop import EpochRow, RecommenderModule
+from sgurinit.training.settings import TrainSettings
+
+BEST_FILE = "best.safetensors"
+LAST_FILE = "last.ckpt"
+
+
+def fit(
+    module: RecommenderModule,
+    settings: TrainSettings,
+    folder: Path,
+    on_epoch: Callable[[EpochRow], None] | None,
+    device: torch.device,
+) -> None:
+    """Train from the folder's last checkpoint, or from the beginning.
+
+    Parameters
+    ----------
+    module : RecommenderModule
+        The model in training. It is on the CPU afterwards.
+    settings : TrainSettings
+        Settings of the run.
+    folder : Path
+        Folder of the checkpoints, which may have been written on another device.
+    on_epoch : callable or None
+        Called with each epoch's row.
+    device : torch.device
+        Where to train.
+
+    Raises
+    ------
+    InputError
+        The checkpoint cannot be read, or `device` lacks an operation that the model needs.
+    """
+    last = folder / LAST_FILE
+    resumed = last.is_file()
+    if resumed:
+        module.history = read_history(last)
+        if is_over(module.history, settings):
+            return
+    plugins: list[Any] = [LocalCheckpoints()]
+    if settings.precision == "bf16-mixed":
+        plugins.append(TrainingPrecision("bf16-mixed", device.type))
+    with _quiet_lightning(), raise_keyboard_interrupts():
+        trainer = lightning.Trainer(
+            accelerator=device.type,
+            devices=1 if device.index is None else [device.index],
+            max_epochs=settings.max_epochs,
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0 if resumed else -1,  # -1, all of them, ranks the start
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=folder,
+            enable_checkpointing=False,
+            callbacks=[EpochCheckpoints(folder / BEST_FILE, last, settings, on_epoch)],
+            plugins=plugins,
+        )
+        trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
+
+
+class TrainingPrecision(MixedPrecision):
+    """Mixed precision in training steps only: rankings compute in the precision of the weights."""
+
+    @override
+    @contextmanager
+    def val_step_context(self) -> Iterator[None]:
+        yield
+
+
+def read_history(last: Path) -> list[EpochRow]:
+    """Read the history in a checkpoint, wherever it was written.
+
+    Raises
+    ------
+    InputError
+        The file is not a checkpoint, or it is damaged.
+    """
+    try:
+        # Torch does not compare the checksums, and would continue with damaged weights.
+        with zipfile.ZipFile(last) as archive:
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile
+        history: list[EpochRow] = torch.load(last, "cpu", weights_only=True)["history"]
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        LookupError,
+        EOFError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+        pickle.UnpicklingError,
+    ) as error:
+        raise InputError(
+            f"{last}: expected the checkpoint of a run ({type(error).__name__}); "
+            "remove it to begin the run again"
+        ) from None
+    return history
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's advice (loggers, worker counts, devices) out of the terminal."""
+    names = ["lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"]
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
