@@ -9,7 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from sgurinit import SGURInit, compare, load_dataset
+from sgurinit.data import planted, write_native
 from sgurinit.errors import InputError
+from sgurinit.experiments import load_comparison
 from sgurinit.files import (
     claim,
     read_arrays,
@@ -18,6 +21,7 @@ from sgurinit.files import (
     write_json,
     write_table,
 )
+from sgurinit.integrations.vectors import VectorStore
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -29,6 +33,21 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         write_table(tmp_path / "b.csv", pl.DataFrame({"x": [[1]]}))
     assert read_json(path) == {"a": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_name_that_the_system_does_not_take_is_one_line(tmp_path: Path) -> None:
+    data, place = planted(60, 40), tmp_path / ("a" * 300)
+    for call in (
+        lambda: write_native(data, place),
+        lambda: VectorStore.from_start(SGURInit().fit(data).start_).save(place),
+        lambda: compare(data, ["bprmf"], ["random"], 1, out=place),
+        lambda: load_dataset(place),
+        lambda: load_comparison(place),
+    ):
+        with pytest.raises(InputError, match="File name too long") as error:
+            call()
+        assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

@@ -16,7 +16,7 @@ from sgurinit.errors import InputError
 from sgurinit.handover import freeze_
 from sgurinit.integrations.torch import attach, find_tables, initialize_shard_
 from sgurinit.integrations.vectors import VectorStore
-from sgurinit.models import VBPR
+from sgurinit.models import VBPR, LightGCN
 from sgurinit.models.checkpoint import save_model
 
 ODD = [
@@ -98,6 +98,13 @@ def test_odd_arguments_are_one_line(odd, model, start, tmp_path):
             call()
         assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_tables_of_another_model_are_refused(data, start, model):
+    other = VBPR(data).user_tables()
+    for tables in (other, model.user_tables()[:1] + other[1:], LightGCN(data).user_tables()):
+        with pytest.raises(InputError, match=r"is not a table of this model; expected those of"):
+            hand_over(model, start, tables=tables)
 
 
 @pytest.mark.parametrize("kind", [nn.Embedding, nn.EmbeddingBag])

@@ -251,9 +251,11 @@ def find_unfinished(path: Path) -> Path:
 
 def refuse_occupied(path: Path) -> None:
     """Refuse a new folder whose path exists and is not an empty folder, before long work."""
-    if path.is_symlink():
-        raise InputError(f"{path}: is a link; give a new folder, or what the link stands for")
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+    with explain_write_errors(path):
+        if path.is_symlink():
+            raise InputError(f"{path}: is a link; give a new folder, or what the link stands for")
+        is_free = not path.exists() or (path.is_dir() and not any(path.iterdir()))
+    if not is_free:
         whole = find_unfinished(path)
         if whole.parent.is_dir() and not whole.exists():  # killed after it had moved the result
             with suppress(InputError, OSError), claim_hidden(whole.parent, path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -374,3 +376,24 @@ def test_a_tab_in_a_title_is_reported_and_one_in_an_id_is_refused(make_dataset, 
             convert(tmp_path / "ids", tmp_path / "x", to)
     convert(tmp_path / "ids", tmp_path / "csv", "csv")
     assert load_dataset(tmp_path / "csv").user_ids.tolist() == ["a", "b\nc", "d", "e"]
+
+
+def test_a_byte_order_mark_changes_nothing(tmp_path: Path) -> None:
+    tried = 0
+    for name in writable_layouts():
+        folder = tmp_path / name
+        convert(Path("planted"), folder, name)
+        expected = load_dataset(folder).fingerprint
+        for path in sorted(folder.rglob("*")):
+            content = path.read_bytes() if path.is_file() else b"\0"
+            if b"\0" in content or content.startswith(b"PAR1"):
+                continue
+            path.write_bytes(codecs.BOM_UTF8 + content)
+            if path.suffix == ".json":
+                with pytest.raises(InputError, match=re.escape(str(path))):
+                    load_dataset(folder)
+            else:
+                assert load_dataset(folder).fingerprint == expected, path
+            path.write_bytes(content)
+            tried += 1
+    assert tried > 15

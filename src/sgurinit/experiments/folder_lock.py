@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sgurinit.errors import InputError
-from sgurinit.files import claim, read_json, write_json
+from sgurinit.files import claim, explain_write_errors, read_json, write_json
 
 
 def claim_settings(path: Path, settings: Mapping[str, Any]) -> None:
@@ -99,7 +99,8 @@ def refuse_other_folder(folder: Path, source: str | Path | None) -> None:
     InputError
         The folder has the data, a data set, a single run, or files but no comparison.
     """
-    is_comparison = (folder / "settings.json").exists()
+    with explain_write_errors(folder):
+        is_comparison = (folder / "settings.json").exists()
     refuse_data_folder(folder, None if is_comparison else source)
     refuse_folder_with(folder / "config.json", "a single run")
     if is_comparison or not folder.is_dir():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
 from sgurinit.data import DatasetSummary
 from sgurinit.errors import InputError
@@ -35,6 +36,12 @@ class _Comparison(_Part):
     p_value: _Share | None = None
     p_holm: _Share | None = None
     n_users: int | None = None
+
+    @model_validator(mode="after")
+    def _require_both_ends(self) -> Self:
+        if (self.low is None) != (self.high is None):
+            raise PydanticCustomError("ends", "low and high: one of them is missing")
+        return self
 
 
 class _UntrainedScore(_Part):

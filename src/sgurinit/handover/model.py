@@ -99,6 +99,7 @@ def hand_over(
     tables = model.user_tables() if tables is None else tables
     if not isinstance(tables, list | tuple) or not all(isinstance(t, UserTable) for t in tables):
         raise InputError("tables must be a list of the UserTables of model.user_tables()")
+    _refuse_foreign(model, tables)
     width = model.config.width
     check_start_preprocess(tables, start)
     check_projected(model, projected)
@@ -112,6 +113,18 @@ def hand_over(
     if target == "vectors":
         reports = [_solve_(model, *pair) for pair in zip(tables, reports, strict=True)]
     return tuple(reports)
+
+
+def _refuse_foreign(model: Recommender, tables: Sequence[UserTable]) -> None:
+    names, parameters = {own.name for own in model.user_tables()}, dict(model.named_parameters())
+    for table in tables:
+        # A table that was handed over with `projected` is no parameter of this name any more.
+        own = parameters.get(table.name, table.parameter)
+        if table.name not in names or own is not table.parameter:
+            raise InputError(
+                f"tables: {table.name} is not a table of this model; expected those of "
+                "model.user_tables()"
+            )
 
 
 def _solve_(model: Recommender, table: UserTable, report: TableReport) -> TableReport:

@@ -247,7 +247,7 @@ def _read_descriptions(path: Path, what: str, used: pl.Series) -> pl.DataFrame:
 def _read_item_vectors(path: Path) -> tuple[str, pl.Series, np.ndarray] | None:
     """Read a file of item vectors. Return None for any other file."""
     with path.open("rb") as file:
-        header = file.readline(_HEADER_BYTES).decode("utf-8", errors="replace").rstrip("\r\n")
+        header = file.readline(_HEADER_BYTES).decode("utf-8-sig", errors="replace").rstrip("\r\n")
     types = dict(reversed(column.partition(":")[::2]) for column in header.split("\t"))
     if set(types) != {"token", "float_seq"} or types["token"] in ("uid", "user_id"):
         return None
