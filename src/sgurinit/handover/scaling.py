@@ -58,7 +58,7 @@ def match_scale(rows: FloatArray, target_mean_norm: float) -> Float32Array:
     Raises
     ------
     InputError
-        `target_mean_norm` is negative, not finite or beyond what float32 can hold.
+        `target_mean_norm` is negative, not finite, or too large or too small for float32.
 
     See Also
     --------
@@ -81,7 +81,13 @@ def match_scale(rows: FloatArray, target_mean_norm: float) -> Float32Array:
             f"a mean row norm of {target_mean_norm:.3g} needs numbers that float32 cannot hold: "
             "choose a smaller scale"
         )
-    return scaled.astype(np.float32)
+    found = scaled.astype(np.float32)
+    if target_mean_norm > 0 and mean > 0 and not found.any():
+        raise InputError(
+            f"a mean row norm of {target_mean_norm:.3g} rounds to 0 in float32: choose a larger "
+            "scale"
+        )
+    return found
 
 
 def scale_rows(rows: FloatArray, norm: float | None) -> FloatArray:
