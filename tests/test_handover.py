@@ -511,7 +511,7 @@ class TestMatchScale:
     def test_a_zero_table_stays_zero(self):
         assert not match_scale(np.zeros((3, 2)), 1.0).any()
         with pytest.raises(InputError, match="rounds to 0 in float32: choose a larger scale"):
-            match_scale(rows, 1e-300)
+            match_scale(np.ones((3, 2)), 1e-300)
 
     @pytest.mark.parametrize("target", [-1.0, float("nan"), float("inf")])
     def test_bad_target(self, target):
