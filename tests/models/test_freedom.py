@@ -16,7 +16,6 @@ from reference import (
 )
 
 from sgurinit.models import FREEDOM
-from sgurinit.models.freedom import sample_edges
 from sgurinit.testing import RecommenderTests
 
 
@@ -55,11 +54,3 @@ def test_training_uses_a_sample_of_the_interactions_and_inference_all(dataset):
     assert torch.equal(seen[0], seen[1])
     assert not torch.equal(seen[0], seen[2])
     assert not torch.equal(model.train().embed()[0], model.eval().embed()[0])
-
-
-def test_edges_are_sampled_in_proportion_to_their_weights():
-    weights = np.array([1.0, 2.0, 4.0])
-    rng = np.random.default_rng(0)
-    first = np.bincount([sample_edges(weights, 1, rng)[0] for _ in range(7000)])
-    np.testing.assert_allclose(first / 7000, weights / 7, atol=0.02)
-    assert sorted(sample_edges(weights, 3, rng)) == [0, 1, 2]

@@ -16,7 +16,7 @@ def pattern():
     rows, columns = np.nonzero(rng.random((7, 5)) < 0.5)
     kept = (rows != 3) & (columns != 2)
     order = rng.permutation(int(kept.sum()))
-    return rows[kept][order], columns[kept][order]
+    return torch.from_numpy(rows[kept][order]), torch.from_numpy(columns[kept][order])
 
 
 def test_product_and_gradients_equal_the_dense_ones(pattern):
@@ -25,10 +25,9 @@ def test_product_and_gradients_equal_the_dense_ones(pattern):
     results = []
     weights = torch.randn(len(rows), dtype=torch.float64)
     x = torch.randn(5, 3, dtype=torch.float64)
-    places = torch.from_numpy(rows), torch.from_numpy(columns)
 
     def multiply_dense(w, y):
-        return torch.zeros(7, 5, dtype=w.dtype).index_put(places, w) @ y
+        return torch.zeros(7, 5, dtype=w.dtype).index_put(pattern, w) @ y
 
     for multiply in (graph, multiply_dense):
         w, y = weights.clone().requires_grad_(), x.clone().requires_grad_()
@@ -61,7 +60,7 @@ def test_softmax_over_the_entries_of_each_row_equals_the_dense_one(pattern):
     logits = (50 * torch.randn(len(rows), dtype=torch.float64)).requires_grad_()
     found = graph.softmax(logits)
     dense = torch.full((7, 5), -torch.inf, dtype=torch.float64)
-    dense = dense.index_put((torch.tensor(rows), torch.tensor(columns)), logits)
+    dense = dense.index_put(pattern, logits)
     expected = torch.softmax(dense, 1)[rows, columns]
     torch.testing.assert_close(found, expected)
     factors = torch.randn(len(rows), dtype=torch.float64)
@@ -73,9 +72,31 @@ def test_softmax_over_the_entries_of_each_row_equals_the_dense_one(pattern):
 
 
 def test_a_graph_without_entries_gives_zeros():
-    empty = np.zeros(0, np.int64)
+    empty = torch.zeros(0, dtype=torch.int64)
     x = torch.ones(4, 2, requires_grad=True)
     product = LearnedGraph(empty, empty, (3, 4))(torch.zeros(0), x)
     assert torch.equal(product, torch.zeros(3, 2))
     product.sum().backward()
     assert not x.grad.any()
+
+
+def test_weights_of_entries_with_the_same_place_add_up():
+    graph = LearnedGraph(torch.tensor([1, 0, 1]), torch.tensor([2, 0, 2]), (2, 3))
+    weights = torch.tensor([1.0, 2.0, 4.0], requires_grad=True)
+    x = torch.tensor([[1.0], [10.0], [100.0]], requires_grad=True)
+    product = graph(weights, x)
+    assert product.tolist() == [[2.0], [500.0]]
+    product.sum().backward()
+    assert weights.grad.tolist() == [100.0, 1.0, 100.0]
+    assert x.grad.tolist() == [[2.0], [0.0], [5.0]]
+
+
+def test_a_graph_takes_over_the_places_of_another_in_its_own_tensors(pattern):
+    rows, columns = pattern
+    graph = LearnedGraph(rows.flip(0), columns[torch.randperm(len(columns))], (7, 5))
+    before = {name: tensor.data_ptr() for name, tensor in graph.named_buffers()}
+    other = LearnedGraph(rows, columns, (7, 5))
+    graph.copy_(other)
+    weights, x = torch.randn(len(rows)), torch.randn(5, 3)
+    assert torch.equal(graph(weights, x), other(weights, x))
+    assert {name: tensor.data_ptr() for name, tensor in graph.named_buffers()} == before

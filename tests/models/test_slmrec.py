@@ -8,6 +8,7 @@ import torch
 from reference import apply_linear, average_layers, build_random_model, dense_adjacency, to_array
 
 from sgurinit.models import Batch, SLMRec
+from sgurinit.models.blocks.distinct import find_distinct
 from sgurinit.models.slmrec import pair_info_nce_loss
 from sgurinit.testing import RecommenderTests, make_small_dataset
 
@@ -68,11 +69,11 @@ def test_the_last_of_several_spaces_has_half_the_width():
 
 def test_contrast_of_distinct_rows_equals_that_of_repeated_rows_even_if_large():
     view, other = 40 * torch.randn(3, 4), 40 * torch.randn(2, 4)
-    rows, columns = torch.tensor([0, 2, 1, 2, 2]), torch.tensor([1, 0, 1, 1, 0])
+    one, two = (find_distinct(torch.tensor(x)) for x in ([0, 2, 1, 2, 2], [1, 0, 1, 1, 0]))
     expected = torch.nn.functional.cross_entropy(
-        view[rows] @ other[columns].T, torch.arange(len(rows))
+        view[one.rows] @ other[two.rows].T, torch.arange(len(one.rows))
     )
-    torch.testing.assert_close(pair_info_nce_loss(view, other, rows, columns), expected)
+    torch.testing.assert_close(pair_info_nce_loss(view, other, one, two), expected)
 
 
 def test_negatives_are_not_used(dataset, batch):

@@ -18,6 +18,7 @@ from sgurinit.models.base import (
     UserTable,
     new_embedding,
 )
+from sgurinit.models.blocks.distinct import find_distinct
 from sgurinit.models.blocks.features import Features
 from sgurinit.models.blocks.sparse_graph import build_bipartite_graph, propagate_mean
 
@@ -127,8 +128,8 @@ class BM3(Recommender):
     def loss(self, batch: Batch) -> Tensor:
         all_users, all_items = self._online()
         penalty: Tensor = (all_users.norm() + all_items.norm()) / self.n_items
-        users, user_rows = batch.users.unique(return_inverse=True)
-        items, item_rows, counts = batch.positives.unique(return_inverse=True, return_counts=True)
+        users, user_rows, _ = find_distinct(batch.users)
+        items, item_rows, counts = find_distinct(batch.positives)
         user_views, item_views = all_users[users], all_items[items]
         user_targets, item_targets = self._target(user_views), self._target(item_views)
 

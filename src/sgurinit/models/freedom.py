@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import numpy as np
-import scipy.sparse as sp
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -23,6 +21,7 @@ from sgurinit.models.base import (
 from sgurinit.models.blocks.features import Features
 from sgurinit.models.blocks.item_graph import build_frozen_item_graph
 from sgurinit.models.blocks.losses import bpr_loss
+from sgurinit.models.blocks.sampled_graph import SampledGraph
 from sgurinit.models.blocks.sparse_graph import (
     SparseGraph,
     build_bipartite_graph,
@@ -115,21 +114,18 @@ class FREEDOM(Recommender):
         self.item_graph = SparseGraph(
             build_frozen_item_graph(dataset, self.config.k, self.config.graph_weights)
         )
-        self.graph = build_bipartite_graph(dataset.train_matrix())
-        self.epoch_graph = self.graph
-        self._edges = sp.coo_array(normalize_interactions(dataset.train_matrix()))
+        interactions = dataset.train_matrix()
+        self.graph = build_bipartite_graph(interactions)
+        self.epoch_graph: SparseGraph = self.graph
+        if self.config.edge_dropout > 0:
+            count = max(1, int(interactions.nnz * (1 - self.config.edge_dropout)))
+            self.sampled_graph = SampledGraph(normalize_interactions(interactions), count)
 
     @override
     def begin_epoch(self, seed: int) -> None:
-        if self.config.edge_dropout == 0:
-            return
-        edges = self._edges
-        count = max(1, int(edges.nnz * (1 - self.config.edge_dropout)))
-        kept = sample_edges(edges.data, count, np.random.default_rng(seed))
-        sample = sp.coo_array(
-            (np.ones(len(kept), np.float32), (edges.row[kept], edges.col[kept])), shape=edges.shape
-        )
-        self.epoch_graph = build_bipartite_graph(sample).to(self.user_embedding.device)
+        if self.config.edge_dropout > 0:
+            self.sampled_graph.draw_(seed)
+            self.epoch_graph = self.sampled_graph
 
     @override
     def embed(self) -> tuple[Tensor, Tensor]:
@@ -156,29 +152,3 @@ class FREEDOM(Recommender):
     @override
     def user_tables(self) -> list[UserTable]:
         return [UserTable("user_embedding", self.user_embedding, "free", items=self.item_embedding)]
-
-
-def sample_edges(
-    weights: np.ndarray[tuple[int], np.dtype[np.floating]], count: int, rng: np.random.Generator
-) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """Draw edges without replacement, each draw in proportion to the weights that are left.
-
-    The `count` smallest of independent exponential variables with these rates have the same
-    distribution (Efraimidis and Spirakis, 2006), so one vectorized pass suffices.
-
-    Parameters
-    ----------
-    weights : numpy.ndarray, shape (n_edges,)
-        Positive weights.
-    count : int
-        Number of edges to draw, in [1, n_edges].
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    numpy.ndarray of int, shape (count,)
-        Positions of the drawn edges, in no particular order.
-    """
-    arrival = rng.exponential(size=len(weights)) / weights
-    return np.argpartition(arrival, count - 1)[:count]

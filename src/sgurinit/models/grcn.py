@@ -20,6 +20,7 @@ from sgurinit.models.base import (
     UserTable,
     new_joint_embeddings,
 )
+from sgurinit.models.blocks.distinct import find_distinct
 from sgurinit.models.blocks.features import Features
 from sgurinit.models.blocks.learned_graph import LearnedGraph
 from sgurinit.models.blocks.losses import bpr_loss, l2_penalty
@@ -166,9 +167,9 @@ class GRCN(Recommender):
 
     @override
     def loss(self, batch: Batch) -> Tensor:
-        nodes, rows = torch.cat(
-            [batch.users, batch.positives + self.n_users, batch.negatives + self.n_users]
-        ).unique(return_inverse=True)
+        nodes, rows, _ = find_distinct(
+            torch.cat([batch.users, batch.positives + self.n_users, batch.negatives + self.n_users])
+        )
         final = torch.cat([part[nodes] for part in self._nodes()], dim=1)
         users, positives, negatives = final[rows].chunk(3)
         free_users = self.user_embedding[batch.users]
@@ -236,9 +237,10 @@ class _Edges(nn.Module):
     def __init__(self, dataset: Dataset) -> None:
         super().__init__()
         edges = sp.coo_array(dataset.train_matrix())
-        users, items = edges.row.astype(np.int64), edges.col.astype(np.int64)
-        self.register_buffer("users", torch.from_numpy(users), persistent=False)
-        self.register_buffer("items", torch.from_numpy(items), persistent=False)
+        users = torch.from_numpy(edges.row.astype(np.int64))
+        items = torch.from_numpy(edges.col.astype(np.int64))
+        self.register_buffer("users", users, persistent=False)
+        self.register_buffer("items", items, persistent=False)
         self.to_users = LearnedGraph(users, items, edges.shape)
         self.to_items = LearnedGraph(items, users, edges.shape[::-1])
 

@@ -21,6 +21,7 @@ from sgurinit.models.base import (
     new_embedding,
 )
 from sgurinit.models.blocks._csr import Sparse
+from sgurinit.models.blocks.distinct import find_distinct
 from sgurinit.models.blocks.features import Features
 from sgurinit.models.blocks.item_graph import build_knn_graph, find_nearest
 from sgurinit.models.blocks.learned_graph import LearnedGraph
@@ -131,31 +132,48 @@ class LATTICE(Recommender):
             self.register_buffer(f"_places_{position}", torch.from_numpy(places), False)
             weights = initial.data.astype(np.float32)
             self.register_buffer(f"_weights_{position}", torch.from_numpy(weights), False)
+            present = self.features[position].any(dim=1).nonzero().squeeze(1)
+            self.register_buffer(f"_present_{position}", present, False)
         self._held: tuple[LearnedGraph, Tensor] | None = None
+        self._is_held = False
         self._known: dict[int, tuple[Tensor, Tensor]] = {}
+        self._chosen: dict[int, Tensor] = {}
 
     @override
     def begin_epoch(self, seed: int) -> None:
-        self._held = None
+        self._is_held = False
+        # Chosen here, because a training step must not wait for the device to compare weights.
+        with torch.no_grad():
+            self._chosen = {
+                position: self._find_neighbors(position) for position in range(len(self.features))
+            }
+
+    def _project(self, position: int) -> Tensor:
+        """Project the items that have one modality to unit vectors."""
+        present = self.features[position][self.get_buffer(f"_present_{position}")]
+        return functional.normalize(self.projections[position](present), dim=1)
 
     def _learn_edges(self, position: int) -> tuple[Tensor, Tensor]:
         """Compute one modality's learned edges: places ``row * n_items + column``, and cosines."""
-        features = self.features[position]
-        items = features.any(dim=1).nonzero().squeeze(1)
-        unit = functional.normalize(self.projections[position](features[items]), dim=1)
-        neighbors = self._find_neighbors(position, unit.detach())
+        items, unit = self.get_buffer(f"_present_{position}"), self._project(position)
+        neighbors = self._chosen.pop(position, None) if self.training else None
+        if neighbors is None:
+            neighbors = self._find_neighbors(position, unit.detach())
         cosines = (unit[:, None] * functional.embedding(neighbors, unit)).sum(dim=2)
         places = items[:, None] * self.n_items + items[neighbors]
         return places.flatten(), cosines.flatten().clamp(min=0)
 
-    def _find_neighbors(self, position: int, unit: Tensor) -> Tensor:
-        """Find neighbors by one modality's vectors, or reuse them if these have not changed.
+    def _find_neighbors(self, position: int, unit: Tensor | None = None) -> Tensor:
+        """Find neighbors by one modality's vectors, or reuse them if the weights have not changed.
 
         The inference at the end of an epoch and the first batch of the next need the same ones.
+        `unit` are the vectors, if they have been computed.
         """
+        weights = nn.utils.parameters_to_vector(self.projections[position].parameters()).detach()
         known = self._known.get(position)
-        if known is None or known[0].device != unit.device or not torch.equal(known[0], unit):
-            known = unit, find_nearest(unit, self.config.k)[1]
+        if known is None or known[0].device != weights.device or not known[0].equal(weights):
+            unit = self._project(position) if unit is None else unit
+            known = weights, find_nearest(unit, self.config.k)[1]
             self._known[position] = known
         return known[1]
 
@@ -169,7 +187,7 @@ class LATTICE(Recommender):
             for position in range(n_modalities)
         ]
         edges = learned + initial
-        places, index = torch.cat([p for p, _ in edges]).unique(return_inverse=True)
+        places, index, _ = find_distinct(torch.cat([p for p, _ in edges]))
         parts = index.split([len(p) for p, _ in edges])
 
         def combine(graphs: list[tuple[Tensor, Tensor]], parts: tuple[Tensor, ...]) -> Tensor:
@@ -183,19 +201,28 @@ class LATTICE(Recommender):
         skip = self.config.skip
         weights = (1 - skip) * combined * roots[rows] * roots[columns]
         weights = weights + skip * combine(initial, parts[n_modalities:])
-        graph = LearnedGraph(
-            rows.cpu().numpy(), columns.cpu().numpy(), (self.n_items, self.n_items)
-        )
-        return graph.to(weights.device), weights
+        return LearnedGraph(rows, columns, (self.n_items, self.n_items)), weights
 
     def _item_graph(self) -> tuple[LearnedGraph, Tensor]:
         """Return the graph to use: rebuilt for inference and once per epoch, else the held one."""
-        if self.training and self._held is not None:
+        if self.training and self._is_held and self._held is not None:
             return self._held
         graph, weights = self._build_item_graph()
         if self.training:
-            self._held = graph, weights.detach()
+            self._hold(graph, weights.detach())
         return graph, weights
+
+    def _hold(self, graph: LearnedGraph, weights: Tensor) -> None:
+        """Hold a graph for the rest of the epoch, in the tensors that a recorded step reads.
+
+        With fixed shapes, all graphs have the same size.
+        """
+        if self._held is not None and len(self._held[1]) == len(weights):
+            self._held[0].copy_(graph)
+            self._held[1].copy_(weights)
+        else:
+            self._held = graph, weights
+        self._is_held = True
 
     @override
     def embed(self) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,7 @@ from sgurinit.models.base import (
     UserTable,
     new_embedding,
 )
+from sgurinit.models.blocks.distinct import find_distinct
 from sgurinit.models.blocks.features import Features, is_narrow
 from sgurinit.models.blocks.losses import MIN_TEMPERATURE, bpr_loss, sum_logsumexp
 from sgurinit.models.blocks.sparse_graph import SparseGraph, build_bipartite_graph, propagate_mean
@@ -171,7 +172,7 @@ class LGMRec(Recommender):
 
     def _content(self, rows: Tensor | slice) -> Tensor:
         """Compute the modality graph embedding of some nodes, a sum of unit vectors."""
-        total = torch.zeros(())
+        total = self.features[0].new_zeros(())
         for position, (features, weights) in enumerate(
             zip(self.features, self.projections, strict=True)
         ):
@@ -221,8 +222,8 @@ class LGMRec(Recommender):
 
     @override
     def loss(self, batch: Batch) -> Tensor:
-        users, user_rows, user_counts = batch.users.unique(return_inverse=True, return_counts=True)
-        items, item_rows = torch.cat([batch.positives, batch.negatives]).unique(return_inverse=True)
+        users, user_rows, user_counts = find_distinct(batch.users)
+        items, item_rows, _ = find_distinct(torch.cat([batch.positives, batch.negatives]))
         positive_rows, negative_rows = item_rows.split(len(batch.users))
         nodes = torch.cat([users, self.n_users + items])
 
@@ -237,7 +238,7 @@ class LGMRec(Recommender):
 
         if len(self.features) > 1:
             sides = dependencies.split([self.n_users, self.n_items])
-            positives, counts = batch.positives.unique(return_counts=True)
+            positives, _, counts = find_distinct(batch.positives)
             for side, rows, times in zip(
                 sides, (users, positives), (user_counts, counts), strict=True
             ):

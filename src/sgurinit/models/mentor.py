@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from sgurinit.core.params import MAX_WIDTH
 from sgurinit.models.base import Batch, Recommender, RecommenderConfig, SearchSpace, UserTable
+from sgurinit.models.blocks.distinct import find_distinct
 from sgurinit.models.blocks.features import Features
 from sgurinit.models.blocks.item_graph import build_frozen_item_graph
 from sgurinit.models.blocks.losses import MIN_TEMPERATURE, bpr_loss, info_nce_loss
@@ -182,7 +183,8 @@ class MENTOR(Recommender):
         self, layers: list[list[Tensor]], nodes: list[Tensor], items: Tensor, batch: Batch
     ) -> Tensor:
         """Contrast two perturbed views: users with users and items with items."""
-        user_rows, item_rows = batch.users.unique(), batch.positives.unique()
+        users_once, items_once = find_distinct(batch.users), find_distinct(batch.positives)
+        user_rows, item_rows = users_once.nodes, items_once.nodes
         weights = self.modality_weights[user_rows].T
         views = []
         for _ in range(2):
@@ -195,8 +197,8 @@ class MENTOR(Recommender):
                 added = self._relate(torch.cat([n[self.n_users :] for n in noise], dim=1))
             views.append((torch.cat(users, dim=1), items[item_rows] + added[item_rows]))
         total = self.modality_weights.new_zeros(())
-        for one, other in zip(*views, strict=True):
-            once = torch.ones(len(one), device=one.device)
+        for one, other, found in zip(*views, (users_once, items_once), strict=True):
+            once = found.counts.clamp(max=1)
             total = total + info_nce_loss(one, other, self.config.temperature, once)
         return total
 

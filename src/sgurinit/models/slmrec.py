@@ -18,6 +18,7 @@ from sgurinit.models.base import (
     UserTable,
     new_embedding,
 )
+from sgurinit.models.blocks.distinct import Distinct, find_distinct
 from sgurinit.models.blocks.features import Features, is_narrow
 from sgurinit.models.blocks.sparse_graph import SparseGraph, normalize_interactions
 
@@ -170,8 +171,8 @@ class SLMRec(Recommender):
         )
         return self.user_fuser(torch.cat(users, dim=1)), self.item_fuser(torch.cat(items, dim=1))
 
-    def _fine_and_coarse_loss(self, views: list[Tensor], rows: Tensor) -> Tensor:
-        """Compute the task FAC on views of distinct items; `rows` are the batch's items."""
+    def _fine_and_coarse_loss(self, views: list[Tensor], items: Distinct) -> Tensor:
+        """Compute the task FAC on views of the batch's distinct `items`."""
         behavior, *content = views
         loss = behavior.new_zeros(())
         for map_behavior, map_modality, view in zip(
@@ -179,20 +180,17 @@ class SLMRec(Recommender):
         ):
             behavior = map_behavior(behavior)
             scaled = map_modality(view) / self.config.contrast_temperature
-            loss = loss + pair_info_nce_loss(behavior, scaled, rows, rows)
+            loss = loss + pair_info_nce_loss(behavior, scaled, items, items)
         return loss
 
     @override
     def loss(self, batch: Batch) -> Tensor:
-        users, user_rows = batch.users.unique(return_inverse=True)
-        items, item_rows = batch.positives.unique(return_inverse=True)
-        user_views, item_views = self._views(users, items)
+        users, items = find_distinct(batch.users), find_distinct(batch.positives)
+        user_views, item_views = self._views(users.nodes, items.nodes)
         final_users = functional.normalize(self.user_fuser(torch.cat(user_views, dim=1)), dim=1)
         final_items = functional.normalize(self.item_fuser(torch.cat(item_views, dim=1)), dim=1)
-        main = pair_info_nce_loss(
-            final_users / self.config.temperature, final_items, user_rows, item_rows
-        )
-        task = self._fine_and_coarse_loss(item_views, item_rows)
+        main = pair_info_nce_loss(final_users / self.config.temperature, final_items, users, items)
+        task = self._fine_and_coarse_loss(item_views, items)
         penalty = sum(weights.square().sum() for weights in self.parameters()) / 2
         return main + self.config.contrast * task + self.config.reg * penalty
 
@@ -202,7 +200,7 @@ class SLMRec(Recommender):
 
 
 def pair_info_nce_loss(
-    view: Tensor, other: Tensor, view_rows: Tensor, other_rows: Tensor
+    view: Tensor, other: Tensor, view_nodes: Distinct, other_nodes: Distinct
 ) -> Tensor:
     """Contrast a batch's pairs by dot product, each against the batch's other partners (InfoNCE).
 
@@ -211,16 +209,17 @@ def pair_info_nce_loss(
     Parameters
     ----------
     view, other : Tensor, shape (n, d) and (m, d)
-        Vectors. Each row occurs in the batch.
-    view_rows, other_rows : Tensor of int64, shape (batch,)
-        The pairs: rows of `view` and of `other`.
+        Vectors of the distinct nodes.
+    view_nodes, other_nodes : Distinct
+        The pairs: rows of `view` and of `other`, and how often the batch holds each.
     """
-    positive = (view[view_rows] * other[other_rows]).sum()
+    positive = (view[view_nodes.rows] * other[other_nodes.rows]).sum()
     products = view @ other.T
     top = products.detach().amax(dim=1, keepdim=True)
-    total = (products - top).exp() @ other_rows.bincount().to(view.dtype)
+    total = (products - top).exp() @ other_nodes.counts.to(view.dtype)
     normalizer = total.log() + top.squeeze(1)
-    return (normalizer @ view_rows.bincount().to(view.dtype) - positive) / len(view_rows)
+    weighted = normalizer @ view_nodes.counts.to(view.dtype)
+    return (weighted - positive) / len(view_nodes.rows)
 
 
 def _propagate_from(

@@ -11,7 +11,7 @@ from torch import Tensor
 from sgurinit.errors import InputError
 from sgurinit.models import Batch
 from sgurinit.seeds import derive_seed
-from sgurinit.training.random_bits import draw_bits
+from sgurinit.random_bits import draw_bits
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset

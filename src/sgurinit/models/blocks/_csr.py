@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,10 +45,22 @@ def to_csr(matrix: Sparse) -> Csr:
     )
 
 
+def find_offsets(ascending: Tensor, n_rows: int) -> Tensor:
+    """Find where each row's entries begin, and after them the end, in the entries' sorted rows."""
+    return torch.searchsorted(ascending, torch.arange(n_rows + 1, device=ascending.device))
+
+
 def multiply(matrix: Csr, x: Tensor) -> Tensor:
-    """Multiply a sparse matrix ``(n, m)`` with the dense table `x` ``(m, d)``."""
-    # This is a weighted sum of looked-up rows, which is what an embedding bag computes. On CPUs,
-    # torch's kernel for embedding bags is several times faster than its CSR product.
+    """Multiply a sparse matrix ``(n, m)`` with the dense table `x` ``(m, d)``.
+
+    On a CUDA device by `multiply_by_entries`, elsewhere by `multiply_by_rows`: on CPUs that is
+    several times faster. ``benchmarks/spmm.py`` measures both.
+    """
+    return multiply_by_entries(matrix, x) if x.is_cuda else multiply_by_rows(matrix, x)
+
+
+def multiply_by_rows(matrix: Csr, x: Tensor) -> Tensor:
+    """Multiply row by row, as an embedding bag: a weighted sum of looked-up rows of `x`."""
     return functional.embedding_bag(
         matrix.columns,
         x.contiguous(),
@@ -56,3 +69,28 @@ def multiply(matrix: Csr, x: Tensor) -> Tensor:
         per_sample_weights=matrix.weights.to(x.dtype),
         include_last_offset=True,
     )
+
+
+def multiply_by_entries(matrix: Csr, x: Tensor) -> Tensor:
+    """Multiply by torch's product of sparse rows, on CUDA devices that of cuSPARSE.
+
+    It divides the entries, not the rows, among the threads, so that no thread has a popular item's
+    whole row.
+    """
+    # Mixed precision would multiply in another precision than that of `x`.
+    with torch.autocast(x.device.type, enabled=False):
+        product: Tensor = as_sparse_tensor(matrix, x.shape[0], x.dtype) @ x.contiguous()
+    return product
+
+
+def as_sparse_tensor(matrix: Csr, n_columns: int, dtype: torch.dtype) -> Tensor:
+    """Return the matrix as one of torch's sparse tensors, which shares its memory."""
+    with warnings.catch_warnings():  # torch warns once per process that CSR is in beta
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            matrix.offsets,
+            matrix.columns,
+            matrix.weights.to(dtype),
+            size=(len(matrix.offsets) - 1, n_columns),
+            check_invariants=False,
+        )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sgurinit.core.inputs.arrays import IntArray
-from sgurinit.models.blocks._csr import Csr, multiply
+from sgurinit.models.blocks._csr import Csr, as_sparse_tensor, find_offsets, multiply
 
 
 class _Pattern(NamedTuple):
@@ -68,16 +65,13 @@ class _MultiplyAt(torch.autograd.Function):
 
 def _multiply_at(pattern: _Pattern, left: Tensor, right: Tensor) -> Tensor:
     """Compute the entries of ``left @ right.T`` at a pattern, without the dense product."""
-    with warnings.catch_warnings():  # torch warns once per process that CSR is in beta
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        empty = torch.sparse_csr_tensor(
-            pattern.offsets,
-            pattern.columns,
-            left.new_zeros(len(pattern.columns)),
-            size=(len(left), len(right)),
-            check_invariants=False,
-        )
-    filled: Tensor = torch.sparse.sampled_addmm(empty, left, right.T, beta=0.0)
+    # In mixed precision the tables can differ in precision. Torch wants one, of 32 bits at least.
+    wide = torch.promote_types(torch.promote_types(left.dtype, right.dtype), torch.float32)
+    left, right = left.to(wide), right.to(wide)
+    zeros = left.new_zeros(len(pattern.columns))
+    empty = as_sparse_tensor(Csr(pattern.offsets, pattern.columns, zeros), len(right), left.dtype)
+    with torch.autocast(left.device.type, enabled=False):
+        filled: Tensor = torch.sparse.sampled_addmm(empty, left, right.T, beta=0.0)
     return filled.values()
 
 
@@ -85,12 +79,13 @@ class LearnedGraph(nn.Module):
     """A sparse matrix with a constant pattern and learned weights.
 
     The weights are not stored here but passed to each call. Entry ``weights[e]`` stands at row
-    ``rows[e]`` and column ``columns[e]``. Entries can come in any order; each place occurs once.
+    ``rows[e]`` and column ``columns[e]``. Entries can come in any order. The weights of
+    entries with the same place add up.
 
     Parameters
     ----------
-    rows, columns : numpy.ndarray of int, shape (nnz,)
-        Places of the entries.
+    rows, columns : Tensor of int64, shape (nnz,)
+        Places of the entries. The graph is on their device.
     shape : tuple of int
         ``(n, m)``.
 
@@ -100,30 +95,37 @@ class LearnedGraph(nn.Module):
 
     Examples
     --------
-    >>> import numpy as np, torch
-    >>> graph = LearnedGraph(np.array([0, 0, 1]), np.array([0, 1, 1]), (2, 2))
+    >>> import torch
+    >>> graph = LearnedGraph(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), (2, 2))
     >>> graph.softmax(torch.zeros(3))
     tensor([0.5000, 0.5000, 1.0000])
     """
 
-    def __init__(self, rows: IntArray, columns: IntArray, shape: tuple[int, int]) -> None:
+    def __init__(self, rows: Tensor, columns: Tensor, shape: tuple[int, int]) -> None:
         super().__init__()
         self.shape = shape
-        by_row = np.lexsort((columns, rows))
-        by_column = np.lexsort((rows, columns))
-        place = np.empty(len(rows), np.int64)  # where by_row puts each entry
-        place[by_row] = np.arange(len(rows))
-        for name, array in {
+        by_row = (rows * shape[1] + columns).argsort(stable=True)
+        by_column = (columns * shape[0] + rows).argsort(stable=True)
+        place = torch.empty_like(by_row)  # where by_row puts each entry
+        place[by_row] = torch.arange(len(rows), device=rows.device)
+        # 32-bit indices take half the memory, if the number of entries allows them.
+        narrow = torch.int32 if max(len(rows), *shape) < 2**31 else torch.int64
+        for name, tensor in {
             "rows": rows[by_row],
-            "offsets": np.searchsorted(rows[by_row], np.arange(shape[0] + 1)),
-            "columns": columns[by_row],
-            "transposed_offsets": np.searchsorted(columns[by_column], np.arange(shape[1] + 1)),
-            "transposed_columns": rows[by_column],
+            "offsets": find_offsets(rows[by_row], shape[0]).to(narrow),
+            "columns": columns[by_row].to(narrow),
+            "transposed_offsets": find_offsets(columns[by_column], shape[1]).to(narrow),
+            "transposed_columns": rows[by_column].to(narrow),
             "transposed_order": place[by_column],
             "order": by_row,
             "place": place,
         }.items():
-            self.register_buffer(f"_{name}", torch.from_numpy(np.asarray(array, np.int64)), False)
+            self.register_buffer(f"_{name}", tensor, persistent=False)
+
+    def copy_(self, other: LearnedGraph) -> None:
+        """Take over the places of another graph with as many entries and of the same shape."""
+        for name, tensor in other.named_buffers():
+            self.get_buffer(name).copy_(tensor)
 
     def forward(self, weights: Tensor, x: Tensor) -> Tensor:
         """Multiply the matrix of `weights` ``(nnz,)`` with `x` ``(m, d)``; returns ``(n, d)``."""

@@ -57,18 +57,26 @@ class SparseGraph(nn.Module):
     def __init__(self, matrix: Sparse, *, symmetric: bool = False) -> None:
         super().__init__()
         self.shape: tuple[int, int] = matrix.shape
-        forward = to_csr(matrix)
-        backward = forward if symmetric else to_csr(matrix.T)
-        for direction, csr in (("forward", forward), ("backward", backward)):
-            for name, tensor in csr._asdict().items():
-                self.register_buffer(f"_{direction}_{name}", tensor, persistent=False)
+        self.symmetric = symmetric
+        self.store(to_csr(matrix))
+        if not symmetric:
+            self._register("backward", to_csr(matrix.T))
+
+    def store(self, matrix: Csr) -> None:
+        """Hold other tensors as the matrix, which is symmetric if the graph is."""
+        self._register("forward", matrix)
+
+    def _register(self, direction: str, matrix: Csr) -> None:
+        for name, tensor in matrix._asdict().items():
+            self.register_buffer(f"_{direction}_{name}", tensor, persistent=False)
 
     def _direction(self, direction: str) -> Csr:
         return Csr(*(self.get_buffer(f"_{direction}_{name}") for name in Csr._fields))
 
     def directions(self) -> tuple[Csr, Csr]:
         """Return the matrix and its transpose."""
-        return self._direction("forward"), self._direction("backward")
+        matrix = self._direction("forward")
+        return matrix, matrix if self.symmetric else self._direction("backward")
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply with the dense table `x` ``(m, d)``; returns ``(n, d)``."""

@@ -17,6 +17,7 @@ from sgurinit.models.base import (
     UserTable,
     new_embedding,
 )
+from sgurinit.models.blocks.distinct import find_distinct
 from sgurinit.models.blocks.features import Features
 from sgurinit.models.blocks.losses import MIN_TEMPERATURE, bpr_loss, info_nce_loss, l2_penalty
 from sgurinit.models.blocks.sparse_graph import (
@@ -103,15 +104,15 @@ class TwoViewRecommender(Recommender):
 
     @override
     def loss(self, batch: Batch) -> Tensor:
-        users, user_rows, user_counts = batch.users.unique(return_inverse=True, return_counts=True)
-        items, item_rows = torch.cat([batch.positives, batch.negatives]).unique(return_inverse=True)
+        users, user_rows, user_counts = find_distinct(batch.users)
+        items, item_rows, _ = find_distinct(torch.cat([batch.positives, batch.negatives]))
         positive_rows, negative_rows = item_rows.split(len(batch.users))
         behavior = self._behavior()[torch.cat([users, self.n_users + items])]
         side = self._side(behavior, self._content(users, items))
         final_users, final_items = (behavior + side).split([len(users), len(items)])
         vectors = final_users[user_rows], final_items[positive_rows], final_items[negative_rows]
 
-        rows, counts = positive_rows.unique(return_counts=True)
+        rows, _, counts = find_distinct(positive_rows)
         rows = rows + len(users)
         contrast = info_nce_loss(
             side[: len(users)], behavior[: len(users)], self.config.temperature, user_counts

@@ -11,6 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from sgurinit.models.base import Batch, Recommender, RecommenderConfig, UserTable
+from sgurinit.models.blocks.distinct import find_distinct
 from sgurinit.models.blocks.features import Features
 from sgurinit.models.blocks.losses import bpr_loss
 from sgurinit.models.blocks.modality_branches import Branches, new_modality_weights
@@ -81,7 +82,7 @@ class UserNeighborRecommender(Recommender):
     @override
     def loss(self, batch: Batch) -> Tensor:
         users, items = self._nodes()
-        distinct, rows = batch.users.unique(return_inverse=True)
+        distinct, rows, _ = find_distinct(batch.users)
         own = (users[distinct] + self.user_graph(users, distinct))[rows]
         ranking = bpr_loss(own, items[batch.positives], items[batch.negatives]) / math.log(2)
         penalty = self.branches.penalty(batch.users) + self.modality_weights.square().mean()

@@ -51,3 +51,28 @@ def draw_bits(key: tuple[int, int], counters: tuple[Tensor | int, ...]) -> list[
         ]
         keys = [(k + step) & _MASK for k, step in zip(keys, _STEPS, strict=True)]
     return words
+
+
+def draw_uniform(key: tuple[int, int], places: Tensor) -> Tensor:
+    """Draw a number above 0 and below 1 for each place, uniformly, in steps of ``2**-52``.
+
+    Parameters
+    ----------
+    key : tuple of int
+        Two words in [0, 2**32): the random stream.
+    places : Tensor of int64
+        Places in the stream, in [0, 2**32).
+
+    Returns
+    -------
+    Tensor of float64
+        One number per place.
+
+    Examples
+    --------
+    >>> import torch
+    >>> draw_uniform((0, 0), torch.arange(3))
+    tensor([0.3990, 0.7298, 0.6411], dtype=torch.float64)
+    """
+    high, low, _, _ = draw_bits(key, (places, 0, 0, 0))
+    return (((high << 20) | (low >> 12)).double() + 0.5) * 2.0**-52

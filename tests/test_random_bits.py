@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgurinit.training.random_bits import draw_bits
+from sgurinit.random_bits import draw_bits, draw_uniform
 
 WORD = st.integers(0, 2**32 - 1)
 
@@ -46,3 +48,19 @@ def test_every_counter_by_itself(pairs, third, fourth, k0, k1) -> None:
     first, second = (torch.tensor(column) for column in zip(*pairs, strict=True))
     found = torch.stack(draw_bits((k0, k1), (first, second, third, fourth)), dim=1).tolist()
     assert found == [philox_slowly([k0, k1], [x, y, third, fourth]) for x, y in pairs]
+
+
+@given(st.lists(WORD, min_size=1, max_size=5), WORD, WORD)
+def test_uniform_numbers_are_the_first_52_bits(places, k0, k1) -> None:
+    for place, found in zip(places, draw_uniform((k0, k1), torch.tensor(places)), strict=True):
+        high, low, *_ = philox_slowly([k0, k1], [place, 0, 0, 0])
+        bits = (high << 20) + (low >> 12)
+        assert float(found) == float(Fraction(2 * bits + 1, 2**53))
+        assert 0 < found < 1
+
+
+def test_uniform_numbers_fill_the_range_evenly() -> None:
+    found = draw_uniform((1, 2), torch.arange(20_000))
+    torch.testing.assert_close(
+        torch.histc(found, 10, 0, 1) / 20_000, torch.full((10,), 0.1).double(), atol=0.01, rtol=0
+    )
