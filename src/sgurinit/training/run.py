@@ -20,6 +20,7 @@ from sgurinit.files import claim
 from sgurinit.handover import HandoverReport
 from sgurinit.locks import claim_folder
 from sgurinit.models import Recommender, RecommenderConfig
+from sgurinit.models.blocks.building import build_on
 from sgurinit.models.checkpoint import load_weights
 from sgurinit.resolve import (
     resolve_config,
@@ -210,7 +211,9 @@ def train(
     dataset = resolve_dataset(dataset)
     model_class = resolve_model(model)
     arm = resolve_initializer(initializer)
-    built = build_model(model_class, dataset, resolve_config(model_class, config), seed=seed)
+    device = machine.list_devices()[0]
+    with build_on(device):
+        built = build_model(model_class, dataset, resolve_config(model_class, config), seed=seed)
     report = arm.apply(built, dataset, seed=seed)
     if on_stage is not None:
         on_stage("start", built.eval())
@@ -223,7 +226,7 @@ def train(
     )
     with _open_folder(place) as opened:
         claim(opened / _RUN_FILE, _identity(built, arm, settings, seed, dataset))
-        fit(module, settings, opened, on_epoch, machine.list_devices()[0])
+        fit(module, settings, opened, on_epoch, device)
         load_weights(built, opened / BEST_FILE)
     if on_stage is not None:
         on_stage("trained", built.eval())
