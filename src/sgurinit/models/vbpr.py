@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,7 +20,7 @@ from sgurinit.models.base import (
     new_embedding,
 )
 from sgurinit.models.blocks.features import Features
-from sgurinit.models.blocks.losses import bpr_loss, l2_penalty
+from sgurinit.models.blocks.losses import l2_penalty, margin_loss
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
@@ -94,23 +95,9 @@ class VBPR(Recommender):
         self.projections = nn.ParameterList(new_embedding(f.shape[1], width) for f in self.features)
         self.content_biases = nn.ParameterList(torch.zeros(f.shape[1]) for f in self.features)
 
-    def _user_vectors(self, users: Tensor) -> Tensor:
-        """Compute user vectors ``(b, d)``; the last column is 1 and multiplies the items' bias."""
-        parts = [self.user_embedding[users]]
-        parts += [table[users] for table in self.user_content]
-        return torch.cat([*parts, parts[0].new_ones(len(users), 1)], dim=1)
-
-    def _item_vectors(self, items: Tensor) -> Tensor:
-        """Compute item vectors ``(b, d)``; the last column is the items' total bias."""
-        bias = self.item_bias[items]
-        parts = [self.item_embedding[items]]
-        for table, projection, content_bias in zip(
-            self.features, self.projections, self.content_biases, strict=True
-        ):
-            features = table[items]
-            parts.append(features @ projection)
-            bias = bias + features @ content_bias
-        return torch.cat([*parts, bias[:, None]], dim=1)
+    def _contents(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield the features, the projection and the feature biases of each modality."""
+        return zip(self.features, self.projections, self.content_biases, strict=True)
 
     def _project(self, position: int, features: Tensor) -> Tensor:
         projected: Tensor = features @ self.projections[position]
@@ -118,26 +105,35 @@ class VBPR(Recommender):
 
     @override
     def embed(self) -> tuple[Tensor, Tensor]:
-        device = self.item_bias.device
-        users = torch.arange(self.n_users, device=device)
-        items = torch.arange(self.n_items, device=device)
-        return self._user_vectors(users), self._item_vectors(items)
+        bias: Tensor = self.item_bias
+        parts: list[Tensor] = [self.item_embedding]
+        for features, projection, content_bias in self._contents():
+            parts.append(features @ projection)
+            bias = bias + features @ content_bias
+        # The users' last column is 1 and multiplies the items' total bias.
+        ones = bias.new_ones(self.n_users, 1)
+        users = torch.cat([self.user_embedding, *self.user_content, ones], dim=1)
+        return users, torch.cat([*parts, bias[:, None]], dim=1)
 
     @override
     def loss(self, batch: Batch) -> Tensor:
-        users = self._user_vectors(batch.users)
-        positives = self._item_vectors(batch.positives)
-        negatives = self._item_vectors(batch.negatives)
-        penalty = l2_penalty(
-            users[:, :-1],
-            self.item_embedding[batch.positives],
-            self.item_embedding[batch.negatives],
-            self.item_bias[batch.positives],
-            self.item_bias[batch.negatives],
-        )
-        for weights in (*self.projections, *self.content_biases):
-            penalty = penalty + weights.square().sum() / 2
-        return bpr_loss(users, positives, negatives) + self.config.reg * penalty
+        users = self.user_embedding[batch.users]
+        both = torch.cat([batch.positives, batch.negatives])
+        items, biases = self.item_embedding[both], self.item_bias[both]
+        penalty = l2_penalty(users, items, biases)
+        # Scores are linear in an item's vector, features and biases, so margins only need the
+        # differences of positives and negatives.
+        margins = (users * _subtract_halves(items)).sum(dim=1) + _subtract_halves(biases)
+        for table, (features, projection, content_bias) in zip(
+            self.user_content, self._contents(), strict=True
+        ):
+            users = table[batch.users]
+            # On CPUs several times as fast as features[both].
+            content = _subtract_halves(features.index_select(0, both))
+            margins = margins + (users * (content @ projection)).sum(dim=1) + content @ content_bias
+            penalty = penalty + l2_penalty(users)
+            penalty = penalty + (projection.square().sum() + content_bias.square().sum()) / 2
+        return margin_loss(margins) + self.config.reg * penalty
 
     @override
     def user_tables(self) -> list[UserTable]:
@@ -154,3 +150,9 @@ class VBPR(Recommender):
             for position, table in enumerate(self.user_content)
         ]
         return [free, *projected]
+
+
+def _subtract_halves(rows: Tensor) -> Tensor:
+    """Subtract the second half of the rows, the negatives', from the first, the positives'."""
+    positives, negatives = rows.chunk(2)
+    return positives - negatives

@@ -36,8 +36,12 @@ def bpr_loss(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
             f"BPR needs equal shapes, got {tuple(users.shape)}, {tuple(positives.shape)} "
             f"and {tuple(negatives.shape)}"
         )
-    margin = (users * (positives - negatives)).sum(dim=1)
-    return -functional.logsigmoid(margin).mean()
+    return margin_loss((users * (positives - negatives)).sum(dim=1))
+
+
+def margin_loss(margins: Tensor) -> Tensor:
+    """Compute `bpr_loss` from the margins ``(batch,)``, each triple's ``u·p - u·n``."""
+    return -functional.logsigmoid(margins).mean()
 
 
 def l2_penalty(*tables: Tensor) -> Tensor:
