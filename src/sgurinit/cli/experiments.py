@@ -29,11 +29,14 @@ from sgurinit.cli.options import (
     ArmOption,
     ArmsOption,
     DataArgument,
+    DeviceOption,
+    DevicesOption,
     JobsOption,
     MaxEpochsOption,
     ModelArgument,
     ModelsOption,
     PatienceOption,
+    PrecisionOption,
     SeedOption,
     SetOption,
     StudyDataOption,
@@ -44,11 +47,11 @@ from sgurinit.cli.options import (
 )
 from sgurinit.errors import InputError
 from sgurinit.report.terminal.progress import show_waiting
-from sgurinit.runtime import count_cores
 
 if TYPE_CHECKING:
     from sgurinit.experiments import Comparison, Study
     from sgurinit.experiments.events import EventCallback
+    from sgurinit.training import Machine
 
 _DEFAULT_ARMS = "random,sgurinit,permuted"
 _RESUME = "finished work is kept in {}; run the same command again to resume"
@@ -78,6 +81,9 @@ def train(
     seed: SeedOption = 0,
     max_epochs: MaxEpochsOption = None,
     patience: PatienceOption = None,
+    device: DeviceOption = "auto",
+    devices: DevicesOption = 1,
+    precision: PrecisionOption = None,
     tensorboard: TensorBoardOption = False,
     sets: SetOption = None,
 ) -> None:
@@ -91,8 +97,9 @@ def train(
         from sgurinit.cli._set_option import parse_assignments
         from sgurinit.report.terminal.progress import RunProgress
         from sgurinit.report.terminal.scores import run_table
+        from sgurinit.training import Machine
 
-    loop = drop_missing(max_epochs=max_epochs, patience=patience)
+    loop = drop_missing(max_epochs=max_epochs, patience=patience, precision=precision)
     settings, overrides = parse_assignments(sets or [], loop)
     with RunProgress(console, 1, settings.max_epochs) as progress:
         result = experiments.train_and_test(
@@ -103,6 +110,7 @@ def train(
             out=out,
             settings=settings,
             overrides=overrides,
+            machine=Machine(device=device, devices=devices),
             on_event=_make_callback(progress, out if tensorboard else None),
         )
     console.print(run_table(result))
@@ -130,6 +138,9 @@ def compare(
     max_epochs: MaxEpochsOption = None,
     patience: PatienceOption = None,
     jobs: JobsOption = None,
+    device: DeviceOption = "auto",
+    devices: DevicesOption = 1,
+    precision: PrecisionOption = None,
     mask_valid: Annotated[
         bool, typer.Option("--mask-valid", help="Exclude validation items from the test ranking.")
     ] = False,
@@ -145,14 +156,16 @@ def compare(
         from sgurinit import experiments
         from sgurinit.cli._set_option import parse_assignments
         from sgurinit.report.terminal.progress import RunProgress
+        from sgurinit.training import Machine
 
-    loop = drop_missing(max_epochs=max_epochs, patience=patience)
+    loop = drop_missing(max_epochs=max_epochs, patience=patience, precision=precision)
     settings, overrides = parse_assignments(sets or [], loop)
     options = drop_missing(n_clusters=n_clusters, local_weight=local_weight, local_norm=local_norm)
     for arm, fields in experiments.shared_fields(split_names(arms), options).items():
         overrides[arm] = fields | overrides.get(arm, {})
     total = len(split_names(models)) * len(split_names(arms)) * seeds
-    jobs = jobs or min(count_cores(), total)
+    machine = Machine(device=device, devices=devices)
+    jobs = jobs or min(machine.count_jobs(), total)
     with RunProgress(console, total, settings.max_epochs) as progress:
         found = experiments.compare(
             data,
@@ -164,6 +177,7 @@ def compare(
             overrides=overrides,
             mask_valid=mask_valid,
             jobs=jobs,
+            machine=machine,
             on_event=_make_callback(
                 progress, out if tensorboard else None, _format_runs(total, jobs, out)
             ),
@@ -207,20 +221,24 @@ def study(
         ),
     ] = False,
     jobs: JobsOption = None,
+    device: DeviceOption = "auto",
+    devices: DevicesOption = 1,
     tensorboard: TensorBoardOption = False,
 ) -> None:
     """Run a comparison that is described in a file, with an optional search of settings."""
     with show_waiting(console, "starting"):
         from sgurinit import experiments
         from sgurinit.report.terminal.progress import RunProgress
+        from sgurinit.training import Machine
 
         parsed = experiments.Study.read(file, data)
     out = out or parsed.folder
     models = None if only is None else parsed.resolve_models(split_names(only))
     total = (parsed.plan if models is None else parsed.plan.select_models(models)).count()
-    jobs = jobs or min(count_cores(), total)
+    machine = Machine(device=device, devices=devices)
+    jobs = jobs or min(machine.count_jobs(), total)
     if plan:
-        _show_costs(parsed, out, models, jobs)
+        _show_costs(parsed, out, models, jobs, machine)
         return
     set_stop_message(_RESUME.format(out))
     with RunProgress(console, total, parsed.plan.train.max_epochs) as progress:
@@ -228,6 +246,7 @@ def study(
             out,
             only=models,
             jobs=jobs,
+            machine=machine,
             on_event=_make_callback(
                 progress, out if tensorboard else None, _format_runs(total, jobs, out)
             ),
@@ -237,12 +256,14 @@ def study(
         print_line(console, line)
 
 
-def _show_costs(study: Study, out: Path, models: list[str] | None, jobs: int) -> None:
+def _show_costs(
+    study: Study, out: Path, models: list[str] | None, jobs: int, machine: Machine
+) -> None:
     """Print how long a study may take."""
     from sgurinit.report.terminal.costs import costs_table, describe_assumptions
 
     with show_waiting(console, "measuring an epoch of each model"):
-        costs = study.estimate(out, only=models, jobs=jobs)
+        costs = study.estimate(out, only=models, jobs=jobs, machine=machine)
     hours = sum(cost.hours for cost in costs)
     console.print(costs_table(costs))
     print_line(console, f"{hours:.1f} hours of runs, {hours / jobs:.1f} with --jobs {jobs}")
@@ -309,6 +330,9 @@ def report(
 def demo(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help=_FOLDER)] = Path("sgurinit-demo"),
     jobs: JobsOption = None,
+    device: DeviceOption = "auto",
+    devices: DevicesOption = 1,
+    precision: PrecisionOption = None,
 ) -> None:
     """Compare initializers on the included real data (X-Wines), in a few minutes.
 
@@ -323,6 +347,9 @@ def demo(
         max_epochs=300,
         patience=10,
         jobs=jobs,
+        device=device,
+        devices=devices,
+        precision=precision,
         sets=["lightgcn.reg=0.001", "bprmf.reg=0.01"],
     )
 

@@ -182,7 +182,34 @@ TensorBoardOption = Annotated[
 JobsOption = Annotated[
     int | None,
     typer.Option(
-        min=1, metavar="N", help="Runs at a time, which share the cores. Default: one per core."
+        min=1,
+        metavar="N",
+        help="Runs at a time, which share the cores, or the memory of CUDA devices. Default: one "
+        "per core, or one per CUDA device.",
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda|cuda:N|mps",
+        help="Where to train and rank. auto: CUDA where available, else the CPU. An interrupted "
+        "run resumes on any device.",
+    ),
+]
+DevicesOption = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Processes that share each batch of a run: one per CUDA device, or on the CPU.",
+    ),
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="32|bf16-mixed",
+        help="bf16-mixed: dense products of training in bfloat16, everything else in float32. "
+        "Default: 32.",
     ),
 ]
 

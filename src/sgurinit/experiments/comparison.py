@@ -15,6 +15,7 @@ from sgurinit.arms import Initializer, MethodInitializer
 from sgurinit.core.inputs.training_data import require_features
 from sgurinit.data import Dataset
 from sgurinit.errors import InputError
+from sgurinit.experiments.cards import refuse_nested_processes
 from sgurinit.experiments.events import EventCallback, RunEvent, no_event
 from sgurinit.experiments.folder import ComparisonFolder
 from sgurinit.experiments.folder_lock import (
@@ -39,7 +40,8 @@ from sgurinit.files import write_json, write_table
 from sgurinit.locks import claim_folder
 from sgurinit.models import Recommender
 from sgurinit.resolve import build, resolve_config, resolve_dataset, resolve_model
-from sgurinit.training import TrainSettings
+from sgurinit.training import Machine, TrainSettings
+from sgurinit.training.machine import resolve_machine
 from sgurinit.training.run import build_model
 
 
@@ -106,6 +108,7 @@ def compare(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     mask_valid: bool = False,
     jobs: int = 1,
+    machine: Machine | None = None,
     on_event: EventCallback = no_event,
 ) -> Comparison:
     """Train every model from every arm with every seed, and test each run once.
@@ -139,7 +142,11 @@ def compare(
         Runs at a time. With more than one, each runs in a worker process, so a script must call
         `compare` under ``if __name__ == "__main__":``, and your own class must be defined at
         the top level of a module or of the script, not in a notebook. The last digits of the
-        results can depend on the number of threads per run.
+        results can depend on the number of threads per run. On a CUDA device, each gets an equal
+        share of the memory that is free.
+    machine : Machine or None, default None
+        The device of the runs, see `sgurinit.train`. Runs at a time are spread over all CUDA
+        devices, or share the one that it names. An interrupted comparison resumes on another.
     on_event : callable, default no_event
         Called with a `RunEvent` whenever a run begins, ends an epoch or is finished.
 
@@ -152,7 +159,8 @@ def compare(
     ------
     InputError
         An argument, a name, a class, a field or the data cannot be used, `out` contains another
-        comparison or other files, another process is using it, or there is too little memory.
+        comparison or other files, another process is using it, there is too little memory, or this
+        machine has no such device.
 
     See Also
     --------
@@ -178,7 +186,13 @@ def compare(
     )
     source = None if isinstance(dataset, Dataset) else dataset
     return run_plan(
-        plan, resolve_split_data(dataset), source, out=out, jobs=jobs, on_event=on_event
+        plan,
+        resolve_split_data(dataset),
+        source,
+        out=out,
+        jobs=jobs,
+        machine=machine,
+        on_event=on_event,
     )
 
 
@@ -192,6 +206,7 @@ def run_plan(
     data_option: str | None = None,
     only: Collection[str] | None = None,
     jobs: int,
+    machine: Machine | None = None,
     on_event: EventCallback,
 ) -> Comparison:
     """Execute a plan: the search, if it has one, every run, and then the tables.
@@ -215,17 +230,22 @@ def run_plan(
         None: all models.
     jobs : int
         Runs at a time, see `compare`.
+    machine : Machine or None, default None
+        The device of the runs, see `compare`.
     on_event : callable
         Called with each `RunEvent`.
 
     Raises
     ------
     InputError
-        `out` is not a path, `jobs` is below 1, `on_event` is not callable, `out` contains another
-        comparison or other files, another process is using it, or a run fails.
+        `out` is not a path, `jobs` is below 1, `on_event` is not callable, this machine has no such
+        device, `out` contains another comparison or other files, another process is using it, or a
+        run fails.
     """
     folder = check_path(out, "out")
     jobs = check_integer(jobs, "jobs", 1)
+    machine = resolve_machine(machine)
+    refuse_nested_processes(machine, jobs)
     check_callable(on_event, "on_event")
     data_facts = describe_data(dataset, source)
     refuse_other_folder(folder, source)
@@ -237,7 +257,16 @@ def run_plan(
         choices: Choices = {}
         is_fixed = plan.search is None
         chains = chain_runs(plan.runs()) if is_fixed else search_chains(plan, choices)
-        execute_chains(dataset, chains, folder, data_facts, jobs=jobs, on_event=on_event, only=only)
+        execute_chains(
+            dataset,
+            chains,
+            folder,
+            data_facts,
+            jobs=jobs,
+            machine=machine,
+            on_event=on_event,
+            only=only,
+        )
         plan = plan.select_models(_list_complete(plan, choices, folder))
         runs = list(plan.runs())
         if not is_fixed:
@@ -258,7 +287,7 @@ def run_plan(
             "data_option": data_option,
             "chosen": None if is_fixed else _describe_choices(plan, choices),
             "data": data_facts,
-            "environment": describe_environment(),
+            "environment": describe_environment(machine),
             "results": entries,
             "untrained": untrained,
         }
@@ -356,6 +385,7 @@ def train_and_test(
     out: str | Path | None = None,
     settings: TrainSettings | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    machine: Machine | None = None,
     on_event: EventCallback = no_event,
 ) -> dict[str, Any]:
     """Do a single run of a comparison: train one model from one arm and test it once.
@@ -377,6 +407,8 @@ def train_and_test(
         Settings of the training loop. None: those common in the literature.
     overrides : mapping of str to mapping or None, default None
         Fields that differ from the defaults, by the name of the model or the arm.
+    machine : Machine or None, default None
+        The device, see `sgurinit.train`. An interrupted run resumes on another.
     on_event : callable, default no_event
         Called with a `RunEvent` whenever the run begins, ends an epoch or is finished.
 
@@ -390,7 +422,8 @@ def train_and_test(
     ------
     InputError
         An argument, a name, a field or the data cannot be used, `out` contains another run, a
-        comparison or a data set, another process is using it, or there is too little memory.
+        comparison or a data set, another process is using it, there is too little memory, or this
+        machine has no such device.
 
     See Also
     --------
@@ -410,6 +443,7 @@ def train_and_test(
     plan = comparison_settings([model], [arm], 1, train=settings, overrides=overrides)
     run = build(RunSettings, {**dict(next(plan.runs())), "seed": seed}, prefix="run")
     place = None if out is None else check_path(out, "out")
+    machine = resolve_machine(machine)
     check_callable(on_event, "on_event")
     data = resolve_split_data(dataset)
     data_facts = {"fingerprint": data.fingerprint}
@@ -417,9 +451,9 @@ def train_and_test(
         refuse_data_folder(place, None if isinstance(dataset, Dataset) else dataset)
         with claim_folder(place):
             refuse_folder_with(place / "settings.json", "a comparison")
-            return execute_run(data, run, place, data_facts, on_event)
+            return execute_run(data, run, place, data_facts, on_event, machine=machine)
     with TemporaryDirectory(prefix="sgurinit-") as folder:
-        return execute_run(data, run, Path(folder), data_facts, on_event)
+        return execute_run(data, run, Path(folder), data_facts, on_event, machine=machine)
 
 
 def load_comparison(folder: str | Path) -> Comparison:

@@ -18,7 +18,7 @@ from sgurinit.experiments.run import RESULT_FILE
 from sgurinit.experiments.settings import ComparisonSettings, Halving, RunCounts
 from sgurinit.files import read_json
 from sgurinit.runtime import count_cores
-from sgurinit.training import TrainSettings, train
+from sgurinit.training import Machine, TrainSettings, train
 
 USUAL_EPOCHS = 100
 """Epochs of a run, assumed for a model without finished runs."""
@@ -65,7 +65,13 @@ class ModelCost:
 
 
 def estimate_costs(
-    plan: ComparisonSettings, dataset: Dataset, folder: Path, jobs: int, on_event: EventCallback
+    plan: ComparisonSettings,
+    dataset: Dataset,
+    folder: Path,
+    jobs: int,
+    on_event: EventCallback,
+    *,
+    machine: Machine,
 ) -> list[ModelCost]:
     """Estimate the time of each model of a plan, see `sgurinit.experiments.Study.estimate`."""
     halving = None if plan.search is None else plan.search.halving
@@ -78,7 +84,7 @@ def estimate_costs(
         else:
             on_event(RunEvent("", "step", step=f"two epochs of {model}"))
             with _share_cores(jobs):
-                seconds = _measure_epoch(plan, model, dataset)
+                seconds = _measure_epoch(plan, model, dataset, machine)
         whole = [result["epochs"] for result in finished if result.get("stopped_at") is None]
         epochs = sum(whole) / len(whole) if whole else min(USUAL_EPOCHS, plan.train.max_epochs)
         cost = ModelCost(
@@ -129,10 +135,17 @@ def _share_cores(jobs: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _measure_epoch(plan: ComparisonSettings, model: str, dataset: Dataset) -> float:
+def _measure_epoch(
+    plan: ComparisonSettings, model: str, dataset: Dataset, machine: Machine
+) -> float:
     """Time of an epoch from random values: the second, since the first has more to prepare."""
     settings = plan.train.model_dump() | {"max_epochs": 2, "patience": 2, "floors": {}}
     trained = train(
-        dataset, model, "random", config=plan.models[model], settings=TrainSettings(**settings)
+        dataset,
+        model,
+        "random",
+        config=plan.models[model],
+        settings=TrainSettings(**settings),
+        machine=machine,
     )
     return float(trained.history[-1]["seconds"])

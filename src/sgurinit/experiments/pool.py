@@ -16,17 +16,20 @@ from threadpoolctl import threadpool_limits
 
 from sgurinit.data import Dataset
 from sgurinit.errors import InputError
+from sgurinit.experiments.cards import DeviceShare, measure_model, share_devices
 from sgurinit.experiments.events import EventCallback, RunEvent
 from sgurinit.experiments.run import TrialResult, execute_run, is_finished, read_trial
 from sgurinit.experiments.settings import RunSettings
 from sgurinit.models.resolver import register_model
-from sgurinit.resolve import resolve_model
+from sgurinit.resolve import resolve_config, resolve_model
 from sgurinit.runtime import (
     children_ignore_interrupts,
     count_cores,
     keep_freed_memory,
     run_as_worker,
 )
+from sgurinit.training import Machine
+from sgurinit.training.run import build_model
 
 Chain: TypeAlias = Generator[RunSettings, TrialResult, Sequence["Chain"]]
 """Runs that depend on each other: yields a run, receives its result, and so on.
@@ -54,6 +57,7 @@ def execute_chains(
     data_facts: Mapping[str, Any],
     *,
     jobs: int,
+    machine: Machine,
     on_event: EventCallback,
     only: Collection[str] | None = None,
 ) -> None:
@@ -76,6 +80,9 @@ def execute_chains(
         Runs at a time. With 1 they run in this process and use all of its threads. With more, each
         runs in a worker process with an equal share of the cores, even if it is the only run left,
         because the last digits of the results depend on the number of threads.
+    machine : Machine
+        The device of the runs. Several CUDA devices get equal numbers of workers. Workers on the
+        same device have equal shares of its free memory.
     on_event : callable
         Called with each `RunEvent`.
     only : collection of str or None, default None
@@ -85,12 +92,12 @@ def execute_chains(
     Raises
     ------
     InputError
-        A run fails, a finished run has other settings, or a worker process died or cannot import a
-        model's class.
+        A run fails, a finished run has other settings, a worker process died or cannot import a
+        model's class, or too many runs at a time are asked of a CUDA device.
     """
 
     def execute(run: RunSettings) -> None:
-        execute_run(dataset, run, folder / run.path, data_facts, on_event)
+        execute_run(dataset, run, folder / run.path, data_facts, on_event, machine=machine)
 
     schedule = _Schedule(chains, folder, execute, only)
     if jobs > 1 and schedule.waiting:
@@ -98,8 +105,10 @@ def execute_chains(
         parts = {f.name: getattr(dataset, f.name) for f in fields(dataset)}
         parts["features"] = dict(dataset.features)
         models = _check_importable([run for _, run in schedule.waiting])
+        waiting = [run for _, run in schedule.waiting]
+        shares = share_devices(machine, jobs, lambda: _measure_models(dataset, waiting))
         work = (parts, dict(data_facts), models, folder, max(1, count_cores() // jobs))
-        _Workers(jobs, work).run(schedule, on_event)
+        _Workers(shares, work).run(schedule, on_event)
     while schedule.waiting:
         chain, run = schedule.take()
         execute(run)
@@ -159,14 +168,14 @@ class _Workers:
 
     Parameters
     ----------
-    limit : int
-        Largest number of processes.
+    shares : sequence of DeviceShare
+        The device of each process; there are not more processes than these.
     work : tuple
         What all runs share, see `_serve`.
     """
 
-    def __init__(self, limit: int, work: tuple[Any, ...]) -> None:
-        self.limit = limit
+    def __init__(self, shares: Sequence[DeviceShare], work: tuple[Any, ...]) -> None:
+        self.shares = shares
         self.work = work
         self.links: dict[Connection, BaseProcess] = {}
         self.idle: list[Connection] = []
@@ -191,7 +200,7 @@ class _Workers:
     def _assign(self, schedule: _Schedule) -> None:
         """Give each free worker a run, and start workers for the runs that are left."""
         missing = len(schedule.waiting) - len(self.idle)
-        self.idle += self._start(min(missing, self.limit - len(self.links)))
+        self.idle += self._start(min(missing, len(self.shares) - len(self.links)))
         while schedule.waiting and self.idle:
             chain, run = schedule.take()
             link = self.idle.pop()
@@ -200,7 +209,7 @@ class _Workers:
 
     def _start(self, n: int) -> list[Connection]:
         context = multiprocessing.get_context("spawn")
-        started = []
+        started, first = [], len(self.links)
         with children_ignore_interrupts():
             for _ in range(n):
                 ours, theirs = context.Pipe()
@@ -209,8 +218,8 @@ class _Workers:
                 theirs.close()
                 self.links[ours] = process
                 started.append(ours)
-        for link in started:
-            _send(link, self.work)
+        for link, share in zip(started, self.shares[first:], strict=False):
+            _send(link, (*self.work, share))
         return started
 
     def _receive(self, link: Connection, schedule: _Schedule, on_event: EventCallback) -> None:
@@ -252,6 +261,17 @@ def _check_importable(runs: Sequence[RunSettings]) -> list[str]:
     return places
 
 
+def _measure_models(dataset: Dataset, runs: Iterable[RunSettings]) -> dict[str, int]:
+    """Measure what a run of each model needs, with the largest width of its runs."""
+    largest = {run.model: run for run in sorted(runs, key=lambda run: run.config["width"])}
+    found = {}
+    for name, run in largest.items():
+        kind = resolve_model(name)
+        model = build_model(kind, dataset, resolve_config(kind, run.config), seed=0)
+        found[name] = measure_model(model)
+    return found
+
+
 def _import_class(place: str) -> Any:
     try:
         return pkgutil.resolve_name(place)
@@ -270,18 +290,20 @@ def _serve(link: Connection) -> None:
     """Execute the runs that are received from `link`, until None is received.
 
     First come what all of them share: the fields of the data set, the description of the data, the
-    places of the models' classes, the folder and the number of threads.
+    places of the models' classes, the folder, the number of threads and the share of a device.
     """
     keep_freed_memory()
-    parts, data_facts, models, folder, threads = link.recv()
+    parts, data_facts, models, folder, threads, share = link.recv()
+    machine = Machine(device=share.device)
     torch.set_num_threads(threads)
     with threadpool_limits(threads):
         try:
+            share.enforce()
             for place in models:
                 register_model(_import_class(place))
             dataset = Dataset(**parts)
             while (run := link.recv()) is not None:
-                execute_run(dataset, run, folder / run.path, data_facts, link.send)
+                execute_run(dataset, run, folder / run.path, data_facts, link.send, machine=machine)
                 link.send(None)
         except InputError as error:
             link.send(error)

@@ -13,6 +13,7 @@ import torch
 
 from sgurinit.data import Dataset, summarize
 from sgurinit.runtime import count_cores
+from sgurinit.training import Machine
 
 PACKAGES = ("sgurinit", "torch", "lightning", "numpy", "scipy", "scikit-learn", "polars")
 
@@ -22,8 +23,13 @@ def describe_data(dataset: Dataset, source: str | Path | None) -> dict[str, Any]
     return {"source": None if source is None else str(source), **summarize(dataset).to_dict()}
 
 
-def describe_environment() -> dict[str, Any]:
-    """Collect versions, git revision, processor, cores and threads for JSON."""
+def describe_environment(machine: Machine) -> dict[str, Any]:
+    """Collect versions, git revision, processor, cores, threads and devices for JSON.
+
+    The devices are those of a run. Runs of a comparison may each have one of several.
+    """
+    devices = machine.list_devices()
+    cards = {torch.cuda.get_device_name(device) for device in devices if device.type == "cuda"}
     return {
         "versions": package_versions(),
         "git": source_revision(),
@@ -31,7 +37,8 @@ def describe_environment() -> dict[str, Any]:
         "cpu": _processor(),
         "cores": count_cores(),
         "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "devices": [str(device) for device in devices],
+        "gpu": ", ".join(sorted(cards)) or None,
     }
 
 

@@ -28,9 +28,10 @@ from sgurinit.experiments.settings import RunSettings
 from sgurinit.files import claim, read_json, write_json, write_table
 from sgurinit.models import Recommender
 from sgurinit.runtime import explain_memory_errors
-from sgurinit.training import Trained, train
+from sgurinit.training import Machine, Trained, train
 from sgurinit.training.fitting import BEST_FILE, LAST_FILE
 from sgurinit.training.loop import EpochRow
+from sgurinit.training.machine import resolve_machine
 from sgurinit.training.run import Stage
 
 METRIC_NAMES = tuple(f"{metric}@{k}" for metric in METRICS for k in CUTOFFS)
@@ -138,6 +139,8 @@ def execute_run(
     folder: Path,
     data_facts: Mapping[str, Any],
     on_event: EventCallback = no_event,
+    *,
+    machine: Machine | None = None,
 ) -> dict[str, Any]:
     """Train and test one run in `folder`, or return the result of a run that is finished there.
 
@@ -153,6 +156,8 @@ def execute_run(
         Description of the data, see `describe_data`. Its fingerprint is saved with the run.
     on_event : callable, default no_event
         Called with each `RunEvent`.
+    machine : Machine or None, default None
+        The device, see `sgurinit.train`. It is no setting of the run.
 
     Returns
     -------
@@ -175,12 +180,13 @@ def execute_run(
         _remove_what_resumes(folder, run)  # a kill may have come before
         on_event(RunEvent(run.label, "kept"))
         return _read_result(folder)
-    write_json(folder / "environment.json", describe_environment())
+    machine = resolve_machine(machine)
+    write_json(folder / "environment.json", describe_environment(machine))
     on_event(RunEvent(run.label, "begin"))
     on_event(RunEvent(run.label, "step", step="initial user vectors"))
     execute = _execute_test_run if run.trial is None else _execute_trial
     with _log_file(folder / "log.txt"):
-        result = execute(dataset, run, folder, on_event)
+        result = execute(dataset, run, folder, on_event, machine)
         write_json(folder / RESULT_FILE, result)
     _remove_what_resumes(folder, run)
     times = {name: result[name] for name in ("best_epoch", "epochs", "seconds")}
@@ -200,6 +206,8 @@ def _train(
     run: RunSettings,
     folder: Path,
     on_event: EventCallback,
+    machine: Machine,
+    *,
     on_stage: Callable[[Stage, Recommender], None] | None = None,
 ) -> Trained:
     logger.info("%s on %s begins or resumes", run.label, dataset.name)
@@ -218,17 +226,18 @@ def _train(
         settings=run.train,
         seed=run.seed,
         folder=folder / _CHECKPOINT,
+        machine=machine,
         on_epoch=on_epoch,
         on_stage=on_stage,
     )
 
 
 def _execute_trial(
-    dataset: Dataset, run: RunSettings, folder: Path, on_event: EventCallback
+    dataset: Dataset, run: RunSettings, folder: Path, on_event: EventCallback, machine: Machine
 ) -> dict[str, Any]:
     """Train, and save only the validation scores."""
     try:
-        trained = _train(dataset, run, folder, on_event)
+        trained = _train(dataset, run, folder, on_event, machine)
     except MemoryInputError:
         raise  # may not fail with fewer jobs or on another machine
     except InputError as error:
@@ -243,7 +252,7 @@ def _execute_trial(
 
 @explain_memory_errors()
 def _execute_test_run(
-    dataset: Dataset, run: RunSettings, folder: Path, on_event: EventCallback
+    dataset: Dataset, run: RunSettings, folder: Path, on_event: EventCallback, machine: Machine
 ) -> dict[str, Any]:
     """Train, test, and write the tables of the run."""
     gaps: dict[str, Any] = {}
@@ -251,13 +260,14 @@ def _execute_test_run(
     def measure(stage: Stage, model: Recommender) -> None:
         gaps[stage] = measure_gap(model, dataset)
 
-    trained = _train(dataset, run, folder, on_event, measure if run.seed == SHOWN_SEED else None)
+    on_stage = measure if run.seed == SHOWN_SEED else None
+    trained = _train(dataset, run, folder, on_event, machine, on_stage=on_stage)
     on_event(RunEvent(run.label, "step", step="test"))
     if gaps:
         write_json(folder / GAP_FILE, gaps)
     write_table(folder / "epochs.csv", pl.DataFrame(trained.history))
     write_json(folder / "handover.json", trained.handover.to_dict())
-    score = trained.model.make_scorer()
+    score = trained.model.to(machine.list_devices()[0]).make_scorer()
     ranking = FullRanking(dataset, "test", mask_valid=run.mask_valid)
     test = ranking.evaluate(score)
     n_train = np.bincount(dataset.train.users, minlength=dataset.n_users)

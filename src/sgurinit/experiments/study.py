@@ -18,7 +18,8 @@ from sgurinit.experiments.settings import ComparisonSettings
 from sgurinit.experiments.study_file import StudyData, expand_sweeps, read_study_file
 from sgurinit.models import model_resolver
 from sgurinit.resolve import build
-from sgurinit.training import TrainSettings
+from sgurinit.training import Machine, TrainSettings
+from sgurinit.training.machine import resolve_machine
 
 _BUILT_IN = ("planted", *SHIPPED)
 
@@ -156,6 +157,7 @@ class Study:
         *,
         only: Collection[str] | None = None,
         jobs: int = 1,
+        machine: Machine | None = None,
         on_event: EventCallback = no_event,
     ) -> Comparison:
         """Load the data, search settings if the file says so, then run the comparison.
@@ -174,6 +176,8 @@ class Study:
         jobs : int, default 1
             Runs at a time. With more than one, each runs in a worker process, so a script must call
             `run` under ``if __name__ == "__main__":``.
+        machine : Machine or None, default None
+            The device of the runs, see `compare`. The study resumes on another.
         on_event : callable, default no_event
             Called with a `RunEvent` whenever a run begins, ends an epoch or is finished.
 
@@ -186,8 +190,8 @@ class Study:
         ------
         InputError
             An argument or the data cannot be used, the study has no such model, `out` contains
-            another comparison or runs with other settings, another process is using it, or there
-            is too little memory.
+            another comparison or runs with other settings, another process is using it, there is
+            too little memory, or this machine has no such device.
         """
         models = None if only is None else self.resolve_models(only)
         folder = self.folder if out is None else check_path(out, "out")
@@ -204,6 +208,7 @@ class Study:
             data_option=self.other_data,
             only=models,
             jobs=jobs,
+            machine=machine,
             on_event=on_event,
         )
 
@@ -236,6 +241,7 @@ class Study:
         *,
         only: Collection[str] | None = None,
         jobs: int = 1,
+        machine: Machine | None = None,
         on_event: EventCallback = no_event,
     ) -> list[ModelCost]:
         """Estimate how long the study takes, without running it.
@@ -251,6 +257,8 @@ class Study:
             Names of the models. None: all models.
         jobs : int >= 1, default 1
             Runs at a time. Epochs are measured with one run's share of the cores.
+        machine : Machine or None, default None
+            The device that epochs are measured on.
         on_event : callable, default no_event
             Called with a `RunEvent` when the measurement of a model begins.
 
@@ -262,11 +270,14 @@ class Study:
         Raises
         ------
         InputError
-            An argument or the data cannot be used, or the study has no such model.
+            An argument or the data cannot be used, the study has no such model, or this machine
+            has no such device.
         """
+        machine = resolve_machine(machine)
         models = list(self.plan.models) if only is None else self.resolve_models(only)
         folder = self.folder if out is None else check_path(out, "out")
         jobs = check_integer(jobs, "jobs", 1)
         check_callable(on_event, "on_event")
         dataset = self.load_data()
-        return estimate_costs(self.plan.select_models(models), dataset, folder, jobs, on_event)
+        plan = self.plan.select_models(models)
+        return estimate_costs(plan, dataset, folder, jobs, on_event, machine=machine)
