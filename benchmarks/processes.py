@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,20 @@ def run_in_process(script: str | Path, *arguments: str, threads: int) -> dict[st
         sys.exit(f"{script} {' '.join(arguments)} failed:\n{done.stderr[-3000:]}")
     figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return figures
+
+
+@contextmanager
+def take_turn(lock: Path | None) -> Iterator[None]:
+    """Context manager: one process at a time is inside, of those that name the same file.
+
+    None: this process waits for no other.
+    """
+    if lock is None:
+        yield
+        return
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def read_peak_bytes() -> int:

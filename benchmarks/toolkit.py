@@ -1,7 +1,7 @@
 """Run a model of the public toolkit MMRec, unmodified, on a data set of this library.
 
     python benchmarks/toolkit.py CHECKOUT MODEL DATA [--epochs N] [--seed N] [--threads N]
-        [--fast-laplacian] [--scale-features]
+        [--device cpu|cuda] [--fast-laplacian] [--scale-features]
 
 CHECKOUT is a clone of https://github.com/enoche/MMRec outside of this project. Its imports
 matplotlib and torch_geometric must be installed. `sgurinit.integrations.compat` adapts it to
@@ -34,7 +34,7 @@ import numpy as np
 import polars as pl
 import torch
 import yaml
-from processes import read_peak_bytes
+from processes import read_peak_bytes, take_turn
 from torch import Tensor
 
 from sgurinit import load_dataset
@@ -180,6 +180,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=999)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--lock", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--fast-laplacian", action="store_true")
     parser.add_argument("--scale-features", action="store_true")
     args = parser.parse_args(words)
@@ -189,14 +191,15 @@ def main(words: Sequence[str] | None = None) -> None:
     checkout = args.checkout.resolve()
     with tempfile.TemporaryDirectory() as temporary:
         config = write_data(dataset, Path(temporary), scale=args.scale_features)
-        config |= {"use_gpu": False, "gpu_id": 0, "epochs": args.epochs, "seed": [args.seed]}
+        config |= {"use_gpu": args.device == "cuda", "gpu_id": 0}
+        config |= {"epochs": args.epochs, "seed": [args.seed]}
         config |= choose_settings(name, checkout, given)
         log = Path(temporary) / "log.txt"
         os.chdir(checkout / "src")
         sys.path.insert(0, str(checkout / "src"))
         output, errors = os.dup(1), os.dup(2)
         # Only the toolkit's log has the seconds of each epoch.
-        with log.open("w") as file, legacy_compat():
+        with log.open("w") as file, take_turn(args.lock), legacy_compat():
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
             try:

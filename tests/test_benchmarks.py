@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 
-from sgurinit.data import load_dataset
-from sgurinit.models import model_resolver
+from sgurinit.data import load_dataset, planted
+from sgurinit.models import BPRMF, LightGCN, model_resolver
+from sgurinit.training.sampler import TripleSampler
 
 pytestmark = pytest.mark.slow
 
@@ -242,6 +244,164 @@ def test_work_and_saving_are_not_counted_twice(load, tmp_path):
         assert row["saving"] >= 0
         assert row["loop"] >= 0
         assert row["saving"] + row["loop"] <= 1
+        seconds = row["train_seconds"] + row["valid_seconds"]
+        floor = row["train_floor"] + row["valid_floor"]
+        assert row["times_floor"] == pytest.approx(seconds / floor)
+
+
+def test_a_part_of_a_generated_size_is_measured_in_turns(load, tmp_path, monkeypatch):
+    training = load("training")
+    small = load("sizes").Size(60, 40, 600, {"text": 4}, models=("vbpr", "lightgcn"))
+    monkeypatch.setitem(training.SIZES, "million", small)
+    out = tmp_path / "table.csv"
+    training.main(
+        [
+            "--size", "million", "--threads", "1", "--epochs", "1", "--batch-size", "64",
+            "--steps", "2", "--users", "30", "--jobs", "2", "--out", str(out),
+        ]
+    )  # fmt: skip
+    table = pl.read_csv(out).sort("model")
+    assert table.select("size", "model").rows() == [("million", "lightgcn"), ("million", "vbpr")]
+    assert table.select((pl.col("train_seconds", "valid_seconds", "peak_mb") > 0).all()).row(0) == (
+        (True,) * 3
+    )
+
+
+def test_a_part_of_an_epoch_is_scaled_to_the_whole(load, monkeypatch):
+    """The seconds that do not grow with the steps are kept apart."""
+    training, data = load("training"), planted(200, 100)
+    for owner, name in (
+        (training.TripleSampler, "epoch"),
+        (training.FullRanking, "evaluate"),
+        (training.RecommenderModule, "on_train_epoch_start"),
+    ):
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # undone at the end
+    monkeypatch.setattr(training.RecommenderModule, "on_train_epoch_start", lambda self: None)
+    parts = training.cut_epochs(3, 20)
+    module = object.__new__(training.RecommenderModule)
+    module.on_train_epoch_start()
+    whole = -(-len(data.train) // 100)
+    assert len(TripleSampler(data, 100, 0).epoch(0)) == 3
+    assert parts.steps == [3 / whole]
+    assert len(parts.fixed) == 1
+    ranking = training.FullRanking(data, "valid")
+    n_users = len(ranking.users)
+    found = ranking.evaluate(BPRMF(data).make_scorer())
+    assert {len(values) for values in found.values()} == {20}
+    assert parts.users == [20 / n_users]
+    assert len(ranking.users) == n_users
+
+
+def test_sizes_need_data_or_a_known_name(load, capsys):
+    for arguments in ([], ["--size", "tiktok,baby"], ["DATA", "--size", "huge"]):
+        with pytest.raises(SystemExit):
+            load("training").main(arguments)
+        assert "name baby, million, or tiktok together with DATA" in capsys.readouterr().err
+
+
+def test_a_model_that_fails_does_not_end_the_table(load, monkeypatch, tmp_path, capsys):
+    training = load("training")
+
+    def run(_script: str, *words: str, threads: int) -> dict[str, float]:
+        if "vbpr" in words:
+            raise SystemExit("out of luck")
+        figures = {"train_seconds": 1.5, "valid_seconds": 0.5, "peak_mb": 5}
+        return figures | {"train_floor": 0.5, "valid_floor": 0.5}
+
+    monkeypatch.setattr(training, "run_in_process", run)
+    out = tmp_path / "table.csv"
+    arguments = ["DATA", "--models", "vbpr,bprmf", "--threads", "2"]
+    training.main([*arguments, "--out", str(out)])
+    assert pl.read_csv(out)["model"].to_list() == ["bprmf"]
+    assert "out of luck" in capsys.readouterr().err
+
+
+# floor.py and sizes.py
+
+
+@pytest.fixture
+def step() -> tuple:
+    data = planted(200, 100)
+    batch = TripleSampler(data, 128, seed=0).epoch(0)[0]
+    return data, batch
+
+
+def test_floor_of_bprmf_is_its_rows_and_adam(load, step):
+    data, batch = step
+    model = BPRMF(data, BPRMF.Config(width=16))
+    counted = load("floor").count_step(model, batch)
+    assert counted.bytes == 32 * 16 * (200 + 100) + 6 * 4 * 16 * 128
+    assert counted.flops == 0
+    ranking = load("floor").count_ranking(model, n_users=50)
+    assert ranking.bytes == 4 * 16 * (50 + 100)
+    assert ranking.flops == 2 * 16 * 50 * 100
+
+
+@pytest.mark.parametrize("n_layers", [1, 3])
+def test_floor_of_lightgcn_adds_the_products_of_its_graph(load, step, n_layers):
+    data, batch = step
+    model = LightGCN(data, LightGCN.Config(width=16, n_layers=n_layers))
+    entries, nodes = 2 * len(data.train), 200 + 100
+    product = entries * (4 + 4 + 4 * 16) + nodes * 4 * 16
+    counted = load("floor").count_step(model, batch)
+    rows = 12 * 4 * 16 * 128
+    assert counted.bytes == 32 * 16 * nodes + rows + 2 * n_layers * product
+    assert counted.flops == 2 * n_layers * 2 * 16 * entries
+    ranking = load("floor").count_ranking(model, n_users=50)
+    assert ranking.bytes == n_layers * product + 4 * 16 * (50 + 100)
+
+
+@pytest.mark.parametrize("name", sorted(model_resolver.options))
+def test_floor_of_every_model_holds_its_parameters_and_batch(load, step, name):
+    data, batch = step
+    model = model_resolver.lookup(name)(data)
+    counted = load("floor").count_step(model, batch)
+    size = sum(parameter.numel() for parameter in model.parameters())
+    assert counted.bytes >= 32 * size + 4 * 4 * 64 * 128
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+
+
+def test_floor_is_the_slower_of_moving_and_computing(load):
+    floor = load("floor")
+    rates = floor.Rates(bandwidth=10, flops=100)
+    assert floor.Work(30, 100).seconds(rates) == 3
+    assert (floor.Work(30, 100) * 2 + floor.Work(0, 600)).seconds(rates) == 8
+
+
+def test_rates_are_those_of_the_device(load, monkeypatch):
+    floor = load("floor")
+    monkeypatch.setitem(floor._COPIED_BYTES, "cpu", 1 << 20)
+    monkeypatch.setitem(floor._MATRIX_ROWS, "cpu", 64)
+    monkeypatch.setattr(floor, "_time", lambda work, device: work() is None or 0.5)
+    assert floor.measure_rates("cpu") == floor.Rates(2 * (1 << 20) / 0.5, 2 * 64**3 / 0.5)
+
+
+def test_a_generated_size_is_exact_and_has_long_tails(load):
+    sizes = load("sizes")
+    size = sizes.Size(2000, 500, 20_000, {"text": 8, "image": 5})
+    data, again = (sizes.make_dataset("small", size) for _ in range(2))
+    assert data.fingerprint == again.fingerprint
+    splits = dict(data.splits())
+    assert sum(map(len, splits.values())) == 20_000
+    assert (data.n_users, data.n_items) == (2000, 500)
+    assert {name: table.width for name, table in data.features.items()} == size.widths
+    for part in splits.values():
+        assert len(np.unique(part.users)) == 2000, "every user is trained and ranked"
+    assert 0.09 < len(splits["test"]) / 20_000 < 0.2
+    counts = np.sort(data.popularity())[::-1]
+    assert counts[:50].sum() > counts[-250:].sum(), "a tenth of the items, more than half of them"
+    degrees = np.bincount(splits["train"].users)
+    assert degrees.max() > 5 * np.median(degrees)
+
+
+def test_generated_sizes_are_those_that_are_named(load):
+    sizes = load("sizes").SIZES
+    found = {name: (s.n_users, s.n_items, s.n_interactions) for name, s in sizes.items()}
+    assert found == {
+        "baby": (19_445, 7_050, 160_792),
+        "million": (1_000_000, 200_000, 10_000_000),
+    }
+    assert all(set(size.models) <= set(model_resolver.options) for size in sizes.values())
 
 
 def test_the_toolkit_is_measured_alike_and_compared_per_epoch(load, monkeypatch, tmp_path):
@@ -253,14 +413,14 @@ def test_the_toolkit_is_measured_alike_and_compared_per_epoch(load, monkeypatch,
         if Path(script).name == "toolkit.py":
             return {"train_seconds": [9, 2, 4, 3], "valid_seconds": [9, 1, 1, 2], "peak_mb": 7}
         figures = {"train_seconds": 1.5, "valid_seconds": 0.5, "peak_mb": 5}
-        return figures | {"loop": 0.1, "saving": 0.1}
+        return figures | {"train_floor": 0.25, "valid_floor": 0.25}
 
     monkeypatch.setattr(training, "run_in_process", run)
     out = tmp_path / "table.csv"
     training.main(
         [
             "DATA", "--toolkit", "CHECKOUT", "--models", "bprmf", "--threads", "2",
-            "--epochs", "4", "--out", str(out),
+            "--epochs", "4", "--device", "cuda", "--out", str(out),
         ]
     )  # fmt: skip
     (ours, theirs) = calls
@@ -270,12 +430,14 @@ def test_the_toolkit_is_measured_alike_and_compared_per_epoch(load, monkeypatch,
     for _, words, threads in calls:
         assert words[words.index("--epochs") + 1] == "4"
         assert words[words.index("--threads") + 1] == "2"
+        assert words[words.index("--device") + 1] == "cuda"
         assert threads == 2
     (row,) = pl.read_csv(out).rows(named=True)
     # Medians without the first epoch: 3 + 1 seconds, against 1.5 + 0.5.
     assert row["toolkit_train_seconds"] == 3
     assert row["toolkit_valid_seconds"] == 1
     assert row["speedup"] == pytest.approx(2.0)
+    assert row["times_floor"] == pytest.approx(4.0)
 
 
 def test_the_toolkit_has_settings_for_models_of_this_library_only(load):
