@@ -23,6 +23,7 @@ from sgurinit.models.base import (
     new_joint_embeddings,
 )
 from sgurinit.models.blocks._csr import Sparse
+from sgurinit.models.blocks.dense import linear
 from sgurinit.models.blocks.features import Features
 from sgurinit.models.blocks.losses import bpr_loss, l2_penalty
 from sgurinit.models.blocks.sparse_graph import SparseGraph
@@ -130,40 +131,38 @@ class MMGCN(Recommender):
     def _preferences(self) -> list[nn.Parameter]:
         return [self._branch(position).preferences for position in range(len(self.branches))]
 
-    def _nodes(self, rows: Tensor) -> Tensor:
-        """Compute the final vectors of the given nodes, users first, ``(len(rows), width)``."""
-        free = torch.cat([self.user_embedding, self.item_embedding])
-        total = free.new_zeros(())
-        for position in range(len(self.branches)):
-            total = total + self._branch(position)(free, rows, self.to_users, self.to_items)
-        return total / len(self.branches)
+    def _vectors(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the final vectors of the given users and items, ``(number, width)`` each."""
+        free = self.user_embedding, self.item_embedding
+        branches = [
+            self._branch(position)(free, (users, items), self.to_users, self.to_items)
+            for position in range(len(self.branches))
+        ]
+        of_users, of_items = (
+            torch.stack(tables).mean(dim=0) for tables in zip(*branches, strict=True)
+        )
+        return of_users, of_items
 
     @override
     def embed(self) -> tuple[Tensor, Tensor]:
-        every = torch.arange(self.n_users + self.n_items, device=self.user_embedding.device)
-        users, items = self._nodes(every).split([self.n_users, self.n_items])
-        return users, items
+        device = self.user_embedding.device
+        users = torch.arange(self.n_users, device=device)
+        items = torch.arange(self.n_items, device=device)
+        return self._vectors(users, items)
 
     @override
     def loss(self, batch: Batch) -> Tensor:
-        nodes, rows = torch.cat(
-            [batch.users, batch.positives + self.n_users, batch.negatives + self.n_users]
-        ).unique(return_inverse=True)
-        users, positives, negatives = self._nodes(nodes)[rows].chunk(3)
+        both = torch.cat([batch.positives, batch.negatives])
+        users, user_rows = batch.users.unique(return_inverse=True)
+        items, item_rows = both.unique(return_inverse=True)
+        of_users, of_items = self._vectors(users, items)
+        ranking = bpr_loss(of_users[user_rows], *of_items[item_rows].chunk(2))
         free_users = self.user_embedding[batch.users]
         # The authors' batch holds each user twice, once per item, and takes the mean.
-        penalty = (
-            l2_penalty(
-                free_users,
-                free_users,
-                self.item_embedding[batch.positives],
-                self.item_embedding[batch.negatives],
-            )
-            / self.config.width
-        )
+        penalty = l2_penalty(free_users, free_users, self.item_embedding[both]) / self.config.width
         for table in self._preferences():
-            penalty = penalty + table.square().mean()
-        return bpr_loss(users, positives, negatives) + self.config.reg * penalty
+            penalty = penalty + torch.linalg.vector_norm(table).square() / table.numel()
+        return ranking + self.config.reg * penalty
 
     @override
     def user_tables(self) -> list[UserTable]:
@@ -208,7 +207,7 @@ class _Branch(nn.Module):
     """
 
     features: Tensor
-    received: Tensor
+    received: Tensor | None
 
     def __init__(
         self, features: Tensor, to_users: SparseGraph, config: MMGCNConfig, latent_width: int | None
@@ -223,31 +222,40 @@ class _Branch(nn.Module):
             for depth in range(config.n_layers)
         )
         nn.init.xavier_normal_(cast(_Layer, self.layers[0]).combine.weight)
+        received = None
         if self.projection is None:
             # Raw features are constants, and so is what users receive from them.
-            features = functional.normalize(features)
-            self.register_buffer("received", to_users(features), persistent=False)
+            features = _scale_rows(features)
+            received = to_users(features)
         self.register_buffer("features", features, persistent=False)
+        self.register_buffer("received", received, persistent=False)
 
     @override
     def forward(
-        self, free: Tensor, rows: Tensor, to_users: SparseGraph, to_items: SparseGraph
-    ) -> Tensor:
-        users = functional.normalize(self.preferences)
-        if self.projection is None:
-            items, received = self.features, self.received
-        else:
-            items = functional.normalize(self.projection(self.features))
-            received = to_users(items)
-        nodes = torch.cat([users, items])
-        neighbors = torch.cat([received, to_items(users)])
-        *inner, last = self.layers
+        self,
+        free: tuple[Tensor, Tensor],
+        rows: tuple[Tensor, Tensor],
+        to_users: SparseGraph,
+        to_items: SparseGraph,
+    ) -> tuple[Tensor, Tensor]:
+        users, items = _scale_rows(self.preferences), self.features
+        if self.projection is not None:
+            items = _scale_rows(linear(items, self.projection.weight, self.projection.bias))
+        received = self.received
+        *inner, last = (cast(_Layer, layer) for layer in self.layers)
         for layer in inner:
-            nodes = layer(nodes, neighbors, free)
-            users, items = nodes.split([len(users), len(items)])
-            neighbors = torch.cat([to_users(items), to_items(users)])
-        result: Tensor = last(nodes[rows], neighbors[rows], free[rows])
-        return result
+            for_users = layer.average(items, to_users) if received is None else layer.map(received)
+            for_items = layer.average(users, to_items)
+            users, items = layer(users, for_users, free[0]), layer(items, for_items, free[1])
+            received = None
+        of_users, of_items = rows
+        if received is None:
+            received = to_users(items)
+        for_users, for_items = last.map(received[of_users]), last.map(to_items(users)[of_items])
+        return (
+            last(users[of_users], for_users, free[0][of_users]),
+            last(items[of_items], for_items, free[1][of_items]),
+        )
 
 
 class _Layer(nn.Module):
@@ -261,15 +269,32 @@ class _Layer(nn.Module):
         nn.init.xavier_normal_(self.aggregate.weight)
         nn.init.xavier_normal_(self.own.weight)
 
+    def map(self, means: Tensor) -> Tensor:
+        """Map the means of neighbors."""
+        return linear(means, self.aggregate.weight)
+
+    def average(self, nodes: Tensor, graph: SparseGraph) -> Tensor:
+        """Compute the mapped means of neighbors, for each row of `graph`."""
+        # Mapping the mean equals the mean of the maps. So whichever has fewer rows is mapped.
+        n_rows, n_columns = graph.shape
+        return graph(self.map(nodes)) if n_columns < n_rows else self.map(graph(nodes))
+
     @override
-    def forward(self, nodes: Tensor, neighbors: Tensor, free: Tensor) -> Tensor:
-        # Mapping the mean equals the mean of the maps.
-        aggregated = functional.leaky_relu(self.aggregate(neighbors), inplace=True)
-        own = functional.leaky_relu(self.own(nodes), inplace=True) + free
+    def forward(self, nodes: Tensor, means: Tensor, free: Tensor) -> Tensor:
+        aggregated = functional.leaky_relu_(means)
+        own = functional.leaky_relu_(linear(nodes, self.own.weight, self.own.bias)) + free
         # Mapping two joined vectors equals the sum of their maps, which needs no joined copy.
-        first, second = self.combine.weight.T.split([aggregated.shape[1], own.shape[1]])
-        combined = torch.addmm(torch.addmm(self.combine.bias, own, second), aggregated, first)
-        return functional.leaky_relu(combined, inplace=True)
+        widths = [aggregated.shape[1], own.shape[1]]
+        first, second = self.combine.weight.split(widths, dim=1)
+        combined = linear(own, second, self.combine.bias).add_(linear(aggregated, first))
+        return functional.leaky_relu_(combined)
+
+
+def _scale_rows(table: Tensor) -> Tensor:
+    """Scale rows to unit length, as `functional.normalize` does, with a faster gradient."""
+    lengths = torch.linalg.vector_norm(table, dim=1, keepdim=True)
+    scaled: Tensor = table * lengths.clamp(min=1e-12).reciprocal()
+    return scaled
 
 
 def _average_rows(matrix: Sparse) -> Sparse:
