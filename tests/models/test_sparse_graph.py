@@ -8,6 +8,7 @@ import scipy.sparse as sp
 import torch
 
 from sgurinit.errors import InputError
+from sgurinit.models.blocks._csr import multiply_by_entries, multiply_by_rows, to_csr
 from sgurinit.models.blocks.sparse_graph import (
     SparseGraph,
     build_bipartite_graph,
@@ -62,3 +63,28 @@ def test_a_table_of_other_rows_is_refused_before_foreign_memory_is_read():
     for use in (graph, lambda x: propagate_mean(graph, x, 2)):
         with pytest.raises(InputError, match="the table has 2 rows, the graph 3 columns"):
             use(torch.ones(2, 4))
+
+
+@pytest.mark.parametrize("index", [torch.int32, torch.int64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_both_products_equal_the_dense_one(index, dtype):
+    """A CUDA device has another product than a CPU."""
+    rng = np.random.default_rng(1)
+    dense = rng.normal(size=(7, 5)) * (rng.random((7, 5)) < 0.4)
+    dense[3], dense[:, 2] = 0, 0
+    matrix = to_csr(sp.csr_array(dense))
+    matrix = matrix._replace(offsets=matrix.offsets.to(index), columns=matrix.columns.to(index))
+    x = torch.tensor(rng.normal(size=(3, 5)), dtype=dtype).T  # not contiguous
+    expected = torch.tensor(dense, dtype=torch.float32).to(dtype) @ x
+    for multiply in (multiply_by_rows, multiply_by_entries):
+        torch.testing.assert_close(multiply(matrix, x), expected)
+    empty = to_csr(sp.csr_array((7, 5)))
+    for multiply in (multiply_by_rows, multiply_by_entries):
+        assert torch.equal(multiply(empty, x), torch.zeros(7, 3, dtype=dtype))
+
+
+def test_a_symmetric_graph_is_stored_once_on_every_device():
+    graph = build_bipartite_graph(sp.csr_array(np.ones((2, 3))))
+    assert {name.split("_")[1] for name, _ in graph.named_buffers()} == {"forward"}
+    one, other = graph.to("meta").directions()
+    assert all(a is b for a, b in zip(one, other, strict=True))

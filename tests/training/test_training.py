@@ -187,10 +187,11 @@ def stop_after(epoch):
     [
         ("freedom", SGURInitInitializer()),
         ("mgcn", HybridInitializer()),
+        ("bm3", SGURInitInitializer()),
         ("vbpr", SGURInitInitializer(projected="through")),
         ("mmgcn", SGURInitInitializer(projected="added", freeze=True)),
     ],
-    ids=["freedom", "mgcn", "through", "frozen"],
+    ids=["freedom", "mgcn", "dropout", "through", "frozen"],
 )
 @pytest.mark.parametrize("epoch", [0, 1, 4])
 def test_a_killed_run_resumes_to_the_same_drop_times(dataset, tmp_path, model, arm, epoch):
@@ -299,7 +300,7 @@ def test_a_finished_run_is_not_trained_again(dataset, tmp_path, monkeypatch):
 
 def test_arms_share_weights_batches_negatives_and_samples(dataset, monkeypatch):
     seen = {"random": [], "sgurinit": []}
-    step = RecommenderModule.training_step
+    step = RecommenderModule.take_step
 
     def record(self, batch):
         weights = dict(self.model.named_parameters())
@@ -313,7 +314,7 @@ def test_arms_share_weights_batches_negatives_and_samples(dataset, monkeypatch):
         )
         return step(self, batch)
 
-    monkeypatch.setattr(RecommenderModule, "training_step", record)
+    monkeypatch.setattr(RecommenderModule, "take_step", record)
     for arm in seen:
         train(
             dataset, "freedom", make_arm(arm), config=CONFIG,

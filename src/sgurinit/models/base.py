@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sgurinit.core.params import MAX_WIDTH
 from sgurinit.fields import Settings
 from sgurinit.models._config_docs import document_fields
+from sgurinit.models.blocks.dense import prepare_product
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
@@ -173,6 +174,15 @@ class Recommender(nn.Module, ABC):
         The model's config class (class attribute).
     citation : str
         Authors, title, venue and link of the paper (class attribute).
+    fixed_shapes : bool
+        Whether the training steps of a run differ only in what their tensors hold (class attribute,
+        False by default, not inherited). `loss` then does the same operations on tensors of the
+        same shapes for all batches of a size, does not wait for the device, and reads no tensor
+        that `begin_epoch` replaces instead of overwriting. On a CUDA device, such a step is
+        recorded and replayed.
+    n_other_steps : int
+        Number of steps at the beginning of an epoch to which that does not apply (class attribute,
+        0 by default).
     config : RecommenderConfig
         The settings in use.
     n_users, n_items : int
@@ -206,10 +216,14 @@ class Recommender(nn.Module, ABC):
 
     Config: ClassVar[type[RecommenderConfig]] = RecommenderConfig
     citation: ClassVar[str]
+    fixed_shapes: ClassVar[bool] = False
+    n_other_steps: ClassVar[int] = 0
     config: RecommenderConfig
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        if "fixed_shapes" not in vars(cls):
+            cls.fixed_shapes = False
         annotations = inspect.get_annotations(cls, eval_str=True)
         if "config" in annotations:
             cls.Config = annotations["config"]
@@ -262,8 +276,8 @@ class Recommender(nn.Module, ABC):
         self.eval()
         users, items = self.embed()
         self.train(was_training)
-        transposed = items.T.contiguous()
-        return lambda positions: users[positions.to(users.device)] @ transposed
+        score = prepare_product(items)
+        return lambda positions: score(users[positions.to(users.device)])
 
 
 def new_embedding(n_rows: int, width: int) -> nn.Parameter:

@@ -91,6 +91,7 @@ class BM3(Recommender):
         "Zhou et al., Bootstrap Latent Representations for Multi-modal Recommendation, WWW 2023, "
         "https://arxiv.org/abs/2207.05969"
     )
+    fixed_shapes = True
 
     config: BM3Config
 

@@ -72,6 +72,7 @@ class BPRMF(Recommender):
         "Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback, "
         "UAI 2009, https://arxiv.org/abs/1205.2618"
     )
+    fixed_shapes = True
 
     config: BPRMFConfig
 

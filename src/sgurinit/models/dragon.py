@@ -85,6 +85,7 @@ class DRAGON(UserNeighborRecommender):
         "Zhou et al., Enhancing Dyadic Relations with Homogeneous Graphs for Multimodal "
         "Recommendation, ECAI 2023, https://arxiv.org/abs/2301.12097"
     )
+    fixed_shapes = True
 
     config: DRAGONConfig
 

@@ -80,6 +80,7 @@ class DualGNN(UserNeighborRecommender):
         "Wang et al., DualGNN: Dual Graph Neural Network for Multimedia Recommendation, "
         "IEEE Transactions on Multimedia 25, 2023, https://doi.org/10.1109/TMM.2021.3138298"
     )
+    fixed_shapes = True
 
     config: DualGNNConfig
 

@@ -99,6 +99,7 @@ class FREEDOM(Recommender):
         "Zhou and Shen, A Tale of Two Graphs: Freezing and Denoising Graph Structures for "
         "Multimodal Recommendation, ACM MM 2023, https://arxiv.org/abs/2211.06924"
     )
+    fixed_shapes = True
 
     config: FREEDOMConfig
 

@@ -100,6 +100,7 @@ class GRCN(Recommender):
         "Wei et al., Graph-Refined Convolutional Network for Multimedia Recommendation with "
         "Implicit Feedback, ACM MM 2020, https://arxiv.org/abs/2111.02036"
     )
+    fixed_shapes = True
 
     config: GRCNConfig
 

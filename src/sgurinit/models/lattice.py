@@ -114,6 +114,8 @@ class LATTICE(Recommender):
         "Zhang et al., Mining Latent Structures for Multimedia Recommendation, ACM MM 2021, "
         "https://arxiv.org/abs/2104.09036"
     )
+    fixed_shapes = True
+    n_other_steps = 1  # the first step of an epoch rebuilds the graph
 
     config: LATTICEConfig
 

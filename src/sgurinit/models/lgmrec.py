@@ -136,6 +136,7 @@ class LGMRec(Recommender):
         "Guo et al., LGMRec: Local and Global Graph Learning for Multimodal Recommendation, "
         "AAAI 2024, https://arxiv.org/abs/2312.16400"
     )
+    fixed_shapes = True
 
     config: LGMRecConfig
 

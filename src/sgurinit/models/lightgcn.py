@@ -76,6 +76,7 @@ class LightGCN(Recommender):
         "He et al., LightGCN: Simplifying and Powering Graph Convolution Network for "
         "Recommendation, SIGIR 2020, https://arxiv.org/abs/2002.02126"
     )
+    fixed_shapes = True
 
     config: LightGCNConfig
 

@@ -113,6 +113,7 @@ class MENTOR(Recommender):
         "Xu et al., MENTOR: Multi-level Self-supervised Learning for Multimodal Recommendation, "
         "AAAI 2025, https://arxiv.org/abs/2402.19407"
     )
+    fixed_shapes = True
 
     config: MENTORConfig
 

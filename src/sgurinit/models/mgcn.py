@@ -70,6 +70,7 @@ class MGCN(TwoViewRecommender):
         "Yu et al., Multi-View Graph Convolutional Network for Multimedia Recommendation, "
         "ACM MM 2023, https://arxiv.org/abs/2308.03588"
     )
+    fixed_shapes = True
 
     config: MGCNConfig
 

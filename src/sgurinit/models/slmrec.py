@@ -102,6 +102,7 @@ class SLMRec(Recommender):
         "Tao et al., Self-Supervised Learning for Multimedia Recommendation, IEEE Transactions on "
         "Multimedia 25, 2023, https://doi.org/10.1109/TMM.2022.3187556"
     )
+    fixed_shapes = True
 
     config: SLMRecConfig
 

@@ -107,6 +107,7 @@ class SMORE(TwoViewRecommender):
         "Ong and Khong, Spectrum-based Modality Representation Fusion Graph Convolutional Network "
         "for Multimodal Recommendation, WSDM 2025, https://arxiv.org/abs/2412.14978"
     )
+    fixed_shapes = True
 
     config: SMOREConfig
 

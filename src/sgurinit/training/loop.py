@@ -1,4 +1,4 @@
-"""The Lightning module: a training step, an epoch and its validation."""
+"""The Lightning module: training steps, an epoch and its validation."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing_extensions import override
 from sgurinit.evaluation import FullRanking
 from sgurinit.models import Batch, Recommender
 from sgurinit.seeds import derive_seed
+from sgurinit.training.recorded import RecordedStep, make_recorder
 from sgurinit.training.sampler import TripleSampler
 
 EpochRow = dict[str, Any]
@@ -27,6 +28,9 @@ class RecommenderModule(lightning.LightningModule):
 
     Every epoch seeds torch's global generator from the run's seed and the number of the epoch, so a
     resumed run draws the same random numbers as an uninterrupted one.
+
+    For Lightning, an epoch is a single step with manual optimization: what it does around a step
+    takes longer than a small model's step itself.
 
     Parameters
     ----------
@@ -49,50 +53,88 @@ class RecommenderModule(lightning.LightningModule):
         self, model: Recommender, sampler: TripleSampler, validation: FullRanking, seed: int
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.model = model
         self.sampler = sampler
         self.validation = validation
         self.seed = seed
         self.history: list[EpochRow] = []
+        self._optimizer: torch.optim.Optimizer
+        self._recorded_step: RecordedStep | None = None
+        self._rate: float | Tensor = model.config.learning_rate
         self._losses: list[Tensor] = []
+        self._train_loss = 0.0
         self._scores: dict[str, float] = {}
         self._epoch_began = 0.0
         self._training_ended = 0.0
 
     @override
-    def train_dataloader(self) -> DataLoader[Batch]:
-        return _as_loader(self.sampler.epoch(self.current_epoch, self.device))
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        return _single_step()  # it trains on all batches of the epoch
 
     @override
     def val_dataloader(self) -> DataLoader[Tensor]:
-        return _as_loader([torch.empty(0)])  # a single step ranks all users
+        return _single_step()  # it ranks all users
 
     @override
-    def configure_optimizers(self) -> Any:
-        config = self.model.config
-        optimizer = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, fused=True)
-        if config.learning_rate_decay == 1:
-            return optimizer
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda epoch: config.learning_rate_decay ** (epoch / 50)
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        recorder = None
+        if self.model.fixed_shapes and self.trainer.world_size == 1:
+            recorder = make_recorder(self.device)
+        if recorder is not None:
+            self._recorded_step = RecordedStep(self.take_step, recorder)
+        # A recorded step reads the step size from the device.
+        rate = self.model.config.learning_rate
+        self._rate = torch.tensor(rate, device=self.device) if recorder is not None else rate
+        self._optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=self._rate, fused=True, capturable=recorder is not None
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule}}
+        return self._optimizer
 
     @override
     def on_train_epoch_start(self) -> None:
         self._epoch_began = time.perf_counter()
         self._losses = []
+        self._set_learning_rate()
         torch.manual_seed(derive_seed(self.seed, "training", self.current_epoch))
         self.model.begin_epoch(derive_seed(self.seed, "model", self.current_epoch))
 
+    def _set_learning_rate(self) -> None:
+        """Set the step size of the epoch, whatever a checkpoint of another device says."""
+        config = self.model.config
+        rate = config.learning_rate * config.learning_rate_decay ** (self.current_epoch / 50)
+        if isinstance(self._rate, Tensor):
+            self._rate.fill_(rate)
+        else:
+            self._rate = rate
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate
+            group["capturable"] = isinstance(self._rate, Tensor)
+
     @override
-    def training_step(self, batch: Batch) -> Tensor:
-        loss = self.model.loss(batch)
-        self._losses.append(loss.detach())
-        return loss
+    def training_step(self, _: Tensor) -> None:
+        recorded = self._recorded_step or self.take_step
+        for number, batch in enumerate(self.sampler.epoch(self.current_epoch, self.device)):
+            step = self.take_step if number < self.model.n_other_steps else recorded
+            self._losses.append(step(batch))
+
+    def take_step(self, batch: Batch) -> Tensor:
+        """Update the weights by one batch; return its loss."""
+        self._optimizer.zero_grad()
+        loss = self.compute_loss(batch)
+        with torch.autocast(self.device.type, enabled=False):
+            self.manual_backward(loss)
+        self._optimizer.step()
+        return loss.detach()
+
+    def compute_loss(self, batch: Batch) -> Tensor:
+        """Compute the loss of a batch. Where several processes share it, of this one's part."""
+        return self.model.loss(batch)
 
     @override
     def on_validation_epoch_start(self) -> None:
+        if not self.trainer.sanity_checking:  # the host waits here until the device has trained
+            self._train_loss = float(torch.stack(self._losses).double().mean())
         self._training_ended = time.perf_counter()
         if self.trainer.sanity_checking:
             self._epoch_began = self._training_ended
@@ -109,7 +151,7 @@ class RecommenderModule(lightning.LightningModule):
             if self.trainer.sanity_checking
             else {
                 "epoch": self.current_epoch + 1,
-                "train_loss": float(torch.stack(self._losses).double().mean()),
+                "train_loss": self._train_loss,
             }
         )
         row |= self._scores
@@ -126,6 +168,8 @@ class RecommenderModule(lightning.LightningModule):
         self.history = checkpoint["history"]
 
 
-def _as_loader(batches: list[Any]) -> DataLoader[Any]:
-    """Wrap finished batches in a data loader that yields them one by one."""
-    return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+def _single_step() -> DataLoader[Tensor]:
+    """Make the data loader of an epoch that is a single step for Lightning."""
+    # A loader draws a number whenever it starts, in a resumed run not at the same moment.
+    generator = torch.Generator()
+    return DataLoader([torch.empty(0)], batch_size=None, generator=generator)  # type: ignore[arg-type]

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from sgurinit.errors import InputError
 from sgurinit.models import Batch
-from sgurinit.seeds import derive_seed
 from sgurinit.random_bits import draw_bits
+from sgurinit.seeds import derive_seed
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
