@@ -73,6 +73,15 @@ def test_equal_rows_have_equal_products():
         assert torch.equal(result[row], result[5])
 
 
+@pytest.mark.parametrize("n", [0, 1, 2048])
+@pytest.mark.parametrize("m", [3, 4001])
+def test_prepared_tables_give_the_same_product(n, m):
+    x, table, _, _ = draw(n, 64, m)
+    with torch.no_grad():
+        result = dense.prepare_product(table)(x)
+        torch.testing.assert_close(result, x @ table.T, rtol=1e-5, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     "x",
     [
