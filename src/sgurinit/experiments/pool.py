@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import pkgutil
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import fields
 from multiprocessing.connection import Connection, wait
@@ -30,6 +29,7 @@ from sgurinit.runtime import (
 )
 from sgurinit.training import Machine
 from sgurinit.training.run import build_model
+from sgurinit.training.workers import import_class, locate_class, receive, send
 
 Chain: TypeAlias = Generator[RunSettings, TrialResult, Sequence["Chain"]]
 """Runs that depend on each other: yields a run, receives its result, and so on.
@@ -104,8 +104,8 @@ def execute_chains(
         # A read-only mapping cannot be pickled, but its content can.
         parts = {f.name: getattr(dataset, f.name) for f in fields(dataset)}
         parts["features"] = dict(dataset.features)
-        models = _check_importable([run for _, run in schedule.waiting])
         waiting = [run for _, run in schedule.waiting]
+        models = _locate_models(waiting)
         shares = share_devices(machine, jobs, lambda: _measure_models(dataset, waiting))
         work = (parts, dict(data_facts), models, folder, max(1, count_cores() // jobs))
         _Workers(shares, work).run(schedule, on_event)
@@ -190,7 +190,7 @@ class _Workers:
                     assert isinstance(link, Connection)  # noqa: S101 - only connections were added
                     self._receive(link, schedule, on_event)
             for link, process in self.links.items():
-                _send(link, None)
+                send(link, None)
                 process.join()
         finally:
             for process in self.links.values():
@@ -205,7 +205,7 @@ class _Workers:
             chain, run = schedule.take()
             link = self.idle.pop()
             self.busy[link] = chain, run
-            _send(link, run)
+            send(link, run)
 
     def _start(self, n: int) -> list[Connection]:
         context = multiprocessing.get_context("spawn")
@@ -219,46 +219,22 @@ class _Workers:
                 self.links[ours] = process
                 started.append(ours)
         for link, share in zip(started, self.shares[first:], strict=False):
-            _send(link, (*self.work, share))
+            send(link, (*self.work, share))
         return started
 
     def _receive(self, link: Connection, schedule: _Schedule, on_event: EventCallback) -> None:
-        try:
-            message = link.recv()
-        except (EOFError, OSError):
-            raise _dead_worker() from None
+        message = receive(link)
         if isinstance(message, RunEvent):
             on_event(message)
-        elif isinstance(message, InputError):
-            raise message
         else:
             self.idle.append(link)
             schedule.go_on(*self.busy.pop(link))
 
 
-def _send(link: Connection, message: Any) -> None:
-    try:
-        link.send(message)
-    except OSError:
-        raise _dead_worker() from None
-
-
-def _dead_worker() -> InputError:
-    return InputError(
-        "a worker process died, perhaps because memory ran out (see the latest log.txt), or "
-        'because a script has no `if __name__ == "__main__":` around its code; run again with '
-        "fewer jobs to resume"
-    )
-
-
-def _check_importable(runs: Sequence[RunSettings]) -> list[str]:
-    """Return where the models' classes are imported from. A new process only knows the library."""
+def _locate_models(runs: Sequence[RunSettings]) -> list[str]:
+    """Return where the models' classes are imported from."""
     models = [resolve_model(name) for name in {run.model: None for run in runs}]
-    places = [f"{model.__module__}:{model.__qualname__}" for model in models]
-    for place, model in zip(places, models, strict=True):
-        if _import_class(place) is not model:
-            raise _not_importable(place)
-    return places
+    return [locate_class(model, "model") for model in models]
 
 
 def _measure_models(dataset: Dataset, runs: Iterable[RunSettings]) -> dict[str, int]:
@@ -270,20 +246,6 @@ def _measure_models(dataset: Dataset, runs: Iterable[RunSettings]) -> dict[str, 
         model = build_model(kind, dataset, resolve_config(kind, run.config), seed=0)
         found[name] = measure_model(model)
     return found
-
-
-def _import_class(place: str) -> Any:
-    try:
-        return pkgutil.resolve_name(place)
-    except Exception:  # importing a module can raise anything
-        raise _not_importable(place) from None
-
-
-def _not_importable(place: str) -> InputError:
-    return InputError(
-        f"a worker process cannot import the model {place}; define it at the top level of a module "
-        "(a .py file), or use jobs=1"
-    )
 
 
 def _serve(link: Connection) -> None:
@@ -300,7 +262,7 @@ def _serve(link: Connection) -> None:
         try:
             share.enforce()
             for place in models:
-                register_model(_import_class(place))
+                register_model(import_class(place, "model"))
             dataset = Dataset(**parts)
             while (run := link.recv()) is not None:
                 execute_run(dataset, run, folder / run.path, data_facts, link.send, machine=machine)

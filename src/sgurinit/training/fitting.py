@@ -7,7 +7,7 @@ import pickle
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.plugins import MixedPrecision
+from lightning.pytorch.strategies import Strategy
 from typing_extensions import override
 
 from sgurinit.errors import InputError
@@ -32,7 +33,9 @@ def fit(
     settings: TrainSettings,
     folder: Path,
     on_epoch: Callable[[EpochRow], None] | None,
-    device: torch.device,
+    *,
+    devices: Sequence[torch.device],
+    strategy: Strategy | None = None,
 ) -> None:
     """Train from the folder's last checkpoint, or from the beginning.
 
@@ -46,13 +49,15 @@ def fit(
         Folder of the checkpoints, which may have been written on another device.
     on_epoch : callable or None
         Called with each epoch's row.
-    device : torch.device
-        Where to train.
+    devices : sequence of torch.device
+        Where to train: one device, or that of each process.
+    strategy : Strategy or None, default None
+        How several processes share the run. None: there is one.
 
     Raises
     ------
     InputError
-        The checkpoint cannot be read, or `device` lacks an operation that the model needs.
+        The checkpoint cannot be read.
     """
     last = folder / LAST_FILE
     resumed = last.is_file()
@@ -60,13 +65,15 @@ def fit(
         module.history = read_history(last)
         if is_over(module.history, settings):
             return
+    kind = devices[0].type
     plugins: list[Any] = [LocalCheckpoints()]
     if settings.precision == "bf16-mixed":
-        plugins.append(TrainingPrecision("bf16-mixed", device.type))
+        plugins.append(TrainingPrecision("bf16-mixed", kind))
     with _quiet_lightning(), raise_keyboard_interrupts():
         trainer = lightning.Trainer(
-            accelerator=device.type,
-            devices=1 if device.index is None else [device.index],
+            accelerator=kind,
+            devices=[device.index for device in devices] if kind == "cuda" else len(devices),
+            strategy=strategy or "auto",
             max_epochs=settings.max_epochs,
             reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0 if resumed else -1,  # -1, all of them, ranks the start

@@ -34,6 +34,7 @@ from sgurinit.training.callbacks import find_best_epoch, is_out_of_patience
 from sgurinit.training.fitting import BEST_FILE, fit
 from sgurinit.training.loop import EpochRow, RecommenderModule
 from sgurinit.training.machine import Machine, resolve_machine
+from sgurinit.training.ranks import Shared, fit_on_several
 from sgurinit.training.sampler import TripleSampler
 from sgurinit.training.settings import TrainSettings, resolve_settings
 
@@ -211,9 +212,10 @@ def train(
     dataset = resolve_dataset(dataset)
     model_class = resolve_model(model)
     arm = resolve_initializer(initializer)
-    device = machine.list_devices()[0]
-    with build_on(device):
-        built = build_model(model_class, dataset, resolve_config(model_class, config), seed=seed)
+    devices = machine.list_devices()
+    resolved = resolve_config(model_class, config)
+    with build_on(devices[0]):
+        built = build_model(model_class, dataset, resolved, seed=seed)
     report = arm.apply(built, dataset, seed=seed)
     if on_stage is not None:
         on_stage("start", built.eval())
@@ -226,7 +228,11 @@ def train(
     )
     with _open_folder(place) as opened:
         claim(opened / _RUN_FILE, _identity(built, arm, settings, seed, dataset))
-        fit(module, settings, opened, on_epoch, device)
+        if len(devices) == 1:
+            fit(module, settings, opened, on_epoch, devices=devices)
+        else:
+            shared = Shared(dataset, model_class, resolved, arm, settings, seed)
+            fit_on_several(module, shared, opened, on_epoch, devices)
         load_weights(built, opened / BEST_FILE)
     if on_stage is not None:
         on_stage("trained", built.eval())
