@@ -24,8 +24,12 @@ def table() -> str:
     random_state = "| `random_state` | int, RandomState or None | `None` | Seed of K-means. |"
     threads = "Threads for the users' sums: None is 1, -1 all cores."
     jobs = f"| `n_jobs` | int or None | `None` | {threads} |"
+    device = (
+        "| `device` | str | `'cpu'` | What computes: NumPy (`cpu`), or torch on a card (`cuda`, "
+        "`cuda:N`, or `auto` where there is one). |"
+    )
     head = ["| parameter | values | default | what it does |", "|---|---|---|---|"]
-    return "\n".join([*head, *rows, random_state, jobs]) + "\n"
+    return "\n".join([*head, *rows, random_state, jobs, device]) + "\n"
 
 
 def page(text: str) -> str:

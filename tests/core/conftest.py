@@ -17,6 +17,7 @@ import sgurinit.core.steps.joint
 import sgurinit.core.steps.space
 from sgurinit.core import ItemFeatures
 from sgurinit.core.content_agreement import compute_content_agreement
+from sgurinit.core.steps.processor import NUMPY
 from sgurinit.data import load_dataset, planted
 
 
@@ -306,16 +307,16 @@ def _remember(monkeypatch):
     cluster_rows = sgurinit.core.steps.clusters.cluster_rows
     compute_content_items = sgurinit.core.steps.joint.compute_content_items
 
-    def remembered_clusters(rows, n_clusters, seed, backend):
+    def remembered_clusters(rows, n_clusters, seed, backend, processor):
         key = (rows.shape, str(rows.dtype), hash(rows.tobytes()), n_clusters, seed, backend)
         if key not in clustered:
-            clustered[key] = cluster_rows(rows, n_clusters, seed, backend)
+            clustered[key] = cluster_rows(rows, n_clusters, seed, backend, processor)
         return clustered[key]
 
-    def remembered_content(features, dim, n_jobs=None):
+    def remembered_content(features, dim, n_jobs=None, processor=NUMPY):
         key = (tuple(hash(t.values.tobytes()) for t in features.values()), dim)
         if key not in joined:
-            joined[key] = compute_content_items(features, dim, n_jobs)
+            joined[key] = compute_content_items(features, dim, n_jobs, processor)
         return joined[key]
 
     monkeypatch.setattr(sgurinit.core.steps.space, "cluster_rows", remembered_clusters)

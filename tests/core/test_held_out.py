@@ -231,9 +231,9 @@ class TestChoice:
         seen = []
 
         class Judge(held_out._Judge):
-            def __init__(self, split, own, *rest):
+            def __init__(self, split, own, *rest, **machine):
                 seen.append((split, own))
-                super().__init__(split, own, *rest)
+                super().__init__(split, own, *rest, **machine)
 
         monkeypatch.setattr(held_out, "_Judge", Judge)
         monkeypatch.setattr(held_out, "_MOST_ITEMS", 30)

@@ -175,7 +175,7 @@ def test_a_product_of_some_columns_at_a_time_is_the_product(columns, scaled, spa
     monkeypatch.setattr(collaborative, "_BLOCK_BYTES", 8 * 40 * columns)
     widths = set()
 
-    def compute(users, part):
+    def compute(users, _processor, part):
         widths.add(part.shape[1])
         return users.T @ (users @ part)
 

@@ -133,9 +133,9 @@ def test_only_users_whose_rows_change_are_computed(norm, local_weight, expected,
     seen = []
     users = Space.compute_users
 
-    def counted(self, matrix, n_jobs=None):
+    def counted(self, matrix, *machine):
         seen.append(matrix.shape[0])
-        return users(self, matrix, n_jobs)
+        return users(self, matrix, *machine)
 
     before = found.start_
     rows = before.users["m"].copy()

@@ -155,6 +155,15 @@ CollaborativeRankOption = Annotated[
     int | None, _method_option("collaborative_rank", min=1, metavar="N")
 ]
 KMeansOption = Annotated[str | None, _method_option("kmeans", metavar="|".join(KMEANS))]
+StartDeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="cpu|cuda|cuda:N|auto",
+        help="What computes: NumPy, or torch on a card, for very many items. auto: a card where "
+        "there is one.",
+    ),
+]
 ArmClustersOption = Annotated[
     int | None, typer.Option(min=1, metavar="N", help=_describe_for_arms("n_clusters"))
 ]

@@ -29,6 +29,7 @@ from sgurinit.cli.options import (
     PreprocessOption,
     PresetOption,
     SeedOption,
+    StartDeviceOption,
     drop_missing,
     format_examples,
     split_names,
@@ -102,11 +103,12 @@ def init(
     collaborative_rank: CollaborativeRankOption = None,
     preset: PresetOption = None,
     seed: SeedOption = 0,
+    device: StartDeviceOption = "cpu",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the file; not with --spark.")
     ] = False,
 ) -> None:
-    """Compute a start for every user and save it. Needs no training and no torch."""
+    """Compute a start for every user and save it. Needs no training, and no torch on the CPU."""
     from sgurinit.core.params import Parameters
     from sgurinit.core.start import check_start_path
     from sgurinit.data import load_dataset
@@ -124,11 +126,13 @@ def init(
         penalty=penalty,
         collaborative_rank=collaborative_rank,
     )
-    estimator = _estimator(preset, seed, **parameters)
+    estimator = _estimator(preset, seed, **parameters, device=device)
     Parameters.check(estimator.get_params(deep=False)).check_joint_written()
     if spark is not None:
         if overwrite:
             raise InputError("--overwrite is not available with --spark; give a new folder")
+        if device != "cpu":
+            raise InputError("--device is not available with --spark, which uses its own machines")
         from sgurinit.cli.spark import init_on_spark
 
         init_on_spark(spark, data, features or [], out, preset, random_state=seed, **parameters)
@@ -230,6 +234,7 @@ def stream(
         int | None, typer.Option(min=1, metavar="N", help="Threads. Default: one per core.")
     ] = None,
     seed: SeedOption = 0,
+    device: StartDeviceOption = "cpu",
 ) -> None:
     """Compute starts from logs of any size, without loading them into memory."""
     from sgurinit.cli._features_option import parse_features
@@ -254,6 +259,7 @@ def stream(
             kmeans=kmeans,
         ),
         n_jobs=jobs or count_cores(),
+        device=device,
     )
     with StageProgress(console) as progress:
         progress("features", 0, 0)

@@ -178,7 +178,8 @@ def _find_nearest(
 
     def scale(items: IntArray) -> Float32Array:
         rows = normalize_rows(np.asarray(values[items], dtype=np.float64) - mean)
-        return rows.astype(np.float32)
+        scaled: Float32Array = rows.astype(np.float32)
+        return scaled
 
     sampled = np.empty((n_sampled, values.shape[1]), dtype=np.float32)
     for where in iter_row_slices(sampled):

@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 import numpy as np
 
+from sgurinit.core.device import find_processor
 from sgurinit.core.diagnostics import Diagnostics, diagnose
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, FloatArray
 from sgurinit.core.inputs.features import ItemFeatures
@@ -43,6 +44,8 @@ class Fit:
         The data set that interactions and features come from, where one was given.
     n_jobs : int or None
         Threads for the users' sums.
+    device : str
+        What computes, see `find_processor`.
     joints : dict
         Joint spaces computed so far, by width.
     """
@@ -53,6 +56,7 @@ class Fit:
     spaces: Mapping[str, Space] = field(default_factory=dict)
     dataset: TrainingData | None = None
     n_jobs: int | None = None
+    device: str = "cpu"
     joints: dict[int, FittedSpace] = field(default_factory=dict)
 
     def fit_space(self, table: ItemFeatures) -> Space:
@@ -69,7 +73,8 @@ class Fit:
                 f"the item table has {table.n_items} rows, expected {n_items}: one per item"
             )
         degrees = count_item_degrees(self.interactions.matrix)
-        return Space.fit(degrees, table, self.parameters, preprocess=False)
+        processor = find_processor(self.device)
+        return Space.fit(degrees, table, self.parameters, preprocess=False, processor=processor)
 
     def fit_spaces(self, progress: ProgressCallback = no_progress) -> dict[str, Space]:
         """Fit the space of every modality.
@@ -81,12 +86,15 @@ class Fit:
         """
         spaces: dict[str, Space] = {}
         degrees = count_item_degrees(self.interactions.matrix)
+        processor = find_processor(self.device)
         for name, table in self.features.items():
             progress(f"items of {name}", 0, 0)
             try:
-                spaces[name] = Space.fit(degrees, table, self.parameters, preprocess=True)
+                spaces[name] = Space.fit(
+                    degrees, table, self.parameters, preprocess=True, processor=processor
+                )
             except InputError as error:
-                raise InputError(f"modality {name!r}: {error}") from error
+                raise type(error)(f"modality {name!r}: {error}") from error
         return spaces
 
     def fit_joint_space(self, dim: int) -> FittedSpace:
@@ -106,18 +114,20 @@ class Fit:
                 dim,
                 self.parameters,
                 n_jobs=self.n_jobs,
+                processor=find_processor(self.device),
             )
             table = ItemFeatures(joint.rows, joint.present)
             try:
                 space = self.fit_space(table)
             except InputError as error:
-                raise InputError(f"joint space of width {dim}: {error}") from None
+                raise type(error)(f"joint space of width {dim}: {error}") from None
             self.joints[dim] = FittedSpace(table, space, self.compute_users(space), joint.settings)
         return self.joints[dim]
 
     def compute_users(self, space: Space) -> Float32Array:
         """Compute the users' rows in a space, shape (n_users, d)."""
-        return space.compute_users(self.interactions.matrix, self.n_jobs)
+        processor = find_processor(self.device)
+        return space.compute_users(self.interactions.matrix, self.n_jobs, processor)
 
 
 class FittedStart(UserStart):

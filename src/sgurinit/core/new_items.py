@@ -97,7 +97,8 @@ def place_new_items(
     matrix = parse_interactions(interactions, n_items, item_ids).matrix
     degrees = count_item_degrees(matrix)
     blocks = {name: reduce_modality(table, _WIDTH, n_jobs) for name, table in tables.items()}
-    content = join_content(blocks, matrix, np.arange(n_items, dtype=np.float64), _WIDTH, n_jobs)
+    order = np.arange(n_items, dtype=np.float64)
+    content = join_content(blocks, matrix, order, _WIDTH, n_jobs=n_jobs)
     if not np.isfinite(vectors[degrees > 0]).all():
         raise InputError("items holds a NaN or infinite value in the vector of a used item")
     placed_rows, placed = place_by_content(vectors, content, degrees, n_neighbors)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from sgurinit.core.device import find_processor
 from sgurinit.core.fit import Fit
 from sgurinit.core.inputs.arrays import BoolArray, Float32Array, IdArray, IntArray
 from sgurinit.core.inputs.features import ItemFeatures, as_features
@@ -107,7 +108,8 @@ class _Changes:
             reached |= self.after.astype(np.int32) @ self.items.astype(np.int32) > 0
         rows = np.empty((self.after.shape[0], before.shape[1]), dtype=np.float32)
         rows[: len(before)] = before
-        rows[reached] = space.compute_users(sp.csr_array(self.after[reached]), fit.n_jobs)
+        changed, processor = sp.csr_array(self.after[reached]), find_processor(fit.device)
+        rows[reached] = space.compute_users(changed, fit.n_jobs, processor)
         return rows
 
 

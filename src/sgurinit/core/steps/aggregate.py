@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from sgurinit.core._parallel import thread_map
 from sgurinit.core.inputs.arrays import Float32Array, Float64Array, FloatArray, IntArray, LabelArray
+from sgurinit.core.steps.processor import NUMPY, Own, Processor
 
 # Terms of a user's sum that are added up in float32.
 _RUN = 32
@@ -145,14 +146,16 @@ class UserWeights:
         longer = np.flatnonzero(pieces > 1)
         return cls(runs, first, longer, sp.csr_array(membership[longer]))
 
-    def multiply(self, table: Float32Array) -> Float32Array:
-        """Compute the users' rows from a table, shape (n_users, n_columns)."""
-        sums: Float32Array = self.runs @ table
-        if not len(self.longer):
-            return sums
-        rows = sums[self.first]
-        rows[self.longer] = self.membership @ sums
-        return rows
+    def multiply(self, table: Own, processor: Processor = NUMPY) -> Float32Array:
+        """Compute the users' rows from a table of the processor's, shape (n_users, n_columns)."""
+        sums = processor.put_sparse(self.runs) @ table
+        rows = sums
+        if len(self.longer):
+            rows = sums[processor.put(self.first)]
+            totals = processor.put_sparse(self.membership) @ sums
+            rows[processor.put(self.longer)] = processor.xp.asarray(totals, dtype=rows.dtype)
+        found: Float32Array = processor.get(rows)
+        return found
 
 
 class Aggregator:
@@ -219,6 +222,7 @@ def aggregate_users(
     n_jobs: int | None = None,
     column_bytes: int | None = None,
     block_bytes: int = _BLOCK_BYTES,
+    processor: Processor = NUMPY,
 ) -> Float32Array:
     """Compute the users' rows in one space, in blocks of columns and users, see `Aggregator`.
 
@@ -231,7 +235,9 @@ def aggregate_users(
     n_jobs : int or None, default None
         Threads, as in scikit-learn: None is 1, -1 all cores. The result does not depend on it.
     column_bytes, block_bytes : int, optional
-        Sizes of the blocks. The result does not depend on them.
+        Sizes of the blocks, for NumPy. The result does not depend on them.
+    processor : Processor
+        What computes.
 
     Returns
     -------
@@ -240,17 +246,19 @@ def aggregate_users(
     n_users, (n_items, width) = int(matrix.shape[0]), items.rows.shape
     if column_bytes is None:
         column_bytes = max(_CACHE_BYTES, 4 * n_items * _CACHE_COLUMNS)
+    column_bytes = processor.choose_table_bytes(column_bytes)
+    block_bytes = processor.choose_block_bytes(block_bytes)
     out = np.empty((n_users, width), dtype=np.float32)
     aggregator = Aggregator(items, local_weight=local_weight, local_norm=local_norm)
     blocks = split_columns(items.rows, column_bytes)
-    with thread_map(n_jobs) as each:
+    with thread_map(processor.count_threads(n_jobs)) as each:
         users = list(split_users(n_users, blocks[0].stop, block_bytes))
         weights = list(each(lambda some: aggregator.compute_weights(matrix[some]), users))
         for columns in blocks:
-            table = aggregator.make_table(columns)
+            table = processor.put(aggregator.make_table(columns))
 
-            def fill(number: int, table: Float32Array = table, at: slice = columns) -> None:
-                out[users[number], at] = weights[number].multiply(table)
+            def fill(number: int, table: Own = table, at: slice = columns) -> None:
+                out[users[number], at] = weights[number].multiply(table, processor)
 
             list(each(fill, range(len(users))))
     return out

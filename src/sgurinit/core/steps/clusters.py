@@ -9,6 +9,7 @@ import numpy as np
 from sgurinit.core.inputs.arrays import Float32Array, Float64Array, FloatArray, IntArray, LabelArray
 from sgurinit.core.inputs.features import iter_row_blocks, iter_row_slices
 from sgurinit.core.steps.kmeans import compute_cluster_means, k_means
+from sgurinit.core.steps.processor import NUMPY, Processor
 from sgurinit.errors import InputError
 
 # Columns that are sorted at a time.
@@ -52,7 +53,11 @@ class Clusters:
 
 
 def cluster_rows(
-    rows: FloatArray, n_clusters: int, seed: int, backend: str = "lloyd"
+    rows: FloatArray,
+    n_clusters: int,
+    seed: int,
+    backend: str = "lloyd",
+    processor: Processor = NUMPY,
 ) -> tuple[LabelArray, Float64Array]:
     """Cluster rows with K-means.
 
@@ -70,6 +75,8 @@ def cluster_rows(
         Seed of K-means.
     backend : {"lloyd", "minibatch", "faiss"}
         See `k_means`.
+    processor : Processor
+        What computes, see `k_means`.
 
     Returns
     -------
@@ -93,8 +100,8 @@ def cluster_rows(
             f"choose at most {distinct}"
         )
     labels = np.empty(len(order), dtype=np.int32)
-    labels[order] = k_means(points, n_clusters, seed, backend)
-    return labels, compute_cluster_means(rows, labels, n_clusters)
+    labels[order] = k_means(points, n_clusters, seed, backend, processor)
+    return labels, compute_cluster_means(rows, labels, n_clusters, processor=processor)
 
 
 def _sort_(points: Float32Array, order: IntArray) -> int:

@@ -15,6 +15,13 @@ from joblib import effective_n_jobs
 from threadpoolctl import threadpool_limits
 
 from sgurinit.core.inputs.arrays import FloatArray
+from sgurinit.core.steps.processor import (
+    NUMPY,
+    Own,
+    Processor,
+    multiply_columns,
+    multiply_rows,
+)
 
 # Interactions of some users per part: each callable returns a binary matrix, shape (some, n_items).
 InteractionParts = Sequence[Callable[[], sp.csr_array]]
@@ -64,6 +71,8 @@ class PartSums:
         Threads, as in scikit-learn: None is 1, -1 all cores.
     on_pass : callable, optional
         Called with the number of passes over the interactions so far.
+    processor : Processor
+        What computes.
     """
 
     def __init__(
@@ -71,11 +80,14 @@ class PartSums:
         parts: InteractionParts,
         n_jobs: int | None = None,
         on_pass: Callable[[int], object] | None = None,
+        processor: Processor = NUMPY,
     ) -> None:
         self._parts = parts
+        self.processor = processor
         self._on_pass = on_pass
         self._passes = count(1)
-        self._threads = ThreadPoolExecutor(min(effective_n_jobs(n_jobs), len(parts)))
+        n_threads = effective_n_jobs(processor.count_threads(n_jobs))
+        self._threads = ThreadPoolExecutor(min(n_threads, len(parts)))
         self._entered = ExitStack()
 
     def __enter__(self) -> PartSums:
@@ -87,10 +99,11 @@ class PartSums:
     def __exit__(self, *_: object) -> None:
         self._entered.close()
 
-    def sum(self, compute: Callable[[sp.csr_array], FloatArray]) -> FloatArray:
-        """Sum what `compute` returns for the users of every part."""
+    def sum(self, compute: Callable[[sp.csr_array, Processor], Own]) -> FloatArray:
+        """Sum what `compute` returns for the users of every part, an array of the processor's."""
         total: FloatArray | None = None
-        for product in self._threads.map(partial(_sum_blocks, compute=compute), self._parts):
+        add_up = partial(_sum_blocks, compute=compute, processor=self.processor)
+        for product in self._threads.map(add_up, self._parts):
             total = _add(total, product)
         if self._on_pass is not None:
             self._on_pass(next(self._passes))
@@ -99,23 +112,24 @@ class PartSums:
 
     def multiply(
         self,
-        compute: Callable[[sp.csr_array, FloatArray], FloatArray],
+        compute: Callable[[sp.csr_array, Processor, Own], Own],
         block: FloatArray,
         scales: FloatArray | None = None,
     ) -> FloatArray:
-        """Sum ``compute(users, block)``, an array like the block, over the users of every part.
+        """Sum ``compute(users, processor, block)``, a block, over the users of every part.
 
         A large block is multiplied by some columns at a time, each a pass over the interactions.
         With `scales`, the rows of the block and of the result are multiplied by them.
         """
-        step = max(1, _BLOCK_BYTES // (8 * len(block)))
+        processor = self.processor
+        step = max(1, processor.choose_table_bytes(_BLOCK_BYTES) // (8 * len(block)))
         product = np.empty_like(block)
         for first in range(0, block.shape[1], step):
-            columns = block[:, first : first + step]
+            columns = processor.put(block[:, first : first + step])
             if scales is not None:
-                columns = scales[:, None] * columns
-            columns = np.ascontiguousarray(columns)
-            found = self.sum(lambda users, columns=columns: compute(users, columns))  # type: ignore[misc]
+                columns = processor.put(scales)[:, None] * columns
+            columns = processor.lay_out(columns)
+            found = self.sum(lambda users, on, columns=columns: compute(users, on, columns))  # type: ignore[misc]
             if scales is not None:
                 found *= scales[:, None]
             product[:, first : first + step] = found
@@ -156,33 +170,37 @@ def find_directions(sums: PartSums, degrees: FloatArray, rank: int) -> Direction
     for _ in range(_WALKS):
         keys = gram(keys) + squares[:, None]
         keys /= keys.max()
+    basis: FloatArray
     if rank >= len(degrees):
         block = gram(basis := np.eye(len(degrees)))
     else:
         frequencies = np.random.default_rng(0).normal(scale=1e3, size=rank)
         block = gram(np.cos(keys * frequencies))
         for _ in range(_POWERS):
-            basis = np.linalg.qr(block)[0]
+            basis = sums.processor.find_basis(block)
             del block  # memory: the largest data need it
             block = gram(basis)
-    inner = basis.T @ block
+    inner = multiply_columns(sums.processor, basis, block)
     values, vectors = np.linalg.eigh((inner + inner.T) / 2)
     kept = values > values.max() * 1e-10
-    columns = block @ (vectors[:, kept] / np.sqrt(values[kept]))
+    columns = multiply_rows(sums.processor, block, vectors[:, kept] / np.sqrt(values[kept]))
     return Directions(columns, squares, keys[:, 0])
 
 
 def _sum_blocks(
-    part: Callable[[], sp.csr_array], compute: Callable[[sp.csr_array], FloatArray]
+    part: Callable[[], sp.csr_array],
+    compute: Callable[[sp.csr_array, Processor], Own],
+    processor: Processor,
 ) -> FloatArray:
-    total: FloatArray | None = None
+    total: Own | None = None
     for users in _iter_user_blocks(part()):
-        total = _add(total, compute(users))
+        total = _add(total, compute(users, processor))
     assert total is not None  # noqa: S101 - a matrix has at least one block
-    return total
+    found: FloatArray = processor.get(total)
+    return found
 
 
-def _add(total: FloatArray | None, product: FloatArray) -> FloatArray:
+def _add(total: Own | None, product: Own) -> Own:
     """Add to a total in place."""
     if total is None:
         return product
@@ -198,13 +216,13 @@ def _iter_user_blocks(matrix: sp.csr_array) -> Iterator[sp.csr_array]:
         yield sp.csr_array(matrix[first : first + size])
 
 
-def _multiply_gram(users: sp.csr_array, block: FloatArray) -> FloatArray:
+def _multiply_gram(users: sp.csr_array, processor: Processor, block: Own) -> Own:
     """Multiply by ``R^T (D_U + 1)^-1 R`` of some users."""
-    weights = 1.0 / (np.diff(users.indptr) + _REGULARIZER)
-    product: FloatArray = users.T @ (weights[:, None] * (users @ block))
-    return product
+    weights = processor.put(1.0 / (np.diff(users.indptr) + _REGULARIZER))
+    matrix = processor.put_sparse(users)
+    return matrix.T @ (weights[:, None] * (matrix @ block))
 
 
-def _sum_user_weights(users: sp.csr_array) -> FloatArray:
-    sums: FloatArray = users.T @ (1.0 / (np.diff(users.indptr) + _REGULARIZER))
-    return sums
+def _sum_user_weights(users: sp.csr_array, processor: Processor) -> Own:
+    weights = processor.put(1.0 / (np.diff(users.indptr) + _REGULARIZER))
+    return processor.put_sparse(users).T @ weights

@@ -19,6 +19,7 @@ from sgurinit.core.steps.collaborative import (
     find_directions,
 )
 from sgurinit.core.steps.item_model import fit_item_model, reduce_item_model
+from sgurinit.core.steps.processor import NUMPY, Processor
 
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 """Penalties to choose from."""
@@ -93,6 +94,7 @@ def choose_settings(
     penalty: float | None,
     content_weight: float | None,
     n_jobs: int | None = None,
+    processor: Processor = NUMPY,
 ) -> ItemModelSettings:
     """Choose the settings that are None on held-out interactions.
 
@@ -119,6 +121,8 @@ def choose_settings(
         The settings, as far as they are given.
     n_jobs : int or None, default None
         Threads.
+    processor : Processor
+        What computes.
 
     Returns
     -------
@@ -140,7 +144,10 @@ def choose_settings(
             DEFAULT_PENALTY if penalty is None else penalty,
             DEFAULT_CONTENT_WEIGHT if content_weight is None else content_weight,
         )
-    judges = [_Judge(split, content[used], dim, rank, n_jobs) for split in splits]
+    judges = [
+        _Judge(split, content[used], dim, rank, n_jobs=n_jobs, processor=processor)
+        for split in splits
+    ]
 
     @cache
     def score(settings: ItemModelSettings) -> float:
@@ -161,18 +168,26 @@ class _Judge:
     """Scores settings on one split."""
 
     def __init__(
-        self, split: _Split, content: FloatArray, dim: int, rank: int, n_jobs: int | None
+        self,
+        split: _Split,
+        content: FloatArray,
+        dim: int,
+        rank: int,
+        *,
+        n_jobs: int | None,
+        processor: Processor,
     ) -> None:
-        self.split, self.content, self.dim, self.n_jobs = split, content, dim, n_jobs
+        self.split, self.content, self.dim = split, content, dim
+        self.n_jobs, self.processor = n_jobs, processor
         with self._sums() as sums:
             self.directions = find_directions(sums, count_item_degrees(split.fitted), rank)
 
     def _sums(self) -> PartSums:
-        return PartSums([lambda: self.split.fitted], self.n_jobs)
+        return PartSums([lambda: self.split.fitted], self.n_jobs, processor=self.processor)
 
     def score(self, settings: ItemModelSettings) -> float:
         with self._sums() as sums:
-            model = fit_item_model(self.directions, self.content, *settings)
+            model = fit_item_model(self.directions, self.content, *settings, self.processor)
             items = reduce_item_model(model, sums, self.dim)
         return _compute_ndcg(items, self.split)
 

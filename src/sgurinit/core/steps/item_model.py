@@ -11,6 +11,13 @@ import scipy.sparse as sp
 from sgurinit.core.inputs.arrays import FloatArray
 from sgurinit.core.inputs.features import iter_row_slices
 from sgurinit.core.steps.collaborative import Directions, PartSums
+from sgurinit.core.steps.processor import (
+    NUMPY,
+    Own,
+    Processor,
+    multiply_columns,
+    multiply_rows,
+)
 
 # Multiplications that refine the leading directions, and the share of extra directions kept then.
 _REFINEMENTS = 2
@@ -33,16 +40,21 @@ class ItemModel(NamedTuple):
     rows: FloatArray
     diagonal: FloatArray
 
-    def multiply(self, block: FloatArray) -> FloatArray:
+    def multiply(self, block: FloatArray, processor: Processor = NUMPY) -> FloatArray:
         """Multiply S by a block of columns, shape (n_items, c)."""
-        product: FloatArray = self.rows @ (self.rows.T @ block)
+        inner = multiply_columns(processor, self.rows, block)
+        product: FloatArray = multiply_rows(processor, self.rows, inner)
         for where in iter_row_slices(product):
             product[where] -= self.diagonal[where, None] * block[where]
         return product
 
 
 def fit_item_model(
-    directions: Directions, content: FloatArray, penalty: float, content_weight: float
+    directions: Directions,
+    content: FloatArray,
+    penalty: float,
+    content_weight: float,
+    processor: Processor = NUMPY,
 ) -> ItemModel:
     r"""Fit the partial correlations of the items, given interactions and content.
 
@@ -69,6 +81,8 @@ def fit_item_model(
         :math:`\lambda`.
     content_weight : float >= 0
         :math:`\beta`.
+    processor : Processor
+        What computes.
 
     Returns
     -------
@@ -81,33 +95,40 @@ def fit_item_model(
     width = columns.shape[1] + (content.shape[1] if described else 0)
     rows = np.empty((len(columns), width))
     noise, lowest = np.empty(len(columns)), np.empty(len(columns))
-    inner = np.eye(width)
+    xp, square = processor.xp, partial(_square_rows, processor)
+
+    def load_rows(where: slice) -> Own:
+        """Join directions and content of some items."""
+        load = processor.put(columns[where], np.float64)
+        if not described:
+            return load
+        return xp.hstack([load, processor.put(content[where] * factor, np.float64)])
+
+    inner = processor.put(np.eye(width))
     # By blocks of rows, because tables of this width are the largest ones here.
-    for where in iter_row_slices(rows):
-        load = rows[where]  # holds the loads until `inner` is known
-        load[:, : columns.shape[1]] = columns[where]
-        if described:
-            load[:, columns.shape[1] :] = content[where] * factor
-        lengths = _square_rows(columns[where])
+    for where in processor.iter_slices(rows):
+        load = load_rows(where)
+        lengths = processor.get(square(processor.put(columns[where])))
         noise[where] = penalty * unit + np.maximum(squares[where] - lengths, 0.0)
-        lowest[where] = 1.0 / (noise[where] + _square_rows(load))
-        inner += load.T @ (load / noise[where, None])
-    values, vectors = np.linalg.eigh(inner)
+        lowest[where] = 1.0 / (noise[where] + processor.get(square(load)))
+        inner += load.T @ (load / processor.put(noise[where, None]))
+    values, vectors = np.linalg.eigh(processor.get(inner))
     vectors /= np.sqrt(np.maximum(values, 1.0))
+    turn = processor.put(vectors)
     diagonal = np.empty(len(columns))
     # The bounds hold exactly. They only matter where a small penalty leaves few correct digits.
-    for where in iter_row_slices(rows):
-        own = (rows[where] / noise[where, None]) @ vectors
-        left = np.maximum(1.0 / noise[where] - _square_rows(own), lowest[where])
-        rows[where] = own / np.sqrt(left)[:, None]
-        diagonal[where] = _square_rows(rows[where])
+    for where in processor.iter_slices(rows):
+        own = (load_rows(where) / processor.put(noise[where, None])) @ turn
+        left = np.maximum(1.0 / noise[where] - processor.get(square(own)), lowest[where])
+        own = own / processor.put(np.sqrt(left)[:, None])
+        rows[where] = processor.get(own)
+        diagonal[where] = processor.get(square(own))
     return ItemModel(rows, diagonal)
 
 
-def _square_rows(rows: FloatArray) -> FloatArray:
+def _square_rows(processor: Processor, rows: Own) -> Own:
     """Square the lengths of the rows."""
-    squares: FloatArray = np.einsum("ij,ij->i", rows, rows)
-    return squares
+    return processor.xp.einsum("ij,ij->i", rows, rows)
 
 
 def reduce_item_model(model: ItemModel, sums: PartSums, dim: int) -> FloatArray:
@@ -132,13 +153,15 @@ def reduce_item_model(model: ItemModel, sums: PartSums, dim: int) -> FloatArray:
         The largest entry of every column is positive. Columns beyond the rank are zero: of the
         predictions, which is at most the number of users, and of the part of S that is kept.
     """
-    basis = _orthonormalize(model.rows)
-    basis = basis @ _find_leading(sums, model.multiply(basis), round(_EXTRA * dim))
+    processor = sums.processor
+    basis = _orthonormalize(model.rows, processor)
+    leading = _find_leading(sums, model.multiply(basis, processor), round(_EXTRA * dim))
+    basis = multiply_rows(processor, basis, leading)
     for _ in range(_REFINEMENTS):
-        predicted = model.multiply(basis)
-        block = model.multiply(sums.multiply(_multiply_mean, predicted))
-        basis = np.linalg.qr(block)[0]
-    predicted = model.multiply(basis)
+        predicted = model.multiply(basis, processor)
+        block = model.multiply(sums.multiply(_multiply_mean, predicted), processor)
+        basis = processor.find_basis(block)
+    predicted = model.multiply(basis, processor)
     leading = _find_leading(sums, predicted, dim)
     basis, predicted = basis @ leading, predicted @ leading
     inner = basis.T @ predicted
@@ -149,15 +172,15 @@ def reduce_item_model(model: ItemModel, sums: PartSums, dim: int) -> FloatArray:
     return np.pad(rows, ((0, 0), (0, dim - rows.shape[1])))
 
 
-def _orthonormalize(rows: FloatArray) -> FloatArray:
+def _orthonormalize(rows: FloatArray, processor: Processor = NUMPY) -> FloatArray:
     """Find an orthonormal basis of the columns, by blocks of rows: a QR needs several copies."""
     basis = rows.copy()
     for _ in range(2):  # the second time removes the rounding errors of the first
-        values, vectors = np.linalg.eigh(basis.T @ basis)
+        values, vectors = np.linalg.eigh(multiply_columns(processor, basis, basis))
         kept = values > _ROUNDING**2 * values.max(initial=0.0)
-        turn = vectors[:, kept] / np.sqrt(values[kept])
-        for where in iter_row_slices(basis):
-            basis[where, : turn.shape[1]] = basis[where] @ turn
+        turn = processor.put(vectors[:, kept] / np.sqrt(values[kept]))
+        for where in processor.iter_slices(basis):
+            basis[where, : turn.shape[1]] = processor.get(processor.put(basis[where]) @ turn)
         basis = basis[:, : turn.shape[1]]
     return basis
 
@@ -167,22 +190,21 @@ def _find_leading(sums: PartSums, predicted: FloatArray, n: int) -> FloatArray:
 
     They are at most `n`, without those that only hold rounding errors.
     """
-    gram = sums.sum(partial(_square_means, predicted=predicted))
+    gram = sums.sum(partial(_square_means, predicted=sums.processor.put(predicted)))
     values, vectors = np.linalg.eigh((gram + gram.T) / 2)
     kept = values > _ROUNDING * values.max(initial=0.0)
     leading: FloatArray = vectors[:, kept][:, ::-1][:, :n]
     return leading
 
 
-def _square_means(users: sp.csr_array, predicted: FloatArray) -> FloatArray:
-    rows = users @ predicted
-    rows /= np.sqrt(np.maximum(np.diff(users.indptr), 1))[:, None]
-    gram: FloatArray = rows.T @ rows
-    return gram
+def _square_means(users: sp.csr_array, processor: Processor, predicted: Own) -> Own:
+    rows = processor.put_sparse(users) @ predicted
+    rows /= processor.put(np.sqrt(np.maximum(np.diff(users.indptr), 1))[:, None])
+    return rows.T @ rows
 
 
-def _multiply_mean(users: sp.csr_array, block: FloatArray) -> FloatArray:
+def _multiply_mean(users: sp.csr_array, processor: Processor, block: Own) -> Own:
     """Multiply by ``R^T D_U^-1 R`` of some users."""
-    weights = 1.0 / np.maximum(np.diff(users.indptr), 1)
-    product: FloatArray = users.T @ (weights[:, None] * (users @ block))
-    return product
+    weights = processor.put(1.0 / np.maximum(np.diff(users.indptr), 1))
+    matrix = processor.put_sparse(users)
+    return matrix.T @ (weights[:, None] * (matrix @ block))

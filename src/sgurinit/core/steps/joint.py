@@ -18,6 +18,7 @@ from sgurinit.core.steps.item_model import fit_item_model, reduce_item_model
 from sgurinit.core.steps.new_items import place_by_content
 from sgurinit.core.steps.pca import compute_principal_rows
 from sgurinit.core.steps.preprocess import normalize_rows
+from sgurinit.core.steps.processor import NUMPY, Processor
 from sgurinit.errors import InputError
 
 DIRECTIONS_PER_COLUMN = 4
@@ -27,7 +28,10 @@ CONTENT_WIDTH = 2
 
 
 def compute_content_items(
-    features: Mapping[str, ItemFeatures], dim: int, n_jobs: int | None = None
+    features: Mapping[str, ItemFeatures],
+    dim: int,
+    n_jobs: int | None = None,
+    processor: Processor = NUMPY,
 ) -> tuple[Float32Array, BoolArray]:
     """Reduce the features of all modalities to one table of the given width.
 
@@ -45,6 +49,8 @@ def compute_content_items(
         Width of the result.
     n_jobs : int or None, default None
         Threads, as in scikit-learn: None is 1, -1 all cores. The result does not depend on it.
+    processor : Processor
+        What computes.
 
     Returns
     -------
@@ -58,18 +64,24 @@ def compute_content_items(
     InputError
         All items have the same features.
     """
-    blocks = [reduce_modality(table, dim, n_jobs) for table in features.values()]
+    blocks = [reduce_modality(table, dim, n_jobs, processor) for table in features.values()]
     present: BoolArray = np.logical_or.reduce([table.mask() for table in features.values()])
-    return _join_blocks(blocks, present, dim, n_jobs), present
+    return _join_blocks(blocks, present, dim, n_jobs, processor), present
 
 
 def _join_blocks(
-    blocks: Sequence[Float64Array], present: BoolArray, dim: int, n_jobs: int | None
+    blocks: Sequence[Float64Array],
+    present: BoolArray,
+    dim: int,
+    n_jobs: int | None,
+    processor: Processor,
 ) -> Float32Array:
     """Join blocks and reduce the rows that are present to `dim` columns, shape (n_items, dim)."""
     joined = np.hstack(blocks)
     rows = joined if present.all() else joined[present]
-    principal = compute_principal_rows(rows, dim, n_jobs=n_jobs) if joined.shape[1] else None
+    principal = None
+    if joined.shape[1]:
+        principal = compute_principal_rows(rows, dim, n_jobs=n_jobs, processor=processor)
     rank = 0 if principal is None else principal.rows.shape[1]
     if principal is None or rank == 0:
         raise InputError("all items have the same features, so there is nothing to reduce")
@@ -105,6 +117,7 @@ def compute_joint_items(
     *,
     n_jobs: int | None = None,
     on_pass: Callable[[int], object] | None = None,
+    processor: Processor = NUMPY,
 ) -> JointItems:
     """Put all items into one table of the given width.
 
@@ -129,6 +142,8 @@ def compute_joint_items(
         Threads, as in scikit-learn: None is 1, -1 all cores. The result does not depend on it.
     on_pass : callable, optional
         Called with the number of passes over the interactions so far.
+    processor : Processor
+        What computes.
 
     Returns
     -------
@@ -137,19 +152,28 @@ def compute_joint_items(
     Raises
     ------
     InputError
-        The content is used and all items have the same features, or no items go together.
+        The content is used and all items have the same features, no items go together, or the
+        processor lacks memory.
     """
-    if not parameters.collaborative:
-        return JointItems(*compute_content_items(features, dim, n_jobs))
-    blocks: dict[str, Float64Array] = {}
-    if parameters.content_weight != 0:
-        blocks = {
-            name: reduce_modality(table, CONTENT_WIDTH * dim, n_jobs)
-            for name, table in features.items()
-        }
-    return compute_collaborative_items(
-        parts, degrees, blocks, dim, parameters, n_jobs=n_jobs, on_pass=on_pass
-    )
+    with processor.explain_memory():
+        if not parameters.collaborative:
+            return JointItems(*compute_content_items(features, dim, n_jobs, processor))
+        blocks: dict[str, Float64Array] = {}
+        if parameters.content_weight != 0:
+            blocks = {
+                name: reduce_modality(table, CONTENT_WIDTH * dim, n_jobs, processor)
+                for name, table in features.items()
+            }
+        return compute_collaborative_items(
+            parts,
+            degrees,
+            blocks,
+            dim,
+            parameters,
+            n_jobs=n_jobs,
+            on_pass=on_pass,
+            processor=processor,
+        )
 
 
 def compute_collaborative_items(
@@ -161,6 +185,7 @@ def compute_collaborative_items(
     *,
     n_jobs: int | None = None,
     on_pass: Callable[[int], object] | None = None,
+    processor: Processor = NUMPY,
 ) -> JointItems:
     """Describe items by who uses them and what they are, see `fit_item_model`.
 
@@ -173,7 +198,7 @@ def compute_collaborative_items(
 
     Parameters
     ----------
-    parts, degrees, dim, parameters, n_jobs, on_pass
+    parts, degrees, dim, parameters, n_jobs, on_pass, processor
         See `compute_joint_items`.
     blocks : mapping of str to ndarray of float64, shape (n_items, w)
         Modalities, as `reduce_modality` returns them; none for a model without content.
@@ -188,13 +213,18 @@ def compute_collaborative_items(
         The content is used and all items have the same features, or no items go together.
     """
     rank = parameters.collaborative_rank or DIRECTIONS_PER_COLUMN * dim
-    with PartSums(parts, n_jobs, on_pass) as sums:
+    with PartSums(parts, n_jobs, on_pass, processor) as sums:
         directions = find_directions(sums, degrees, rank)
         sample = sample_users(parts, directions.keys)
         content = np.zeros((len(degrees), 1))
         if blocks:
             content = join_content(
-                blocks, sample.matrix, directions.keys, CONTENT_WIDTH * dim, n_jobs
+                blocks,
+                sample.matrix,
+                directions.keys,
+                CONTENT_WIDTH * dim,
+                n_jobs=n_jobs,
+                processor=processor,
             )
         settings = choose_settings(
             sample,
@@ -205,11 +235,12 @@ def compute_collaborative_items(
             penalty=parameters.penalty,
             content_weight=parameters.content_weight,
             n_jobs=n_jobs,
+            processor=processor,
         )
-        model = fit_item_model(directions, content, *settings)
+        model = fit_item_model(directions, content, *settings, processor)
         del directions  # memory: the largest data need it
         rows = reduce_item_model(model, sums, dim)
-    rows, placed = place_by_content(rows, content, degrees)
+    rows, placed = place_by_content(rows, content, degrees, processor=processor)
     present: BoolArray = (degrees > 0) | placed
     if not rows.any():
         raise InputError(
@@ -225,7 +256,9 @@ def join_content(
     matrix: sp.csr_array,
     keys: FloatArray,
     width: int,
+    *,
     n_jobs: int | None,
+    processor: Processor = NUMPY,
 ) -> Float64Array:
     """Join modalities, each with the weight that its agreement with the interactions deserves.
 
@@ -241,6 +274,8 @@ def join_content(
         Number of columns, at most.
     n_jobs : int or None
         Threads, as in scikit-learn.
+    processor : Processor
+        What computes.
 
     Returns
     -------
@@ -255,8 +290,9 @@ def join_content(
     weights = _weigh_modalities(blocks, matrix, keys)
     weighted = [np.sqrt(weight) * blocks[name] for name, weight in weights.items()]
     described: BoolArray = np.logical_or.reduce([rows.any(axis=1) for rows in weighted])
-    joined = _join_blocks(weighted, described, width, n_jobs)
-    return normalize_rows(joined[:, joined.any(axis=0)].astype(np.float64))
+    joined = _join_blocks(weighted, described, width, n_jobs, processor)
+    rows: Float64Array = normalize_rows(joined[:, joined.any(axis=0)].astype(np.float64))
+    return rows
 
 
 def _weigh_modalities(
@@ -285,7 +321,9 @@ def _weigh_modalities(
     return {name: value / total for name, value in beyond.items() if value > 0}
 
 
-def reduce_modality(table: ItemFeatures, dim: int, n_jobs: int | None) -> Float64Array:
+def reduce_modality(
+    table: ItemFeatures, dim: int, n_jobs: int | None, processor: Processor = NUMPY
+) -> Float64Array:
     """Reduce one modality to a block of shape (n_items, r), zero where an item has no row.
 
     The rows are centered, scaled to unit length and reduced to at most `dim` principal coordinates.
@@ -298,9 +336,13 @@ def reduce_modality(table: ItemFeatures, dim: int, n_jobs: int | None) -> Float6
         return np.zeros((table.n_items, 0))
     rows = rows if filled.all() else rows[filled]
     mean = sum((part.sum(axis=0) for _, part in iter_row_blocks(rows)), np.zeros(table.width))
-    mean /= len(rows)
+    center = processor.put(mean / len(rows))
     principal = compute_principal_rows(
-        rows, dim, transform=lambda part: normalize_rows(part - mean), n_jobs=n_jobs
+        rows,
+        dim,
+        transform=lambda part: normalize_rows(part - center, processor),
+        n_jobs=n_jobs,
+        processor=processor,
     ).rows
     block = np.zeros((table.n_items, principal.shape[1]))
     if principal.shape[1]:

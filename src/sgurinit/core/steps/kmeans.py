@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
-from sgurinit.core.inputs.arrays import Float32Array, Float64Array, FloatArray, LabelArray
-from sgurinit.core.inputs.features import iter_row_slices
+from sgurinit.core.inputs.arrays import Float32Array, Float64Array, LabelArray
+from sgurinit.core.steps.processor import NUMPY, Own, Processor
 from sgurinit.errors import InputError
 
 _N_INIT = 10
@@ -34,7 +33,13 @@ _FAISS_ITERATIONS = 25
 _FAISS_PER_CLUSTER = 256
 
 
-def k_means(points: Float32Array, n_clusters: int, seed: int, backend: str = "lloyd") -> LabelArray:
+def k_means(
+    points: Float32Array,
+    n_clusters: int,
+    seed: int,
+    backend: str = "lloyd",
+    processor: Processor = NUMPY,
+) -> LabelArray:
     """Cluster points with one of the backends, on one thread so that the order of sums is fixed.
 
     ``"lloyd"`` takes the best of 10 k-means++ initializations. With many rows or columns, these are
@@ -54,6 +59,8 @@ def k_means(points: Float32Array, n_clusters: int, seed: int, backend: str = "ll
         Seed of K-means.
     backend : {"lloyd", "minibatch", "faiss"}, default "lloyd"
         K-means backend.
+    processor : Processor
+        What computes the iterations of ``"lloyd"`` on all rows. The others use the CPU.
 
     Returns
     -------
@@ -66,10 +73,14 @@ def k_means(points: Float32Array, n_clusters: int, seed: int, backend: str = "ll
         The backend is faiss, which is not installed.
     """
     with threadpool_limits(limits=1):
-        return _BACKENDS[backend](points, n_clusters, seed).astype(np.int32)
+        if backend == "lloyd":
+            return _cluster_lloyd(points, n_clusters, seed, processor).astype(np.int32)
+        return _OTHER_BACKENDS[backend](points, n_clusters, seed).astype(np.int32)
 
 
-def _cluster_lloyd(points: Float32Array, n_clusters: int, seed: int) -> LabelArray:
+def _cluster_lloyd(
+    points: Float32Array, n_clusters: int, seed: int, processor: Processor
+) -> LabelArray:
     size = max(_SAMPLE_CELLS // n_clusters, _SAMPLE_PER_CLUSTER * n_clusters)
     sample = _draw_sample(points, size, seed)
     leading = _project_to_leading(sample, n_clusters, seed)
@@ -79,57 +90,65 @@ def _cluster_lloyd(points: Float32Array, n_clusters: int, seed: int) -> LabelArr
     # A sample of few distinct rows has fewer clusters.
     used, found = np.unique(best.labels_, return_inverse=True)
     means = compute_cluster_means(sample, found.astype(np.int32), len(used), np.float32)
-    return refine(points, means, n_clusters)
+    return refine(points, means, n_clusters, processor)
 
 
-def refine(points: Float32Array, means: Float64Array, n_clusters: int) -> LabelArray:
+def refine(
+    points: Float32Array, means: Float64Array, n_clusters: int, processor: Processor = NUMPY
+) -> LabelArray:
     """Run Lloyd's iterations from given means, of which there are at most `n_clusters`.
 
     scikit-learn's would center all points again, which takes most of the time that this takes.
     """
-    labels, nearness = _find_nearest(points, means)
+    held = processor.hold(points)
+    labels, nearness = _find_nearest(held, means, processor)
     for _ in range(_REFINEMENTS):
-        means = compute_cluster_means(points, labels, n_clusters, np.float32)
+        means = compute_cluster_means(held, labels, n_clusters, np.float32, processor)
         empty = np.flatnonzero(np.bincount(labels, minlength=n_clusters) == 0)
         if len(empty):
             # As in scikit-learn, an empty cluster continues from a point far from its own mean.
             distances = np.einsum("nd,nd->n", points, points) / 2 - nearness
             means[empty] = points[np.argpartition(-distances, len(empty) - 1)[: len(empty)]]
         before = labels
-        labels, nearness = _find_nearest(points, means)
+        labels, nearness = _find_nearest(held, means, processor)
         if np.array_equal(labels, before):
             break
     return labels
 
 
-def _find_nearest(points: Float32Array, means: Float64Array) -> tuple[LabelArray, Float32Array]:
+def _find_nearest(
+    points: Own, means: Float64Array, processor: Processor
+) -> tuple[LabelArray, Float32Array]:
     """Find each point's nearest mean, and ``|x|^2 / 2`` minus half their squared distance."""
-    axes = means.astype(np.float32).T
-    lengths = (means**2).sum(axis=1).astype(np.float32) / 2
+    precision = processor.nearest_precision
+    axes = processor.put(means.astype(np.float32), precision).T
+    lengths = processor.put((means**2).sum(axis=1).astype(np.float32) / 2, precision)
     labels = np.empty(len(points), dtype=np.int32)
     nearness = np.empty(len(points), dtype=np.float32)
-    step = max(1, _PRODUCTS // len(means))
-    for first in range(0, len(points), step):
-        block = slice(first, first + step)
-        products = points[block] @ axes
+    usual = max(1, _PRODUCTS // len(means))
+    for block in processor.iter_slices(points, beside=len(means), usual=usual):
+        products = processor.put(points[block], precision) @ axes
         products -= lengths
-        labels[block] = products.argmax(axis=1)
-        nearness[block] = products.max(axis=1)
+        labels[block] = processor.get(products.argmax(axis=1))  # the first of equal ones
+        nearness[block] = processor.get(processor.xp.amax(products, axis=1))
     return labels, nearness
 
 
 def compute_cluster_means(
-    rows: FloatArray, labels: LabelArray, n_clusters: int, precision: type[np.floating] = np.float64
+    rows: Own,
+    labels: LabelArray,
+    n_clusters: int,
+    precision: type[np.floating] = np.float64,
+    processor: Processor = NUMPY,
 ) -> Float64Array:
     """Compute the mean of each cluster's rows, shape (K, d); zero for an empty cluster.
 
     Rows are added up in `precision` within a block of rows, and the blocks in float64.
     """
     sums = np.zeros((n_clusters, rows.shape[1]))
-    for where in iter_row_slices(rows):
-        block = np.asarray(rows[where], dtype=precision)
-        members = (np.ones(len(block), precision), (labels[where], np.arange(len(block))))
-        sums += sp.csr_array(members, shape=(n_clusters, len(block))) @ block
+    for where in processor.iter_slices(rows, beside=n_clusters):
+        block = processor.put(rows[where], precision)
+        sums += processor.get(processor.sum_groups(block, labels[where], n_clusters))
     sizes = np.bincount(labels, minlength=n_clusters)
     means: Float64Array = sums / np.maximum(sizes, 1)[:, None]
     return means
@@ -181,8 +200,7 @@ def _cluster_faiss(points: Float32Array, n_clusters: int, seed: int) -> LabelArr
     return np.asarray(nearest[:, 0], dtype=np.int32)
 
 
-_BACKENDS: Mapping[str, Callable[[Float32Array, int, int], LabelArray]] = {
-    "lloyd": _cluster_lloyd,
+_OTHER_BACKENDS: Mapping[str, Callable[[Float32Array, int, int], LabelArray]] = {
     "minibatch": _cluster_minibatch,
     "faiss": _cluster_faiss,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sgurinit.core.inputs.arrays import BoolArray, Float64Array, FloatArray
+from sgurinit.core.steps.processor import NUMPY, Processor
 
 NEIGHBORS = 20
 """Used items that a new item is placed at the mean of."""
@@ -19,7 +20,11 @@ _TIE = 1e-6
 
 
 def place_by_content(
-    rows: FloatArray, content: FloatArray, degrees: Float64Array, n_neighbors: int = NEIGHBORS
+    rows: FloatArray,
+    content: FloatArray,
+    degrees: Float64Array,
+    n_neighbors: int = NEIGHBORS,
+    processor: Processor = NUMPY,
 ) -> tuple[Float64Array, BoolArray]:
     r"""Place each new item at the mean of the used items that are most similar by content.
 
@@ -38,6 +43,8 @@ def place_by_content(
         Number of users of each item. An item with none is new.
     n_neighbors : int, default 20
         Number of neighbors, at least 1. At most all candidates are used.
+    processor : Processor
+        What computes.
 
     Returns
     -------
@@ -55,16 +62,17 @@ def place_by_content(
     used = used[np.argsort(-degrees[used], kind="stable")[:_CANDIDATES]]
     if not len(used):
         return placed_rows, placed
-    known, known_rows = content[used], placed_rows[used]
+    known, known_rows = processor.put(content[used]), processor.put(placed_rows[used])
     k = min(n_neighbors, len(used))
-    step = max(1, _BLOCK // len(used))
+    step = max(1, processor.choose_block_bytes(8 * _BLOCK) // (8 * len(used)))
     for first in range(0, len(new), step):
         items = new[first : first + step]
-        similar = content[items] @ known.T
-        last = np.partition(similar, -k, axis=1)[:, -k, None]
-        similar[similar < np.maximum(last - _TIE, _TIE)] = 0.0
+        similar = processor.put(content[items]) @ known.T
+        last = processor.find_kth(similar, k)
+        similar[similar < (last - _TIE).clip(min=_TIE)] = 0.0
         total = similar.sum(axis=1)
-        items, similar, total = (part[total > 0] for part in (items, similar, total))
-        placed_rows[items] = similar @ known_rows / total[:, None]
+        items = items[processor.get(total > 0)]
+        similar, total = similar[total > 0], total[total > 0]
+        placed_rows[items] = processor.get(similar @ known_rows / total[:, None])
         placed[items] = True
     return placed_rows, placed

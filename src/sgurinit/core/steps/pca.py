@@ -12,9 +12,9 @@ from threadpoolctl import threadpool_limits
 
 from sgurinit.core._parallel import thread_map
 from sgurinit.core.inputs.arrays import Float64Array, FloatArray
-from sgurinit.core.inputs.features import iter_row_blocks
+from sgurinit.core.steps.processor import NUMPY, Own, Processor
 
-RowTransform = Callable[[Float64Array], Float64Array]
+RowTransform = Callable[[Own], Own]
 
 # Directions with less than this share of the largest variance are rounding errors.
 _DEGENERATE = 1e-10
@@ -70,6 +70,7 @@ def compute_principal_rows(
     *,
     transform: RowTransform | None = None,
     n_jobs: int | None = None,
+    processor: Processor = NUMPY,
 ) -> PrincipalRows:
     """Rotate rows to their principal axes and drop the directions without variance.
 
@@ -84,9 +85,11 @@ def compute_principal_rows(
     at_most : int, optional
         Largest number of directions to keep; all by default.
     transform : callable, optional
-        Applied to every block of rows first, shape (b, d) to (b, d).
+        Applied to every block of rows first, shape (b, d) to (b, d); an array of the processor's.
     n_jobs : int or None, default None
         Threads, as in scikit-learn: None is 1, -1 all cores. The result does not depend on it.
+    processor : Processor
+        What computes. A solver that holds all rows in memory uses the CPU.
 
     Returns
     -------
@@ -99,14 +102,14 @@ def compute_principal_rows(
     keep = limit if at_most is None else min(at_most, limit)
     with threadpool_limits(limits=1):  # the order of sums is then the same on any machine
         if n_rows >= width and (width <= _WIDE or 8 * rows.size > _HELD_BYTES):
-            return _solve_by_covariance(_Blocks(rows, transform), keep, n_jobs)
-        return _solve_in_memory(rows, keep, transform)
+            return _solve_by_covariance(_Blocks(rows, transform, processor), keep, n_jobs)
+        return _solve_in_memory(_Blocks(rows, transform, processor), keep)
 
 
 def _solve_by_covariance(blocks: _Blocks, keep: int, n_jobs: int | None) -> PrincipalRows:
     n_rows, width = blocks.rows.shape
-    parts = blocks.split()
-    with thread_map(n_jobs) as each:
+    parts, processor = blocks.split(), blocks.processor
+    with thread_map(processor.count_threads(n_jobs)) as each:
         mean = sum(each(_add_up, parts), np.zeros(width)) / n_rows
         covariance, size = np.zeros((width, width)), 0.0
         for squares, own in each(partial(_add_up_products, mean=mean), parts):
@@ -119,25 +122,31 @@ def _solve_by_covariance(blocks: _Blocks, keep: int, n_jobs: int | None) -> Prin
 
 
 def _add_up(part: _Blocks) -> Float64Array:
-    return sum((block.sum(axis=0) for _, block in part), np.zeros(part.rows.shape[1]))
+    start = part.processor.put(np.zeros(part.rows.shape[1]))
+    total: Float64Array = part.processor.get(sum((block.sum(axis=0) for _, block in part), start))
+    return total
 
 
 def _add_up_products(part: _Blocks, mean: Float64Array) -> tuple[Float64Array, float]:
     """Add up the products of the centered columns, and the squares of all entries."""
-    products, size = np.zeros((len(mean), len(mean))), 0.0
+    processor = part.processor
+    products, size = processor.put(np.zeros((len(mean), len(mean)))), 0.0
+    center = processor.put(mean)
     for _, block in part:
-        size += float(np.square(block).sum())
+        size += float(processor.xp.square(block).sum())
         # Centered before squaring: rows close together but far from the origin would otherwise
         # lose their precision.
-        centered = block - mean
+        centered = block - center
         products += centered.T @ centered
-    return products, size
+    return processor.get(products), size
 
 
 def _rotate(part: _Blocks, mean: Float64Array, axes: Float64Array) -> Float64Array:
+    processor = part.processor
+    center, turn = processor.put(mean), processor.put(axes)
     turned = np.empty((len(part.rows), axes.shape[1]))
     for where, block in part:
-        turned[where] = (block - mean) @ axes
+        turned[where] = processor.get((block - center) @ turn)
     return turned
 
 
@@ -165,11 +174,11 @@ def compute_principal_axes(covariance: Float64Array, keep: int, size: float) -> 
     return Axes(axes, np.sqrt(variance[:rank]))
 
 
-def _solve_in_memory(rows: FloatArray, keep: int, transform: RowTransform | None) -> PrincipalRows:
+def _solve_in_memory(blocks: _Blocks, keep: int) -> PrincipalRows:
     """Find principal rows with a solver that holds all rows in memory."""
-    whole = np.empty(rows.shape)
-    for where, block in _Blocks(rows, transform):
-        whole[where] = block
+    whole = np.empty(blocks.rows.shape)
+    for where, block in blocks:
+        whole[where] = blocks.processor.get(block)
     size = float(np.square(whole).sum(axis=1).mean())
     whole -= whole.mean(axis=0)
     solver = "arpack" if min(whole.shape) > _WIDE and keep < min(whole.shape) // 4 else "full"
@@ -190,19 +199,21 @@ def _count_directions(variance: Float64Array, size: float) -> int:
 
 @dataclass(frozen=True)
 class _Blocks:
-    """Transformed rows in float64 blocks; can be iterated several times."""
+    """Transformed rows in float64 blocks of a processor; can be iterated several times."""
 
     rows: FloatArray
     transform: RowTransform | None
+    processor: Processor
 
     def split(self) -> list[_Blocks]:
         """Divide the rows into parts for the threads; their number does not depend on `n_jobs`."""
         step = max(1, -(-len(self.rows) // _PARTS))
         return [
-            _Blocks(self.rows[first : first + step], self.transform)
+            _Blocks(self.rows[first : first + step], self.transform, self.processor)
             for first in range(0, len(self.rows), step)
         ]
 
-    def __iter__(self) -> Iterator[tuple[slice, Float64Array]]:
-        for where, block in iter_row_blocks(self.rows):
+    def __iter__(self) -> Iterator[tuple[slice, Own]]:
+        for where in self.processor.iter_slices(self.rows):
+            block = self.processor.put(self.rows[where], np.float64)
             yield where, block if self.transform is None else self.transform(block)

@@ -8,6 +8,7 @@ import numpy as np
 
 from sgurinit.core.inputs.arrays import Float64Array, FloatArray
 from sgurinit.core.steps.pca import compute_principal_rows
+from sgurinit.core.steps.processor import NUMPY, Own, Processor
 
 
 def preprocess_rows(rows: FloatArray, steps: Sequence[str]) -> FloatArray:
@@ -49,11 +50,11 @@ def center_rows(rows: Float64Array) -> Float64Array:
     return centered
 
 
-def normalize_rows(rows: Float64Array) -> Float64Array:
+def normalize_rows(rows: Own, processor: Processor = NUMPY) -> Own:
     """Scale every row to unit length; a zero row stays zero."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: Float64Array = rows / np.where(norms > 0, norms, 1.0)
-    return scaled
+    xp = processor.xp
+    norms = xp.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / xp.where(norms > 0, norms, 1.0)
 
 
 def whiten_rows(rows: Float64Array) -> Float64Array:

@@ -21,6 +21,7 @@ from sgurinit.core.steps.aggregate import (
 from sgurinit.core.steps.clusters import Clusters, cluster_rows
 from sgurinit.core.steps.held_out import ItemModelSettings
 from sgurinit.core.steps.preprocess import preprocess_rows
+from sgurinit.core.steps.processor import NUMPY, Processor
 from sgurinit.errors import InputError
 
 
@@ -44,7 +45,13 @@ class Space:
 
     @classmethod
     def fit(
-        cls, degrees: Float64Array, table: ItemFeatures, parameters: Parameters, *, preprocess: bool
+        cls,
+        degrees: Float64Array,
+        table: ItemFeatures,
+        parameters: Parameters,
+        *,
+        preprocess: bool,
+        processor: Processor = NUMPY,
     ) -> Space:
         """Preprocess and cluster the items, and compute their weights.
 
@@ -58,6 +65,8 @@ class Space:
             Parameters of the method.
         preprocess : bool
             Whether to apply the preprocessing steps to these items.
+        processor : Processor
+            What computes.
 
         Returns
         -------
@@ -66,7 +75,8 @@ class Space:
         Raises
         ------
         InputError
-            No interaction is with an item that has a row, or K is too large.
+            No interaction is with an item that has a row, K is too large, or the processor lacks
+            memory.
         """
         present = table.mask()
         degrees = degrees[present]
@@ -76,9 +86,10 @@ class Space:
                 "rows of the features are in the order of the items"
             )
         rows = preprocess_rows(table.rows(), parameters.preprocess if preprocess else ())
-        labels, centroids = cluster_rows(
-            rows, parameters.n_clusters, parameters.seed, parameters.kmeans
-        )
+        with processor.explain_memory():
+            labels, centroids = cluster_rows(
+                rows, parameters.n_clusters, parameters.seed, parameters.kmeans, processor
+            )
         items = ItemSide(
             rows=rows,
             labels=labels,
@@ -102,15 +113,19 @@ class Space:
         """Select the interactions with items of this space, shape (n_users, n_present)."""
         return matrix if bool(self.present.all()) else sp.csr_array(matrix[:, self.present])
 
-    def compute_users(self, matrix: sp.csr_array, n_jobs: int | None = None) -> Float32Array:
+    def compute_users(
+        self, matrix: sp.csr_array, n_jobs: int | None = None, processor: Processor = NUMPY
+    ) -> Float32Array:
         """Compute the users' rows for the given interactions, shape (n_users, d)."""
-        return aggregate_users(
-            self.select_present(matrix),
-            self.items,
-            local_weight=self.parameters.local_weight,
-            local_norm=self.parameters.local_norm,
-            n_jobs=n_jobs,
-        )
+        with processor.explain_memory():
+            return aggregate_users(
+                self.select_present(matrix),
+                self.items,
+                local_weight=self.parameters.local_weight,
+                local_norm=self.parameters.local_norm,
+                n_jobs=n_jobs,
+                processor=processor,
+            )
 
     def to_clusters(self) -> Clusters:
         """Return the clusters with a label for all items, -1 for an item without a row."""

@@ -18,7 +18,6 @@ from joblib import effective_n_jobs
 
 from sgurinit.core._start_file import STREAM_FORMAT
 from sgurinit.core.inputs.arrays import (
-    Float32Array,
     Float64Array,
     FloatArray,
     IdArray,
@@ -28,6 +27,7 @@ from sgurinit.core.inputs.features import BFLOAT16, ItemFeatures, restore_bfloat
 from sgurinit.core.inputs.ids import name_kind
 from sgurinit.core.steps.aggregate import Aggregator, split_columns, split_users
 from sgurinit.core.steps.joint import compute_joint_items
+from sgurinit.core.steps.processor import NUMPY, Own, Processor
 from sgurinit.core.steps.space import Space
 from sgurinit.core.stream.buckets import Buckets, divide_users
 from sgurinit.core.stream.edges import (
@@ -69,6 +69,7 @@ def run_stream(
     out: Path,
     *,
     n_jobs: int | None,
+    processor: Processor = NUMPY,
     progress: ProgressCallback = no_progress,
 ) -> None:
     """Compute the start of every user and write it to a folder, see `SGURInit.stream`.
@@ -82,7 +83,7 @@ def run_stream(
     with claim_unfinished(out) as whole, explain_write_errors(out, resumes):
         _prepare_work(whole, request.describe(), out)
         with _explain_damage(whole.parent):
-            _Stream(request, whole, effective_n_jobs(n_jobs), progress).run()
+            _Stream(request, whole, effective_n_jobs(n_jobs), processor, progress).run()
         whole.replace(out)
         clear_folder(whole.parent)
 
@@ -140,9 +141,15 @@ class _Stream:
     """
 
     def __init__(
-        self, request: StreamRequest, whole: Path, n_jobs: int, progress: ProgressCallback
+        self,
+        request: StreamRequest,
+        whole: Path,
+        n_jobs: int,
+        processor: Processor,
+        progress: ProgressCallback,
     ) -> None:
         self.request, self.n_jobs, self.progress = request, n_jobs, progress
+        self.processor = processor
         self.whole, self.work = whole, _find_work(whole)
         self.users = whole / "users"
         self.users.mkdir(parents=True, exist_ok=True)
@@ -261,7 +268,9 @@ class _Stream:
                 table, preprocess = self._compute_joint_items(buckets, degrees), False
                 self._write_joint_items(table.values)
             self.progress(f"items of {name}", 0, 1)
-            space = Space.fit(degrees, table, parameters, preprocess=preprocess)
+            space = Space.fit(
+                degrees, table, parameters, preprocess=preprocess, processor=self.processor
+            )
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
         self.progress(f"items of {name}", 1, 1)
@@ -280,6 +289,7 @@ class _Stream:
                 self.request.parameters.joint_dim,
                 self.request.parameters,
                 n_jobs=self.n_jobs,
+                processor=self.processor,
                 on_pass=lambda passes: self.progress("joint space", passes, 0),
             )
             write_arrays(path, joint.rows, joint.present, np.array(joint.settings or ()))
@@ -344,11 +354,12 @@ class _Stream:
             ]
             if not left:
                 continue
-            table = aggregator.make_table(columns)
+            with self.processor.explain_memory():
+                table = self.processor.put(aggregator.make_table(columns))
 
             def fill(
                 number: int,
-                table: Float32Array = table,
+                table: Own = table,
                 at: slice = columns,
                 note: Callable[[int], str] = note,
             ) -> None:
@@ -358,7 +369,9 @@ class _Stream:
                 users_of_bucket = buckets.user_range(number)
                 matrix = space.select_present(buckets.read_matrix(number))
                 for users in split_users(int(matrix.shape[0]), table.shape[1]):
-                    rows = aggregator.compute_weights(matrix[users]).multiply(table)
+                    weights = aggregator.compute_weights(matrix[users])
+                    with self.processor.explain_memory():
+                        rows = weights.multiply(table, self.processor)
                     out[users_of_bucket][users, at] = rows
                 mapped.flush()
                 with journal.open("a") as file:
