@@ -24,6 +24,7 @@ from sgurinit.models.base import (
 )
 from sgurinit.models.blocks._csr import Sparse
 from sgurinit.models.blocks.dense import linear
+from sgurinit.models.blocks.distinct import find_distinct
 from sgurinit.models.blocks.features import Features
 from sgurinit.models.blocks.losses import bpr_loss, l2_penalty
 from sgurinit.models.blocks.sparse_graph import SparseGraph
@@ -107,6 +108,7 @@ class MMGCN(Recommender):
         "Wei et al., MMGCN: Multi-modal Graph Convolution Network for Personalized Recommendation "
         "of Micro-video, ACM MM 2019, https://doi.org/10.1145/3343031.3351034"
     )
+    fixed_shapes = True
 
     config: MMGCNConfig
 
@@ -153,8 +155,8 @@ class MMGCN(Recommender):
     @override
     def loss(self, batch: Batch) -> Tensor:
         both = torch.cat([batch.positives, batch.negatives])
-        users, user_rows = batch.users.unique(return_inverse=True)
-        items, item_rows = both.unique(return_inverse=True)
+        users, user_rows, _ = find_distinct(batch.users)
+        items, item_rows, _ = find_distinct(both)
         of_users, of_items = self._vectors(users, items)
         ranking = bpr_loss(of_users[user_rows], *of_items[item_rows].chunk(2))
         free_users = self.user_embedding[batch.users]

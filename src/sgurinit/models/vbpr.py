@@ -79,6 +79,7 @@ class VBPR(Recommender):
         "He and McAuley, VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback, "
         "AAAI 2016, https://arxiv.org/abs/1510.01784"
     )
+    fixed_shapes = True
 
     config: VBPRConfig
 
