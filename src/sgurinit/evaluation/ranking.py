@@ -191,7 +191,11 @@ class FullRanking:
             The scores have another shape or contain NaN.
         """
         fitting = max(1, min(_BLOCK_SIZE, _BLOCK_SCORES // self._positives.shape[1]))
-        parts, start, size = [], 0, self.block_size or fitting
+        start, size = 0, self.block_size or fitting
+        names = name_metrics(self.cutoffs)
+        # Filled in place: parts that stay between blocks would split freed memory, so that the next
+        # block needs new memory.
+        found = torch.empty(len(names), len(self.users), dtype=torch.float64)
         while start < len(self.users):
             users = self.users[start : start + size]
             scores = score(torch.from_numpy(users)).detach()
@@ -199,13 +203,16 @@ class FullRanking:
             if tuple(scores.shape) != expected:
                 raise InputError(f"scores have shape {tuple(scores.shape)}, expected {expected}")
             on_device = is_ranked_there(scores)
-            parts.append((self._rank_there if on_device else self._rank_here)(start, scores))
+            if on_device:
+                found = found.to(scores.device)
+            rank = self._rank_there if on_device else self._rank_here
+            found[:, start : start + len(users)] = rank(start, scores)
             start += len(users)
             if on_device and self.block_size is None:
                 size = count_rows(expected[1], scores.device)
-        values = torch.cat([part.cpu() for part in parts], dim=1).numpy()
+        values = found.cpu().numpy()
         refuse_nan(values.T)
-        return dict(zip(name_metrics(self.cutoffs), values, strict=True))
+        return dict(zip(names, values, strict=True))
 
     def _rank_here(self, start: int, scores: torch.Tensor) -> torch.Tensor:
         """Compute the metrics ``(n_metrics, b)`` of the users from `start` on, on the CPU."""

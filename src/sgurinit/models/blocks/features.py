@@ -51,7 +51,7 @@ class Features(nn.Module):
         require_features(dataset)
         self.modalities = list(dataset.features)
         for position, features in enumerate(dataset.features.values()):
-            table = torch.tensor(features.values.astype("float32"))
+            table = torch.from_numpy(features.values.astype("float32"))  # the only copy
             if features.present is not None:
                 table[~torch.tensor(features.present)] = 0.0
             if unit_range:

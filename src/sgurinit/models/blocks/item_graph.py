@@ -27,6 +27,7 @@ BLOCK_PRODUCTS = 1 << 27  # products in memory at a time on the CPU
 DEVICE_ROWS = 1 << 15  # from so many items on, the graph is built on the device that trains
 
 
+@torch.no_grad()
 def find_nearest(vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Find each row's `k` nearest rows by dot product, the row itself included.
 
@@ -46,14 +47,21 @@ def find_nearest(vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
     products, positions : Tensor, shape (n, min(k, n))
         Dot products and row positions of the neighbors, nearest first.
     """
-    k = min(k, len(vectors))
+    n, k = len(vectors), min(k, len(vectors))
     if is_chosen_there(vectors):
-        rows, choose = count_rows(len(vectors), vectors.device), _choose_there
+        rows, choose = count_rows(n, vectors.device), _choose_there
     else:
-        rows, choose = min(BLOCK_ROWS, max(1, BLOCK_PRODUCTS // len(vectors))), _choose_here
-    best = [choose(block @ vectors.T, k) for block in vectors.split(rows)]
-    products, positions = zip(*best, strict=True)
-    return torch.cat(products), torch.cat(positions)
+        rows, choose = min(BLOCK_ROWS, max(1, BLOCK_PRODUCTS // n)), _choose_here
+    # The tables are allocated once: results that stay between blocks would split freed memory, so
+    # that the next block needs new memory.
+    block = vectors.new_empty(min(rows, n), n)
+    highest, positions = vectors.new_empty(n, k), vectors.new_empty((n, k), dtype=torch.int64)
+    for first in range(0, n, rows):
+        part = slice(first, first + rows)
+        products = block[: len(vectors[part])]
+        torch.mm(vectors[part], vectors.T, out=products)
+        highest[part], positions[part] = choose(products, k)
+    return highest, positions
 
 
 def is_chosen_there(vectors: Tensor) -> bool:
@@ -97,9 +105,9 @@ def build_knn_graph(features: ItemFeatures, k: int, *, weighted: bool) -> Sparse
         ``D^-1/2 S D^-1/2``, ``(n_items, n_items)``, where D has the row sums of S.
     """
     values = features.values
-    present = np.flatnonzero(features.mask())
-    present = present[values[present].any(axis=1)]
-    unit = functional.normalize(torch.tensor(values[present].astype(np.float32)), dim=1)
+    present = np.flatnonzero(features.mask() & values.any(axis=1))
+    rows_present = torch.from_numpy(values[present].astype(np.float32, copy=False))
+    unit = functional.normalize(rows_present, dim=1)
     if len(unit) >= DEVICE_ROWS:
         unit = unit.to(get_building_device())
     cosines, neighbors = (found.cpu() for found in find_nearest(unit, k))
