@@ -35,7 +35,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType
         sys.modules.pop(name, None)
 
 
-@pytest.mark.parametrize("name", ["core", "prepare", "spark", "toolkit", "training"])
+@pytest.mark.parametrize("name", ["core", "prepare", "spark", "spmm", "toolkit", "training"])
 def test_help_names_the_arguments(load, name, capsys):
     with pytest.raises(SystemExit) as end:
         load(name).main(["--help"])
@@ -477,3 +477,20 @@ best test: recall@10: 0.1100    recall@20: 0.2100    ndcg@10: 0.0600    ndcg@20:
     assert found["best_epoch"] == 2  # epochs completed
     assert found["valid"]["recall@20"] == 0.2
     assert found["test"]["ndcg@10"] == 0.06
+
+
+# spmm.py
+
+
+def test_every_form_of_the_product_is_measured_beside_its_floor(load, capsys, monkeypatch):
+    spmm = load("spmm")
+    monkeypatch.setitem(spmm.SIZES, "tiktok", (30, 20, 100))
+    monkeypatch.setattr(spmm, "measure_rates", lambda _: load("floor").Rates(1e9, 1e9))
+    spmm.main(["--width", "4"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["form"] for row in rows] == ["entries", "entries 64", "rows", "rows 64"]
+    graph = spmm.make_graph(30, 20, 100)
+    n_bytes = len(graph.columns) * (4 + 4 + 16) + 50 * 16
+    assert spmm.count_bytes(graph, 4) == n_bytes
+    assert rows[0]["floor_ms"] == pytest.approx(1000 * n_bytes / 1e9, abs=1e-3)
+    assert all(row["ms"] > 0 for row in rows)

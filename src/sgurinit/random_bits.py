@@ -72,7 +72,7 @@ def draw_uniform(key: tuple[int, int], places: Tensor) -> Tensor:
     --------
     >>> import torch
     >>> draw_uniform((0, 0), torch.arange(3))
-    tensor([0.3990, 0.7298, 0.6411], dtype=torch.float64)
+    tensor([0.3990, 0.9722, 0.0194], dtype=torch.float64)
     """
     high, low, _, _ = draw_bits(key, (places, 0, 0, 0))
     return (((high << 20) | (low >> 12)).double() + 0.5) * 2.0**-52
