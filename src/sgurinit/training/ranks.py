@@ -50,6 +50,7 @@ from sgurinit.training.workers import import_class, locate_class, receive, send
 _SERVE = f"{__name__}:_serve"
 _TOLERANCE = 1e-5  # of a gradient's length; float32 gives about 1e-6
 _WAIT = timedelta(hours=6)  # for the process that ranks the validation split
+_LOG_LEVEL = "TORCH_CPP_LOG_LEVEL"
 _Part = tuple[Batch, float]
 
 
@@ -220,7 +221,7 @@ def _start(count: int) -> Iterator[list[Connection]]:
     processes: list[SpawnProcess] = []
     links: list[Connection] = []
     try:
-        with children_ignore_interrupts():
+        with children_ignore_interrupts(), _children_log_errors():
             for _ in range(count):
                 ours, theirs = context.Pipe()
                 process = context.Process(target=run_as_worker, args=(_SERVE, theirs), daemon=True)
@@ -233,6 +234,19 @@ def _start(count: int) -> Iterator[list[Connection]]:
         for process in processes:
             process.kill()
             process.join()
+
+
+@contextmanager
+def _children_log_errors() -> Iterator[None]:
+    """Context manager: processes created inside it print no advice of torch's own log."""
+    before = os.environ.get(_LOG_LEVEL)
+    os.environ[_LOG_LEVEL] = "ERROR"
+    try:
+        yield
+    finally:
+        os.environ.pop(_LOG_LEVEL)
+        if before is not None:
+            os.environ[_LOG_LEVEL] = before
 
 
 class _RankModule(RecommenderModule):
