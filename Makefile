@@ -9,13 +9,17 @@ TORCH ?= --constraint constraints.txt torch
 # How long `make fuzz` tries each kind of files, and with which seed; all kinds if KINDS names none.
 MINUTES ?= 3
 SEED ?= 0
+# What `make gpu-bench` measures beside generated data: a folder with TikTok, and a checkout of MMRec. Both are optional.
+DATA ?=
+TOOLKIT ?=
+GPU_BENCH = $(PYTHON) benchmarks/training.py --device cuda --threads 4 $(if $(TOOLKIT),--toolkit $(TOOLKIT))
 # What `make check` runs: on a few processes, with one thread each.
 FAST := not (slow or spark or frameworks or browser or notebook or data)
 PARALLEL := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo check test campaign fuzz spark frameworks lowest lint docs dist smoke clean
+.PHONY: demo check test campaign fuzz spark frameworks lowest gpu-bench lint docs dist smoke clean
 
 demo: $(INSTALLED)  ## the main job on real data: random start against SG-URInit
 	$(BIN)/sgurinit demo --out demo-out
@@ -45,6 +49,13 @@ lowest: $(LOWEST)/.installed  ## tests with the lowest versions that pyproject.t
 	$(LOWEST)/bin/python -m pytest -q tests/core tests/data/test_shipped.py tests/data/test_prepare.py \
 		tests/data/test_convert.py tests/data/test_item_vectors.py tests/models/test_zoo.py tests/models/test_bprmf.py \
 		tests/training tests/test_handover.py tests/test_arms.py tests/test_cli.py tests/test_package.py
+
+# The steps have ten minutes together. One that runs out of time leaves the rows that it has.
+gpu-bench:  ## times on a CUDA device, in gpu-out/, by a PYTHON that has torch and the library; DATA=, TOOLKIT=
+	mkdir -p gpu-out
+	-timeout 200 $(GPU_BENCH) --size million --epochs 2 --steps 500 --users 200000 --jobs 4 --out gpu-out/million.csv
+	-timeout 140 $(GPU_BENCH) --size baby --epochs 4 --jobs 8 --out gpu-out/baby.csv
+	$(if $(DATA),-timeout 250 $(GPU_BENCH) $(DATA) --epochs 4 --jobs 8 --out gpu-out/tiktok.csv)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -44,11 +44,20 @@ def run_in_process(script: str | Path, *arguments: str, threads: int) -> dict[st
 
 
 @contextmanager
-def take_turn(lock: Path | None) -> Iterator[None]:
+def take_turn(lock: Path | None, device: str) -> Iterator[None]:
     """Context manager: one process at a time is inside, of those that name the same file.
 
-    None: this process waits for no other.
+    Parameters
+    ----------
+    lock : Path or None
+        The file. None: this process waits for no other.
+    device : str
+        ``"cpu"`` or ``"cuda"``, which is made ready before the turn.
     """
+    if device == "cuda":
+        import torch  # noqa: PLC0415 - other benchmarks measure processes without it
+
+        torch.zeros(1, device=device)
     if lock is None:
         yield
         return

@@ -199,7 +199,7 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.path.insert(0, str(checkout / "src"))
         output, errors = os.dup(1), os.dup(2)
         # Only the toolkit's log has the seconds of each epoch.
-        with log.open("w") as file, take_turn(args.lock), legacy_compat():
+        with log.open("w") as file, take_turn(args.lock, args.device), legacy_compat():
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
             try:

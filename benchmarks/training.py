@@ -43,6 +43,7 @@ from pathlib import Path
 from statistics import geometric_mean, median
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 from floor import Rates, count_ranking, count_step, measure_rates
@@ -71,7 +72,7 @@ def measure_ours(data: str, model: str, options: argparse.Namespace) -> dict[str
     settings = TrainSettings(
         max_epochs=options.epochs, patience=options.epochs, batch_size=options.batch_size
     )
-    with tempfile.TemporaryDirectory() as folder, take_turn(options.lock):
+    with tempfile.TemporaryDirectory() as folder, take_turn(options.lock, options.device):
         trained = train(
             dataset,
             model,
@@ -80,21 +81,26 @@ def measure_ours(data: str, model: str, options: argparse.Namespace) -> dict[str
             folder=folder,
             machine=Machine(device=options.device),
         )
+        peak, on_device = read_peak_bytes(), 0
+        if options.device == "cuda":
+            on_device = torch.cuda.max_memory_allocated()
         rates = measure_rates(options.device)
     # Without the start and, if there are several, the first epoch.
     kept = slice(-max(1, options.epochs - 1), None)
-    rows, fixed = trained.history[kept], parts.fixed[kept]
+    rows = trained.history[kept]
     found = {
         "train_seconds": median(
             always + (row["train_seconds"] - always) / parts.steps[-1]
-            for row, always in zip(rows, fixed, strict=True)
+            for row, always in zip(rows, parts.fixed[kept], strict=True)
         ),
-        "valid_seconds": median(row["seconds"] - row["train_seconds"] for row in rows)
-        / parts.users[-1],
-        "peak_mb": read_peak_bytes() / 2**20,
+        "valid_seconds": median(
+            row["seconds"] - row["train_seconds"] - ranking + ranking / parts.users[-1]
+            for row, ranking in zip(rows, parts.ranking[kept], strict=True)
+        ),
+        "peak_mb": peak / 2**20,
     }
     if options.device == "cuda":
-        found["device_mb"] = torch.cuda.max_memory_allocated() / 2**20
+        found["device_mb"] = on_device / 2**20
     elif len(ends) > 1:
         found["saving"], found["loop"] = compute_shares(ends)
     return found | compute_floors(trained.model.cpu(), dataset, settings.batch_size, rates)
@@ -104,9 +110,10 @@ def compute_floors(
     model: Recommender, dataset: Dataset, batch_size: int, rates: Rates
 ) -> dict[str, float]:
     """Compute the least seconds of training and of ranking in an epoch, see `floor.py`."""
-    size = min(batch_size, len(dataset.train))
+    places = np.random.default_rng(0).permutation(len(dataset.train))[:batch_size]
+    size = len(places)
     users, positives = (
-        torch.tensor(column[:size]) for column in (dataset.train.users, dataset.train.items)
+        torch.tensor(column[places]) for column in (dataset.train.users, dataset.train.items)
     )
     batch = Batch(users, positives, positives.flip(0))
     step = count_step(model.train(), batch)
@@ -126,12 +133,15 @@ class Parts:
     steps, users : list of float
         Shares of the batches and of the users.
     fixed : list of float
-        Seconds that a whole epoch takes no longer: to prepare, and to draw all batches.
+        Seconds of training that a whole epoch takes no longer: to prepare, and to draw all batches.
+    ranking : list of float
+        Seconds that all users would take longer: to rank, once the vectors are there.
     """
 
     steps: list[float] = field(default_factory=list)
     users: list[float] = field(default_factory=list)
     fixed: list[float] = field(default_factory=list)
+    ranking: list[float] = field(default_factory=list)
 
 
 def cut_epochs(steps: int | None, users: int | None) -> Parts:
@@ -151,9 +161,11 @@ def cut_epochs(steps: int | None, users: int | None) -> Parts:
         everyone = self.users
         self.users = everyone[:users]
         parts.users.append(len(self.users) / len(everyone))
+        began = time.perf_counter()
         try:
             return rank(self, score)
         finally:
+            parts.ranking.append(time.perf_counter() - began)
             self.users = everyone
 
     def prepare_timed(self: RecommenderModule) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
@@ -55,6 +56,20 @@ def test_a_process_returns_its_last_line_and_reports_its_errors(load, tmp_path):
     assert run(script, threads=3) == {"threads": 3}
     with pytest.raises(SystemExit, match=r"(?s)script.py out of luck failed.*out of luck"):
         run(script, "out of luck", threads=3)
+
+
+def test_processes_take_turns(load, tmp_path):
+    processes = load("processes")
+    lock = tmp_path / "lock"
+    with (
+        processes.take_turn(None, "cpu"),
+        processes.take_turn(lock, "cpu"),
+        lock.open("w") as other,
+        pytest.raises(BlockingIOError),
+    ):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 # core.py
@@ -289,6 +304,7 @@ def test_a_part_of_an_epoch_is_scaled_to_the_whole(load, monkeypatch):
     found = ranking.evaluate(BPRMF(data).make_scorer())
     assert {len(values) for values in found.values()} == {20}
     assert parts.users == [20 / n_users]
+    assert len(parts.ranking) == 1
     assert len(ranking.users) == n_users
 
 
