@@ -219,11 +219,12 @@ class LATTICE(Recommender):
 
         With fixed shapes, all graphs have the same size.
         """
-        if self._held is not None and len(self._held[1]) == len(weights):
-            self._held[0].copy_(graph)
-            self._held[1].copy_(weights)
-        else:
+        held = self._held
+        if held is None or (len(held[1]), held[1].device) != (len(weights), weights.device):
             self._held = graph, weights
+        else:
+            held[0].copy_(graph)
+            held[1].copy_(weights)
         self._is_held = True
 
     @override

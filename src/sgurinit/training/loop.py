@@ -132,9 +132,13 @@ class RecommenderModule(lightning.LightningModule):
         return self.model.loss(batch)
 
     @override
+    def on_fit_end(self) -> None:
+        self._recorded_step = None  # and with it the memory of its graph
+
+    @override
     def on_validation_epoch_start(self) -> None:
         if not self.trainer.sanity_checking:  # the host waits here until the device has trained
-            self._train_loss = float(torch.stack(self._losses).double().mean())
+            self._train_loss = float(torch.stack(self._losses).cpu().double().mean())
         self._training_ended = time.perf_counter()
         if self.trainer.sanity_checking:
             self._epoch_began = self._training_ended
