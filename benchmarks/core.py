@@ -5,6 +5,8 @@
     python benchmarks/core.py stream FOLDER [--sizes 1e6,1e7,3e7,1e8] [--per-item 100]
                                     [--collaborative]    # -> benchmarks/core_stream.csv
     python benchmarks/core.py threads                    # -> benchmarks/core_threads.csv
+    python benchmarks/core.py device --device cuda [--sizes 1e7] [--per-item 50]
+                                                         # -> benchmarks/core_device.csv
 
 `baby` makes data of the size of Amazon Baby. On them it runs this library (`ours`) and the usual
 way to write the method (`straightforward`): a scatter-add over the interactions in torch and
@@ -21,6 +23,12 @@ space of 64 columns to files. K is 64, all other parameters have their defaults.
 `threads` times routines that the library runs in threads, on one thread and, with twice the work,
 on two.
 
+`device` times the steps that a device can compute, with NumPy on one thread and with torch on the
+device, on interactions of a tenth as many users and one fiftieth as many items (`--per-item`), with
+features of 64 columns. Beside each step is the largest difference between a row of the two results,
+relative to its norm. `--device cpu` is torch on the CPU. It is no faster, but shows that the script
+runs.
+
 A share of the memory bandwidth is a ratio. The numerator is the least traffic: every item row that
 a user's sum reads, and every user's row that is written. The denominator is what a copy of a large
 array moves in the same time.
@@ -31,7 +39,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import rmtree
@@ -44,7 +52,15 @@ from processes import parse_sizes, read_peak_bytes, run_in_process
 from threadpoolctl import threadpool_limits
 
 from sgurinit import SGURInit
-from sgurinit.core.params import PRESETS
+from sgurinit.core import ItemFeatures
+from sgurinit.core.params import PRESETS, Parameters
+from sgurinit.core.steps.aggregate import count_item_degrees
+from sgurinit.core.steps.collaborative import PartSums, find_directions
+from sgurinit.core.steps.held_out import choose_settings, sample_users
+from sgurinit.core.steps.item_model import fit_item_model, reduce_item_model
+from sgurinit.core.steps.joint import CONTENT_WIDTH, DIRECTIONS_PER_COLUMN, reduce_modality
+from sgurinit.core.steps.processor import NUMPY, Processor
+from sgurinit.core.steps.space import Space
 
 HERE = Path(__file__).parent
 BABY = {"users": 19_445, "items": 7_050, "interactions": 118_551}
@@ -52,6 +68,11 @@ WIDTHS = {"image": 4096, "text": 384}
 STAIR = PRESETS["stair"]
 REPEATS = 7  # of `baby`; the two ways alternate
 CHUNK = 1 << 22  # interactions per generated file
+# Interactions, and interactions per item, of what is measured at several sizes.
+SIZES: Mapping[str, tuple[str, int]] = {
+    "stream": ("1e6,1e7,3e7,1e8", 100),
+    "device": ("1e7", 50),
+}
 
 
 def make_baby(
@@ -276,6 +297,99 @@ def time_threads() -> pl.DataFrame:
     return pl.DataFrame(rows).with_columns(speedup=pl.col("one") / pl.col("two"))
 
 
+def make_many_items(size: int, per_item: int) -> tuple[sp.csr_array, np.ndarray]:
+    """Make interactions that follow 64 topics and popularity, and features around the topics."""
+    rng = np.random.default_rng(0)
+    n_users, n_items, width = size // 10, size // per_item, 64
+    users = np.sort(rng.integers(n_users, size=size, dtype=np.int32))
+    items = (rng.random(size) ** 2 * n_items).astype(np.int32)
+    own = rng.random(size) < 0.5
+    topics = rng.integers(64, size=n_users, dtype=np.int32)[users[own]]
+    items[own] = np.minimum(items[own] // 64 * 64 + topics, n_items - 1)
+    matrix = sp.csr_array((np.ones(size, np.int8), (users, items)), shape=(n_users, n_items))
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    rows = rng.standard_normal((n_items, width), dtype=np.float32)
+    rows += rng.standard_normal((64, width), dtype=np.float32)[np.arange(n_items) % 64]
+    return matrix, rows
+
+
+def run_steps(
+    matrix: sp.csr_array, rows: np.ndarray, processor: Processor
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield each step of a start that a device can compute, and what it returns."""
+    dim, n_jobs, degrees = 64, None, count_item_degrees(matrix)
+    for n_clusters in (256, 8):
+        parameters = Parameters.check(SGURInit(n_clusters=n_clusters, random_state=0).get_params())
+        space = Space.fit(
+            degrees, ItemFeatures(rows), parameters, preprocess=True, processor=processor
+        )
+        yield f"{n_clusters} clusters", space.items.centroids
+        if n_clusters == 8:
+            yield "users' sums", space.compute_users(matrix, n_jobs, processor)
+    content = reduce_modality(ItemFeatures(rows), CONTENT_WIDTH * dim, n_jobs, processor)
+    content /= np.linalg.norm(content, axis=1, keepdims=True)
+    yield "principal axes", content
+    with PartSums([lambda: matrix], n_jobs, processor=processor) as sums:
+        directions = find_directions(sums, degrees, DIRECTIONS_PER_COLUMN * dim)
+        # Columns with the same products are the same directions.
+        yield "directions", directions.columns @ directions.columns[:100].T
+        settings = choose_settings(
+            sample_users([lambda: matrix], directions.keys),
+            directions,
+            content,
+            dim,
+            DIRECTIONS_PER_COLUMN * dim,
+            penalty=None,
+            content_weight=None,
+            processor=processor,
+        )
+        yield "settings", np.array([settings])
+        model = fit_item_model(directions, content, *settings, processor)
+        yield "item model", model.diagonal[:, None]
+        yield "joint items", reduce_item_model(model, sums, dim)
+
+
+def compare_devices(device: str, sizes: Sequence[int], per_item: int) -> pl.DataFrame:
+    """Time the steps with NumPy and with torch on a device."""
+    import torch  # noqa: PLC0415 - the other measurements are of a library without it
+
+    from sgurinit.core.steps._on_device import TorchProcessor  # noqa: PLC0415
+
+    own = TorchProcessor(torch.device(device))
+    own.find_basis(np.eye(8))  # the first call loads libraries
+    name = torch.cuda.get_device_name(own.device) if own.device.type == "cuda" else "torch on a CPU"
+    print(f"{name}, {torch.get_num_threads()} threads of torch", flush=True)
+    found: list[dict[str, Any]] = []
+    for size in sizes:
+        matrix, rows = make_many_items(size, per_item)
+        steps: dict[str, dict[str, Any]] = {}
+        for way, processor in (("numpy", NUMPY), ("device", own)):
+            began = time.perf_counter()
+            with threadpool_limits(1, user_api="blas"):
+                for step, result in run_steps(matrix, rows, processor):
+                    seconds = time.perf_counter() - began
+                    figures = steps.setdefault(step, {"interactions": size, "step": step})
+                    figures[f"{way}_seconds"] = seconds
+                    print(f"{size:>11,} {step:>15} {way:>7} {seconds:8.2f} s", flush=True)
+                    if way == "device":
+                        figures["difference"] = measure_difference(result, figures.pop("result"))
+                    else:
+                        figures["result"] = result
+                    began = time.perf_counter()
+        found.extend(steps.values())
+    return pl.DataFrame(found).with_columns(
+        speedup=pl.col("numpy_seconds") / pl.col("device_seconds")
+    )
+
+
+def measure_difference(rows: np.ndarray, expected: np.ndarray) -> float:
+    """Find the largest difference between two rows, relative to the norm; rows near zero aside."""
+    norms = np.linalg.norm(expected, axis=1)
+    large = norms > 1e-3 * norms.mean()
+    return float((np.linalg.norm(rows - expected, axis=1) / norms)[large].max())
+
+
 def run_part(arguments: Sequence[str]) -> dict[str, Any]:
     """Run the part of a measurement that runs in a separate process."""
     name, *rest = arguments
@@ -325,10 +439,11 @@ def measure_streams(
 def main(words: Sequence[str] | None = None) -> None:
     """Run a measurement and write its table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", nargs="?", choices=["baby", "hybrid", "stream", "threads"])
+    parser.add_argument("what", nargs="?", choices=["baby", "hybrid", "threads", *SIZES])
     parser.add_argument("folder", nargs="?", type=Path)
-    parser.add_argument("--sizes", default="1e6,1e7,3e7,1e8")
-    parser.add_argument("--per-item", type=int, default=100)
+    parser.add_argument("--sizes")
+    parser.add_argument("--per-item", type=int)
+    parser.add_argument("--device", default="cpu", help="of torch, such as cuda:1; for `device`")
     parser.add_argument("--collaborative", action="store_true")
     parser.add_argument("--out", type=Path, help="CSV file of the table")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
@@ -336,6 +451,8 @@ def main(words: Sequence[str] | None = None) -> None:
     if arguments.part:
         print(json.dumps(run_part(arguments.part)))
         return
+    usual, per_item = SIZES.get(arguments.what, SIZES["stream"])
+    sizes, per_item = parse_sizes(arguments.sizes or usual), arguments.per_item or per_item
     if arguments.what == "baby":
         table = measure_baby()
         print(summarize(table))
@@ -343,13 +460,10 @@ def main(words: Sequence[str] | None = None) -> None:
         table = measure_hybrid()
     elif arguments.what == "threads":
         table = time_threads()
+    elif arguments.what == "device":
+        table = compare_devices(arguments.device, sizes, per_item)
     else:
-        table = measure_streams(
-            arguments.folder,
-            parse_sizes(arguments.sizes),
-            arguments.per_item,
-            arguments.collaborative,
-        )
+        table = measure_streams(arguments.folder, sizes, per_item, arguments.collaborative)
     table.write_csv(arguments.out or HERE / f"core_{arguments.what}.csv")
     with pl.Config(tbl_cols=-1, tbl_width_chars=200, fmt_str_lengths=60):
         print(table)

@@ -182,6 +182,22 @@ def test_init_replaces_a_file_only_on_request(folder: Path, tmp_path: Path) -> N
     assert_one_line(run("init", folder, "--out", out, *spark), "--overwrite", "--spark")
 
 
+def test_init_and_stream_name_a_device_that_is_not_there(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "start.safetensors"
+    assert_one_line(
+        run("init", folder, "--out", out, "--device", "cuda:99"), "--device is 'cuda:99'"
+    )
+    assert_one_line(run("init", folder, "--out", out, "--device", "tpu"), "--device must be 'cpu'")
+    spark = ("--spark", "local[1]", "--features", "text=x.parquet", "--device", "cuda")
+    assert_one_line(run("init", folder, "--out", out, *spark), "--device", "--spark")
+    np.save(tmp_path / "edges.npy", np.array([[0, 0], [1, 1]]))
+    np.save(tmp_path / "text.npy", np.eye(2))
+    features = ("--features", f"text={tmp_path / 'text.npy'}", "--n-clusters", 2)
+    streamed = ("stream", tmp_path / "edges.npy", *features, "--out", tmp_path / "users")
+    assert_one_line(run(*streamed, "--device", "cuda:99"), "--device is 'cuda:99'")
+    assert run("init", folder, "--out", out, "--device", "auto").exit_code == 0
+
+
 @pytest.mark.parametrize("name", ["start.safetensors", "start.parquet"])
 def test_init_saves_a_start_for_every_user(folder: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / name

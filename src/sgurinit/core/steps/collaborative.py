@@ -99,10 +99,14 @@ class PartSums:
     def __exit__(self, *_: object) -> None:
         self._entered.close()
 
-    def sum(self, compute: Callable[[sp.csr_array, Processor], Own]) -> FloatArray:
+    def sum(
+        self,
+        compute: Callable[[sp.csr_array, Processor], Own],
+        processor: Processor | None = None,
+    ) -> FloatArray:
         """Sum what `compute` returns for the users of every part, an array of the processor's."""
         total: FloatArray | None = None
-        add_up = partial(_sum_blocks, compute=compute, processor=self.processor)
+        add_up = partial(_sum_blocks, compute=compute, processor=processor or self.processor)
         for product in self._threads.map(add_up, self._parts):
             total = _add(total, product)
         if self._on_pass is not None:
@@ -115,13 +119,14 @@ class PartSums:
         compute: Callable[[sp.csr_array, Processor, Own], Own],
         block: FloatArray,
         scales: FloatArray | None = None,
+        processor: Processor | None = None,
     ) -> FloatArray:
         """Sum ``compute(users, processor, block)``, a block, over the users of every part.
 
         A large block is multiplied by some columns at a time, each a pass over the interactions.
         With `scales`, the rows of the block and of the result are multiplied by them.
         """
-        processor = self.processor
+        processor = processor or self.processor
         step = max(1, processor.choose_table_bytes(_BLOCK_BYTES) // (8 * len(block)))
         product = np.empty_like(block)
         for first in range(0, block.shape[1], step):
@@ -129,7 +134,10 @@ class PartSums:
             if scales is not None:
                 columns = processor.put(scales)[:, None] * columns
             columns = processor.lay_out(columns)
-            found = self.sum(lambda users, on, columns=columns: compute(users, on, columns))  # type: ignore[misc]
+            found = self.sum(
+                lambda users, on, columns=columns: compute(users, on, columns),  # type: ignore[misc]
+                processor,
+            )
             if scales is not None:
                 found *= scales[:, None]
             product[:, first : first + step] = found
@@ -161,23 +169,25 @@ def find_directions(sums: PartSums, degrees: FloatArray, rank: int) -> Direction
     """
     scales = (degrees + _REGULARIZER) ** -0.25
 
-    def gram(block: FloatArray) -> FloatArray:
+    def gram(block: FloatArray, processor: Processor | None = None) -> FloatArray:
         """Multiply by ``X^T X``, shape (n_items, n_items)."""
-        return sums.multiply(_multiply_gram, block, scales)
+        return sums.multiply(_multiply_gram, block, scales, processor)
 
-    squares = scales**2 * sums.sum(_sum_user_weights)
+    # All that leads to the first basis is computed by NumPy. The first block often has fewer
+    # directions than columns, and rounding errors, which differ by processor, decide on the rest.
+    squares = scales**2 * sums.sum(_sum_user_weights, NUMPY)
     keys = np.ones((len(degrees), 1))
     for _ in range(_WALKS):
-        keys = gram(keys) + squares[:, None]
+        keys = gram(keys, NUMPY) + squares[:, None]
         keys /= keys.max()
     basis: FloatArray
     if rank >= len(degrees):
         block = gram(basis := np.eye(len(degrees)))
     else:
         frequencies = np.random.default_rng(0).normal(scale=1e3, size=rank)
-        block = gram(np.cos(keys * frequencies))
-        for _ in range(_POWERS):
-            basis = sums.processor.find_basis(block)
+        block = gram(np.cos(keys * frequencies), NUMPY)
+        for power in range(_POWERS):
+            basis = (sums.processor if power else NUMPY).find_basis(block)
             del block  # memory: the largest data need it
             block = gram(basis)
     inner = multiply_columns(sums.processor, basis, block)
