@@ -65,7 +65,8 @@ def explain_memory_errors() -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         text = str(error)
-        is_torch = "out of memory" in text or "allocate memory" in text or "bad_alloc" in text
+        signs = ("out of memory", "allocate memory", "bad_alloc", "ALLOC_FAILED")
+        is_torch = any(sign in text for sign in signs)  # the last from cuBLAS and cuSPARSE
         if not isinstance(error, MemoryError) and not is_torch:
             raise
         wanted = re.search(r"allocate ([\d.,]*\d)\.? (\w+)", text)

@@ -16,6 +16,7 @@ from sgurinit.evaluation import FullRanking
 from sgurinit.models import Batch, LightGCN, model_resolver
 from sgurinit.training import Machine, TrainSettings, train
 from sgurinit.training.callbacks import LocalCheckpoints
+from sgurinit.training.fitting import explain_missing_operations
 from sgurinit.training.loop import RecommenderModule
 from sgurinit.training.machine import resolve_machine
 from sgurinit.training.ranks import check_divisible, split_batch
@@ -186,6 +187,17 @@ def test_checkpoints_hold_tensors_of_the_cpu(tmp_path, monkeypatch):
     assert moved == ["cpu"]
     assert torch.equal(found["weights"], torch.ones(2))
     assert found["epoch"] == 3
+
+
+def test_an_operation_that_mps_lacks_is_one_line():
+    text = "The operator 'aten::a' is not currently implemented for the MPS device. If you want"
+    with (
+        pytest.raises(InputError, match=r"device is 'mps': The operator .* MPS device; use dev"),
+        explain_missing_operations("mps"),
+    ):
+        raise NotImplementedError(text)
+    with pytest.raises(NotImplementedError), explain_missing_operations("cpu"):
+        raise NotImplementedError(text)
 
 
 @pytest.mark.parametrize(("size", "n_parts"), [(7, 2), (6, 3), (1, 2), (2, 5)])

@@ -157,7 +157,7 @@ def execute_run(
     on_event : callable, default no_event
         Called with each `RunEvent`.
     machine : Machine or None, default None
-        The device, see `sgurinit.train`. It is no setting of the run.
+        The device, see `sgurinit.train`. The run resumes on another.
 
     Returns
     -------

@@ -57,7 +57,7 @@ def fit(
     Raises
     ------
     InputError
-        The checkpoint cannot be read.
+        The checkpoint cannot be read, or the device lacks an operation that the model needs.
     """
     last = folder / LAST_FILE
     resumed = last.is_file()
@@ -69,7 +69,7 @@ def fit(
     plugins: list[Any] = [LocalCheckpoints()]
     if settings.precision == "bf16-mixed":
         plugins.append(TrainingPrecision("bf16-mixed", kind))
-    with _quiet_lightning(), raise_keyboard_interrupts():
+    with _quiet_lightning(), raise_keyboard_interrupts(), explain_missing_operations(kind):
         trainer = lightning.Trainer(
             accelerator=kind,
             devices=[device.index for device in devices] if kind == "cuda" else len(devices),
@@ -128,6 +128,18 @@ def read_history(last: Path) -> list[EpochRow]:
             "remove it to begin the run again"
         ) from None
     return history
+
+
+@contextmanager
+def explain_missing_operations(kind: str) -> Iterator[None]:
+    """Context manager: raise an `InputError` where torch lacks an operation on ``"mps"``."""
+    try:
+        yield
+    except NotImplementedError as error:
+        if kind != "mps":
+            raise
+        what = str(error).partition(". ")[0].splitlines()[0]
+        raise InputError(f"device is 'mps': {what}; use device=cpu") from error
 
 
 @contextmanager

@@ -85,8 +85,8 @@ class Shared:
 def split_batch(batch: Batch, n_parts: int) -> list[_Part]:
     """Split a batch into parts, each with the factor of its loss.
 
-    The mean of the parts' losses times their factors is the mean over the whole batch. A part
-    without a triple of its own gets the first triple, with the factor 0.
+    The mean of the parts' losses times their factors is the mean over the whole batch. A part that
+    would be empty gets the first triple, with the factor 0.
     """
     columns = [column.tensor_split(n_parts) for column in batch]
     parts = [Batch(*part) for part in zip(*columns, strict=True)]
