@@ -9,7 +9,6 @@ import scipy.sparse as sp
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 from typing_extensions import override
 
 from sgurinit.models.base import (
@@ -24,6 +23,7 @@ from sgurinit.models.blocks.distinct import find_distinct
 from sgurinit.models.blocks.features import Features
 from sgurinit.models.blocks.learned_graph import LearnedGraph
 from sgurinit.models.blocks.losses import bpr_loss, l2_penalty
+from sgurinit.models.blocks.unit_rows import scale_rows
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
@@ -124,11 +124,11 @@ class GRCN(Recommender):
 
     def _refine(self, position: int) -> _View:
         """Compute one modality's vectors and its weight of each edge."""
-        users = functional.normalize(self.preferences[position])
-        items = functional.normalize(self.projections[position](self.features[position]))
+        users = scale_rows(self.preferences[position])
+        items = scale_rows(self.projections[position](self.features[position]))
         for _ in range(self.config.n_routings):
             shares = self.edges.to_users.softmax(self.edges(users, items))
-            users = functional.normalize(users + self.edges.to_users(shares, items))
+            users = scale_rows(users + self.edges.to_users(shares, items))
         similarity = self.edges(users, items)
         into_users = self.edges.to_users.softmax(similarity)
         into_items = self.edges.to_items.softmax(similarity)
@@ -147,8 +147,8 @@ class GRCN(Recommender):
         to_users, to_items = into_users.max(dim=1).values, into_items.max(dim=1).values
         if self.config.pruning == "hard":
             to_users, to_items = to_users.relu(), to_items.relu()
-        users = functional.normalize(self.user_embedding)
-        items = functional.normalize(self.item_embedding)
+        users = scale_rows(self.user_embedding)
+        items = scale_rows(self.item_embedding)
         total = torch.cat([users, items])
         for _ in range(2):
             from_items = self.edges.to_users(to_users, items)

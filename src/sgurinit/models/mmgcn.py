@@ -28,6 +28,7 @@ from sgurinit.models.blocks.distinct import find_distinct
 from sgurinit.models.blocks.features import Features
 from sgurinit.models.blocks.losses import bpr_loss, l2_penalty
 from sgurinit.models.blocks.sparse_graph import SparseGraph
+from sgurinit.models.blocks.unit_rows import scale_rows
 
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
@@ -163,7 +164,7 @@ class MMGCN(Recommender):
         # The authors' batch holds each user twice, once per item, and takes the mean.
         penalty = l2_penalty(free_users, free_users, self.item_embedding[both]) / self.config.width
         for table in self._preferences():
-            penalty = penalty + torch.linalg.vector_norm(table).square() / table.numel()
+            penalty = penalty + table.square().mean()
         return ranking + self.config.reg * penalty
 
     @override
@@ -227,7 +228,7 @@ class _Branch(nn.Module):
         received = None
         if self.projection is None:
             # Raw features are constants, and so is what users receive from them.
-            features = _scale_rows(features)
+            features = scale_rows(features)
             received = to_users(features)
         self.register_buffer("features", features, persistent=False)
         self.register_buffer("received", received, persistent=False)
@@ -240,9 +241,9 @@ class _Branch(nn.Module):
         to_users: SparseGraph,
         to_items: SparseGraph,
     ) -> tuple[Tensor, Tensor]:
-        users, items = _scale_rows(self.preferences), self.features
+        users, items = scale_rows(self.preferences), self.features
         if self.projection is not None:
-            items = _scale_rows(linear(items, self.projection.weight, self.projection.bias))
+            items = scale_rows(linear(items, self.projection.weight, self.projection.bias))
         received = self.received
         *inner, last = (cast(_Layer, layer) for layer in self.layers)
         for layer in inner:
@@ -290,13 +291,6 @@ class _Layer(nn.Module):
         first, second = self.combine.weight.split(widths, dim=1)
         combined = linear(own, second, self.combine.bias).add_(linear(aggregated, first))
         return functional.leaky_relu_(combined)
-
-
-def _scale_rows(table: Tensor) -> Tensor:
-    """Scale rows to unit length, as `functional.normalize` does, with a faster gradient."""
-    lengths = torch.linalg.vector_norm(table, dim=1, keepdim=True)
-    scaled: Tensor = table * lengths.clamp(min=1e-12).reciprocal()
-    return scaled
 
 
 def _average_rows(matrix: Sparse) -> Sparse:

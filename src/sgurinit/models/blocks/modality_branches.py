@@ -7,10 +7,10 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sgurinit.models.base import UserTable
 from sgurinit.models.blocks.features import Features
+from sgurinit.models.blocks.unit_rows import scale_rows
 
 
 class Branch(nn.Module):
@@ -41,8 +41,8 @@ class Branch(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Compute unit vectors of users (first) and items, ``(n_users + n_items, width)``."""
         # Each half is normalized by itself, which saves a copy of both.
-        users = functional.normalize(self.preference)
-        return torch.cat([users, functional.normalize(self.projection(features))])
+        users = scale_rows(self.preference)
+        return torch.cat([users, scale_rows(self.projection(features))])
 
 
 class Branches(nn.Module):
