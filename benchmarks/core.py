@@ -26,8 +26,8 @@ on two.
 `device` times the steps that a device can compute, with NumPy on one thread and with torch on the
 device, on interactions of a tenth as many users and one fiftieth as many items (`--per-item`), with
 features of 64 columns. Beside each step is the largest difference between a row of the two results,
-relative to its norm. `--device cpu` is torch on the CPU. It is no faster, but shows that the script
-runs.
+relative to its norm. `--device cpu` is torch on the CPU, which takes as long, but shows that the
+script runs.
 
 A share of the memory bandwidth is a ratio. The numerator is the least traffic: every item row that
 a user's sum reads, and every user's row that is written. The denominator is what a copy of a large
