@@ -397,3 +397,12 @@ def test_a_byte_order_mark_changes_nothing(tmp_path: Path) -> None:
             path.write_bytes(content)
             tried += 1
     assert tried > 15
+
+
+@pytest.mark.parametrize("name", ["items.parquet", "users.tsv", "features/image.npy"])
+def test_a_plain_layout_refuses_files_that_it_would_not_read(tmp_path: Path, name: str) -> None:
+    convert(Path("planted"), tmp_path / "d", "csv")
+    (tmp_path / "d" / name).write_bytes(b"")
+    message = re.escape(f"{tmp_path / 'd' / name}: expected a .csv file, like log.csv; convert it")
+    with pytest.raises(InputError, match=message):
+        load_dataset(tmp_path / "d")

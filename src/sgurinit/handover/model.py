@@ -118,7 +118,7 @@ def hand_over(
 def _refuse_foreign(model: Recommender, tables: Sequence[UserTable]) -> None:
     names, parameters = {own.name for own in model.user_tables()}, dict(model.named_parameters())
     for table in tables:
-        # A table that was handed over with `projected` is no parameter of this name any more.
+        # A table that was handed over with `projected` is a parameter of another name.
         own = parameters.get(table.name, table.parameter)
         if table.name not in names or own is not table.parameter:
             raise InputError(

@@ -36,6 +36,8 @@ from sgurinit.data.layouts.tables import (
 )
 from sgurinit.errors import InputError
 
+_KINDS = ("csv", "tsv", "parquet", "npy", "npz", "pt")
+
 
 class Plain(TableLayout):
     """`log`, `users`, `items` and `features/<modality>`, all tables of one kind."""
@@ -56,6 +58,7 @@ class Plain(TableLayout):
     @override
     def contents(self, folder: Path) -> Contents:
         path = folder / f"log.{self.suffix}"
+        self._refuse_other_kinds(folder)
         table = self._read_table(path, ["user", "item"])
         log = check_interactions(path, table, 0 if self.suffix == "parquet" else 2)
         if "split" not in log.columns:
@@ -91,6 +94,16 @@ class Plain(TableLayout):
                 table.write_parquet(path)
             else:
                 table.write_csv(path, separator=self._separator)
+
+    def _refuse_other_kinds(self, folder: Path) -> None:
+        """Refuse files that look like parts of the data but would not be read."""
+        found = [*folder.glob("users.*"), *folder.glob("items.*"), *folder.glob("features/*")]
+        for file in sorted(found):
+            if file.suffix[1:] in _KINDS and file.suffix[1:] != self.suffix:
+                raise InputError(
+                    f"{file}: expected a .{self.suffix} file, like log.{self.suffix}; convert it, "
+                    "or move it out of the folder"
+                )
 
     @property
     def _separator(self) -> str:
