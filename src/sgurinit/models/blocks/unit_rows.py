@@ -17,7 +17,7 @@ class _ScaleRows(torch.autograd.Function):
     def forward(ctx: Any, table: Tensor) -> Tensor:
         lengths = torch.linalg.vector_norm(table, dim=1, keepdim=True)
         inverse = lengths.clamp(min=TINY).reciprocal()
-        scaled = table * inverse
+        scaled: Tensor = table * inverse
         ctx.save_for_backward(scaled, inverse)
         return scaled
 
