@@ -277,12 +277,13 @@ def test_the_tables_of_whole_runs_are_read(runs, tmp_path):
     assert all(len(table) for table in make_all(runs, tmp_path))
 
 
-def test_integers_that_numpy_does_not_have_are_read(runs, tmp_path):
+@pytest.mark.parametrize("kind", [pl.Int128, pl.Decimal(20, 2)])
+def test_numbers_that_numpy_does_not_have_are_read(kind, runs, tmp_path):
     before = make_all(runs, tmp_path)
     for run in runs:
         path = tmp_path / run.label / "users.parquet"
-        wide = pl.read_parquet(path).with_columns(pl.col("n_train").cast(pl.Int128))
-        wide.with_columns(pl.lit(1).cast(pl.Int128).alias("recall@50")).write_parquet(path)
+        wide = pl.read_parquet(path).with_columns(pl.col("n_train").cast(kind))
+        wide.with_columns(pl.lit(1).cast(kind).alias("recall@50")).write_parquet(path)
     (results, *_), (expected, *_) = make_all(runs, tmp_path), before
     assert results.shape == expected.shape
     own = results.filter(metric="recall", k=50, split="test", group="all")

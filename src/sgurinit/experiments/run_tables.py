@@ -11,6 +11,9 @@ import polars.selectors as cs
 from sgurinit.errors import InputError
 from sgurinit.files import READ_ERRORS, as_plain_path, scan_parquet
 
+_INTEGERS = (
+    pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64,
+)  # fmt: skip
 _AGAIN = "remove result.json beside it to run it again"
 
 
@@ -50,6 +53,8 @@ def read_run_table(
         ) from None
     if table.is_empty():
         raise InputError(f"{path}: has no row; {_AGAIN}")
+    # NumPy has no decimals and no integers of 128 bits.
+    table = table.cast({cs.numeric() - cs.float() - cs.by_dtype(_INTEGERS): pl.Float64})
     for name in (*numbers, *with_nulls):
         column = table[name]
         known = column.drop_nulls() if name in with_nulls else column
@@ -57,4 +62,4 @@ def read_run_table(
             continue
         if not known.dtype.is_numeric() or known.has_nulls() or not known.is_finite().all():
             raise InputError(f"{path}: {name} holds something else than finite numbers; {_AGAIN}")
-    return table.cast({cs.by_dtype(pl.Int128): pl.Float64})  # NumPy has no such integers
+    return table

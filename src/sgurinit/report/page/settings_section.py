@@ -52,11 +52,11 @@ def _describe_search(search: SearchSettings) -> str:
 
 
 def _agreement_parts(data: _FieldValues) -> list[str]:
-    """Show whether content can help; nothing in comparisons of earlier versions."""
+    """Show whether content can help; nothing where no items could be compared."""
     fields = ("value", "chance", "ratio", "n_items")
     rows = []
     for name, own in data["modalities"].items():
-        if agreement := own.get("agreement"):
+        if agreement := own["agreement"]:
             texts = format_agreement(agreement)
             values = [agreement[field] for field in fields]
             rows.append((name, [Cell(*pair) for pair in zip(texts, values, strict=True)]))
