@@ -133,11 +133,13 @@ def parts_of(value, path=()):
 def test_a_report_of_any_changed_summary_is_written_or_refused_in_one_line(
     whole, summary, tmp_path
 ):
-    folder = Path(shutil.copytree(whole, tmp_path / "out"))
+    folder = Path(
+        shutil.copytree(whole, tmp_path / "out", ignore=lambda *_: {"starts", "gaps.csv"})
+    )
     cases = list(itertools.product(parts_of(summary), ODD))
     assert len(cases) > 2000
     written, refused = 0, []
-    for at in np.random.default_rng(0).choice(len(cases), 200, replace=False):
+    for at in np.random.default_rng(0).choice(len(cases), 100, replace=False):
         path, new = cases[at]
         write(folder, replaced(summary, path, new))
         try:
