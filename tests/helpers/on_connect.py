@@ -21,7 +21,7 @@ core = fit_core(data, local_norm="sym", local_weight=0.4, joint_dim=4, collabora
 interactions, items = data.make_frames(spark)
 centroids = {name: space.items.centroids for name, space in get_spaces(core).items()}
 parameters = core.get_params() | {"random_state": 0}
-del parameters["n_jobs"]
+del parameters["n_jobs"], parameters["device"]
 model = SparkSGURInit(**parameters).fit(interactions, items, centroids=centroids)
 assert_equal_to_core(model, core)
 

@@ -18,7 +18,7 @@ def fit_with_centroids_of(core, spark, data, partitions=2, **engine):
     from sgurinit.spark import SparkSGURInit
 
     parameters = core.get_params() | {"random_state": 0}
-    del parameters["n_jobs"]
+    del parameters["n_jobs"], parameters["device"]
     interactions, items = data.make_frames(spark, partitions)
     centroids = {name: space.items.centroids for name, space in get_spaces(core).items()}
     return SparkSGURInit(**parameters, **engine).fit(interactions, items, centroids=centroids)
