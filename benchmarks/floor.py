@@ -27,7 +27,7 @@ A table that fits into a cache is read faster than this, so a small epoch can st
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,16 +91,17 @@ def measure_rates(device: str) -> Rates:
     """Measure the rates of ``"cpu"`` or ``"cuda"``, the best of several tries."""
     source = torch.ones(_COPIED_BYTES[device] // _FLOAT_BYTES, device=device)
     target = torch.empty_like(source)
-    copying = _time(lambda: target.copy_(source), device)
+    copying = min(time_work(lambda: target.copy_(source), device, _REPEATS))
     n = _MATRIX_ROWS[device]
     left, right = torch.rand(2, n, n, device=device)
-    multiplying = _time(lambda: left @ right, device)
+    multiplying = min(time_work(lambda: left @ right, device, _REPEATS))
     return Rates(2 * _COPIED_BYTES[device] / copying, 2 * n**3 / multiplying)
 
 
-def _time(work: Any, device: str) -> float:
+def time_work(work: Callable[[], Any], device: str, repeats: int) -> list[float]:
+    """Measure the seconds of some work, several times."""
     seconds = []
-    for _ in range(_REPEATS):
+    for _ in range(repeats):
         if device == "cuda":
             torch.cuda.synchronize()
         began = time.perf_counter()
@@ -108,7 +109,7 @@ def _time(work: Any, device: str) -> float:
         if device == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)
-    return min(seconds)
+    return seconds
 
 
 def count_step(model: Recommender, batch: Batch) -> Work:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
-from floor import measure_rates
+from floor import measure_rates, time_work
 
 from sgurinit.models.blocks._csr import Csr, multiply_by_entries, multiply_by_rows, to_csr
 from sgurinit.models.blocks.sparse_graph import build_bipartite_graph
@@ -62,16 +61,7 @@ def count_bytes(graph: Csr, width: int) -> int:
 
 def time_median(work: Callable[[], Any], device: str) -> float:
     """Compute the median seconds of some work, of which the first time does not count."""
-    seconds = []
-    for _ in range(REPEATS + 1):
-        if device == "cuda":
-            torch.cuda.synchronize()
-        began = time.perf_counter()
-        work()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
-    return median(seconds[1:])
+    return median(time_work(work, device, REPEATS + 1)[1:])
 
 
 def measure(size: tuple[int, int, int], width: int, device: str) -> dict[str, dict[str, float]]:

@@ -158,10 +158,10 @@ def _find_entry_gaps(
     entry: _Entry, first: _Entry, n_seeds: int, place: str
 ) -> Iterator[tuple[str, str]]:
     yield from _find_missing(entry.groups, first.groups, f"{place}.groups")
-    yield from _find_missing(entry.test, METRIC_NAMES, f"{place}.test")
     scores = {"test": entry.test, **{f"groups.{k}": own for k, own in entry.groups.items()}}
     for name, own in scores.items():
-        yield from _find_missing(own, GROUP_METRICS, f"{place}.{name}")
+        expected = METRIC_NAMES if name == "test" else GROUP_METRICS
+        yield from _find_missing(own, expected, f"{place}.{name}")
         for metric, score in own.items():
             if len(score.per_seed) != n_seeds:
                 yield f"{place}.{name}.{metric}.per_seed", f"expected {n_seeds} values"
