@@ -53,9 +53,10 @@ lowest: $(LOWEST)/.installed  ## tests with the lowest versions that pyproject.t
 # The steps have ten minutes together. One that runs out of time leaves the rows that it has.
 gpu-bench:  ## times on a CUDA device, in gpu-out/, by a PYTHON that has torch and the library; DATA=, TOOLKIT=
 	mkdir -p gpu-out
-	-timeout 200 $(GPU_BENCH) --size million --epochs 2 --steps 500 --users 200000 --jobs 4 --out gpu-out/million.csv
+	-timeout 180 $(GPU_BENCH) --size million --epochs 2 --steps 500 --users 200000 --jobs 4 --out gpu-out/million.csv
 	-timeout 140 $(GPU_BENCH) --size baby --epochs 4 --jobs 8 --out gpu-out/baby.csv
-	$(if $(DATA),-timeout 250 $(GPU_BENCH) $(DATA) --epochs 4 --jobs 8 --out gpu-out/tiktok.csv)
+	$(if $(DATA),-timeout 230 $(GPU_BENCH) $(DATA) --epochs 4 --jobs 8 --out gpu-out/tiktok.csv)
+	-timeout 40 $(PYTHON) benchmarks/spmm.py --device cuda --size million > gpu-out/spmm.jsonl
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

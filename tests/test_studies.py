@@ -179,6 +179,22 @@ def test_the_mean_over_data_sets_is_that_of_random_effects() -> None:
         assert found[name] == pytest.approx(np.expm1(value), rel=1e-6), name
 
 
+def test_the_models_of_a_data_set_are_read_together(tmp_path: Path) -> None:
+    users = users_of(0.1, 0).with_columns(pl.col("model", "arm").cast(pl.Categorical))
+    for model in "ab":
+        (tmp_path / "one" / model).mkdir(parents=True)
+        users.filter(model=model).write_parquet(tmp_path / "one" / model / "users.parquet")
+    tools = tool("combine")
+    found = tools.read_scores(tmp_path)
+    assert set(found) == {"one"}
+    rows, wanted = (tools.compare_arms("one", own) for own in (found["one"], users))
+    for row, other in zip(rows, wanted, strict=True):
+        assert row == other | {
+            "low": pytest.approx(other["low"]),
+            "high": pytest.approx(other["high"]),
+        }
+
+
 def test_untrained_content_scores_what_is_reported(tiktok_path: Path) -> None:
     dataset = load_dataset(tiktok_path)
     joint = SGURInit(local_weight=0.9, random_state=0).fit(dataset).start_.joint(64)

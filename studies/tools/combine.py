@@ -2,7 +2,7 @@
 
     python studies/tools/combine.py studies/main
 
-Reads `users.parquet` of every data set in the folder, which `keep_scores.py` writes, and writes
+Reads `DATA/MODEL/users.parquet` in the folder, which `keep_scores.py` writes, and writes
 `lifts.csv`: data, model, arm, against, metric, n_models, n_seeds, lift, low, high, p_value and
 p_holm. Intervals are 95 %.
 
@@ -124,11 +124,19 @@ def combine(users: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     return pl.DataFrame(rows + average_data_sets(rows), infer_schema_length=None)
 
 
+def read_scores(folder: Path) -> dict[str, pl.DataFrame]:
+    """Read the scores of the users of every data set, of all its models."""
+    found: dict[str, list[pl.DataFrame]] = {}
+    for path in sorted(folder.glob("*/*/users.parquet")):
+        names = pl.col("model", "arm").cast(pl.String)
+        found.setdefault(path.parts[-3], []).append(pl.read_parquet(path).with_columns(names))
+    return {data: pl.concat(models) for data, models in found.items()}
+
+
 def main() -> None:
     """Write the table of the folder that is named."""
     folder = Path(sys.argv[1])
-    users = {path.parent.name: pl.read_parquet(path) for path in folder.glob("*/users.parquet")}
-    combine(dict(sorted(users.items()))).write_csv(folder / "lifts.csv")
+    combine(read_scores(folder)).write_csv(folder / "lifts.csv")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Keep the test scores of single users of finished studies, small enough for git.
 
-    python studies/tools/keep_scores.py studies/main/lastfm studies/main/tiktok
+    python studies/tools/keep_scores.py studies/main/lastfm/bprmf studies/main/lastfm/lightgcn
 
 Writes `users.parquet` in each study's folder: model, arm, seed, user, recall@20 and ndcg@20 as
 16-bit floats, a row per user and run, in the order of the runs.

@@ -17,6 +17,7 @@ from sgurinit.core.steps import collaborative, item_model
 from sgurinit.core.steps.aggregate import count_item_degrees
 from sgurinit.core.steps.collaborative import Directions, PartSums, find_directions
 from sgurinit.core.steps.item_model import fit_item_model, reduce_item_model
+from sgurinit.data import planted
 
 ALL = 1000  # directions: more than there are items
 
@@ -353,6 +354,19 @@ class TestReducedItems:
         plain = rows_of(sparse, content, 10.0, weight, 5, rank)
         products = plain @ plain.T
         other = rows_of(sparse[users][:, items], content[items], 10.0, weight, 5, rank)
+        np.testing.assert_allclose(
+            other @ other.T, products[items][:, items], atol=1e-6 * products.max()
+        )
+
+    def test_the_order_does_not_matter_with_many_directions(self):
+        # Hundreds of directions: numbers that follow from the users must set as many apart.
+        matrix = sp.csr_array(planted(1500, 600).train_matrix().astype(np.float64))
+        rng = np.random.default_rng(0)
+        users, items = (rng.permutation(size) for size in matrix.shape)
+        plain = directions_of(matrix, 256).columns
+        other = directions_of(matrix[users][:, items], 256).columns
+        assert plain.shape[1] == other.shape[1] == 256
+        products = plain @ plain.T
         np.testing.assert_allclose(
             other @ other.T, products[items][:, items], atol=1e-6 * products.max()
         )

@@ -32,6 +32,9 @@ _REGULARIZER = 1.0
 _POWERS = 4
 # Multiplications of a vector of ones, which give every item a number that depends on its users.
 _WALKS = 3
+# Standard deviation of the frequencies of the first block. Lower ones leave it with fewer
+# directions than columns. Higher ones enlarge the rounding errors of the items' numbers.
+_FREQUENCY = 1e6
 # Users at a time: at least so many, and a share of the number of items, so that the dense rows of
 # the users take less than those of the items.
 _BLOCK_USERS = 1 << 14
@@ -173,8 +176,8 @@ def find_directions(sums: PartSums, degrees: FloatArray, rank: int) -> Direction
         """Multiply by ``X^T X``, shape (n_items, n_items)."""
         return sums.multiply(_multiply_gram, block, scales, processor)
 
-    # All that leads to the first basis is computed by NumPy. The first block often has fewer
-    # directions than columns, and rounding errors, which differ by processor, decide on the rest.
+    # All that leads to the first basis is computed by NumPy: the frequencies enlarge rounding
+    # errors, which differ by processor.
     squares = scales**2 * sums.sum(_sum_user_weights, NUMPY)
     keys = np.ones((len(degrees), 1))
     for _ in range(_WALKS):
@@ -184,7 +187,7 @@ def find_directions(sums: PartSums, degrees: FloatArray, rank: int) -> Direction
     if rank >= len(degrees):
         block = gram(basis := np.eye(len(degrees)))
     else:
-        frequencies = np.random.default_rng(0).normal(scale=1e3, size=rank)
+        frequencies = np.random.default_rng(0).normal(scale=_FREQUENCY, size=rank)
         block = gram(np.cos(keys * frequencies), NUMPY)
         for power in range(_POWERS):
             basis = (sums.processor if power else NUMPY).find_basis(block)
