@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
+import importlib
 import itertools
 import json
 import shutil
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -33,14 +34,12 @@ STUDIES = ROOT / "studies"
 RESULTS = ROOT / "docs" / "study" / "results.md"
 
 
+sys.path.insert(0, str(STUDIES / "tools"))  # the tools import one another
+
+
 def tool(name: str) -> ModuleType:
     """A script of ``studies/tools``."""
-    spec = importlib.util.spec_from_file_location(name, STUDIES / "tools" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(name)
 
 
 tables = tool("tables")

@@ -68,6 +68,11 @@ def _find_first(scores: Tensor, places: Tensor | None, k: int) -> Tensor:
 
 
 def count_rows(n_items: int, device: torch.device) -> int:
-    """Count the rows whose scores can be selected from together in a device's free memory."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(_MOST_ROWS, free // _FREE_SHARE // _BYTES_PER_SCORE // n_items))
+    """Count the rows whose scores can be selected from together in the memory of a device.
+
+    They take a quarter of what is free, or of what is left of this process's share of the memory.
+    """
+    free, total = torch.cuda.mem_get_info(device)
+    share = int(torch.cuda.get_per_process_memory_fraction(device) * total)
+    left = min(free, share - torch.cuda.memory_reserved(device))
+    return max(1, min(_MOST_ROWS, left // _FREE_SHARE // _BYTES_PER_SCORE // n_items))

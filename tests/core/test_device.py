@@ -7,6 +7,7 @@ passes through it in many blocks.
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 
@@ -107,6 +108,18 @@ class TestStarts:
             case.features[name] = ItemFeatures(mapped if name == "m0" else rows[:, ::-1])
         expected = fit(case, "cpu", joint_dim=4).start_
         assert_equal_starts(fit(case, "cuda", joint_dim=4).start_, expected)
+
+    @pytest.mark.usefixtures("card")
+    def test_a_fit_from_a_card_continues_without_it(self, made, monkeypatch):
+        case = made(gaps=True)
+        own, wanted = (fit(case, device, joint_dim=4) for device in ("cuda", "cpu"))
+        monkeypatch.undo()  # the card is gone
+        moved = pickle.loads(pickle.dumps(own)).set_params(device="cpu")  # noqa: S301
+        vectors = np.random.default_rng(0).normal(size=(case.matrix.shape[1], 5))
+        assert_close(moved.on(vectors), wanted.on(vectors))
+        assert_close(moved.on(vectors, case.matrix[:3]), wanted.on(vectors, case.matrix[:3]))
+        later = np.array([[case.matrix.shape[0], 0]])  # a new user
+        assert_equal_starts(moved.partial_fit(later).start_, wanted.partial_fit(later).start_)
 
     @pytest.mark.usefixtures("card")
     def test_users_that_come_later(self, made):
@@ -358,7 +371,10 @@ class TestDevices:
         with pytest.raises(InputError, match=f"^device is '{device}'.* it finds {there}$"):
             fit(made(), device)
 
-    @pytest.mark.parametrize(("device", "index"), [("auto", None), ("cuda", None), ("cuda:1", 1)])
+    @pytest.mark.parametrize(
+        ("device", "index"),
+        [("auto", None), ("cuda", None), ("cuda:0", 0), ("cuda:1", 1), ("cuda:01", 1)],
+    )
     def test_cards_are_found_by_name(self, device, index, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -593,3 +593,11 @@ def test_a_stream_killed_while_it_writes_its_facts_lists_whole_files(tmp_path, m
             estimator().stream(path, FEATURES, tmp_path / "out")
     estimator().stream(path, FEATURES, tmp_path / "out")
     assert (tmp_path / "out/start.json").read_bytes() == (whole / "start.json").read_bytes()
+
+
+@pytest.mark.parametrize("n_jobs", [0, "a", 1.5, True])
+def test_a_wrong_number_of_threads_is_refused_before_any_work(n_jobs, tmp_path):
+    path = write(tmp_path / "log.parquet", pairs())
+    with pytest.raises(InputError, match="expected None or an integer other than 0"):
+        estimator(n_jobs=n_jobs).stream(path, FEATURES, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == [path]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from sgurinit import data
+from sgurinit._device_top_k import count_rows
 from sgurinit.errors import InputError
 from sgurinit.evaluation import FullRanking, compute_metrics, top_k
 from sgurinit.evaluation import ranking as ranking_module
@@ -167,6 +168,16 @@ def test_blocks_hold_a_bounded_number_of_scores(monkeypatch) -> None:
     assert max(asked[1:]) == 10
     for name, values in blocks.items():
         np.testing.assert_array_equal(values, whole[name])
+
+
+@pytest.mark.parametrize(("share", "left"), [(1.0, 48), (0.125, 9)])
+def test_blocks_on_a_device_fit_into_the_share_of_a_process(monkeypatch, share, left) -> None:
+    """Half of 96 GiB is free, an eighth is the share, and 3 GiB are taken."""
+    gib = 1 << 30
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (48 * gib, 96 * gib))
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda device: share)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3 * gib)
+    assert count_rows(200_000, torch.device("cuda:0")) == left * gib // 4 // 24 // 200_000
 
 
 @dataclass

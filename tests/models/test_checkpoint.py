@@ -79,3 +79,15 @@ def test_a_damaged_config_is_one_line(config, data, path):
         load_model(LightGCN, path, data)
     assert "\n" not in str(error.value)
     assert "pydantic" not in str(error.value)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"x", ["a"], "a\0b"])
+def test_what_is_no_path_is_refused(wrong, data):
+    model = LightGCN(data, LightGCN.Config(width=8))
+    for use in (
+        lambda: save_model(model, wrong),
+        lambda: load_weights(model, wrong),
+        lambda: load_model(LightGCN, wrong, data),
+    ):
+        with pytest.raises(InputError, match=r"^path is .*, expected a path"):
+            use()

@@ -53,6 +53,23 @@ def test_part_of_a_weight_and_changes_in_place():
     assert (found - right).norm() <= 1e-5 * right.norm()
 
 
+def test_tables_of_any_layout():
+    x, weight, bias, grad = draw(2048, 64, 96)
+    layouts = {
+        "transposed": lambda t: t.movedim(0, -1).contiguous().movedim(-1, 0),
+        "every second number": lambda t: t.repeat_interleave(2, dim=-1)[..., ::2],
+        "one number": lambda t: t[..., :1].expand(t.shape),
+    }
+    for name, lay_out in layouts.items():
+        inputs = [lay_out(each.detach()).requires_grad_() for each in (x, weight, bias)]
+        assert name == "transposed" or not inputs[2].is_contiguous()
+        products = dense.linear(*inputs), functional.linear(*inputs)
+        torch.testing.assert_close(*products, rtol=1e-5, atol=1e-4)
+        gradients = [torch.autograd.grad(product, inputs, grad) for product in products]
+        for found, right in zip(*gradients, strict=True):
+            assert (found - right).norm() <= 1e-5 * right.norm()
+
+
 def test_frozen_inputs_have_no_gradient():
     x, weight, bias, _ = draw(2048, 64, 8)
     dense.linear(x.detach(), weight, bias.detach()).sum().backward()

@@ -114,6 +114,14 @@ def test_all_zero_rows_are_not_neighbors():
     assert not graph[:, [2, 5]].any()
 
 
+def test_a_modality_of_zeros_has_a_graph_without_edges(monkeypatch):
+    for there in (False, True):
+        if there:
+            choose_as_on_a_device(monkeypatch, rows=100)
+        graph = build_knn_graph.__wrapped__(ItemFeatures(np.zeros((8, 3))), 4, weighted=False)
+        assert (graph.shape, graph.nnz) == ((8, 8), 0)
+
+
 def test_more_neighbors_than_items_means_all_items():
     graph = build_knn_graph(ItemFeatures(np.eye(3)), 10, weighted=False).toarray()
     np.testing.assert_allclose(graph, np.full((3, 3), 1 / 3))

@@ -118,3 +118,12 @@ def test_inference_uses_the_present_weights_not_the_held_graph(dataset, batch):
             parameter.add_(torch.randn_like(parameter))
     expected = embed_densely(model, dataset)[1]
     torch.testing.assert_close(model.eval().embed()[1].double(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_training_continues_after_scores_in_inference_mode(dataset, batch):
+    model = build_random_model(LATTICE, dataset, k=4)
+    with torch.inference_mode():
+        model.make_scorer()
+    model.begin_epoch(0)
+    model.loss(batch).backward()
+    assert all(parameter.grad.any() for parameter in model.projections.parameters())

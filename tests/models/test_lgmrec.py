@@ -123,3 +123,15 @@ def test_gradients_stay_finite_where_all_dependencies_are_dropped(dataset, batch
         model.zero_grad()
         model.loss(batch).backward()
         assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_mixed_precision_sums_over_all_nodes_in_float32(dataset, batch, monkeypatch):
+    """On CUDA devices it computes a softmax in float32, so the views differ in precision."""
+    softmax = torch.Tensor.softmax
+    monkeypatch.setattr(torch.Tensor, "softmax", lambda x, dim: softmax(x.float(), dim))
+    model = build_random_model(LGMRec, dataset, width=8, n_hyperedges=3, contrast=0.3).eval()
+    exact = model.loss(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = model.loss(batch)
+    loss.backward()
+    torch.testing.assert_close(loss, exact, rtol=1e-2, atol=0)

@@ -62,3 +62,11 @@ def test_sums_and_gradients_equal_those_of_the_dense_table(monkeypatch, entries)
     (expected**2).backward()
     for one, other in zip(mine, plain, strict=True):
         torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_a_second_gradient_of_sums_is_refused():
+    left, right = torch.randn(2, 4, 3, requires_grad=True)
+    loss = sum_logsumexp(left, right, torch.ones(4)).square()
+    (gradient,) = torch.autograd.grad(loss, left, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()

@@ -126,3 +126,21 @@ def test_training_drops_values_of_the_preference_gates(dataset, batch):
     expected = expected_loss(model, dataset, batch, *parts(model, dataset, kept))
     assert loss == pytest.approx(expected, rel=1e-4)
     assert torch.equal(model.eval().embed()[0], model.embed()[0])
+
+
+def test_mixed_precision_transforms_in_float32(dataset, batch, monkeypatch):
+    """On the CPU torch converts what is transformed, on CUDA devices it does not."""
+
+    def keep(transform):
+        def transform_as_on_cuda(x, *args, **kwargs):
+            with torch.autocast("cpu", enabled=False):
+                return transform(x, *args, **kwargs)
+
+        return transform_as_on_cuda
+
+    for name in ("rfft", "irfft"):
+        monkeypatch.setattr(torch.fft, name, keep(getattr(torch.fft, name)))
+    model = build_random_model(SMORE, dataset)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = model.loss(batch)
+    assert loss.isfinite()

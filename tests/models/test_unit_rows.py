@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.nn import functional
 
@@ -22,6 +23,14 @@ def test_gradients_agree_with_differences():
     torch.manual_seed(1)
     table = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(scale_rows, table)
+
+
+def test_a_second_gradient_is_refused():
+    table = torch.randn(5, 3, requires_grad=True)
+    loss = scale_rows(table).pow(3).sum()
+    (gradient,) = torch.autograd.grad(loss, table, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()
 
 
 def test_rows_of_zeros_stay_zeros():

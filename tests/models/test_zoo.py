@@ -5,15 +5,22 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import io
+import pickle
 import pkgutil
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import sgurinit.models
-from sgurinit.models import Recommender, RecommenderConfig, model_resolver
+from sgurinit.core import ItemFeatures
+from sgurinit.models import BPRMF, Recommender, RecommenderConfig, model_resolver
 from sgurinit.testing import make_small_dataset
+from sgurinit.training.sampler import TripleSampler
 
 MODELS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "models.md"
 
@@ -88,11 +95,77 @@ def test_a_model_is_complete(model_class):
     assert find_faults(model_class) == []
 
 
+class FindTensors(pickle.Pickler):
+    """Finds the tensors of an object, wherever it holds them."""
+
+    def __init__(self):
+        super().__init__(io.BytesIO())
+        self.found = []
+
+    def persistent_id(self, thing):
+        if isinstance(thing, torch.Tensor):
+            self.found.append(thing)
+            return "a tensor"
+        return None
+
+
+@pytest.mark.parametrize("model_class", find_models(), ids=lambda found: found.__name__)
+def test_a_model_that_moves_leaves_no_tensor_behind(model_class):
+    dataset = make_small_dataset()
+    model = model_class(dataset, model_class.Config(width=4))
+    model.begin_epoch(0)
+    model.loss(TripleSampler(dataset, 64, seed=0).epoch(0)[0])
+    model.begin_epoch(1)
+    model.to("meta")
+    finder = FindTensors()
+    finder.dump(model)
+    assert {tensor.device.type for tensor in finder.found} == {"meta"}
+
+
+@pytest.mark.parametrize("model_class", find_models(), ids=lambda found: found.__name__)
+def test_a_model_computes_in_double_precision(model_class):
+    dataset = make_small_dataset()
+    model = model_class(dataset, model_class.Config(width=4)).double()
+    model.begin_epoch(0)
+    loss = model.loss(TripleSampler(dataset, 64, seed=0).epoch(0)[0])
+    loss.backward()
+    assert loss.dtype == model.make_scorer()(torch.arange(3)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("model_class", find_models(), ids=lambda found: found.__name__)
+def test_scores_have_no_gradient(model_class):
+    score = model_class(make_small_dataset(), model_class.Config(width=4)).make_scorer()
+    assert not score(torch.arange(3)).requires_grad
+
+
+@pytest.mark.parametrize("model_class", find_models(), ids=lambda found: found.__name__)
+def test_a_modality_of_zeros_is_no_obstacle(model_class):
+    dataset = make_small_dataset()
+    zeros = ItemFeatures(np.zeros((dataset.n_items, 3), np.float32))
+    dataset = replace(dataset, features={**dataset.features, "image": zeros})
+    model = model_class(dataset, model_class.Config(width=4))
+    model.begin_epoch(0)
+    loss = model.loss(TripleSampler(dataset, 64, seed=0).epoch(0)[0])
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    assert model.make_scorer()(torch.arange(dataset.n_users)).isfinite().all()
+
+
 def test_the_page_of_models_has_a_row_for_every_model():
     rows = re.findall(r"(?m)^\| `(\w+)` \|", MODELS_PAGE.read_text(encoding="utf-8"))
     names = {model_class.__name__.lower() for model_class in find_models()}
     assert names
     assert names <= set(rows)
+
+
+def test_annotations_for_type_checkers_alone_are_not_read():
+    class Annotated(BPRMF):
+        config: RecommenderConfig
+        other: NotImported  # noqa: F821
+
+    assert Annotated.Config is RecommenderConfig
+    assert Annotated(make_small_dataset()).config == RecommenderConfig()
 
 
 def test_an_incomplete_model_is_noticed():

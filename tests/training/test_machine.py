@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
+import tempfile
 
 import pytest
 import torch
@@ -72,6 +75,11 @@ def test_the_devices_of_a_run(machine, cards, expected, monkeypatch):
         ({"device": "cuda"}, 0, "no CUDA device that torch can use, only cpu$"),
         ({"device": "mps"}, 0, "device is 'mps': torch finds no such device here, only cpu$"),
         ({"devices": 3}, 2, "devices is 3: this machine has 2 CUDA devices, cuda:0, cuda:1$"),
+        (
+            {"device": "cpu", "devices": 10**18},
+            2,
+            "devices is 1000000000000000000, expected 1024 at",
+        ),
         ({"device": "cuda:0", "devices": 2}, 2, "device=cuda:0 is a single one; use device=cuda$"),
     ],
 )
@@ -198,6 +206,26 @@ def test_an_operation_that_mps_lacks_is_one_line():
         raise NotImplementedError(text)
     with pytest.raises(NotImplementedError), explain_missing_operations("cpu"):
         raise NotImplementedError(text)
+    text = (
+        "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64"
+    )
+    with (
+        pytest.raises(InputError, match=r"device is 'mps': .* doesn't support float64; use dev"),
+        explain_missing_operations("mps"),
+    ):
+        raise TypeError(f"{text}. Please use float32 instead.")
+    with pytest.raises(TypeError, match="of a model"), explain_missing_operations("mps"):
+        raise TypeError("a fault of a model")
+
+
+def test_a_cluster_does_not_change_a_run(dataset, monkeypatch):
+    """Lightning would take a job of four tasks for four processes of a run."""
+    arguments = {"config": CONFIG, "settings": SETTINGS, "machine": CPU}
+    plain = train(dataset, "bprmf", **arguments)
+    for name, value in {"NTASKS": "4", "JOB_NAME": "train.sh", "PROCID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    found = train(dataset, "bprmf", **arguments)
+    assert torch.equal(found.model.user_embedding, plain.model.user_embedding)
 
 
 @pytest.mark.parametrize(("size", "n_parts"), [(7, 2), (6, 3), (1, 2), (2, 5)])
@@ -234,7 +262,10 @@ def test_models_whose_loss_compares_triples_are_not_divided(dataset, model):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["lightgcn", "lattice"])
-def test_two_processes_train_like_one(dataset, model, tmp_path):
+def test_two_processes_train_like_one(dataset, model, tmp_path, monkeypatch):
+    place = tmp_path / "a folder #1"  # not what an address may contain
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
     two = Machine(device="cpu", devices=2)
     one = train(dataset, model, config=CONFIG, settings=SETTINGS, machine=CPU)
     rows = []
@@ -253,6 +284,51 @@ def test_two_processes_train_like_one(dataset, model, tmp_path):
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-6)
     for name, weights in one.model.state_dict().items():
         assert torch.allclose(found.model.state_dict()[name], weights, atol=1e-5), name
+
+
+SCRIPT = """
+import multiprocessing, os, signal, sys, time
+from torch import distributed
+from sgurinit.data import planted
+from sgurinit.errors import InputError
+from sgurinit.models import BPRMF
+from sgurinit.training import Machine, TrainSettings, train
+
+class Diverging(BPRMF):
+    def loss(self, batch):
+        if multiprocessing.parent_process():
+            raise InputError("it diverged")
+        return super().loss(batch)
+
+def end(row):
+    if row["epoch"] == 1:
+        os.kill(min(child.pid for child in multiprocessing.active_children()), signal.SIGTERM)
+
+if multiprocessing.parent_process():
+    distributed.destroy_process_group = lambda: time.sleep(600)
+elif __name__ == "__main__":
+    case, options = sys.argv[1], {"machine": Machine(device="cpu", devices=2)}
+    if case == "ended":
+        options |= {"settings": TrainSettings(max_epochs=300, patience=300), "on_epoch": end}
+    try:
+        train(planted(60, 40), BPRMF if case == "ended" else Diverging, "random", **options)
+    except InputError as error:
+        sys.exit(f"refused: {error}")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("case", "expected"), [("diverging", "it diverged"), ("ended", "a worker process died, ")]
+)
+def test_no_process_waits_for_one_that_has_failed(case, expected, tmp_path):
+    """With NCCL, leaving the others waits for them. One of the processes is ended by SIGTERM."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, script, case], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stderr.splitlines()[-1].startswith(f"refused: {expected}")
 
 
 class Wrong(LightGCN):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 
 import pytest
 import torch
@@ -173,6 +174,27 @@ def test_a_step_that_cannot_be_recorded_is_done_part_by_part(dataset, monkeypatc
         "training steps cannot be recorded here (operation not permitted when stream is "
         "capturing) and are launched part by part"
     ]
+
+
+def test_a_failed_recording_holds_nothing_when_the_step_is_done():
+    """Where memory ran out, the step needs what the recording took."""
+    tables, held = [], []
+
+    class FullRecorder(SlowRecorder):
+        def record(self, work):
+            table = torch.zeros(3)
+            tables.append(weakref.ref(table))
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    def step(batch):
+        held.extend(table() is not None for table in tables)
+        return batch.users.float().sum()
+
+    recorded = RecordedStep(step, FullRecorder())
+    batch = Batch(*(torch.arange(4) for _ in range(3)))
+    for _ in range(WARM_UP_STEPS + 1):
+        assert float(recorded(batch)) == 6
+    assert held == [False]
 
 
 def test_a_model_that_does_not_say_so_is_not_recorded(dataset, recorders):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sgurinit.data import Dataset, Interactions, planted
 from sgurinit.errors import InputError
+from sgurinit.training import sampler as sampler_module
 from sgurinit.training.sampler import TripleSampler
 
 
@@ -66,6 +67,35 @@ def test_negatives_are_uniform_over_the_users_other_items():
     share = drawn / drawn.sum(axis=1, keepdims=True)
     expected = [[0, 0, 1 / 3, 1 / 3, 1 / 3, 0], [1 / 2, 1 / 2, 0, 0, 0, 0]]
     np.testing.assert_allclose(share, expected, atol=0.02)
+
+
+@pytest.mark.parametrize("negatives", ["seen", "all"])
+def test_negatives_that_many_attempts_would_miss_are_uniform_too(negatives, monkeypatch):
+    """Users who have trained on almost all items would need thousands of attempts."""
+    monkeypatch.setattr(sampler_module, "_MOST_ATTEMPTS", 0)
+    matrix = np.random.default_rng(0).random((30, 60)) < np.linspace(0.05, 0.98, 30)[:, None]
+    matrix[np.arange(30), np.arange(30)] = False
+    matrix[:, 59] = False  # a cold item
+    sampler = TripleSampler(make_dataset(matrix), 10_000, 0, negatives)
+    drawn = np.zeros(matrix.shape)
+    for epoch in range(50):
+        users, _, items = join(sampler.epoch(epoch))
+        np.add.at(drawn, (users, items), 1)
+    assert not drawn[matrix].any()
+    assert drawn[:, 59].any() == (negatives == "all")
+    others = ~matrix
+    others[:, 59] = negatives == "all"
+    expected = others * (drawn.sum(axis=1) / others.sum(axis=1))[:, None]
+    deviation = (drawn - expected)[others] / np.sqrt(expected[others])
+    assert abs(deviation).max() < 5
+
+
+def test_a_user_with_all_items_but_one_takes_no_time():
+    matrix = np.zeros((2, 5000), dtype=bool)
+    matrix[0, :4999], matrix[1, 4999] = True, True
+    sampler = TripleSampler(make_dataset(matrix), 10_000, 0)
+    users, _, drawn = join(sampler.epoch(0))
+    assert (drawn[users == 0] == 4999).all()
 
 
 def test_an_epoch_only_depends_on_seed_and_number():

@@ -26,12 +26,23 @@ def thread_map(n_jobs: int | None) -> Iterator[Callable[..., Iterator[Any]]]:
     InputError
         `n_jobs` is not such a number.
     """
-    whole = isinstance(n_jobs, int | np.integer) and not isinstance(n_jobs, bool)
-    if n_jobs is not None and (not whole or n_jobs == 0):
-        raise InputError(f"n_jobs is {n_jobs!r}, expected None or an integer other than 0")
-    jobs = effective_n_jobs(n_jobs)
+    jobs = count_threads(n_jobs)
     if jobs == 1:
         yield map
     else:
         with ThreadPoolExecutor(jobs) as threads:
             yield threads.map
+
+
+def count_threads(n_jobs: int | None) -> int:
+    """Return how many threads `n_jobs` stands for, as in scikit-learn: None is 1, -1 all cores.
+
+    Raises
+    ------
+    InputError
+        `n_jobs` is not such a number.
+    """
+    whole = isinstance(n_jobs, int | np.integer) and not isinstance(n_jobs, bool)
+    if n_jobs is not None and (not whole or n_jobs == 0):
+        raise InputError(f"n_jobs is {n_jobs!r}, expected None or an integer other than 0")
+    return int(effective_n_jobs(n_jobs))

@@ -52,4 +52,5 @@ def find_processor(device: object) -> Processor:
     if int(number or 0) >= n_cards:
         there = ", ".join(["'cpu'", *(f"'cuda:{card}'" for card in range(n_cards))])
         raise InputError(f"device is {device!r}, which torch does not find here; it finds {there}")
-    return TorchProcessor(torch.device(str(device)))
+    # Not by the name: torch refuses numbers that begin with 0.
+    return TorchProcessor(torch.device("cuda", int(number)) if number else torch.device("cuda"))

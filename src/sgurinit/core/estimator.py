@@ -323,8 +323,13 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         if now != known:
             raise InputError("parameters were changed since the fit: fit on all of the data again")
         return self._keep(
-            *add_interactions(self.start_.fit, self.start_.users, interactions, features, item_ids)
+            *add_interactions(self._fit, self.start_.users, interactions, features, item_ids)
         )
+
+    @property
+    def _fit(self) -> Fit:
+        """The fit, computed further with today's `n_jobs` and `device`."""
+        return replace(self.start_.fit, n_jobs=self.n_jobs, device=self.device)
 
     def _keep(self, fit: Fit, users: Mapping[str, Float32Array]) -> Self:
         if fit.parameters.joint_dim is not None:
@@ -377,7 +382,7 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
                [0. , 1. ]], dtype=float32)
         """
         check_is_fitted(self, "start_")
-        fit = self.start_.fit
+        fit = self._fit
         matrix = parse_interactions(interactions, self.n_items_in_, self.start_.item_ids).matrix
         spaces = dict(fit.spaces)
         if fit.parameters.joint_dim is not None:
@@ -533,8 +538,8 @@ class SGURInit(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         (1, 5)
         """
         check_is_fitted(self, "start_")
+        space = self._fit.fit_space(ItemFeatures(items, present))
         if interactions is None:
-            return self.start_.on(items, present=present)
-        space = self.start_.fit.fit_space(ItemFeatures(items, present))
+            return self._fit.compute_users(space)
         matrix = parse_interactions(interactions, self.n_items_in_, self.start_.item_ids).matrix
         return space.compute_users(matrix, self.n_jobs, find_processor(self.device))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -224,9 +225,12 @@ class Recommender(nn.Module, ABC):
         super().__init_subclass__()
         if "fixed_shapes" not in vars(cls):
             cls.fixed_shapes = False
-        annotations = inspect.get_annotations(cls, eval_str=True)
-        if "config" in annotations:
-            cls.Config = annotations["config"]
+        config = inspect.get_annotations(cls).get("config")
+        if isinstance(config, str):
+            # Only this one: the names of others may be imported for type checkers alone.
+            config = eval(config, vars(sys.modules[cls.__module__]), dict(vars(cls)))  # noqa: S307
+        if config is not None:
+            cls.Config = config
 
     def __init__(self, dataset: Dataset, config: RecommenderConfig | None = None) -> None:
         super().__init__()
@@ -274,7 +278,7 @@ class Recommender(nn.Module, ABC):
         """
         was_training = self.training
         self.eval()
-        users, items = self.embed()
+        users, items = (vectors.detach() for vectors in self.embed())
         self.train(was_training)
         score = prepare_product(items)
         return lambda positions: score(users[positions.to(users.device)])

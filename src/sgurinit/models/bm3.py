@@ -137,7 +137,7 @@ class BM3(Recommender):
         to_items = self._predicted(user_views)[user_rows] * item_targets[item_rows]
         to_users = self._predicted(item_views)[item_rows] * user_targets[user_rows]
         loss = 2 - (to_items + to_users).sum(dim=1).mean()
-        shares = counts / counts.sum()
+        shares = counts.to(all_items.dtype) / len(batch.positives)
         for project, features in zip(self.projections, self.features, strict=True):
             views = project(features[items])
             targets = item_targets + self._target(views)

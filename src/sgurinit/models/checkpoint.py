@@ -90,7 +90,8 @@ def load_weights(model: Recommender, path: str | Path) -> None:
     Raises
     ------
     InputError
-        The file is missing or broken, or holds another model or other sizes.
+        `path` is not a path, or the file is missing or broken, or holds another model or other
+        sizes.
 
     See Also
     --------
@@ -104,6 +105,7 @@ def load_weights(model: Recommender, path: str | Path) -> None:
     >>> save_model(BPRMF(dataset), "bprmf.safetensors")
     >>> load_weights(BPRMF(dataset), "bprmf.safetensors")
     """
+    path = check_path(path, "path")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -155,7 +157,8 @@ def load_model(model_class: type[Recommender], path: str | Path, dataset: Datase
     Raises
     ------
     InputError
-        The file is missing or broken, or holds another model or other sizes.
+        `path` is not a path, or the file is missing or broken, or holds another model or other
+        sizes.
 
     See Also
     --------
@@ -171,6 +174,7 @@ def load_model(model_class: type[Recommender], path: str | Path, dataset: Datase
     >>> load_model(BPRMF, "bprmf.safetensors", dataset).config.width
     16
     """
+    path = check_path(path, "path")
     try:
         with safe_open(path, framework="pt") as file:
             config = model_class.Config.model_validate_json(

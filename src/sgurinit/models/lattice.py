@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -142,6 +143,14 @@ class LATTICE(Recommender):
         self._chosen: dict[int, Tensor] = {}
 
     @override
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert the model, as torch does, and forget what was computed before."""
+        self._held, self._is_held = None, False
+        self._known, self._chosen = {}, {}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    @override
     def begin_epoch(self, seed: int) -> None:
         self._is_held = False
         # Chosen here, because a training step must not wait for the device to compare weights.
@@ -173,9 +182,10 @@ class LATTICE(Recommender):
         """
         weights = nn.utils.parameters_to_vector(self.projections[position].parameters()).detach()
         known = self._known.get(position)
-        if known is None or known[0].device != weights.device or not known[0].equal(weights):
+        if known is None or not known[0].equal(weights):
             unit = self._project(position) if unit is None else unit
-            known = weights, find_nearest(unit, self.config.k)[1]
+            with torch.inference_mode(mode=False):  # a training step may use them, too
+                known = weights, find_nearest(unit, self.config.k)[1]
             self._known[position] = known
         return known[1]
 
@@ -219,12 +229,11 @@ class LATTICE(Recommender):
 
         With fixed shapes, all graphs have the same size.
         """
-        held = self._held
-        if held is None or (len(held[1]), held[1].device) != (len(weights), weights.device):
+        if self._held is None or len(self._held[1]) != len(weights):
             self._held = graph, weights
         else:
-            held[0].copy_(graph)
-            held[1].copy_(weights)
+            self._held[0].copy_(graph)
+            self._held[1].copy_(weights)
         self._is_held = True
 
     @override

@@ -256,8 +256,12 @@ class LGMRec(Recommender):
             view, candidates = self._make_views(
                 dependencies[rows, one], messages[one], dependencies[:, other], messages[other]
             )
+            # Mixed precision can give the views two types, and bfloat16 is too coarse for sums.
+            wide = torch.promote_types(view.dtype, torch.float32)
+            view, candidates = view.to(wide), candidates.to(wide)
             own = (view * candidates[rows]).sum(dim=1)
-            total = total + sum_logsumexp(view, candidates, counts) - (own * counts).sum()
+            with torch.autocast(view.device.type, enabled=False):
+                total = total + sum_logsumexp(view, candidates, counts) - (own * counts).sum()
         return total / len(pairs)
 
     def _make_views(

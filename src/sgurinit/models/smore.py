@@ -143,10 +143,12 @@ class SMORE(TwoViewRecommender):
         Each is ``(n_items, width)``. A filter is linear, so instead of filtering all items' rows,
         its adjoint filters the gate's weights.
         """
-        rows = [
+        projected = (
             project(features)
             for project, features in zip(self.projections, self.features, strict=True)
-        ]
+        )
+        # Mixed precision projects to bfloat16, for which CUDA devices have no transforms.
+        rows = [t.to(torch.promote_types(t.dtype, torch.float32)) for t in projected]
         fused = reduce(torch.mul, (torch.fft.rfft(table, norm="ortho") for table in rows))
         rows.append(torch.fft.irfft(fused, self.config.width, norm="ortho"))
         gates = (cast(nn.Linear, gate) for gate in self.gates)

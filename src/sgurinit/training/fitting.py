@@ -14,6 +14,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import Strategy
 from typing_extensions import override
@@ -66,7 +67,8 @@ def fit(
         if is_over(module.history, settings):
             return
     kind = devices[0].type
-    plugins: list[Any] = [LocalCheckpoints()]
+    # Lightning would take the variables of a cluster for its own, such as Slurm's number of tasks.
+    plugins: list[Any] = [LocalCheckpoints(), LightningEnvironment()]
     if settings.precision == "bf16-mixed":
         plugins.append(TrainingPrecision("bf16-mixed", kind))
     with _quiet_lightning(), raise_keyboard_interrupts(), explain_missing_operations(kind):
@@ -132,11 +134,11 @@ def read_history(last: Path) -> list[EpochRow]:
 
 @contextmanager
 def explain_missing_operations(kind: str) -> Iterator[None]:
-    """Context manager: raise an `InputError` where torch lacks an operation on ``"mps"``."""
+    """Context manager: raise an `InputError` where ``"mps"`` lacks an operation or a type."""
     try:
         yield
-    except NotImplementedError as error:
-        if kind != "mps":
+    except (NotImplementedError, TypeError) as error:
+        if kind != "mps" or "MPS" not in str(error):
             raise
         what = str(error).partition(". ")[0].splitlines()[0]
         raise InputError(f"device is 'mps': {what}; use device=cpu") from error

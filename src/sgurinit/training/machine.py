@@ -11,6 +11,7 @@ from sgurinit.errors import InputError
 from sgurinit.fields import Settings, StrictInteger
 from sgurinit.runtime import count_cores
 
+_MOST_PROCESSES = 1024
 _DEVICE = r"auto|cpu|mps|cuda(?::(\d{1,4}))?"
 
 
@@ -27,8 +28,8 @@ class Machine(Settings):
         CUDA where there is such a device, else the CPU.
     devices : int >= 1, default 1
         Processes that share each batch of a run and train on equal parts of it, one per CUDA
-        device, or on the CPU with an equal share of the cores. Only for models whose loss is a
-        mean over the triples of the batch; the others are refused.
+        device, or on the CPU with an equal share of the cores, 1,024 at most. Only for models whose
+        loss is a mean over the triples of the batch; the others are refused.
 
     See Also
     --------
@@ -54,12 +55,14 @@ class Machine(Settings):
         Raises
         ------
         InputError
-            This machine has no such device, or not as many.
+            This machine has no such device, or not as many, or there would be too many processes.
         """
         if self.devices == 1:
             return self.list_choices()[:1]
         choices = self.list_choices()
         if choices[0].type == "cpu":
+            if self.devices > _MOST_PROCESSES:
+                raise InputError(f"devices is {self.devices}, expected {_MOST_PROCESSES} at most")
             return choices * self.devices
         if choices[0].type == "mps":
             raise InputError(f"devices is {self.devices}, but there is one mps device; use 1")

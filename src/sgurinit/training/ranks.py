@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from threadpoolctl import threadpool_limits
 from torch import Tensor, distributed
@@ -253,6 +253,15 @@ class _RankModule(RecommenderModule):
     """A recommender in training, of which this process computes a part."""
 
     @override
+    def on_train_start(self) -> None:
+        """Let SIGTERM end this process: Lightning's handler can wait for the others forever."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    @override
+    def on_validation_start(self) -> None:
+        self.on_train_start()  # the start is ranked before
+
+    @override
     def compute_loss(self, batch: Batch) -> Tensor:
         part, factor = split_batch(batch, self.trainer.world_size)[self.global_rank]
         return self.model.loss(part) * factor
@@ -311,19 +320,20 @@ def _train_part(work: Mapping[str, Any], link: Connection) -> None:
     os.environ["LOCAL_RANK"] = str(rank)  # Lightning then starts no processes
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    # Not by an address, which a path with a space is not.
+    store = distributed.FileStore(work["meeting"], len(devices))  # type: ignore[attr-defined]
+    store.set_timeout(_WAIT)
     distributed.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
-        init_method=Path(work["meeting"]).as_uri(),
+        store=store,
         rank=rank,
         world_size=len(devices),
         timeout=_WAIT,
     )
     strategy = DDPStrategy(
-        cluster_environment=LightningEnvironment(),
         broadcast_buffers=False,  # they are constants
         find_unused_parameters=not work["needs_all"],
     )
-    try:
-        fit(module, settings, work["folder"], link.send, devices=devices, strategy=strategy)
-    finally:
-        distributed.destroy_process_group()
+    fit(module, settings, work["folder"], link.send, devices=devices, strategy=strategy)
+    # Not after an error: this can wait for the others, who wait for this process until it is dead.
+    distributed.destroy_process_group()

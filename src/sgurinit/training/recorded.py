@@ -114,15 +114,24 @@ class RecordedStep:
         for held, column in zip(self._batch, batch, strict=True):
             held.copy_(column)
         if self._loss is None:
-            recorded = self._batch
-            try:
-                self._loss = self._recorder.record(lambda: self._step(recorded))
-            except RuntimeError as error:
-                logger.warning(
-                    "training steps cannot be recorded here (%s) and are launched part by part",
-                    str(error).partition("\n")[0],
-                )
-                self._recorder = None
-                return self._step(batch)
+            self._loss = self._record(self._recorder, self._batch)
+        if self._loss is None:
+            self._recorder = None
+            return self._step(batch)
         self._recorder.replay()
         return self._loss.clone()
+
+    def _record(self, recorder: Recorder, batch: Batch) -> Tensor | None:
+        """Record the step on the tensors of a batch and return its loss, or None if that fails.
+
+        What the failed recording holds, by its error, is free when this returns: memory may have
+        run out.
+        """
+        try:
+            return recorder.record(lambda: self._step(batch))
+        except RuntimeError as error:
+            logger.warning(
+                "training steps cannot be recorded here (%s) and are launched part by part",
+                str(error).partition("\n")[0],
+            )
+        return None

@@ -16,6 +16,8 @@ from sgurinit.seeds import derive_seed
 if TYPE_CHECKING:
     from sgurinit.data import Dataset
 
+_MOST_ATTEMPTS = 100  # a user who has trained on 99% of the items could need thousands
+
 
 class TripleSampler:
     """Shuffled (user, positive, negative) triples of a data set's training interactions.
@@ -106,12 +108,29 @@ class TripleSampler:
         attempt = 0
         while len(wrong):
             attempt += 1
-            drawn = pick(draw_bits(key, (wrong, 0, attempt, 0))[2])
+            word = draw_bits(key, (wrong, 0, attempt, 0))[2]
+            if attempt > _MOST_ATTEMPTS:
+                negatives[wrong] = self._pick_among_others(users[wrong], word)
+                break
+            drawn = pick(word)
             negatives[wrong] = drawn
             wrong = wrong[_contains(pairs, users[wrong] * self.n_items + drawn)]
         order = torch.argsort((high << 31) | (low >> 1), stable=True)
         columns = [column[order].split(self.batch_size) for column in (users, positives, negatives)]
         return [Batch(*parts) for parts in zip(*columns, strict=True)]
+
+    def _pick_among_others(self, users: Tensor, words: Tensor) -> Tensor:
+        """Pick one of the candidates that each user has not trained on, by 32 random bits each."""
+        _, _, candidates, pairs = self._tables
+        owners, items = pairs // self.n_items, pairs % self.n_items
+        first = torch.searchsorted(owners, torch.stack([users, users + 1]))
+        n = len(candidates)
+        rank = (words * (n - first[1] + first[0])) >> 32
+        # A user's other candidates before each of the user's positives, ascending.
+        places = torch.arange(len(pairs), device=pairs.device)
+        before = torch.searchsorted(candidates, items) - places + torch.searchsorted(owners, owners)
+        passed = torch.searchsorted(owners * n + before, users * n + rank, right=True) - first[0]
+        return candidates[rank + passed]
 
 
 def _contains(ascending: Tensor, values: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from joblib import effective_n_jobs
 
+from sgurinit.core._parallel import count_threads
 from sgurinit.core._start_file import STREAM_FORMAT
 from sgurinit.core.inputs.arrays import (
     Float64Array,
@@ -77,13 +77,14 @@ def run_stream(
     Raises
     ------
     InputError
-        `out` exists already or cannot be written, or the interactions are not usable.
+        `out` exists already or cannot be written, or the interactions or `n_jobs` are not usable.
     """
+    n_threads = count_threads(n_jobs)
     resumes = "; the same call resumes the work"
     with claim_unfinished(out) as whole, explain_write_errors(out, resumes):
         _prepare_work(whole, request.describe(), out)
         with _explain_damage(whole.parent):
-            _Stream(request, whole, effective_n_jobs(n_jobs), processor, progress).run()
+            _Stream(request, whole, n_threads, processor, progress).run()
         whole.replace(out)
         clear_folder(whole.parent)
 

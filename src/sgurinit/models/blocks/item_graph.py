@@ -48,6 +48,8 @@ def find_nearest(vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
         Dot products and row positions of the neighbors, nearest first.
     """
     n, k = len(vectors), min(k, len(vectors))
+    if n == 0:
+        return vectors.new_empty(0, 0), vectors.new_empty((0, 0), dtype=torch.int64)
     if is_chosen_there(vectors):
         rows, choose = count_rows(n, vectors.device), _choose_there
     else:

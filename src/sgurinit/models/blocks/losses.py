@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 # Lowest temperature at which sums of exp(cosine / temperature) stay in float32's range without
@@ -112,6 +113,7 @@ class _SumLogSumExp(torch.autograd.Function):
         return total
 
     @staticmethod
+    @once_differentiable  # what is saved has no gradient, so a second one would be wrong
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         for_left, for_columns = ctx.saved_tensors
         return grad * for_left, grad * for_columns.T, None

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 TINY = 1e-12  # lengths below it count as this, so rows of zeros stay zeros
 
@@ -22,6 +23,7 @@ class _ScaleRows(torch.autograd.Function):
         return scaled
 
     @staticmethod
+    @once_differentiable  # what is saved has no gradient, so a second one would be wrong
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         scaled, inverse = ctx.saved_tensors
         along = (grad * scaled).sum(dim=1, keepdim=True)
