@@ -18,6 +18,7 @@ from statistics import fmean, median
 from typing import Any
 
 import polars as pl
+from combine import ALL, CLAIMS, read_scores
 
 from sgurinit.experiments.summary import set_adjusted_p_values
 from sgurinit.models import model_resolver
@@ -43,6 +44,10 @@ DATA = {
     "amazon-beauty": "Amazon Beauty",
 }  # fmt: skip
 PAIR = ("recall@20", "ndcg@20")
+# The arms of the second study, each followed by its controls.
+CONTROLLED = (
+    "random", "sgurinit", "permuted", "random-scaled", "hybrid", "hybrid-shuffled", "collaborative",
+)  # fmt: skip
 Entry = Mapping[str, Any]
 
 
@@ -380,9 +385,9 @@ def pair(rows: pl.DataFrame, prefix: str = "") -> str:
     return " / ".join(f"{rows[prefix + name].mean():.4f}".removeprefix("0") for name in PAIR)
 
 
-def interval(lifts: pl.DataFrame, against: str, **run: str) -> str:
+def interval(lifts: pl.DataFrame, against: str, arm: str = "hybrid", **run: str) -> str:
     """Return a lift of NDCG@20 with its interval, in percent; nothing if it was not measured."""
-    found = lifts.filter(arm="hybrid", against=against, metric="ndcg@20", **run)
+    found = lifts.filter(arm=arm, against=against, metric="ndcg@20", **run)
     if found.is_empty():
         return ""
     row = found.row(0, named=True)
@@ -450,6 +455,37 @@ def hybrid_new_items(studies: Sequence[Path]) -> str:
     return markdown(head, rows)
 
 
+def by_arm(studies: Sequence[Path]) -> str:
+    """Tabulate the test scores of every arm by data set and model, from the scores of users."""
+    (study,) = studies
+    rows = []
+    for data, users in read_scores(study).items():
+        for model in users["model"].unique().sort():
+            own = users.filter(model=model)
+            means = [own.filter(arm=arm)["ndcg@20"].cast(pl.Float64).mean() for arm in CONTROLLED]
+            rows.append([DATA[data], title(model), *(f"{mean:.4f}".lstrip("0") for mean in means)])
+    return markdown(["NDCG@20", "", *(f"`{arm}`" for arm in CONTROLLED)], rows)
+
+
+def claims(studies: Sequence[Path]) -> str:
+    """Tabulate what each claim compares by data set and model, with intervals and stars."""
+    (study,) = studies
+    lifts = pl.read_csv(study / "lifts.csv").filter(metric="ndcg@20")
+    pairs = [pair for pair in CLAIMS if pair != ("hybrid", "sgurinit")]
+    rows = []
+    for data, model in lifts.select("data", "model").unique(maintain_order=True).rows():
+        own = {"data": data, "model": model}
+        adjusted = [
+            lifts.filter(arm=arm, against=against, **own)["p_holm"].item() for arm, against in pairs
+        ]
+        cells = [
+            interval(lifts, against, arm, **own) + stars({"p_holm": p})
+            for (arm, against), p in zip(pairs, adjusted, strict=True)
+        ]
+        rows.append([DATA.get(data, "all"), "all" if model == ALL else title(model), *cells])
+    return markdown(["data", "model", *(f"`{arm}` over `{base}`" for arm, base in pairs)], rows)
+
+
 def chosen(studies: Sequence[Path]) -> str:
     """Tabulate the settings that each arm of each model chose on validation."""
     found: dict[str, dict[str, Entry]] = {}
@@ -488,7 +524,9 @@ TIDY: dict[str, Callable[[Sequence[Path]], str]] = {
     "untrained": untrained,
     "trained": trained,
     "anchor": anchor,
+    "by-arm": by_arm,
     "chosen": chosen,
+    "claims": claims,
     "which-tables": which_tables,
     "fold-in": fold_in,
     "new-items": new_items,
