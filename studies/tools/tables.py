@@ -471,6 +471,7 @@ def claims(studies: Sequence[Path]) -> str:
     """Tabulate what each claim compares by data set and model, with intervals and stars."""
     (study,) = studies
     lifts = pl.read_csv(study / "lifts.csv").filter(metric="ndcg@20")
+    lifts = lifts.filter((pl.col("model") != ALL) | (pl.col("n_models") > 1))
     pairs = [pair for pair in CLAIMS if pair != ("hybrid", "sgurinit")]
     rows = []
     for data, model in lifts.select("data", "model").unique(maintain_order=True).rows():
@@ -484,6 +485,55 @@ def claims(studies: Sequence[Path]) -> str:
         ]
         rows.append([DATA.get(data, "all"), "all" if model == ALL else title(model), *cells])
     return markdown(["data", "model", *(f"`{arm}` over `{base}`" for arm, base in pairs)], rows)
+
+
+def find_cells(study: Path) -> list[tuple[str, str, Path]]:
+    """Find the finished parts of the second study: data set, model and folder of each."""
+    folders = sorted(path.parent for path in study.glob("*/*/summary.json"))
+    return [(DATA[folder.parent.name], title(folder.name), folder) for folder in folders]
+
+
+def tuned(studies: Sequence[Path]) -> str:
+    """Tabulate the settings and the scale of the tables that each arm chose on validation."""
+    (study,) = studies
+    rows = []
+    for data, model, folder in find_cells(study):
+        summary = json.loads((folder / "summary.json").read_text("utf-8"))
+        names = list(summary["settings"]["search"]["spaces"][folder.name])
+        for name in [*names, "scale"]:
+            cells = []
+            for arm in CONTROLLED:
+                own = summary["chosen"][folder.name][arm]
+                cells.append(f"{({**own['config'], **own['initializer']})[name]:g}")
+            rows.append([data, model, f"`{name}`", *cells])
+    return markdown(["data", "model", "setting", *(f"`{arm}`" for arm in CONTROLLED)], rows)
+
+
+def speed(studies: Sequence[Path]) -> str:
+    """Tabulate epochs and seconds to 99 % of random's best validation score, from the start's."""
+    (study,) = studies
+    rows = []
+    for data, model, folder in find_cells(study):
+        epochs = pl.read_csv(folder / "epochs.csv")
+        for arm in ("random", "sgurinit", "hybrid"):
+            own = epochs.filter(arm=arm)
+            there = own.drop_nulls("epochs_to_99_percent")
+            means = ["", ""]
+            if len(there):
+                kinds = ("epochs_to_99_percent", "seconds_to_99_percent")
+                means = [f"{there[kind].cast(pl.Float64).mean():.0f}" for kind in kinds]
+            share = f"{100 * own['start_share'].cast(pl.Float64).mean():.0f} %"
+            rows.append([data, model, f"`{arm}`", share, f"{len(there)} of {len(own)}", *means])
+    head = [
+        "data",
+        "model",
+        "arm",
+        "the start's share",
+        "runs that reach 99 %",
+        "epochs",
+        "seconds",
+    ]
+    return markdown(head, rows)
 
 
 def chosen(studies: Sequence[Path]) -> str:
@@ -530,6 +580,8 @@ TIDY: dict[str, Callable[[Sequence[Path]], str]] = {
     "which-tables": which_tables,
     "fold-in": fold_in,
     "new-items": new_items,
+    "speed": speed,
+    "tuned": tuned,
     "hybrid-untrained": hybrid_untrained,
     "hybrid-trained": hybrid_trained,
     "hybrid-new-items": hybrid_new_items,
