@@ -86,6 +86,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", choices=sorted(SIZES), default="tiktok")
     parser.add_argument("--width", type=int, default=64)
     args = parser.parse_args(words)
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device: torch finds no CUDA device here")
     for form, figures in measure(SIZES[args.size], args.width, args.device).items():
         row = {"form": form} | {name: round(value, 3) for name, value in figures.items()}
         print(json.dumps(row), flush=True)

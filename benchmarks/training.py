@@ -338,6 +338,8 @@ def main(words: Sequence[str] | None = None) -> None:
         args.threads = int(args.threads)
         print(json.dumps(measure_ours(args.data, args.only, args)))
         return
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device: torch finds no CUDA device here")
     sizes = args.size.split(",")
     unknown = [size for size in sizes if size != "tiktok" and size not in SIZES]
     if unknown or ("tiktok" in sizes and not args.data):

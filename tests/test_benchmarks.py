@@ -437,6 +437,7 @@ def test_the_toolkit_is_measured_alike_and_compared_per_epoch(load, monkeypatch,
         return figures | {"train_floor": 0.25, "valid_floor": 0.25}
 
     monkeypatch.setattr(training, "run_in_process", run)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     out = tmp_path / "table.csv"
     training.main(
         [
@@ -515,3 +516,11 @@ def test_every_form_of_the_product_is_measured_beside_its_floor(load, capsys, mo
     assert spmm.count_bytes(graph, 4) == n_bytes
     assert rows[0]["floor_ms"] == pytest.approx(1000 * n_bytes / 1e9, abs=1e-3)
     assert all(row["ms"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize(("name", "words"), [("training", ["--size", "million"]), ("spmm", [])])
+def test_an_absent_device_is_one_line(name, words, load, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="2"):
+        load(name).main([*words, "--device", "cuda"])
+    assert capsys.readouterr().err.endswith("--device: torch finds no CUDA device here\n")
