@@ -47,7 +47,6 @@ def test_a_new_model_needs_one_file_one_line_and_one_test(project_with_new_model
     assert done.returncode == 0, done.stdout
     done = run(project_with_new_model, "pytest", "-q", "tests/models/test_zoo.py", "-k", "TasteMF")
     assert done.returncode == 0, done.stdout
-    assert "1 passed" in done.stdout
     done = run(
         project_with_new_model,
         "sgurinit", "compare", "planted", "--models", "tastemf", "--seeds", "1",
