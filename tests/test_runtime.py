@@ -92,3 +92,31 @@ os.kill(os.getpid(), 9)
         os.close(writer)
     with os.fdopen(output, "rb") as held:  # ends once no process holds the other end
         assert held.read() == b""
+
+
+@pytest.mark.slow
+def test_a_worker_whose_parent_closed_the_link_says_nothing(tmp_path: Path):
+    """The parent may take seconds to end, and says why it does."""
+    (tmp_path / "sending.py").write_text(
+        "def work(link):\n    link.recv()\n    while True:\n        link.send('news')\n"
+    )
+    (tmp_path / "parent.py").write_text("""
+import multiprocessing
+from sgurinit.runtime import run_as_worker
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    link, other = context.Pipe()
+    worker = context.Process(target=run_as_worker, args=("sending:work", other), daemon=True)
+    worker.start()
+    other.close()
+    link.send("begin")
+    assert link.recv() == "news"
+    link.close()
+    worker.join()  # longer than the worker waits for its parent's end
+    print(worker.exitcode)
+""")
+    done = subprocess.run(
+        [sys.executable, "parent.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")

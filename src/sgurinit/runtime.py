@@ -8,6 +8,7 @@ import os
 import pkgutil
 import re
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -159,6 +160,8 @@ def run_as_worker(place: str, *args: Any) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         pkgutil.resolve_name(place)(*args)
+    except ConnectionError:
+        sys.exit(1)  # the parent has closed its link: it is ending, and says why
     except (EOFError, OSError):
         _end_with_parent(wait_s=1)  # a link to a parent that is gone
         raise
