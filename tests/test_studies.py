@@ -17,7 +17,7 @@ import pytest
 import torch
 import typer
 import yaml
-from scipy import stats
+from scipy import optimize, stats
 
 from sgurinit import SGURInit, load_dataset
 from sgurinit.cli import app
@@ -169,21 +169,42 @@ def test_the_mean_over_data_sets_is_that_of_random_effects() -> None:
         (row,) = table.filter(data=name, model="all").to_dicts()
         assert row["low"] < lift < row["high"]
         assert set(table.filter(data=name)["model"]) == {"a", "b", "all"}
-    # DerSimonian and Laird's mean and the interval of Hartung and Knapp, from their formulas.
+    # Paule and Mandel's variance between data sets, and the interval of Hartung and Knapp.
     own = table.filter(pl.col("data") != "all", model="all")
     effects = np.log1p(own["lift"].to_numpy())
     width = np.log1p(own["high"].to_numpy()) - np.log1p(own["low"].to_numpy())
-    weights = (2 * 1.959964 / width) ** 2
-    fixed = (weights * effects).sum() / weights.sum()
-    excess = (weights * (effects - fixed) ** 2).sum() - 2
-    between = max(0, excess / (weights.sum() - (weights**2).sum() / weights.sum()))
-    weights = 1 / (1 / weights + between)
-    mean = (weights * effects).sum() / weights.sum()
-    scale = (weights * (effects - mean) ** 2).sum() / 2
-    half = stats.t.ppf(0.975, 2) * np.sqrt(scale / weights.sum())
+    within = (width / 2 / 1.959964) ** 2
+
+    def spread(between: float) -> tuple[float, float, float]:
+        weights = 1 / (within + between)
+        mean = (weights * effects).sum() / weights.sum()
+        return mean, (weights * (effects - mean) ** 2).sum(), weights.sum()
+
+    between = optimize.brentq(lambda value: spread(value)[1] - 2, 0, 1, xtol=1e-12)
+    mean, _, weight = spread(between)
+    half = stats.t.ppf(0.975, 2) / np.sqrt(weight)
     (found,) = table.filter(data="all").to_dicts()
     for name, value in (("lift", mean), ("low", mean - half), ("high", mean + half)):
         assert found[name] == pytest.approx(np.expm1(value), rel=1e-6), name
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_data_sets_that_agree_by_chance_do_not_narrow_the_interval_of_their_mean() -> None:
+    users = dict.fromkeys(("one", "two", "three"), users_of(0.1, 0))
+    table = tool("combine").combine(users).filter(arm="sgurinit", against="random")
+    table = table.filter(metric="ndcg@20", model="all")
+    (one,) = table.filter(data="one").to_dicts()
+    (mean,) = table.filter(data="all").to_dicts()
+    assert mean["lift"] == pytest.approx(one["lift"])
+    half = np.log1p(one["high"]) - np.log1p(one["low"])
+    half *= stats.t.ppf(0.975, 2) / (2 * 1.959964 * np.sqrt(3))
+    middle = np.log1p(one["lift"])
+    assert np.log1p([mean["low"], mean["high"]]) == pytest.approx([middle - half, middle + half])
+
+
+def test_two_data_sets_have_no_mean() -> None:
+    users = {name: users_of(0.1, seed) for seed, name in enumerate(("one", "two"))}
+    assert set(tool("combine").combine(users)["data"]) == {"one", "two"}
 
 
 def test_the_models_of_a_data_set_are_read_together(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ p_holm. Intervals are 95 %.
 - A row with a model is a crossed bootstrap over users and seeds. Holm's adjustment covers the
   models of the data set.
 - A row with `model` `all` compares the means over the models of the data set, with the same draws.
-- Rows with `data` `all` are the random-effects mean of the rows `all` of the data sets (DerSimonian
-  and Laird, on logarithms, with Student's t as by Hartung and Knapp).
+- Rows with `data` `all` are the random-effects mean of the rows `all` of at least three data sets
+  (Paule and Mandel, on logarithms, with Student's t). The interval is Hartung and Knapp's, or the
+  one without their factor if that is wider, as where the data sets agree by chance.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ CLAIMS = [
 ]
 METRICS = ("recall@20", "ndcg@20")
 ALL = "all"
+_LEAST_DATA_SETS = 3  # a mean of two has one degree of freedom
 _NORMAL = 1.959964  # half of a 95 % interval in standard errors
 Row = dict[str, Any]
 
@@ -104,13 +106,15 @@ def average_data_sets(rows: list[Row]) -> list[Row]:
         for metric in METRICS:
             pair = {"arm": arm, "against": against, "metric": metric}
             own = [row for row in rows if row["model"] == ALL and pair.items() <= row.items()]
-            if len(own) < 2:
+            if len(own) < _LEAST_DATA_SETS:
                 continue
             effects = np.log1p([row["lift"] for row in own])
             widths = np.log1p([[row["low"], row["high"]] for row in own]) @ (-1, 1)
             variances = (widths / (2 * _NORMAL)) ** 2
-            mean = combine_effects(effects, variances, method_re="dl", use_t=True)
-            low, high = mean.conf_int()[3]  # of random effects, with an estimated scale
+            # Its DerSimonian and Laird, "dl", takes negative variances between data sets.
+            mean = combine_effects(effects, variances, method_re="iterated", use_t=True)
+            _, plain, _, scaled = mean.conf_int()
+            low, high = max(plain, scaled, key=np.ptp)
             interval = {"lift": mean.mean_effect_re, "low": low, "high": high}
             counts = {"n_models": sum(row["n_models"] for row in own), "n_seeds": own[0]["n_seeds"]}
             row = {"data": ALL, "model": ALL, **pair, **counts}
