@@ -208,6 +208,20 @@ def test_a_killed_run_resumes_to_the_same_drop_times(dataset, tmp_path, model, a
     assert torch.equal(score(resumed), score(whole))
 
 
+def test_a_history_is_saved_as_one_tensor_without_loss(dataset, tmp_path):
+    with pytest.raises(KilledError):
+        train(dataset, "lightgcn", settings=SETTINGS, folder=tmp_path, on_epoch=stop_after(3))
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["history"]
+    assert saved["rows"].shape == (4, len(saved["columns"]))
+    rows = []
+    trained = train(dataset, "lightgcn", settings=SETTINGS, folder=tmp_path, on_epoch=rows.append)
+    assert [*map(repr, trained.history[4:])] == [*map(repr, rows)]
+    for epoch, row in enumerate(trained.history):
+        assert list(row) == list(rows[0])
+        assert (row["epoch"], type(row["epoch"])) == (epoch, int)
+        assert (row["train_loss"] is None) == (epoch == 0)
+
+
 def test_a_folder_only_resumes_its_own_run(dataset, tmp_path):
     options = {"config": CONFIG, "settings": TrainSettings(max_epochs=1), "folder": tmp_path}
     train(dataset, "lightgcn", "random", **options)

@@ -22,7 +22,7 @@ from typing_extensions import override
 from sgurinit.errors import InputError
 from sgurinit.runtime import raise_keyboard_interrupts
 from sgurinit.training.callbacks import EpochCheckpoints, LocalCheckpoints, is_over
-from sgurinit.training.loop import EpochRow, RecommenderModule
+from sgurinit.training.loop import EpochRow, RecommenderModule, unpack_history
 from sgurinit.training.settings import TrainSettings
 
 BEST_FILE = "best.safetensors"
@@ -112,13 +112,14 @@ def read_history(last: Path) -> list[EpochRow]:
         with zipfile.ZipFile(last) as archive:
             if archive.testzip() is not None:
                 raise zipfile.BadZipFile
-        history: list[EpochRow] = torch.load(last, "cpu", weights_only=True)["history"]
+        history = unpack_history(torch.load(last, "cpu", weights_only=True)["history"])
     except (
         OSError,
         RuntimeError,
         ValueError,
         TypeError,
         LookupError,
+        AttributeError,
         EOFError,
         NotImplementedError,
         zipfile.BadZipFile,
