@@ -59,7 +59,7 @@ def short(metric: str) -> str:
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table, with numbers flush right."""
-    words = {"arm", "model", "vectors", "penalty", "settings", "filled", "how"}
+    words = {"arm", "model", "vectors", "penalty", "settings", "filled", "how", "content agreement"}
     rule = ["---" if at == 0 or name in words else "---:" for at, name in enumerate(head)]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
@@ -536,6 +536,27 @@ def speed(studies: Sequence[Path]) -> str:
     return markdown(head, rows)
 
 
+def agreement(studies: Sequence[Path]) -> str:
+    """Tabulate content agreement and what content adds to `hybrid`, untrained and trained."""
+    (study,) = studies
+    measured, untrained = (
+        pl.read_csv(ROOT / "studies" / "hybrid" / f"{name}.csv") for name in ("agreement", "lifts")
+    )
+    trained = pl.read_csv(study / "lifts.csv").filter(model=ALL)
+    rows = []
+    for data in measured["data"].unique(maintain_order=True):
+        own = measured.filter(data=data).sort("ratio", descending=True)
+        ratios = ", ".join(f"{row['modality']} {row['ratio']:.1f}" for row in own.to_dicts())
+        cells = [
+            interval(untrained, "hybrid-shuffled", data=data, model="start"),
+            interval(trained, "hybrid-shuffled", data=data),
+        ]
+        models = trained.filter(data=data)["n_models"]
+        rows.append([DATA[data], ratios, *cells, str(models[0]) if len(models) else ""])
+    head = ["data", "content agreement", "untrained", "trained", "models"]
+    return markdown(head, rows)
+
+
 def chosen(studies: Sequence[Path]) -> str:
     """Tabulate the settings that each arm of each model chose on validation."""
     found: dict[str, dict[str, Entry]] = {}
@@ -573,6 +594,7 @@ TIDY: dict[str, Callable[[Sequence[Path]], str]] = {
     "validation": validation,
     "untrained": untrained,
     "trained": trained,
+    "agreement": agreement,
     "anchor": anchor,
     "by-arm": by_arm,
     "chosen": chosen,
