@@ -40,9 +40,11 @@ LEAD, RIVAL = "hybrid", "stair-users"
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 SHORT = {"recall": "R", "ndcg": "N"}
 DATA = {
-    "tiktok": "TikTok", "ml-100k": "ML-100K", "lastfm": "Last.fm", "xwines": "X-Wines",
+    "lastfm": "Last.fm", "ml-100k": "ML-100K", "tiktok": "TikTok", "xwines": "X-Wines",
     "amazon-beauty": "Amazon Beauty",
 }  # fmt: skip
+# The models of the second study, as its protocol lists them.
+MODELS = ("lightgcn", "bprmf", "vbpr", "freedom", "bm3", "mgcn")
 PAIR = ("recall@20", "ndcg@20")
 # The arms of the second study, each followed by its controls.
 CONTROLLED = (
@@ -390,7 +392,11 @@ def interval(lifts: pl.DataFrame, against: str, arm: str = "hybrid", **run: str)
     found = lifts.filter(arm=arm, against=against, metric="ndcg@20", **run)
     if found.is_empty():
         return ""
-    row = found.row(0, named=True)
+    return with_interval(found.row(0, named=True))
+
+
+def with_interval(row: Mapping[str, float]) -> str:
+    """Return a lift with its interval, in percent."""
     low, high = (f"{100 * row[end]:+.1f}".replace("-", "−") for end in ("low", "high"))
     return f"{percent(row['lift'])} ({low}, {high})"
 
@@ -459,8 +465,8 @@ def by_arm(studies: Sequence[Path]) -> str:
     """Tabulate the test scores of every arm by data set and model, from the scores of users."""
     (study,) = studies
     rows = []
-    for data, users in read_scores(study).items():
-        for model in users["model"].unique().sort():
+    for data, users in sorted(read_scores(study).items(), key=lambda item: [*DATA].index(item[0])):
+        for model in sorted(users["model"].unique(), key=MODELS.index):
             own = users.filter(model=model)
             means = [own.filter(arm=arm)["ndcg@20"].cast(pl.Float64).mean() for arm in CONTROLLED]
             rows.append([DATA[data], title(model), *(f"{mean:.4f}".lstrip("0") for mean in means)])
@@ -474,7 +480,8 @@ def claims(studies: Sequence[Path]) -> str:
     lifts = lifts.filter((pl.col("model") != ALL) | (pl.col("n_models") > 1))
     pairs = [pair for pair in CLAIMS if pair != ("hybrid", "sgurinit")]
     rows = []
-    for data, model in lifts.select("data", "model").unique(maintain_order=True).rows():
+    cells = lifts.select("data", "model").unique().rows()
+    for data, model in sorted(cells, key=lambda cell: by_protocol(*cell)):
         own = {"data": data, "model": model}
         adjusted = [
             lifts.filter(arm=arm, against=against, **own)["p_holm"].item() for arm, against in pairs
@@ -487,10 +494,49 @@ def claims(studies: Sequence[Path]) -> str:
     return markdown(["data", "model", *(f"`{arm}` over `{base}`" for arm, base in pairs)], rows)
 
 
+def by_protocol(data: str, model: str) -> tuple[int, int]:
+    """Return the place of a data set and model in the tables: in that order, means last."""
+    return [*DATA, ALL].index(data), (*MODELS, ALL).index(model)
+
+
 def find_cells(study: Path) -> list[tuple[str, str, Path]]:
     """Find the finished parts of the second study: data set, model and folder of each."""
-    folders = sorted(path.parent for path in study.glob("*/*/summary.json"))
+    folders = [path.parent for path in study.glob("*/*/summary.json")]
+    folders.sort(key=lambda folder: by_protocol(folder.parent.name, folder.name))
     return [(DATA[folder.parent.name], title(folder.name), folder) for folder in folders]
+
+
+def read_cell(folder: Path) -> dict[str, Entry]:
+    """Read the results of every arm of one data set and model."""
+    summary = json.loads((folder / "summary.json").read_text("utf-8"))
+    return {entry["arm"]: entry for entry in summary["results"]}
+
+
+def who(studies: Sequence[Path]) -> str:
+    """Tabulate lifts of NDCG@20 over random for users with few and many items, tail and head."""
+    (study,) = studies
+    items = ["tail items", "head items"]
+    rows = []
+    for data, model, folder in find_cells(study):
+        arms = read_cell(folder)
+        names = [name for name in arms["random"]["groups"] if name.startswith("users with ")]
+        groups = [names[0], names[-1], *items]
+        for arm in ("sgurinit", "hybrid"):
+            found = [arms[arm]["groups"][name]["ndcg@20"] for name in groups]
+            rows.append([data, model, f"`{arm}`", *(with_interval(lift) for lift in found)])
+    heads = ["users with the fewest items", "with the most", *items]
+    return markdown(["data", "model", "arm", *heads], rows)
+
+
+def spread(studies: Sequence[Path]) -> str:
+    """Tabulate the standard deviation over seeds, relative to the mean."""
+    (study,) = studies
+    rows = []
+    for data, model, folder in find_cells(study):
+        arms = read_cell(folder)
+        tests = [arms[arm]["test"]["ndcg@20"] for arm in CONTROLLED]
+        rows.append([data, model, *(f"{100 * of['sd'] / of['mean']:.1f} %" for of in tests)])
+    return markdown(["data", "model", *(f"`{arm}`" for arm in CONTROLLED)], rows)
 
 
 def tuned(studies: Sequence[Path]) -> str:
@@ -599,10 +645,12 @@ TIDY: dict[str, Callable[[Sequence[Path]], str]] = {
     "by-arm": by_arm,
     "chosen": chosen,
     "claims": claims,
+    "who": who,
     "which-tables": which_tables,
     "fold-in": fold_in,
     "new-items": new_items,
     "speed": speed,
+    "spread": spread,
     "tuned": tuned,
     "hybrid-untrained": hybrid_untrained,
     "hybrid-trained": hybrid_trained,
