@@ -476,22 +476,44 @@ def by_arm(studies: Sequence[Path]) -> str:
 def claims(studies: Sequence[Path]) -> str:
     """Tabulate what each claim compares by data set and model, with intervals and stars."""
     (study,) = studies
-    lifts = pl.read_csv(study / "lifts.csv").filter(metric="ndcg@20")
-    lifts = lifts.filter((pl.col("model") != ALL) | (pl.col("n_models") > 1))
-    pairs = [pair for pair in CLAIMS if pair != ("hybrid", "sgurinit")]
+    lifts = read_claims(study)
     rows = []
     cells = lifts.select("data", "model").unique().rows()
     for data, model in sorted(cells, key=lambda cell: by_protocol(*cell)):
-        own = {"data": data, "model": model}
-        adjusted = [
-            lifts.filter(arm=arm, against=against, **own)["p_holm"].item() for arm, against in pairs
-        ]
-        cells = [
-            interval(lifts, against, arm, **own) + stars({"p_holm": p})
-            for (arm, against), p in zip(pairs, adjusted, strict=True)
-        ]
-        rows.append([DATA.get(data, "all"), "all" if model == ALL else title(model), *cells])
-    return markdown(["data", "model", *(f"`{arm}` over `{base}`" for arm, base in pairs)], rows)
+        name = "all" if model == ALL else title(model)
+        rows.append([DATA.get(data, "all"), name, *claim_cells(lifts, data, model)])
+    return markdown(["data", "model", *CLAIM_HEADS], rows)
+
+
+def claim_means(studies: Sequence[Path]) -> str:
+    """Tabulate the claims in the mean over the models of each data set with several."""
+    (study,) = studies
+    lifts = read_claims(study).filter(model=ALL)
+    rows = []
+    for data in sorted(lifts["data"].unique(), key=[*DATA, ALL].index):
+        counts = lifts.filter(data=data)["n_models"]
+        rows.append([DATA.get(data, "all"), str(counts[0]), *claim_cells(lifts, data, ALL)])
+    return markdown(["data", "models", *CLAIM_HEADS], rows)
+
+
+SHOWN_CLAIMS = [pair for pair in CLAIMS if pair != ("hybrid", "sgurinit")]
+CLAIM_HEADS = [f"`{arm}` over `{base}`" for arm, base in SHOWN_CLAIMS]
+
+
+def read_claims(study: Path) -> pl.DataFrame:
+    """Read the lifts of NDCG@20, without means over one model."""
+    lifts = pl.read_csv(study / "lifts.csv").filter(metric="ndcg@20")
+    return lifts.filter((pl.col("model") != ALL) | (pl.col("n_models") > 1))
+
+
+def claim_cells(lifts: pl.DataFrame, data: str, model: str) -> list[str]:
+    """Return every claim of a data set and model, with its interval and stars."""
+    own = {"data": data, "model": model}
+    cells = []
+    for arm, against in SHOWN_CLAIMS:
+        (p,) = lifts.filter(arm=arm, against=against, **own)["p_holm"]
+        cells.append(interval(lifts, against, arm, **own) + stars({"p_holm": p}))
+    return cells
 
 
 def by_protocol(data: str, model: str) -> tuple[int, int]:
@@ -644,6 +666,7 @@ TIDY: dict[str, Callable[[Sequence[Path]], str]] = {
     "anchor": anchor,
     "by-arm": by_arm,
     "chosen": chosen,
+    "claim-means": claim_means,
     "claims": claims,
     "who": who,
     "which-tables": which_tables,
