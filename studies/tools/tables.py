@@ -469,35 +469,44 @@ def by_arm(studies: Sequence[Path]) -> str:
         for model in sorted(users["model"].unique(), key=MODELS.index):
             own = users.filter(model=model)
             means = [own.filter(arm=arm)["ndcg@20"].cast(pl.Float64).mean() for arm in CONTROLLED]
-            rows.append([DATA[data], title(model), *(f"{mean:.4f}".lstrip("0") for mean in means)])
-    return markdown(["NDCG@20", "", *(f"`{arm}`" for arm in CONTROLLED)], rows)
+            cells = (f"{mean:.4f}".lstrip("0") for mean in means)
+            rows.append([f"{DATA[data]}, {title(model)}", *cells])
+    return markdown(["NDCG@20", *(f"`{arm}`" for arm in CONTROLLED)], rows)
 
 
-def claims(studies: Sequence[Path]) -> str:
-    """Tabulate what each claim compares by data set and model, with intervals and stars."""
+def claims(studies: Sequence[Path], arm: str) -> str:
+    """Tabulate an arm's claims by data set and model, with intervals and stars."""
     (study,) = studies
     lifts = read_claims(study)
+    rivals = [base for own, base in SHOWN_CLAIMS if own == arm]
     rows = []
     cells = lifts.select("data", "model").unique().rows()
     for data, model in sorted(cells, key=lambda cell: by_protocol(*cell)):
         name = "all" if model == ALL else title(model)
-        rows.append([DATA.get(data, "all"), name, *claim_cells(lifts, data, model)])
-    return markdown(["data", "model", *CLAIM_HEADS], rows)
+        found = [claim_cell(lifts, arm, base, data, model) for base in rivals]
+        rows.append([f"{DATA.get(data, 'all')}, {name}", *found])
+    return markdown(["NDCG@20", *(f"over `{base}`" for base in rivals)], rows)
 
 
 def claim_means(studies: Sequence[Path]) -> str:
     """Tabulate the claims in the mean over the models of each data set with several."""
     (study,) = studies
     lifts = read_claims(study).filter(model=ALL)
-    rows = []
-    for data in sorted(lifts["data"].unique(), key=[*DATA, ALL].index):
-        counts = lifts.filter(data=data)["n_models"]
-        rows.append([DATA.get(data, "all"), str(counts[0]), *claim_cells(lifts, data, ALL)])
-    return markdown(["data", "models", *CLAIM_HEADS], rows)
+    found = sorted(lifts["data"].unique(), key=[*DATA, ALL].index)
+    columns = [
+        [claim_cell(lifts, arm, base, data, ALL) for arm, base in SHOWN_CLAIMS] for data in found
+    ]
+    counts = [lifts.filter(data=data)["n_models"][0] for data in found]
+    heads = [
+        f"{DATA.get(data, 'all')}, {count} models"
+        for data, count in zip(found, counts, strict=True)
+    ]
+    names = [f"`{arm}` over `{base}`" for arm, base in SHOWN_CLAIMS]
+    rows = [list(row) for row in zip(names, *columns, strict=True)]
+    return markdown(["NDCG@20", *heads], rows)
 
 
 SHOWN_CLAIMS = [pair for pair in CLAIMS if pair != ("hybrid", "sgurinit")]
-CLAIM_HEADS = [f"`{arm}` over `{base}`" for arm, base in SHOWN_CLAIMS]
 
 
 def read_claims(study: Path) -> pl.DataFrame:
@@ -506,14 +515,11 @@ def read_claims(study: Path) -> pl.DataFrame:
     return lifts.filter((pl.col("model") != ALL) | (pl.col("n_models") > 1))
 
 
-def claim_cells(lifts: pl.DataFrame, data: str, model: str) -> list[str]:
-    """Return every claim of a data set and model, with its interval and stars."""
+def claim_cell(lifts: pl.DataFrame, arm: str, against: str, data: str, model: str) -> str:
+    """Return a claim of a data set and model, with its interval and stars."""
     own = {"data": data, "model": model}
-    cells = []
-    for arm, against in SHOWN_CLAIMS:
-        (p,) = lifts.filter(arm=arm, against=against, **own)["p_holm"]
-        cells.append(interval(lifts, against, arm, **own) + stars({"p_holm": p}))
-    return cells
+    (p,) = lifts.filter(arm=arm, against=against, **own)["p_holm"]
+    return interval(lifts, against, arm, **own) + stars({"p_holm": p})
 
 
 def by_protocol(data: str, model: str) -> tuple[int, int]:
@@ -545,9 +551,10 @@ def who(studies: Sequence[Path]) -> str:
         groups = [names[0], names[-1], *items]
         for arm in ("sgurinit", "hybrid"):
             found = [arms[arm]["groups"][name]["ndcg@20"] for name in groups]
-            rows.append([data, model, f"`{arm}`", *(with_interval(lift) for lift in found)])
+            cells = [with_interval(lift).replace(" (", "<br>(") for lift in found]
+            rows.append([f"{data}<br>{model}", f"`{arm}`", *cells])
     heads = ["users with the fewest items", "with the most", *items]
-    return markdown(["data", "model", "arm", *heads], rows)
+    return markdown(["data and model", "arm", *heads], rows)
 
 
 def spread(studies: Sequence[Path]) -> str:
@@ -667,7 +674,8 @@ TIDY: dict[str, Callable[[Sequence[Path]], str]] = {
     "by-arm": by_arm,
     "chosen": chosen,
     "claim-means": claim_means,
-    "claims": claims,
+    "claims-hybrid": lambda studies: claims(studies, "hybrid"),
+    "claims-sgurinit": lambda studies: claims(studies, "sgurinit"),
     "who": who,
     "which-tables": which_tables,
     "fold-in": fold_in,
