@@ -390,3 +390,18 @@ def test_the_number_of_runs_is_known_before() -> None:
     # Two controls end up at the edge of a list, where they have fewer neighbors.
     assert counts.trials >= len(labels) - counts.again - counts.runs
     assert plan.count() == sum(counts)
+
+
+def test_a_step_that_would_leave_the_range_is_shortened():
+    """0.9 * 0.9 / 0.8 is above 1, but the best share may lie between 0.9 and 1."""
+    start = comparison_settings(["freedom"], ["sgurinit"], 1).run("freedom", "sgurinit", 0)
+    space = combine_spaces({"edge_dropout": [0.7, 0.8, 0.9]}, {})
+    proposals = propose_settings(start, space, 0, 3)
+    choice, runs = search(
+        lambda run: result(run.config["edge_dropout"]), space, proposals, trials=3, extend=True
+    )
+    tried = [run.config["edge_dropout"] for run in runs]
+    assert tried[3] == pytest.approx(0.9 + (0.81 / 0.8 - 0.9) / 2)
+    assert tried[3:] == sorted(tried[3:])
+    assert all(share < 1 for share in tried)
+    assert choice.winner.config["edge_dropout"] == max(tried)

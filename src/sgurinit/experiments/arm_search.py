@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from sgurinit.experiments.proposals import Proposals
 from sgurinit.experiments.run import TrialResult
@@ -147,13 +147,26 @@ class ArmSearch:
         return winner
 
     def _find_step(self, winner: RunSettings) -> RunSettings | None:
-        """Add the first value beyond an edge to its list; None if there is none."""
+        """Add the first value beyond an edge to its list; None if there is none.
+
+        Where a whole step would leave the field's range, a half or a quarter of it is taken.
+        """
         for field, values in self.space.items():
-            value = next_value(values, field.read(winner))
-            if value is not None and is_allowed(step := set_values(winner, {field: value})):
-                values.append(value)
-                return step
+            for value in _list_steps(values, field.read(winner)):
+                if is_allowed(step := set_values(winner, {field: value})):
+                    values.append(value)
+                    return step
         return None
+
+
+def _list_steps(values: Sequence[Any], value: Any) -> list[float | int]:
+    """List what may follow `value` at the edge of a list: the next value, then smaller steps."""
+    found = next_value(values, value)
+    if found is None:
+        return []
+    if isinstance(found, int):
+        return [found]
+    return [found, *(float(f"{value + (found - value) * part:.6g}") for part in (0.5, 0.25))]
 
 
 def _send(proposals: Proposals, score: float) -> RunSettings | None:
