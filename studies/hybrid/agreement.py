@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from sgurinit import load_dataset
-from sgurinit.core.content_agreement import compute_content_agreement
+from sgurinit.data import summarize
 
 OUT = Path(__file__).parent / "agreement.csv"
 
@@ -26,12 +26,10 @@ def main() -> None:
     parser.add_argument("data", nargs="+")
     rows = []
     for path in parser.parse_args().data:
-        dataset = load_dataset(path)
-        matrix = dataset.train_matrix()
-        for modality, features in dataset.features.items():
-            found = compute_content_agreement(matrix, features)
-            if found is not None:
-                rows.append({"data": Path(path).name, "modality": modality, **asdict(found)})
+        for modality, content in summarize(load_dataset(path)).modalities.items():
+            if content.agreement is not None:
+                found = asdict(content.agreement)
+                rows.append({"data": Path(path).name, "modality": modality, **found})
     pl.DataFrame(rows).write_csv(OUT)
 
 
