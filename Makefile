@@ -13,9 +13,11 @@ SEED ?= 0
 DATA ?=
 TOOLKIT ?=
 GPU_BENCH = $(PYTHON) benchmarks/training.py --device cuda --threads 4 $(if $(TOOLKIT),--toolkit $(TOOLKIT))
-# What `make check` runs: on a few processes, with one thread each.
+# What `make check` runs.
 FAST := not (slow or spark or frameworks or browser or notebook or data)
-PARALLEL := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+# Tests run in a few processes, with one thread each.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+PARALLEL := -q -n auto --maxprocesses 4 --dist loadfile
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -24,12 +26,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 demo: $(INSTALLED)  ## the main job on real data: random start against SG-URInit
 	$(BIN)/sgurinit demo --out demo-out
 
-check: lint  ## style, types and the fast tests, in about a minute
-	$(PARALLEL) -q --ignore tests/spark --ignore tests/campaign -m "$(FAST)" --hypothesis-profile fast
+check: lint  ## style, types and the fast tests
+	$(ONE_THREAD) $(BIN)/pytest $(PARALLEL) --ignore tests/spark --ignore tests/campaign -m "$(FAST)" --hypothesis-profile fast
 
 test: lint docs  ## style, types, documents and all tests except those of the two targets below
-	$(PARALLEL) -q --ignore tests/spark --ignore tests/campaign -m "$(FAST)"
-	$(BIN)/pytest --ignore tests/spark --ignore tests/campaign -m "not ($(FAST))"
+	$(ONE_THREAD) $(BIN)/pytest $(PARALLEL) --ignore tests/spark --ignore tests/campaign
 
 campaign: $(INSTALLED)  ## kills, full disks and damaged files; minutes, more with SGURINIT_CAMPAIGN_MINUTES
 	$(BIN)/pytest -q -n auto --maxprocesses 2 tests/campaign
@@ -45,10 +46,11 @@ frameworks: $(INSTALLED) $(FRAMEWORKS)/.installed  ## the tests against other fr
 	SGURINIT_FRAMEWORKS=$(abspath $(FRAMEWORKS))/bin/python $(BIN)/pytest tests/data/test_frameworks.py
 	PYTHONPATH=$(FRAMEWORKS)/images $(BIN)/pytest tests/data/test_timm_encoder.py
 
-lowest: $(LOWEST)/.installed  ## tests with the lowest versions that pyproject.toml allows, in their own environment
-	$(LOWEST)/bin/python -m pytest -q tests/core tests/data/test_shipped.py tests/data/test_prepare.py \
-		tests/data/test_convert.py tests/data/test_item_vectors.py tests/models/test_zoo.py tests/models/test_bprmf.py \
-		tests/training tests/test_handover.py tests/test_arms.py tests/test_cli.py tests/test_package.py
+lowest: $(LOWEST)/.installed  ## fast tests with the lowest versions that pyproject.toml allows, in their own environment
+	$(ONE_THREAD) $(LOWEST)/bin/python -m pytest $(PARALLEL) -m "$(FAST)" tests/core tests/data/test_shipped.py \
+		tests/data/test_prepare.py tests/data/test_convert.py tests/data/test_item_vectors.py tests/models/test_zoo.py \
+		tests/models/test_bprmf.py tests/training tests/test_handover.py tests/test_arms.py tests/test_cli.py \
+		tests/test_package.py
 
 # The steps have ten minutes together. One that runs out of time leaves the rows that it has.
 gpu-bench:  ## times on a CUDA device, in gpu-out/, by a PYTHON that has torch and the library; DATA=, TOOLKIT=

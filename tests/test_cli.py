@@ -36,7 +36,7 @@ from sgurinit.data.convert import convert
 from sgurinit.data.encode import encode_attributes, join_text_columns, join_vectors
 from sgurinit.data.prepare import SPLIT_METHODS, find_source, prepare
 from sgurinit.errors import InputError
-from sgurinit.experiments import compare, load_comparison, shared_fields
+from sgurinit.experiments import Comparison, compare, load_comparison, shared_fields
 from sgurinit.models import model_resolver
 from sgurinit.runtime import count_cores
 from sgurinit.training import TrainSettings
@@ -864,10 +864,16 @@ def assert_group_ends(group: int) -> None:
     pytest.fail("a worker process was left behind")
 
 
-def assert_resumes_to_the_same_numbers(folder: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """The same comparison without an interruption."""
+    out = tmp_path_factory.mktemp("whole")
+    return compare(folder, ["lightgcn"], ["random", "sgurinit"], 1, out=out, settings=LONG)
+
+
+def assert_resumes_to_the_same_numbers(folder: Path, tmp_path: Path, whole: Comparison) -> None:
     words = (folder, ["lightgcn"], ["random", "sgurinit"], 1)
     resumed = compare(*words, out=tmp_path / "out", settings=LONG)
-    whole = compare(*words, out=tmp_path / "whole", settings=LONG)
     for name in ("results.csv", "curves.csv", *(f"runs/{run}/users.parquet" for run in RUNS)):
         assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes()
     for ours, theirs in zip(resumed.summary["results"], whole.summary["results"], strict=True):
@@ -877,7 +883,7 @@ def assert_resumes_to_the_same_numbers(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_comparison_killed_in_the_middle_resumes_to_the_same_numbers(
-    process: Callable[[int], subprocess.Popen[str]], folder: Path, tmp_path: Path
+    process: Callable[[int], subprocess.Popen[str]], folder: Path, tmp_path: Path, whole: Comparison
 ) -> None:
     child = process(count_cores())  # one thread per run, like this process
     runs = [tmp_path / "out" / "runs" / run for run in RUNS]
@@ -887,7 +893,7 @@ def test_a_comparison_killed_in_the_middle_resumes_to_the_same_numbers(
     assert_group_ends(child.pid)
     assert not all((run / "result.json").exists() for run in runs)
     assert not (tmp_path / "out" / "results.csv").exists()
-    assert_resumes_to_the_same_numbers(folder, tmp_path)
+    assert_resumes_to_the_same_numbers(folder, tmp_path, whole)
     # No epoch is repeated. It is saved just before it is logged, so one line can be missing. The
     # start is repeated if no epoch was saved.
     assert all(EPOCHS <= epochs(run / "log.txt") <= EPOCHS + 2 for run in runs)
@@ -896,7 +902,11 @@ def test_a_comparison_killed_in_the_middle_resumes_to_the_same_numbers(
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, max(2, count_cores())], ids=["in process", "workers"])
 def test_ctrl_c_keeps_finished_work_and_says_how_to_resume(
-    process: Callable[[int], subprocess.Popen[str]], folder: Path, tmp_path: Path, jobs: int
+    process: Callable[[int], subprocess.Popen[str]],
+    folder: Path,
+    tmp_path: Path,
+    whole: Comparison,
+    jobs: int,
 ) -> None:
     child = process(jobs)
     runs = [tmp_path / "out" / "runs" / run for run in RUNS]
@@ -917,4 +927,4 @@ def test_ctrl_c_keeps_finished_work_and_says_how_to_resume(
     assert_group_ends(child.pid)
     assert not (runs[1] / "result.json").exists()
     assert (runs[0] / "result.json").exists() or jobs > 1
-    assert_resumes_to_the_same_numbers(folder, tmp_path)
+    assert_resumes_to_the_same_numbers(folder, tmp_path, whole)
