@@ -15,6 +15,7 @@ from sgurinit.errors import InputError
 from sgurinit.experiments import Study, load_comparison
 from sgurinit.experiments.folder import ComparisonFolder
 from sgurinit.experiments.plan import comparison_settings
+from sgurinit.experiments.provenance import count_runs_by_machine
 from sgurinit.experiments.run import METRIC_NAMES, read_trial
 from sgurinit.experiments.semantic_gap import gaps_table
 from sgurinit.experiments.summary import summarize_runs
@@ -97,6 +98,7 @@ def test_a_whole_summary_is_read(whole, summary):
         ("data.n_users", "5", "valid integer"),
         ("data.modalities.text.agreement.ratio", "x", "valid number"),
         ("environment.cores", LEFT_OUT, "Field required"),
+        ("machines.0.runs", "6", "valid integer"),
         ("environment.git", {"commit": "a"}, "Field required"),
     ],
 )
@@ -107,6 +109,41 @@ def test_a_damaged_summary_is_refused_by_field(path, new, reason, summary, tmp_p
     message = rf"summary\.json: {first}.* is damaged or from an earlier version \(.*{reason}"
     with pytest.raises(InputError, match=message) as error:
         ComparisonFolder.read(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_runs_of_other_machines_are_counted_apart(whole, summary, tmp_path):
+    """Runs are copied from one machine to another; then the tables are written again."""
+    assert [machine["runs"] for machine in summary["machines"]] == [6]
+    folder = tmp_path / "s"
+    shutil.copytree(whole, folder)
+    (tmp_path / "s.yaml").write_text(STUDY)
+    for path in sorted(folder.glob("runs/bprmf/random/*/environment.json")):
+        there = json.loads(path.read_text()) | {
+            "cpu": "Other",
+            "cores": 64,
+            "gpu": "Card",
+            "git": None,
+        }
+        path.write_text(json.dumps(there))
+    found = Study.read(tmp_path / "s.yaml").run(folder)
+    here, other = found.summary["machines"]
+    assert here == summary["machines"][0] | {"runs": 4}
+    assert other == {"cpu": "Other", "cores": 64, "gpu": "Card", "commit": None, "runs": 2}
+    page = write_report(folder).read_text()
+    assert "machine of 2 runs" in page
+    assert "Other, 64 cores, Card<" in page
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "No such file"), ("[]", "object"), ('{"cpu": "a"}', "versions: Field required")],
+)
+def test_a_run_without_its_machine_is_refused_in_one_line(content, reason, tmp_path):
+    if content is not None:
+        (tmp_path / "environment.json").write_text(content)
+    with pytest.raises(InputError, match=rf"environment\.json: .*{reason}.*result\.json") as error:
+        count_runs_by_machine([tmp_path])
     assert "\n" not in str(error.value)
 
 

@@ -26,7 +26,11 @@ from sgurinit.experiments.folder_lock import (
 )
 from sgurinit.experiments.plan import comparison_settings
 from sgurinit.experiments.pool import chain_runs, execute_chains
-from sgurinit.experiments.provenance import describe_data, describe_environment
+from sgurinit.experiments.provenance import (
+    count_runs_by_machine,
+    describe_data,
+    describe_environment,
+)
 from sgurinit.experiments.run import execute_run, is_finished
 from sgurinit.experiments.search import Choices, search_chains, write_trials
 from sgurinit.experiments.semantic_gap import gaps_table
@@ -288,6 +292,7 @@ def run_plan(
             "chosen": None if is_fixed else _describe_choices(plan, choices),
             "data": data_facts,
             "environment": describe_environment(machine),
+            "machines": count_runs_by_machine(folder / "runs" / run.label for run in runs),
             "results": entries,
             "untrained": untrained,
         }

@@ -4,18 +4,42 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sgurinit.data import Dataset, summarize
+from sgurinit.errors import InputError
 from sgurinit.runtime import count_cores
 from sgurinit.training import Machine
 
+ENVIRONMENT_FILE = "environment.json"
 PACKAGES = ("sgurinit", "torch", "lightning", "numpy", "scipy", "scikit-learn", "polars")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Revision(_Part):
+    commit: str
+    dirty: bool
+
+
+class Environment(_Part):
+    """What readers use of `describe_environment`."""
+
+    versions: dict[str, str]
+    git: _Revision | None
+    cpu: str
+    cores: int
+    gpu: str | None = None
 
 
 def describe_data(dataset: Dataset, source: str | Path | None) -> dict[str, Any]:
@@ -40,6 +64,49 @@ def describe_environment(machine: Machine) -> dict[str, Any]:
         "devices": [str(device) for device in devices],
         "gpu": ", ".join(sorted(cards)) or None,
     }
+
+
+def count_runs_by_machine(folders: Iterable[Path]) -> list[dict[str, Any]]:
+    """Count runs by the machine and the commit that they were made with, most runs first.
+
+    Parameters
+    ----------
+    folders : iterable of Path
+        Folders of runs, which may have been copied from other machines.
+
+    Returns
+    -------
+    list of dict
+        ``cpu``, ``cores``, ``gpu``, ``commit`` and ``runs``, for JSON.
+
+    Raises
+    ------
+    InputError
+        A run has no ``environment.json`` that can be read.
+    """
+    found: Counter[tuple[str, int, str | None, str | None]] = Counter()
+    for folder in folders:
+        made_with = _read_environment(folder / ENVIRONMENT_FILE)
+        commit = None if made_with.git is None else made_with.git.commit
+        found[made_with.cpu, made_with.cores, made_with.gpu, commit] += 1
+    return [
+        {"cpu": cpu, "cores": cores, "gpu": gpu, "commit": commit, "runs": runs}
+        for (cpu, cores, gpu, commit), runs in found.most_common()
+    ]
+
+
+def _read_environment(path: Path) -> Environment:
+    try:
+        return Environment.model_validate_json(path.read_bytes())
+    except OSError as error:
+        reason = str(error)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    raise InputError(
+        f"{path}: expected the machine and the versions of the run ({reason}); remove result.json "
+        "beside it to run it again"
+    )
 
 
 def package_versions() -> dict[str, str]:

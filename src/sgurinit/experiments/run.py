@@ -21,7 +21,7 @@ from sgurinit.data import Dataset
 from sgurinit.errors import InputError, MemoryInputError
 from sgurinit.evaluation import CUTOFFS, METRICS, FullRanking, make_group_rankings
 from sgurinit.experiments.events import EventCallback, RunEvent, no_event
-from sgurinit.experiments.provenance import describe_environment
+from sgurinit.experiments.provenance import ENVIRONMENT_FILE, describe_environment
 from sgurinit.experiments.run_tables import read_run_table
 from sgurinit.experiments.semantic_gap import GAP_FILE, SHOWN_SEED, measure_gap
 from sgurinit.experiments.settings import RunSettings
@@ -181,7 +181,7 @@ def execute_run(
         on_event(RunEvent(run.label, "kept"))
         return _read_result(folder)
     machine = resolve_machine(machine)
-    write_json(folder / "environment.json", describe_environment(machine))
+    write_json(folder / ENVIRONMENT_FILE, describe_environment(machine))
     on_event(RunEvent(run.label, "begin"))
     on_event(RunEvent(run.label, "step", step="initial user vectors"))
     execute = _execute_test_run if run.trial is None else _execute_trial

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from sgurinit.data import DatasetSummary
 from sgurinit.errors import InputError
+from sgurinit.experiments.provenance import Environment
 from sgurinit.experiments.run import METRIC_NAMES
 from sgurinit.experiments.settings import ComparisonSettings
 from sgurinit.experiments.summary import GROUP_METRICS
@@ -81,17 +82,12 @@ class _Choice(_Part):
     at_edge: list[str]
 
 
-class _Revision(_Part):
-    commit: str
-    dirty: bool
-
-
-class _Environment(_Part):
-    versions: dict[str, str]
-    git: _Revision | None
+class _Machine(_Part):
     cpu: str
     cores: int
-    gpu: str | None = None
+    gpu: str | None
+    commit: str | None
+    runs: int
 
 
 @dataclass(config=ConfigDict(strict=True, allow_inf_nan=False), frozen=True)
@@ -105,7 +101,8 @@ class _Summary(_Part):
     data_option: str | None = None
     chosen: dict[str, dict[str, _Choice]] | None
     data: _Data
-    environment: _Environment
+    environment: Environment
+    machines: list[_Machine] = []
     results: Annotated[list[_Entry], Field(min_length=1)]
     untrained: list[_Untrained]
 

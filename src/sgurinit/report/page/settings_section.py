@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sgurinit.experiments.folder import ComparisonFolder
@@ -111,8 +111,19 @@ def _fact_rows(found: ComparisonFolder) -> Iterator[tuple[str, str]]:
     changed = " (changed)" if git and git["dirty"] else ""
     source = f", source {git['commit'][:12]}{changed}" if git else ""
     yield "versions", _join(environment["versions"], " ") + source
-    gpu = f", {environment['gpu']}" if environment.get("gpu") else ""
-    yield "machine", f"{environment['cpu']}, {_count(environment['cores'], 'core')}{gpu}"
+    yield from _machine_rows(found.summary.get("machines") or [environment])
+
+
+def _machine_rows(machines: Sequence[_FieldValues]) -> Iterator[tuple[str, str]]:
+    """One row, or a row per machine and commit with the number of its runs."""
+    for machine in machines:
+        gpu = f", {machine['gpu']}" if machine.get("gpu") else ""
+        text = f"{machine['cpu']}, {_count(machine['cores'], 'core')}{gpu}"
+        if len(machines) == 1:
+            yield "machine", text
+        else:
+            source = f", source {machine['commit'][:12]}" if machine["commit"] else ""
+            yield f"machine of {_count(machine['runs'], 'run')}", text + source
 
 
 def _data_rows(data: _FieldValues) -> Iterator[tuple[str, str]]:
