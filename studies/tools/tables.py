@@ -584,6 +584,32 @@ def tuned(studies: Sequence[Path]) -> str:
     return markdown(["data", "model", "setting", *(f"`{arm}`" for arm in CONTROLLED)], rows)
 
 
+def tuning(studies: Sequence[Path]) -> str:
+    """Tabulate the gains over random of default settings and of the best trials, on validation."""
+    (study,) = studies
+    rows: list[list[str]] = []
+    gains: dict[str, list[list[float]]] = {}
+    for data, model, folder in find_cells(study):
+        first, best = {}, {}
+        for arm in ("random", "sgurinit", "hybrid"):
+            trials = pl.read_csv(folder / "trials.csv").filter(arm=arm, seed=1000)
+            first[arm] = trials.filter(trial=0)["recall@20"].item()  # the defaults
+            best[arm] = trials["recall@20"].max()
+        own = [best["random"] / first["random"] - 1]
+        for arm in ("sgurinit", "hybrid"):
+            own += [found[arm] / found["random"] - 1 for found in (first, best)]
+        rows.append([data, model, *map(percent, own)])
+        gains.setdefault(data, []).append(own)
+    for data, found in gains.items():
+        if len(found) > 1:
+            rows.append([data, "mean", *map(percent, map(fmean, zip(*found, strict=True)))])
+    heads = ["`random`, tuned over defaults"]
+    heads += [f"`{arm}`, {how}" for arm in ("sgurinit", "hybrid") for how in ("defaults", "tuned")]
+    return markdown(
+        ["data", "model", *heads], sorted(rows, key=lambda row: list(DATA.values()).index(row[0]))
+    )
+
+
 def speed(studies: Sequence[Path]) -> str:
     """Tabulate epochs and seconds to 99 % of random's best validation score, from the start's."""
     (study,) = studies
@@ -683,6 +709,7 @@ TIDY: dict[str, Callable[[Sequence[Path]], str]] = {
     "speed": speed,
     "spread": spread,
     "tuned": tuned,
+    "tuning": tuning,
     "hybrid-untrained": hybrid_untrained,
     "hybrid-trained": hybrid_trained,
     "hybrid-new-items": hybrid_new_items,
