@@ -21,6 +21,7 @@ from scipy import optimize, stats
 
 from sgurinit import SGURInit, load_dataset
 from sgurinit.cli import app
+from sgurinit.data import planted, write_native
 from sgurinit.errors import InputError
 from sgurinit.evaluation import FullRanking
 from sgurinit.experiments.plan import comparison_settings
@@ -221,6 +222,78 @@ def test_the_models_of_a_data_set_are_read_together(tmp_path: Path) -> None:
             "low": pytest.approx(other["low"]),
             "high": pytest.approx(other["high"]),
         }
+
+
+@pytest.mark.slow
+def test_variants_of_the_method_differ_in_what_they_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sys.path.insert(0, str(STUDIES / "ablation"))
+    ablation = tool("ablation")
+    monkeypatch.setattr(ablation, "USERS", tmp_path / "users")
+    monkeypatch.setattr(ablation, "OUT", tmp_path / "ablation.csv")
+    data = planted(100, 60, seed=1)
+    write_native(data, tmp_path / "small")
+    few = {name: ablation.VARIANTS[name] for name in ("sgurinit", "items only", "2 clusters")}
+    monkeypatch.setattr(ablation, "VARIANTS", few)
+    paths = {"small": str(tmp_path / "small")}
+    rows = [
+        row
+        for seed in range(2)
+        for variant in few
+        for row in ablation.measure(paths, None, "small", "start", variant, seed)
+    ]
+    joint = SGURInit(local_weight=1.0, random_state=0).fit(data).start_.joint(64)
+    users, items = torch.from_numpy(joint.users), torch.from_numpy(joint.items)
+    expected = FullRanking(data, "valid").evaluate(lambda own: users[own] @ items.T)
+    assert rows[1]["variant"] == "items only"
+    assert rows[1]["ndcg@20"] == pytest.approx(expected["ndcg@20"].mean(), rel=1e-4)
+    pl.DataFrame(rows).write_csv(tmp_path / "ablation.csv")
+    lifts = {(row["variant"], row["metric"]): row for row in ablation.compare_variants()}
+    assert lifts["sgurinit", "ndcg@20"]["lift"] == 0
+    means = [np.mean([row["ndcg@20"] for row in rows[at::3]]) for at in range(3)]
+    assert lifts["2 clusters", "ndcg@20"]["lift"] == pytest.approx(means[2] / means[0] - 1)
+
+
+@pytest.mark.slow
+def test_held_out_items_are_scored_by_arm_with_its_own_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sys.path.insert(0, str(STUDIES / "held_out"))
+    held_out = tool("held_out")
+    monkeypatch.setattr(held_out, "HERE", tmp_path)
+    chosen = json.loads((STUDIES / "main/lastfm/bprmf/summary.json").read_text("utf-8"))["chosen"]
+    for own in chosen["bprmf"].values():
+        own["config"] |= {"width": 8, "learning_rate": 0.05}  # it overfits soon
+    monkeypatch.setattr(held_out, "SEEDS", 2)
+    (tmp_path / "bprmf").mkdir()
+    (tmp_path / "bprmf/summary.json").write_text(json.dumps({"chosen": chosen}))
+    write_native(planted(100, 60, seed=1), tmp_path / "small")
+    words = ["held_out.py", str(tmp_path / "small"), str(tmp_path), "--models", "bprmf"]
+    monkeypatch.setattr(sys, "argv", [*words, "--out", str(tmp_path / "runs")])
+    for _ in range(2):  # the second time, finished runs are kept and rows replaced
+        held_out.main()
+    scores = pl.read_csv(tmp_path / "scores.csv")
+    lifts = pl.read_csv(tmp_path / "lifts.csv")
+    assert set(scores["arm"]) == set(held_out.ARMS)
+    assert len(scores) == len(held_out.ARMS) * 5 * 2
+    assert len(lifts) == len(held_out.PAIRS) * 5 * 2
+    config = json.loads(
+        (tmp_path / "runs/bprmf/sgurinit/runs/bprmf/sgurinit/seed-1/config.json").read_text()
+    )["run"]
+    expected = chosen["bprmf"]["sgurinit"]
+    assert (config["config"], config["initializer"]) == (
+        expected["config"],
+        expected["initializer"],
+    )
+    cold = scores.filter(group="cold among cold", metric="ndcg@20")
+    means = dict(cold.select("arm", "mean").iter_rows())
+    for arm, against, difference in (
+        lifts.filter(group="cold among cold", metric="ndcg@20")
+        .select("arm", "against", "mean_difference")
+        .iter_rows()
+    ):
+        assert difference == pytest.approx(means[arm] - means[against])
 
 
 def test_untrained_content_scores_what_is_reported(tiktok_path: Path) -> None:

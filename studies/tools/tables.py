@@ -50,6 +50,8 @@ PAIR = ("recall@20", "ndcg@20")
 CONTROLLED = (
     "random", "sgurinit", "permuted", "random-scaled", "hybrid", "hybrid-shuffled", "collaborative",
 )  # fmt: skip
+NEW_ITEMS = {"cold among cold": "new items", "cold items": "new, of all", "all": "all items"}
+HELD_OUT_ARMS = ("random", "permuted", "sgurinit", "hybrid-shuffled", "hybrid")
 Entry = Mapping[str, Any]
 
 
@@ -61,7 +63,18 @@ def short(metric: str) -> str:
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table, with numbers flush right."""
-    words = {"arm", "model", "vectors", "penalty", "settings", "filled", "how", "content agreement"}
+    words = {
+        "arm",
+        "model",
+        "validation",
+        "found",
+        "vectors",
+        "penalty",
+        "settings",
+        "filled",
+        "how",
+        "content agreement",
+    }
     rule = ["---" if at == 0 or name in words else "---:" for at, name in enumerate(head)]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
@@ -568,6 +581,51 @@ def spread(studies: Sequence[Path]) -> str:
     return markdown(["data", "model", *(f"`{arm}`" for arm in CONTROLLED)], rows)
 
 
+def held_out(studies: Sequence[Path]) -> str:
+    """Tabulate the scores of items held out of training, with the intervals of differences."""
+    (study,) = studies
+    scores = pl.read_csv(study / "scores.csv").filter(metric="ndcg@20")
+    lifts = pl.read_csv(study / "lifts.csv").filter(metric="ndcg@20")
+    rows = []
+    cells = scores.select("data", "model", "validation").unique().rows()
+    for data, model, validation in sorted(cells, key=lambda cell: (by_protocol(*cell[:2]), cell)):
+        own = {"data": data, "model": model, "validation": validation}
+        for group, called in NEW_ITEMS.items():
+            means = dict(scores.filter(group=group, **own).select("arm", "mean").iter_rows())
+            found = [f"{means[arm]:.4f}".lstrip("0") for arm in HELD_OUT_ARMS]
+            for arm, against in (("sgurinit", "random"), ("hybrid", "random")):
+                (of,) = lifts.filter(group=group, arm=arm, against=against, **own).to_dicts()
+                ends = ("mean_difference", "difference_low", "difference_high")
+                mean, low, high = (f"{of[end]:+.3f}".replace("-", "−") for end in ends)
+                found.append(f"{mean}<br>({low}, {high})" if of["mean_difference"] else "0")
+            rows.append([f"{DATA[data]}<br>{title(model)}", validation, called, *found])
+    heads = [f"`{arm}`" for arm in HELD_OUT_ARMS]
+    differences = ["`sgurinit` − `random`", "`hybrid` − `random`"]
+    return markdown(["data and model", "validation", "found", *heads, *differences], rows)
+
+
+def ablation(studies: Sequence[Path], *, trained: bool) -> str:
+    """Tabulate every variant of the method over it, by data set and model."""
+    (study,) = studies
+    lifts = pl.read_csv(study / "lifts.csv").filter(metric="ndcg@20")
+    lifts = lifts.filter((pl.col("model") != "start") == trained)
+    columns = sorted(
+        lifts.select("data", "model").unique().rows(),
+        key=lambda cell: ([*DATA].index(cell[0]), ("start", *MODELS).index(cell[1])),
+    )
+    rows = []
+    for variant in lifts["variant"].unique(maintain_order=True):
+        row = [variant]
+        for data, model in columns:
+            (own,) = lifts.filter(data=data, model=model, variant=variant).to_dicts()
+            is_method = variant == "sgurinit"
+            lift = with_interval(own).replace(" (", "<br>(")
+            row.append(f"{own['mean']:.4f}".lstrip("0") if is_method else lift)
+        rows.append(row)
+    heads = [f"{DATA[data]}, {title(model)}" if trained else DATA[data] for data, model in columns]
+    return markdown(["variant", *heads], rows)
+
+
 def tuned(studies: Sequence[Path]) -> str:
     """Tabulate the settings and the scale of the tables that each arm chose on validation."""
     (study,) = studies
@@ -708,6 +766,9 @@ TIDY: dict[str, Callable[[Sequence[Path]], str]] = {
     "new-items": new_items,
     "speed": speed,
     "spread": spread,
+    "held-out": held_out,
+    "ablation-untrained": lambda studies: ablation(studies, trained=False),
+    "ablation-trained": lambda studies: ablation(studies, trained=True),
     "tuned": tuned,
     "tuning": tuning,
     "hybrid-untrained": hybrid_untrained,
