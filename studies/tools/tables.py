@@ -66,7 +66,6 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     words = {
         "arm",
         "model",
-        "validation",
         "found",
         "vectors",
         "penalty",
@@ -592,16 +591,16 @@ def held_out(studies: Sequence[Path]) -> str:
         own = {"data": data, "model": model, "validation": validation}
         for group, called in NEW_ITEMS.items():
             means = dict(scores.filter(group=group, **own).select("arm", "mean").iter_rows())
-            found = [f"{means[arm]:.4f}".lstrip("0") for arm in HELD_OUT_ARMS]
-            for arm, against in (("sgurinit", "random"), ("hybrid", "random")):
-                (of,) = lifts.filter(group=group, arm=arm, against=against, **own).to_dicts()
-                ends = ("mean_difference", "difference_low", "difference_high")
-                mean, low, high = (f"{of[end]:+.3f}".replace("-", "−") for end in ends)
-                found.append(f"{mean}<br>({low}, {high})" if of["mean_difference"] else "0")
-            rows.append([f"{DATA[data]}<br>{title(model)}", validation, called, *found])
+            found = {arm: f"{means[arm]:.4f}".lstrip("0") for arm in HELD_OUT_ARMS}
+            for arm in ("sgurinit", "hybrid"):
+                (of,) = lifts.filter(group=group, arm=arm, against="random", **own).to_dicts()
+                ends = (f"{of[f'difference_{end}']:+.3f}" for end in ("low", "high"))
+                interval = ", ".join(ends).replace("-", "−").replace("0.", ".")
+                found[arm] += f"<br>({interval})"
+            name = f"{DATA[data]}, {title(model)}<br>{validation}"
+            rows.append([name, called, *found.values()])
     heads = [f"`{arm}`" for arm in HELD_OUT_ARMS]
-    differences = ["`sgurinit` − `random`", "`hybrid` − `random`"]
-    return markdown(["data and model", "validation", "found", *heads, *differences], rows)
+    return markdown(["data, model<br>validation", "found", *heads], rows)
 
 
 def ablation(studies: Sequence[Path], *, trained: bool) -> str:
