@@ -44,8 +44,9 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_a_new_model_needs_one_file_one_line_and_one_test(project_with_new_model):
     files = ["tests/models/test_tastemf.py", "tests/models/test_zoo.py"]
-    done = run(project_with_new_model, "pytest", "-q", *files, "-k", "tastemf")
+    done = run(project_with_new_model, "pytest", "-v", *files, "-k", "tastemf")
     assert done.returncode == 0, done.stdout
+    assert all(f"{file}::" in done.stdout for file in files)  # some tests of each
     done = run(
         project_with_new_model,
         "sgurinit", "compare", "planted", "--models", "tastemf", "--seeds", "1",

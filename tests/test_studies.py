@@ -271,6 +271,10 @@ def test_held_out_items_are_scored_by_arm_with_its_own_settings(
     write_native(planted(100, 60, seed=1), tmp_path / "small")
     words = ["held_out.py", str(tmp_path / "small"), str(tmp_path), "--models", "bprmf"]
     monkeypatch.setattr(sys, "argv", [*words, "--out", str(tmp_path / "runs")])
+    for new in (False, True):
+        data = held_out.hold_out(planted(100, 60, seed=1), new_in_validation=new)
+        assert (data.popularity()[data.valid.items] == 0).any() == new
+        assert (data.popularity()[data.test.items] == 0).any()
     for _ in range(2):  # the second time, finished runs are kept and rows replaced
         held_out.main()
     scores = pl.read_csv(tmp_path / "scores.csv")

@@ -32,6 +32,7 @@ from sgurinit import compare, load_dataset
 from sgurinit.data import Dataset, Interactions, hold_out_items
 from sgurinit.evaluation import bootstrap_lifts
 from sgurinit.experiments import Comparison
+from sgurinit.experiments.user_scores import read_scores_by_group
 
 HERE = Path(__file__).parent
 SHARE, SEEDS = 0.2, 5
@@ -40,6 +41,7 @@ PAIRS = (
     ("sgurinit", "random"), ("sgurinit", "permuted"),
     ("hybrid", "random"), ("hybrid", "hybrid-shuffled"),
 )  # fmt: skip
+GROUPS = ("all", "cold items", "cold among cold", "tail items", "head items")
 METRICS = ("recall@20", "ndcg@20")
 INTERVAL = (
     "mean_difference", "difference_low", "difference_high", "lift", "low", "high", "p_value",
@@ -76,19 +78,12 @@ def train(
 
 
 def read_scores(found: Comparison, model: str, arm: str) -> Scores:
-    """Scores of every group and metric, shape (n_seeds, n_users), by the order of the users."""
-    folders = [found.folder / "runs" / model / arm / f"seed-{seed}" for seed in range(SEEDS)]
-    everyone = [pl.read_parquet(folder / "users.parquet") for folder in folders]
-    groups = [pl.read_parquet(folder / "groups.parquet") for folder in folders]
-    tables = {"all": everyone}
-    for name in groups[0]["group"].unique(maintain_order=True):
-        tables[name] = [table.filter(group=name) for table in groups]
+    """Scores of every group and metric, shape (n_seeds, n_users)."""
+    folders = (found.folder / "runs" / model / arm / f"seed-{seed}" for seed in range(SEEDS))
+    runs = [dict(read_scores_by_group(folder)) for folder in folders]
     return {
-        name: {
-            metric: np.stack([own.sort("user")[metric].to_numpy() for own in tables[name]])
-            for metric in METRICS
-        }
-        for name in tables
+        group: {metric: np.stack([run[group][metric] for run in runs]) for metric in METRICS}
+        for group in GROUPS
     }
 
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -64,16 +66,9 @@ def short(metric: str) -> str:
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table, with numbers flush right."""
     words = {
-        "arm",
-        "model",
-        "found",
-        "vectors",
-        "penalty",
-        "settings",
-        "filled",
-        "how",
+        "arm", "model", "found", "vectors", "penalty", "settings", "filled", "how",
         "content agreement",
-    }
+    }  # fmt: skip
     rule = ["---" if at == 0 or name in words else "---:" for at, name in enumerate(head)]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
@@ -621,7 +616,10 @@ def ablation(studies: Sequence[Path], *, trained: bool) -> str:
             lift = with_interval(own).replace(" (", "<br>(")
             row.append(f"{own['mean']:.4f}".lstrip("0") if is_method else lift)
         rows.append(row)
-    heads = [f"{DATA[data]}, {title(model)}" if trained else DATA[data] for data, model in columns]
+    heads = [
+        f"{DATA[data]}, {title(model)}" if trained else DATA[data].removeprefix("Amazon ")
+        for data, model in columns
+    ]
     return markdown(["variant", *heads], rows)
 
 
@@ -644,27 +642,25 @@ def tuned(studies: Sequence[Path]) -> str:
 def tuning(studies: Sequence[Path]) -> str:
     """Tabulate the gains over random of default settings and of the best trials, on validation."""
     (study,) = studies
-    rows: list[list[str]] = []
-    gains: dict[str, list[list[float]]] = {}
-    for data, model, folder in find_cells(study):
-        first, best = {}, {}
-        for arm in ("random", "sgurinit", "hybrid"):
-            trials = pl.read_csv(folder / "trials.csv").filter(arm=arm, seed=1000)
-            first[arm] = trials.filter(trial=0)["recall@20"].item()  # the defaults
-            best[arm] = trials["recall@20"].max()
-        own = [best["random"] / first["random"] - 1]
-        for arm in ("sgurinit", "hybrid"):
-            own += [found[arm] / found["random"] - 1 for found in (first, best)]
-        rows.append([data, model, *map(percent, own)])
-        gains.setdefault(data, []).append(own)
-    for data, found in gains.items():
-        if len(found) > 1:
-            rows.append([data, "mean", *map(percent, map(fmean, zip(*found, strict=True)))])
+    rows = []
+    for data, cells in groupby(find_cells(study), key=itemgetter(0)):
+        gains = []
+        for _, model, folder in cells:
+            first, best = {}, {}
+            for arm in ("random", "sgurinit", "hybrid"):
+                trials = pl.read_csv(folder / "trials.csv").filter(arm=arm, seed=1000)
+                first[arm] = trials.filter(trial=0)["recall@20"].item()  # the defaults
+                best[arm] = trials["recall@20"].max()
+            own = [best["random"] / first["random"] - 1]
+            for arm in ("sgurinit", "hybrid"):
+                own += [found[arm] / found["random"] - 1 for found in (first, best)]
+            rows.append([data, model, *map(percent, own)])
+            gains.append(own)
+        if len(gains) > 1:
+            rows.append([data, "mean", *map(percent, map(fmean, zip(*gains, strict=True)))])
     heads = ["`random`, tuned over defaults"]
     heads += [f"`{arm}`, {how}" for arm in ("sgurinit", "hybrid") for how in ("defaults", "tuned")]
-    return markdown(
-        ["data", "model", *heads], sorted(rows, key=lambda row: list(DATA.values()).index(row[0]))
-    )
+    return markdown(["data", "model", *heads], rows)
 
 
 def speed(studies: Sequence[Path]) -> str:
