@@ -300,6 +300,46 @@ def test_held_out_items_are_scored_by_arm_with_its_own_settings(
         assert difference == pytest.approx(means[arm] - means[against])
 
 
+@pytest.mark.slow
+def test_claims_are_confirmed_with_the_best_settings_from_other_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sys.path.insert(0, str(STUDIES / "confirm"))
+    confirm = tool("confirm")
+    monkeypatch.setattr(confirm, "HERE", tmp_path)
+    monkeypatch.setattr(confirm, "SEEDS", 2)
+    for source, rate in (("slow", 1e-7), ("quick", 0.05)):
+        found = tool("chosen").read_chosen(STUDIES / "main/lastfm/bprmf")
+        for own in found.values():
+            own["config"] |= {"width": 8, "learning_rate": rate}
+        folder = tmp_path / "main" / source / "bprmf"
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text(json.dumps({"chosen": {"bprmf": found}}))
+    data = planted(100, 60, seed=1)
+    write_native(data, tmp_path / "small")
+    words = ["confirm.py", str(tmp_path / "small"), str(tmp_path / "main"), "--models", "bprmf"]
+    monkeypatch.setattr(sys, "argv", [*words, "--out", str(tmp_path / "runs")])
+    for _ in range(2):  # the second time, what is finished is kept
+        confirm.main()
+    trials = pl.read_csv(tmp_path / "trials.csv")
+    assert len(trials) == 2 * len(confirm.ARMS)
+    random = {
+        row["source"]: row["recall@20"] for row in trials.filter(arm="random").iter_rows(named=True)
+    }
+    assert random["quick"] > random["slow"]
+    run = json.loads(
+        (tmp_path / "runs/bprmf/random/runs/bprmf/random/seed-1/config.json").read_text()
+    )
+    assert run["run"]["config"]["learning_rate"] == 0.05
+    scores = tool("combine").read_scores(tmp_path)["small"]
+    assert set(scores["arm"]) == set(confirm.ARMS)
+    assert len(scores) == len(confirm.ARMS) * 2 * scores["user"].n_unique()
+    lifts = tool("combine").combine({"small": scores})
+    means = dict(scores.group_by("arm").agg(pl.col("ndcg@20").cast(pl.Float64).mean()).iter_rows())
+    (lift,) = lifts.filter(model="bprmf", arm="hybrid", against="random", metric="ndcg@20")["lift"]
+    assert lift == pytest.approx(means["hybrid"] / means["random"] - 1)
+
+
 def test_untrained_content_scores_what_is_reported(tiktok_path: Path) -> None:
     dataset = load_dataset(tiktok_path)
     joint = SGURInit(local_weight=0.9, random_state=0).fit(dataset).start_.joint(64)

@@ -2,20 +2,20 @@ r"""Which part of the method matters? Vary one part at a time; only validation i
 
     python studies/ablation/ablation.py data/lastfm data/ml-100k data/tiktok data/amazon-beauty \
         xwines
-    python studies/ablation/ablation.py data/lastfm --models lightgcn,bprmf --chosen studies/main \
-        --seeds 5 --jobs 2
+    python studies/ablation/ablation.py data/lastfm --models bprmf,lightgcn,vbpr \
+        --chosen studies/main --seeds 5 --jobs 2
 
 The first command ranks items with the untrained joint space, 64 columns. The second one trains
-models, with the settings that `sgurinit` chose in the main study. Writes `ablation.csv`, a row per
-data set, model (`start` is untrained), variant and seed, and `lifts.csv`, every variant over the
-method with a 95 % interval by a crossed bootstrap over users and seeds. The scores of every user
-are in `users/` (not kept in git). A command that was stopped resumes.
+models, with the settings that `sgurinit` chose in the main study; VBPR, which has tables in a
+projected space, with the ways to fill these. Writes `ablation.csv`, a row per data set, model
+(`start` is untrained), variant and seed, and `lifts.csv`, every variant over the method with a 95 %
+interval by a crossed bootstrap over users and seeds. The scores of every user are in `users/` (not
+kept in git). A command that was stopped resumes.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from sgurinit.models import Recommender
 from sgurinit.runtime import keep_freed_memory
 
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from chosen import fields_of, read_chosen
 from resumable import Row, measure_missing
 
 HERE = Path(__file__).parent
@@ -48,6 +49,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "128 clusters": {"n_clusters": 128},
     "sym": {"local_norm": "sym"},
 }
+PROJECTED: dict[str, dict[str, Any]] = {
+    METHOD: {},
+    "through": {"projected": "through"},
+    "added": {"projected": "added"},
+}
+
+
+def variants_of(model: str) -> dict[str, dict[str, Any]]:
+    """Return the variants to compare in a model."""
+    return PROJECTED if model == "vbpr" else VARIANTS
 
 
 def measure(paths: dict[str, str], chosen: Path | None, *run: Any) -> list[Row]:
@@ -73,16 +84,14 @@ def measure(paths: dict[str, str], chosen: Path | None, *run: Any) -> list[Row]:
 def _train(
     dataset: Any, ranking: FullRanking, folder: Path, variant: str, seed: int
 ) -> dict[str, np.ndarray]:
-    summary = json.loads((folder / "summary.json").read_text("utf-8"))
-    own = summary["chosen"][folder.name][METHOD]
-    fields = {name: value for name, value in own["initializer"].items() if name != "kind"}
+    own = read_chosen(folder)[METHOD]
     found = {}
 
     def score(stage: str, model: Recommender) -> None:
         with torch.no_grad():
             found[stage] = ranking.evaluate(model.make_scorer())
 
-    initializer = SGURInitInitializer(**fields | VARIANTS[variant])
+    initializer = SGURInitInitializer(**fields_of(own) | variants_of(folder.name)[variant])
     train(dataset, folder.name, initializer, config=own["config"], seed=seed, on_stage=score)
     return found["trained"]
 
@@ -98,20 +107,21 @@ def compare_variants() -> list[Row]:
     for data, model in measured.select("data", "model").unique(maintain_order=True).rows():
         runs = measured.filter(data=data, model=model)
         n_seeds = runs.group_by("variant").len()["len"].min()
+        variants = variants_of(model)
         for metric in METRICS:
             scores = np.stack(
                 [
                     [
                         pl.read_parquet(_scores_of(data, model, variant, seed))[metric].to_numpy()
-                        for variant in VARIANTS
+                        for variant in variants
                     ]
                     for seed in range(n_seeds)
                 ]
             ).swapaxes(1, 2)
-            pairs = [(at, 0) for at in range(len(VARIANTS))]
+            pairs = [(at, 0) for at in range(len(variants))]
             found = bootstrap_lifts(scores, pairs)
             means = scores.mean(axis=(0, 1)).tolist()
-            for variant, mean, of in zip(VARIANTS, means, found, strict=True):
+            for variant, mean, of in zip(variants, means, found, strict=True):
                 row = {"data": data, "model": model, "variant": variant, "metric": metric}
                 row |= {"seeds": n_seeds, "mean": mean}
                 rows.append(row | {"lift": of.lift, "low": of.low, "high": of.high})
@@ -133,7 +143,7 @@ def main() -> None:
         for model in given.models.split(",")
         for data in paths
         for seed in range(given.seeds)
-        for variant in VARIANTS
+        for variant in variants_of(model)
     ]
     measure_missing(OUT, KEY, wanted, measure, paths, given.chosen, jobs=given.jobs)
     pl.DataFrame(compare_variants()).write_csv(HERE / "lifts.csv")

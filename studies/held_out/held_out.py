@@ -19,7 +19,6 @@ The groups are all users, "cold items" (the held-out items among all items), "co
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -28,11 +27,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sgurinit import compare, load_dataset
+from sgurinit import load_dataset
 from sgurinit.data import Dataset, Interactions, hold_out_items
 from sgurinit.evaluation import bootstrap_lifts
 from sgurinit.experiments import Comparison
 from sgurinit.experiments.user_scores import read_scores_by_group
+
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from chosen import read_chosen, train_chosen
 
 HERE = Path(__file__).parent
 SHARE, SEEDS = 0.2, 5
@@ -59,22 +61,6 @@ def hold_out(dataset: Dataset, *, new_in_validation: bool) -> Dataset:
     known = dataset.popularity()[dataset.valid.items] > 0
     valid = Interactions(dataset.valid.users[known], dataset.valid.items[known])
     return replace(dataset, valid=valid)
-
-
-def train(
-    dataset: Dataset, model: str, arm: str, chosen: Row, *, out: Path, jobs: int
-) -> Comparison:
-    """Train and test one model from one arm with every seed."""
-    made = {name: value for name, value in chosen["initializer"].items() if name != "kind"}
-    return compare(
-        dataset,
-        [model],
-        [arm],
-        SEEDS,
-        out=out / model / arm,
-        overrides={model: chosen["config"], arm: made},
-        jobs=jobs,
-    )
 
 
 def read_scores(found: Comparison, model: str, arm: str) -> Scores:
@@ -136,11 +122,12 @@ def main() -> None:
     dataset = hold_out(load_dataset(arguments.data), new_in_validation=has_new)
     about = {"data": arguments.data.name, "validation": "known and new" if has_new else "known"}
     for model in arguments.models.split(","):
-        summary = json.loads((arguments.chosen / model / "summary.json").read_text("utf-8"))
+        chosen = read_chosen(arguments.chosen / model)
         scores = {}
         for arm in ARMS:
-            chosen = summary["chosen"][model][arm]
-            found = train(dataset, model, arm, chosen, out=arguments.out, jobs=arguments.jobs)
+            found = train_chosen(
+                dataset, model, arm, chosen[arm], SEEDS, out=arguments.out, jobs=arguments.jobs
+            )
             scores[arm] = read_scores(found, model, arm)
             print(arguments.data.name, model, arm, file=sys.stderr)
         own = about | {"model": model}

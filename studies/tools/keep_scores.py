@@ -37,12 +37,18 @@ def collect(folder: Path) -> pl.DataFrame:
     )
 
 
+def keep(scores: pl.DataFrame, folder: Path) -> None:
+    """Write the scores into a folder, as small as possible."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "users.parquet"
+    scores.write_parquet(path, compression="zstd", compression_level=19)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
 def main() -> None:
     """Write the file of every folder that is named."""
     for name in sys.argv[1:]:
-        path = Path(name) / "users.parquet"
-        collect(Path(name)).write_parquet(path, compression="zstd", compression_level=19)
-        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+        keep(collect(Path(name)), Path(name))
 
 
 if __name__ == "__main__":

@@ -598,11 +598,11 @@ def held_out(studies: Sequence[Path]) -> str:
     return markdown(["data, model<br>validation", "found", *heads], rows)
 
 
-def ablation(studies: Sequence[Path], *, trained: bool) -> str:
-    """Tabulate every variant of the method over it, by data set and model."""
+def ablation(studies: Sequence[Path], *models: str) -> str:
+    """Tabulate every variant of the method over it, trained in `models` or untrained."""
     (study,) = studies
     lifts = pl.read_csv(study / "lifts.csv").filter(metric="ndcg@20")
-    lifts = lifts.filter((pl.col("model") != "start") == trained)
+    lifts = lifts.filter(pl.col("model").is_in(models or ["start"]))
     columns = sorted(
         lifts.select("data", "model").unique().rows(),
         key=lambda cell: ([*DATA].index(cell[0]), ("start", *MODELS).index(cell[1])),
@@ -617,7 +617,7 @@ def ablation(studies: Sequence[Path], *, trained: bool) -> str:
             row.append(f"{own['mean']:.4f}".lstrip("0") if is_method else lift)
         rows.append(row)
     heads = [
-        f"{DATA[data]}, {title(model)}" if trained else DATA[data].removeprefix("Amazon ")
+        f"{DATA[data]}, {title(model)}" if models else DATA[data].removeprefix("Amazon ")
         for data, model in columns
     ]
     return markdown(["variant", *heads], rows)
@@ -762,8 +762,9 @@ TIDY: dict[str, Callable[[Sequence[Path]], str]] = {
     "speed": speed,
     "spread": spread,
     "held-out": held_out,
-    "ablation-untrained": lambda studies: ablation(studies, trained=False),
-    "ablation-trained": lambda studies: ablation(studies, trained=True),
+    "ablation-untrained": ablation,
+    "ablation-trained": lambda studies: ablation(studies, "bprmf", "lightgcn"),
+    "ablation-projected": lambda studies: ablation(studies, "vbpr"),
     "tuned": tuned,
     "tuning": tuning,
     "hybrid-untrained": hybrid_untrained,

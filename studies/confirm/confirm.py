@@ -1,0 +1,90 @@
+"""Test the claims on data that nothing was chosen on.
+
+    python studies/confirm/confirm.py data/citeulike-a studies/main --models lightgcn,bprmf \
+        --out RUNS --jobs 2
+
+No search: every arm tries, on validation and with a seed of its own, what it chose with the same
+model on each data set of the main study, and the best of these is trained with five seeds. Test is
+read once. Writes
+
+- `trials.csv`: data, model, arm, the data set that the settings are from, validation Recall@20;
+- `DATA/MODEL/users.parquet`: scores of every user, arm and seed on test, as in the main study.
+
+A command that was stopped resumes. `python studies/tools/combine.py studies/confirm` compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+
+from sgurinit import load_dataset, train
+from sgurinit.experiments.settings import SEARCH_SEEDS
+from sgurinit.resolve import resolve_initializer
+from sgurinit.runtime import keep_freed_memory
+
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from chosen import fields_of, read_chosen, train_chosen
+from keep_scores import collect, keep
+from resumable import Row, measure_missing
+
+HERE = Path(__file__).parent
+ARMS = (
+    "random", "sgurinit", "permuted", "random-scaled", "hybrid", "hybrid-shuffled", "collaborative",
+)  # fmt: skip
+SEEDS = 5
+MONITOR = "recall@20"
+KEY = ("data", "model", "arm", "source")
+
+
+def list_sources(main: Path, model: str) -> list[str]:
+    """List the data sets of the main study that have chosen settings of a model."""
+    return sorted(path.parts[-3] for path in main.glob(f"*/{model}/summary.json"))
+
+
+def try_settings(path: Path, main: Path, *trial: Any) -> list[Row]:
+    """Train with the settings of another data set; only validation is read."""
+    _, model, arm, source = trial
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    chosen = read_chosen(main / source / model)[arm]
+    initializer = resolve_initializer(arm, fields_of(chosen))
+    found = train(path, model, initializer, config=chosen["config"], seed=SEARCH_SEEDS[0])
+    best = max(row[MONITOR] for row in found.history)
+    return [dict(zip(KEY, trial, strict=True)) | {MONITOR: best}]
+
+
+def main() -> None:
+    """Try the settings that are missing, train with the best ones and keep the scores."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("main", type=Path)
+    parser.add_argument("--models", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, default=1)
+    given = parser.parse_args()
+    name = given.data.name
+    for model in given.models.split(","):
+        sources = list_sources(given.main, model)
+        wanted = [(name, model, arm, source) for arm in ARMS for source in sources]
+        trials = HERE / "trials.csv"
+        measure_missing(trials, KEY, wanted, try_settings, given.data, given.main, jobs=given.jobs)
+        tried = pl.read_csv(trials).filter(data=name, model=model)
+        parts = []
+        for arm in ARMS:
+            best = tried.filter(arm=arm).sort(MONITOR, descending=True)["source"][0]
+            chosen = read_chosen(given.main / best / model)[arm]
+            dataset = load_dataset(given.data)
+            runs = train_chosen(dataset, model, arm, chosen, SEEDS, out=given.out, jobs=given.jobs)
+            parts.append(collect(runs.folder))
+            print(name, model, arm, file=sys.stderr)
+        keep(pl.concat(parts), HERE / name / model)
+
+
+if __name__ == "__main__":
+    main()

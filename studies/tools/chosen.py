@@ -1,0 +1,51 @@
+"""Settings that the arms of the main study chose, used on other data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sgurinit import compare
+from sgurinit.data import Dataset
+from sgurinit.experiments import Comparison
+
+
+def read_chosen(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read what each arm chose: `config` of the model and `initializer`, whose `kind` is a name.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of a data set and model in the main study. Its name is the model's.
+    """
+    summary = json.loads((folder / "summary.json").read_text("utf-8"))
+    return summary["chosen"][folder.name]
+
+
+def fields_of(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a chosen initializer, without its kind."""
+    return {name: value for name, value in chosen["initializer"].items() if name != "kind"}
+
+
+def train_chosen(
+    dataset: Dataset | Path,
+    model: str,
+    arm: str,
+    chosen: Mapping[str, Any],
+    seeds: int,
+    *,
+    out: Path,
+    jobs: int,
+) -> Comparison:
+    """Train and test one model from one arm with what it chose, in its own folder under `out`."""
+    return compare(
+        dataset,
+        [model],
+        [arm],
+        seeds,
+        out=out / model / arm,
+        overrides={model: chosen["config"], arm: fields_of(chosen)},
+        jobs=jobs,
+    )
