@@ -184,7 +184,8 @@ def test_the_mean_over_data_sets_is_that_of_random_effects() -> None:
     between = optimize.brentq(lambda value: spread(value)[1] - 2, 0, 1, xtol=1e-12)
     mean, _, weight = spread(between)
     half = stats.t.ppf(0.975, 2) / np.sqrt(weight)
-    (found,) = table.filter(data="all").to_dicts()
+    (found,) = table.filter(data="all", model="all").to_dicts()
+    assert (found["n_data"], found["n_models"]) == (3, 2)
     for name, value in (("lift", mean), ("low", mean - half), ("high", mean + half)):
         assert found[name] == pytest.approx(np.expm1(value), rel=1e-6), name
 
@@ -201,6 +202,18 @@ def test_data_sets_that_agree_by_chance_do_not_narrow_the_interval_of_their_mean
     half *= stats.t.ppf(0.975, 2) / (2 * 1.959964 * np.sqrt(3))
     middle = np.log1p(one["lift"])
     assert np.log1p([mean["low"], mean["high"]]) == pytest.approx([middle - half, middle + half])
+
+
+def test_the_mean_over_data_sets_is_of_the_models_that_all_have() -> None:
+    users = {name: users_of(0.1, seed) for seed, name in enumerate(("one", "two", "three"))}
+    users["three"] = users["three"].filter(model="a")
+    table = tool("combine").combine(users).filter(arm="sgurinit", against="random")
+    means = table.filter(data="all", metric="ndcg@20")
+    assert means["model"].to_list() == ["a", "all"]
+    assert means["n_models"].to_list() == [1, 1]
+    for name in ("lift", "low", "high"):
+        assert means[name][0] == pytest.approx(means[name][1], rel=1e-6)
+    assert table.filter(data="one", model="all", metric="ndcg@20")["n_models"].item() == 2
 
 
 def test_two_data_sets_have_no_mean() -> None:

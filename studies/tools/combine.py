@@ -3,21 +3,22 @@
     python studies/tools/combine.py studies/main
 
 Reads `DATA/MODEL/users.parquet` in the folder, which `keep_scores.py` writes, and writes
-`lifts.csv`: data, model, arm, against, metric, n_models, n_seeds, lift, low, high, p_value and
-p_holm. Intervals are 95 %.
+`lifts.csv`: data, model, arm, against, metric, n_data, n_models, n_seeds, lift, low, high, p_value
+and p_holm. Intervals are 95 %.
 
 - A row with a model is a crossed bootstrap over users and seeds. Holm's adjustment covers the
   models of the data set.
 - A row with `model` `all` compares the means over the models of the data set, with the same draws.
-- Rows with `data` `all` are the random-effects mean of the rows `all` of at least three data sets
-  (Paule and Mandel, on logarithms, with Student's t). The interval is Hartung and Knapp's, or the
-  one without their factor if that is wider, as where the data sets agree by chance.
+- Rows with `data` `all` are the random-effects mean over at least three data sets, of a model or of
+  the means over the models that all data sets have (Paule and Mandel, on logarithms, with Student's
+  t). The interval is Hartung and Knapp's, or the one without their factor if that is wider, as
+  where the data sets agree by chance.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def compare_arms(data: str, users: pl.DataFrame) -> list[Row]:
         )
         for (model, arm, against), of in zip(pairs, found, strict=True):
             row = {"data": data, "model": model, "arm": arm, "against": against, "metric": metric}
-            row |= {"n_models": len(models) if model == ALL else 1}
+            row |= {"n_data": 1, "n_models": len(models) if model == ALL else 1}
             row |= {"n_seeds": len(next(iter(scores.values())))}
             rows.append(row | {name: getattr(of, name) for name in _STATISTICS})
     set_adjusted(rows)
@@ -99,33 +100,42 @@ def set_adjusted(rows: list[Row]) -> None:
             row["p_holm"] = p
 
 
-def average_data_sets(rows: list[Row]) -> list[Row]:
-    """Average the rows `all` of the data sets by random effects."""
+def average_data_sets(rows: Sequence[Row]) -> list[Row]:
+    """Average every model's rows over the data sets by random effects."""
+    of_model: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        of_model.setdefault(tuple(row[name] for name in _CLAIM), []).append(row)
     means = []
-    for arm, against in CLAIMS:
-        for metric in METRICS:
-            pair = {"arm": arm, "against": against, "metric": metric}
-            own = [row for row in rows if row["model"] == ALL and pair.items() <= row.items()]
-            if len(own) < _LEAST_DATA_SETS:
-                continue
-            effects = np.log1p([row["lift"] for row in own])
-            widths = np.log1p([[row["low"], row["high"]] for row in own]) @ (-1, 1)
-            variances = (widths / (2 * _NORMAL)) ** 2
-            # Its DerSimonian and Laird, "dl", takes negative variances between data sets.
-            mean = combine_effects(effects, variances, method_re="iterated", use_t=True)
-            _, plain, _, scaled = mean.conf_int()
-            low, high = max(plain, scaled, key=np.ptp)
-            interval = {"lift": mean.mean_effect_re, "low": low, "high": high}
-            counts = {"n_models": sum(row["n_models"] for row in own), "n_seeds": own[0]["n_seeds"]}
-            row = {"data": ALL, "model": ALL, **pair, **counts}
-            means.append(row | {name: float(np.expm1(of)) for name, of in interval.items()})
+    for claim, own in of_model.items():
+        if len(own) < _LEAST_DATA_SETS:
+            continue
+        effects = np.log1p([row["lift"] for row in own])
+        widths = np.log1p([[row["low"], row["high"]] for row in own]) @ (-1, 1)
+        variances = (widths / (2 * _NORMAL)) ** 2
+        # Its DerSimonian and Laird, "dl", takes negative variances between data sets.
+        mean = combine_effects(effects, variances, method_re="iterated", use_t=True)
+        _, plain, _, scaled = mean.conf_int()
+        low, high = max(plain, scaled, key=np.ptp)
+        interval = {"lift": mean.mean_effect_re, "low": low, "high": high}
+        row = {"data": ALL, **dict(zip(_CLAIM, claim, strict=True)), "n_data": len(own)}
+        row |= {name: own[0][name] for name in ("n_models", "n_seeds")}
+        means.append(row | {name: float(np.expm1(of)) for name, of in interval.items()})
     return means
+
+
+_CLAIM = ("model", "arm", "against", "metric")
 
 
 def combine(users: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Compare the arms of every data set and over all of them."""
     rows = [row for data, scores in users.items() for row in compare_arms(data, scores)]
-    return pl.DataFrame(rows + average_data_sets(rows), infer_schema_length=None)
+    common = set.intersection(*(set(scores["model"]) for scores in users.values()))
+    shared = [row for row in rows if row["model"] in common]
+    if common:
+        for data, scores in users.items():
+            own = compare_arms(data, scores.filter(pl.col("model").is_in(common)))
+            shared += [row for row in own if row["model"] == ALL]
+    return pl.DataFrame(rows + average_data_sets(shared), infer_schema_length=None)
 
 
 def read_scores(folder: Path) -> dict[str, pl.DataFrame]:

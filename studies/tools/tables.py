@@ -491,7 +491,7 @@ def claims(studies: Sequence[Path], arm: str) -> str:
     for data, model in sorted(cells, key=lambda cell: by_protocol(*cell)):
         name = "all" if model == ALL else title(model)
         found = [claim_cell(lifts, arm, base, data, model) for base in rivals]
-        rows.append([f"{DATA.get(data, 'all')}, {name}", *found])
+        rows.append([f"{DATA.get(data, 'all data sets')}, {name}", *found])
     return markdown(["NDCG@20", *(f"over `{base}`" for base in rivals)], rows)
 
 
@@ -503,11 +503,10 @@ def claim_means(studies: Sequence[Path]) -> str:
     columns = [
         [claim_cell(lifts, arm, base, data, ALL) for arm, base in SHOWN_CLAIMS] for data in found
     ]
-    counts = [lifts.filter(data=data)["n_models"][0] for data in found]
-    heads = [
-        f"{DATA.get(data, 'all')}, {count} models"
-        for data, count in zip(found, counts, strict=True)
-    ]
+    heads = []
+    for data in found:
+        n_data, n_models = lifts.filter(data=data).select("n_data", "n_models").row(0)
+        heads.append(f"{DATA.get(data, f'{n_data} data sets')}, {n_models} models")
     names = [f"`{arm}` over `{base}`" for arm, base in SHOWN_CLAIMS]
     rows = [list(row) for row in zip(names, *columns, strict=True)]
     return markdown(["NDCG@20", *heads], rows)
@@ -562,6 +561,21 @@ def who(studies: Sequence[Path]) -> str:
             rows.append([f"{data}<br>{model}", f"`{arm}`", *cells])
     heads = ["users with the fewest items", "with the most", *items]
     return markdown(["data and model", "arm", *heads], rows)
+
+
+def harms(studies: Sequence[Path]) -> str:
+    """Tabulate losses of NDCG@20 against random, over all users or in a group, beyond doubt."""
+    (study,) = studies
+    rows = []
+    for data, model, folder in find_cells(study):
+        arms = read_cell(folder)
+        for arm in ("sgurinit", "hybrid"):
+            found = {"all users": arms[arm]["test"], **arms[arm]["groups"]}
+            for group, metrics in found.items():
+                lift = metrics["ndcg@20"]
+                if lift["high"] < 0:
+                    rows.append([data, model, f"`{arm}`", group, with_interval(lift)])
+    return markdown(["data", "model", "arm", "found", "NDCG@20 over `random`"], rows)
 
 
 def spread(studies: Sequence[Path]) -> str:
@@ -762,6 +776,7 @@ TIDY: dict[str, Callable[[Sequence[Path]], str]] = {
     "speed": speed,
     "spread": spread,
     "held-out": held_out,
+    "harms": harms,
     "ablation-untrained": ablation,
     "ablation-trained": lambda studies: ablation(studies, "bprmf", "lightgcn"),
     "ablation-projected": lambda studies: ablation(studies, "vbpr"),
