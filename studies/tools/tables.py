@@ -573,7 +573,7 @@ def harms(studies: Sequence[Path]) -> str:
             found = {"all users": arms[arm]["test"], **arms[arm]["groups"]}
             for group, metrics in found.items():
                 lift = metrics["ndcg@20"]
-                if lift["high"] < 0:
+                if lift["high"] is not None and lift["high"] < 0:
                     rows.append([data, model, f"`{arm}`", group, with_interval(lift)])
     return markdown(["data", "model", "arm", "found", "NDCG@20 over `random`"], rows)
 
