@@ -335,7 +335,7 @@ def test_claims_are_confirmed_with_the_best_settings_from_other_data(
     for _ in range(2):  # the second time, what is finished is kept
         confirm.main()
     trials = pl.read_csv(tmp_path / "trials.csv")
-    assert len(trials) == 2 * len(confirm.ARMS)
+    assert len(trials) == 2 * len(found)
     random = {
         row["source"]: row["recall@20"] for row in trials.filter(arm="random").iter_rows(named=True)
     }
@@ -345,8 +345,8 @@ def test_claims_are_confirmed_with_the_best_settings_from_other_data(
     )
     assert run["run"]["config"]["learning_rate"] == 0.05
     scores = tool("combine").read_scores(tmp_path)["small"]
-    assert set(scores["arm"]) == set(confirm.ARMS)
-    assert len(scores) == len(confirm.ARMS) * 2 * scores["user"].n_unique()
+    assert set(scores["arm"]) == set(found)
+    assert len(scores) == len(found) * 2 * scores["user"].n_unique()
     lifts = tool("combine").combine({"small": scores})
     means = dict(scores.group_by("arm").agg(pl.col("ndcg@20").cast(pl.Float64).mean()).iter_rows())
     (lift,) = lifts.filter(model="bprmf", arm="hybrid", against="random", metric="ndcg@20")["lift"]

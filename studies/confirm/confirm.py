@@ -1,6 +1,6 @@
 """Test the claims on data that nothing was chosen on.
 
-    python studies/confirm/confirm.py data/citeulike-a studies/main --models lightgcn,bprmf \
+    python studies/confirm/confirm.py data/citeulike studies/main --models lightgcn,bprmf \
         --out RUNS --jobs 2
 
 No search: every arm tries, on validation and with a seed of its own, what it chose with the same
@@ -34,9 +34,6 @@ from keep_scores import collect, keep
 from resumable import Row, measure_missing
 
 HERE = Path(__file__).parent
-ARMS = (
-    "random", "sgurinit", "permuted", "random-scaled", "hybrid", "hybrid-shuffled", "collaborative",
-)  # fmt: skip
 SEEDS = 5
 MONITOR = "recall@20"
 KEY = ("data", "model", "arm", "source")
@@ -69,17 +66,20 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     given = parser.parse_args()
     name = given.data.name
+    dataset = load_dataset(given.data)
     for model in given.models.split(","):
         sources = list_sources(given.main, model)
-        wanted = [(name, model, arm, source) for arm in ARMS for source in sources]
+        if not sources:
+            sys.exit(f"{given.main}: no data set has settings of {model}; run its study first")
+        arms = list(read_chosen(given.main / sources[0] / model))
+        wanted = [(name, model, arm, source) for arm in arms for source in sources]
         trials = HERE / "trials.csv"
         measure_missing(trials, KEY, wanted, try_settings, given.data, given.main, jobs=given.jobs)
         tried = pl.read_csv(trials).filter(data=name, model=model)
         parts = []
-        for arm in ARMS:
+        for arm in arms:
             best = tried.filter(arm=arm).sort(MONITOR, descending=True)["source"][0]
             chosen = read_chosen(given.main / best / model)[arm]
-            dataset = load_dataset(given.data)
             runs = train_chosen(dataset, model, arm, chosen, SEEDS, out=given.out, jobs=given.jobs)
             parts.append(collect(runs.folder))
             print(name, model, arm, file=sys.stderr)

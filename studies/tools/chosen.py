@@ -30,7 +30,7 @@ def fields_of(chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def train_chosen(
-    dataset: Dataset | Path,
+    dataset: Dataset,
     model: str,
     arm: str,
     chosen: Mapping[str, Any],
