@@ -74,7 +74,7 @@ def test_terminal_tables_show_the_text_of_names(name: str, comparison: Compariso
         data_table(replace(facts, name=name, modalities={name: facts.modalities["text"]})),
         start_table(replace(diagnostics, modalities={name: diagnostics.modalities["text"]})),
         card_table(card),
-        costs_table([ModelCost(name, RunCounts(1, 0, 1), 0, 0.5, 9.0, 9.0)]),
+        costs_table([ModelCost(name, RunCounts(1, 0, 0, 1), 0, 0.5, 9.0, 9.0)]),
     ]
     for table in tables:
         console = terminal()

@@ -1,4 +1,4 @@
-"""The search of one model and arm: trials one after the other, finalists, edges."""
+"""The search of one model and arm: trials one after the other, finalists, edges, exchange."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from sgurinit.experiments.run import TrialResult
 from sgurinit.experiments.settings import SEARCH_SEEDS, Halving, RunSettings, SearchSettings
 from sgurinit.experiments.value_lists import (
     ValueLists,
+    add_values,
     is_allowed,
+    list_changes,
     list_edges,
     next_value,
     set_values,
@@ -20,7 +22,7 @@ from sgurinit.experiments.value_lists import (
 _T = TypeVar("_T")
 
 MAX_EXTENSIONS = 8
-"""Largest number of values beyond the lists that are tried for one model and arm."""
+"""Largest number of values beyond the lists that are tried after a search or an exchange."""
 
 
 class Trial(NamedTuple):
@@ -37,6 +39,8 @@ class Choice(NamedTuple):
 
     winner: RunSettings
     """The best trial."""
+    score: float
+    """Its validation score, over both seeds if there are finalists."""
     space: ValueLists
     """The values to choose from, with those that were added at the edges."""
     trials: Sequence[Trial]
@@ -97,10 +101,51 @@ class ArmSearch:
             earlier = [trial.result for trial in self.trials]
             trial = yield from self._try(proposed, find_floors(self.search.halving, earlier))
             proposed = _send(proposals, trial.result.score)
-        winner, score = yield from self._choose_finalist()
-        if self.search.extend:
-            winner = yield from self._extend(winner, score)
-        return Choice(winner, self.space, tuple(self.trials))
+        finalists = yield from self._list_finalists()
+        return (yield from self._choose(finalists[0].run, -math.inf, finalists))
+
+    def exchange(self, own: Choice, others: Sequence[Choice]) -> _Steps[Choice]:
+        """Try the model's settings that other arms chose, after `run`.
+
+        Each is tried with the fields that this arm chose, and with every other value of one of
+        them, unless it was tried to its end before. These trials are not stopped early. The best of
+        them compete with the winner of `run`.
+
+        Parameters
+        ----------
+        own : Choice
+            What `run` found.
+        others : sequence of Choice
+            What it found for the other arms of the model.
+
+        Yields
+        ------
+        RunSettings
+            The next trial. Its result must be sent.
+
+        Returns
+        -------
+        Choice
+            The best settings. Of several, the earliest.
+        """
+        before = len(self.trials)
+        for run in self._list_exchanged(own, others):
+            yield from self._try(run)
+        for other in others:
+            of_model = {f: values for f, values in other.space.items() if f.part == "config"}
+            self.space = add_values(self.space, of_model)
+        best = [t for t in _rank(self.trials[before:]) if t.result.failed is None]
+        return (yield from self._choose(own.winner, own.score, best[: self.search.finalists]))
+
+    def _list_exchanged(self, own: Choice, others: Sequence[Choice]) -> list[RunSettings]:
+        tried = [trial.run for trial in self.trials if trial.result.stopped_at is None]
+        of_arm = {f: values for f, values in self.space.items() if f.part == "initializer"}
+        found: list[RunSettings] = []
+        for other in others:
+            start = own.winner.model_copy(update={"config": other.winner.config})
+            runs = [start, *list_changes(start, of_arm)]
+            found += [run for run in runs if not _is_in(run, [*tried, *found])]
+        return found
 
     def _try(self, run: RunSettings, floors: dict[int, float] | None = None) -> _Steps[Trial]:
         """Try settings under the next number, with the first search seed."""
@@ -111,40 +156,41 @@ class ArmSearch:
         self.trials.append(Trial(run, result))
         return self.trials[-1]
 
-    def _score(self, trial: Trial) -> _Steps[tuple[RunSettings, float]]:
-        """Return the settings of a trial and the score by which finalists are chosen."""
-        if self.search.finalists == 1:
-            return trial.run, trial.result.score
-        again = trial.run.model_copy(update={"seed": SEARCH_SEEDS[1]})
-        result = yield again
-        self.trials.append(Trial(again, result))
-        return trial.run, (trial.result.score + result.score) / 2
-
-    def _choose_finalist(self) -> _Steps[tuple[RunSettings, float]]:
-        """Choose from the best trials; those that were stopped are first trained to the end."""
-        ranked = sorted(self.trials, key=lambda trial: -trial.result.score)
+    def _list_finalists(self) -> _Steps[list[Trial]]:
+        """List the best trials; those that were stopped are first trained to the end."""
+        ranked = _rank(self.trials)
         best = [t for t in ranked if t.result.failed is None and t.result.stopped_at is None]
         finalists = best[: self.search.finalists] or ranked[:1]
         stopped = [trial for trial in ranked if trial.result.stopped_at is not None]
         for trial in stopped[: self.search.finalists - len(finalists)]:
             finalists.append((yield from self._try(trial.run)))
-        winner, score = finalists[0].run, -math.inf
-        for trial in finalists:
-            found, of_found = yield from self._score(trial)
-            if of_found > score:
-                winner, score = found, of_found
-        return winner, score
+        return finalists
 
-    def _extend(self, winner: RunSettings, score: float) -> _Steps[RunSettings]:
-        """Try values beyond the edges of the lists until none is better."""
-        for _ in range(MAX_EXTENSIONS):
+    def _choose(
+        self, winner: RunSettings, score: float, finalists: Sequence[Trial]
+    ) -> _Steps[Choice]:
+        """Choose from a winner and finalists, then from values beyond the edges of the best."""
+        for trial in finalists:
+            of_trial = yield from self._score(trial)
+            if of_trial > score:
+                winner, score = trial.run, of_trial
+        for _ in range(MAX_EXTENSIONS if self.search.extend else 0):
             step = self._find_step(winner)
             if step is None:
                 break
-            found, of_found = yield from self._score((yield from self._try(step)))
-            if of_found > score:
-                winner, score = found, of_found
-        return winner
+            of_step = yield from self._score((yield from self._try(step)))
+            if of_step > score:
+                winner, score = step, of_step
+        return Choice(winner, score, self.space, tuple(self.trials))
+
+    def _score(self, trial: Trial) -> _Steps[float]:
+        """Return the score by which a trial is chosen: its mean over both seeds, if they count."""
+        if self.search.finalists == 1:
+            return trial.result.score
+        again = trial.run.model_copy(update={"seed": SEARCH_SEEDS[1]})
+        result = yield again
+        self.trials.append(Trial(again, result))
+        return (trial.result.score + result.score) / 2
 
     def _find_step(self, winner: RunSettings) -> RunSettings | None:
         """Add the first value beyond an edge to its list; None if there is none.
@@ -157,6 +203,16 @@ class ArmSearch:
                     values.append(value)
                     return step
         return None
+
+
+def _rank(trials: Sequence[Trial]) -> list[Trial]:
+    """Sort trials by their score, the best first. Of equals, the earliest is first."""
+    return sorted(trials, key=lambda trial: -trial.result.score)
+
+
+def _is_in(run: RunSettings, runs: Sequence[RunSettings]) -> bool:
+    """Whether a run with the same settings is among others."""
+    return any((run.config, run.initializer) == (r.config, r.initializer) for r in runs)
 
 
 def _list_steps(values: Sequence[Any], value: Any) -> list[float | int]:

@@ -33,7 +33,7 @@ class ModelCost:
     model : str
         Name of the model.
     counts : RunCounts
-        Numbers of trials, of trials that are done again, and of runs.
+        Numbers of trials and of runs.
     n_finished : int
         Number of finished runs that the estimate is based on. 0: two epochs were measured.
     seconds_per_epoch : float
@@ -59,7 +59,7 @@ class ModelCost:
     @property
     def hours(self) -> float:
         """Sum of the times of all runs, finished ones included."""
-        full = self.counts.again + self.counts.runs
+        full = self.counts.exchange + self.counts.again + self.counts.runs
         epochs = self.counts.trials * self.epochs_per_trial + full * self.epochs
         return epochs * self.seconds_per_epoch / 3600
 

@@ -15,7 +15,7 @@ from sgurinit.experiments.plan import is_free
 from sgurinit.experiments.pool import Chain, chain_runs
 from sgurinit.experiments.proposals import propose_neighbors, propose_settings
 from sgurinit.experiments.settings import KIND, SEARCH_SEEDS, ComparisonSettings, RunSettings
-from sgurinit.experiments.value_lists import ValueLists, combine_spaces
+from sgurinit.experiments.value_lists import ValueLists, add_values, combine_spaces
 from sgurinit.files import write_table
 from sgurinit.resolve import resolve_initializer
 from sgurinit.seeds import derive_seed
@@ -29,8 +29,8 @@ def search_chains(plan: ComparisonSettings, found: Choices) -> list[Chain]:
 
     Every model and arm has the same number of trials, or fewer if its search space is smaller. An
     arm with its own search space can therefore have more trials than one without. The arms of a
-    model share the seed of the proposals. If the plan says so, a control searches around the
-    settings of the arm that it controls, after that.
+    model share the seed of the proposals. If the plan says so, each then tries what the others
+    found, and a control searches around the settings of the arm that it controls, after that.
 
     Parameters
     ----------
@@ -44,38 +44,78 @@ def search_chains(plan: ComparisonSettings, found: Choices) -> list[Chain]:
     list of Chain
         Without the chains of the controls, which follow others.
     """
-    return [
-        _search(plan, model, arm, None, found)
-        for model in plan.models
-        for arm in plan.arms
-        if plan.find_lead(arm) is None
-    ]
+    return [chain for model in plan.models for chain in _ModelSearch(plan, model, found).begin()]
 
 
-def _search(
-    plan: ComparisonSettings, model: str, arm: str, lead: Choice | None, found: Choices
-) -> Chain:
-    """Search, starting from the choice for the arm that `arm` controls, if there is one."""
-    search = plan.search
-    assert search is not None  # noqa: S101 - checked by the caller
-    start = plan.run(model, arm, SEARCH_SEEDS[0])
-    space = combine_spaces(search.spaces[model], search.spaces[arm])
-    seed = derive_seed(0, "search", model)
-    if lead is None:
-        proposals = propose_settings(start, space, seed, search.trials)
-    else:
-        assert search.control_trials is not None  # noqa: S101 - else there is no lead
-        start, space = _follow(start, space, lead)
-        proposals = propose_neighbors(start, space, seed, search.control_trials)
-    choice = yield from ArmSearch(space, search).run(proposals)
-    found[model, arm] = choice
-    controls = [
-        _search(plan, model, other, choice, found)
-        for other in plan.arms
-        if plan.find_lead(other) == arm
-    ]
-    runs = [choice.apply(plan.run(model, arm, seed)) for seed in range(plan.seeds)]
-    return controls + chain_runs(runs)
+class _ModelSearch:
+    """The searches of all arms of a model.
+
+    Parameters
+    ----------
+    plan : ComparisonSettings
+        A plan with a search.
+    model : str
+        The model.
+    found : dict
+        Receives the choice for each arm, with that of the exchange if there is one.
+    """
+
+    def __init__(self, plan: ComparisonSettings, model: str, found: Choices) -> None:
+        assert plan.search is not None  # noqa: S101 - checked by the caller
+        self.plan = plan
+        self.model = model
+        self.found = found
+        self.settings = plan.search
+        self.seed = derive_seed(0, "search", model)
+        self.leads = [arm for arm in plan.arms if plan.find_lead(arm) is None]
+        self.searched: dict[str, tuple[ArmSearch, Choice]] = {}
+        """What each arm found before the exchange."""
+
+    def begin(self) -> list[Chain]:
+        """Make the chains of the arms that search on their own."""
+        return [self._search(arm) for arm in self.leads]
+
+    def _search(self, arm: str) -> Chain:
+        """Search the settings of an arm; the last arm is followed by the exchange."""
+        start, space = self._start(arm)
+        search = ArmSearch(space, self.settings)
+        trials = self.settings.trials
+        choice = yield from search.run(propose_settings(start, space, self.seed, trials))
+        if not self.settings.exchange:
+            return self._conclude(arm, choice)
+        self.searched[arm] = search, choice
+        if len(self.searched) < len(self.leads):
+            return []
+        return [self._exchange(lead) for lead in self.leads]
+
+    def _exchange(self, arm: str) -> Chain:
+        """Try the settings that the other arms found."""
+        search, choice = self.searched[arm]
+        others = [self.searched[lead][1] for lead in self.leads if lead != arm]
+        return self._conclude(arm, (yield from search.exchange(choice, others)))
+
+    def _control(self, arm: str, lead: Choice) -> Chain:
+        """Search around what was found for the arm that `arm` controls."""
+        assert self.settings.control_trials is not None  # noqa: S101 - else there is no lead
+        start, space = _follow(*self._start(arm), lead)
+        proposals = propose_neighbors(start, space, self.seed, self.settings.control_trials)
+        choice = yield from ArmSearch(space, self.settings).run(proposals)
+        return self._conclude(arm, choice)
+
+    def _start(self, arm: str) -> tuple[RunSettings, ValueLists]:
+        """Return the settings as given and the space of an arm."""
+        spaces = self.settings.spaces
+        start = self.plan.run(self.model, arm, SEARCH_SEEDS[0])
+        return start, combine_spaces(spaces[self.model], spaces[arm])
+
+    def _conclude(self, arm: str, choice: Choice) -> list[Chain]:
+        """Note what was chosen; return the chains of the arm's controls and of its runs."""
+        self.found[self.model, arm] = choice
+        controls = [other for other in self.plan.arms if self.plan.find_lead(other) == arm]
+        runs = [
+            choice.apply(self.plan.run(self.model, arm, seed)) for seed in range(self.plan.seeds)
+        ]
+        return [*(self._control(other, choice) for other in controls), *chain_runs(runs)]
 
 
 def _follow(start: RunSettings, space: ValueLists, lead: Choice) -> tuple[RunSettings, ValueLists]:
@@ -89,11 +129,7 @@ def _follow(start: RunSettings, space: ValueLists, lead: Choice) -> tuple[RunSet
     start = start.model_copy(
         update={"config": lead.winner.config, "initializer": {**start.initializer, **own}}
     )
-    lists = {
-        field: [*values, *(value for value in lead.space.get(field, ()) if value not in values)]
-        for field, values in space.items()
-    }
-    return start, lists
+    return start, add_values(space, lead.space)
 
 
 def write_trials(path: Path, choices: Iterable[Choice]) -> None:

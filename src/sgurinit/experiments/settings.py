@@ -142,6 +142,13 @@ class SearchSettings(Settings):
             "next value beyond it, up to 8 for each model and arm."
         ),
     )
+    exchange: bool = Field(
+        default=False,
+        description=(
+            "When all arms of a model have searched, each tries the model's settings that the "
+            "others chose, with every value of its own fields, and extends its lists again."
+        ),
+    )
     control_trials: int | None = Field(
         default=None,
         ge=0,
@@ -160,7 +167,9 @@ class RunCounts(NamedTuple):
     """Numbers of runs of one model, over all arms."""
 
     trials: int
-    """Trials with the first search seed."""
+    """Trials with the first search seed, without those of the exchange."""
+    exchange: int
+    """Trials of settings that other arms chose."""
     again: int
     """Trials that are done again with the second search seed."""
     runs: int
@@ -261,15 +270,17 @@ class ComparisonSettings(Settings):
     def count_runs(self, model: str) -> RunCounts:
         """Count the runs of a model.
 
-        A search that extends its lists may need more. A control at the end of a list may need
-        fewer.
+        A search that extends its lists may need more. A control at the end of a list, or an arm to
+        which another brings settings that it has tried, may need fewer.
         """
         runs = len(self.arms) * self.seeds
         if self.search is None:
-            return RunCounts(0, 0, runs)
+            return RunCounts(0, 0, 0, runs)
         trials = [self._count_trials(model, arm, self.search) for arm in self.arms]
+        exchanged = self._count_exchanged(self.search)
         finalists = self.search.finalists if self.search.finalists > 1 else 0
-        return RunCounts(sum(trials), sum(min(n, finalists) for n in trials), runs)
+        again = sum(min(n, finalists) for n in [*trials, *exchanged])
+        return RunCounts(sum(trials), sum(exchanged), again, runs)
 
     def _count_trials(self, model: str, arm: str, search: SearchSettings) -> int:
         sizes = [len(v) for name in (model, arm) for v in search.spaces[name].values()]
@@ -277,6 +288,11 @@ class ComparisonSettings(Settings):
             return min(search.trials, prod(sizes))
         assert search.control_trials is not None  # noqa: S101 - else there is no lead
         return 1 + min(search.control_trials, sum(min(2, size - 1) for size in sizes))
+
+    def _count_exchanged(self, search: SearchSettings) -> list[int]:
+        leads = [arm for arm in self.arms if self.find_lead(arm) is None] if search.exchange else []
+        settings = [1 + sum(len(v) - 1 for v in search.spaces[arm].values()) for arm in leads]
+        return [n * (len(leads) - 1) for n in settings]
 
     def count(self) -> int:
         """Count the runs of all models, including the trials of a search, see `count_runs`."""

@@ -47,6 +47,24 @@ def set_values(run: RunSettings, values: Mapping[SearchField, Any]) -> RunSettin
     return run.model_copy(update=changed)
 
 
+def add_values(space: ValueLists, other: ValueLists) -> ValueLists:
+    """Add the values of another space to the lists of the fields that both have."""
+    return {
+        field: [*values, *(value for value in other.get(field, ()) if value not in values)]
+        for field, values in space.items()
+    }
+
+
+def list_changes(run: RunSettings, space: ValueLists) -> list[RunSettings]:
+    """List the runs that have another value in one of the fields."""
+    return [
+        set_values(run, {field: value})
+        for field, values in space.items()
+        for value in values
+        if value != field.read(run)
+    ]
+
+
 def list_neighbors(run: RunSettings, space: ValueLists) -> list[RunSettings]:
     """List the runs that differ from `run` in one field, by one position in its list of values.
 

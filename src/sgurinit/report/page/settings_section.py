@@ -47,6 +47,8 @@ def _describe_search(search: SearchSettings) -> str:
         tried += f" ({search.control_trials + 1} for a control, around those chosen for its arm)"
     if search.extend:
         tried += ", and values beyond a list while the best was at its edge"
+    if search.exchange:
+        tried += ", and then the model's settings that other arms had chosen"
     seeds = ", over two seeds" if search.finalists > 1 else ""
     return f"{tried}. It chose those with the best validation score{seeds}; trials.csv lists all."
 

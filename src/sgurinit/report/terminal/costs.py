@@ -15,7 +15,7 @@ def costs_table(costs: Sequence[ModelCost]) -> Table:
     """Show the numbers of runs and the expected hours of each model, and their sum."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("model", overflow="fold")
-    for name in ("trials", "again", "runs", "s/epoch", "epochs", "per trial", "hours"):
+    for name in ("trials", "exchange", "again", "runs", "s/epoch", "epochs", "per trial", "hours"):
         table.add_column(name, justify="right", no_wrap=True)
     for cost in costs:
         cells = plain_cells(
