@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgurinit.experiments import RunSettings, comparison_settings
 from sgurinit.experiments.arm_search import MAX_EXTENSIONS, ArmSearch, Choice, find_floors
+from sgurinit.experiments.pool import Chain
 from sgurinit.experiments.proposals import Proposals, propose_neighbors, propose_settings
 from sgurinit.experiments.run import TrialResult
 from sgurinit.experiments.search import search_chains
@@ -24,6 +25,7 @@ from sgurinit.experiments.value_lists import (
     next_value,
     set_values,
 )
+from sgurinit.seeds import make_generator
 
 Landscape = Callable[[RunSettings], TrialResult]
 REG = SearchField("config", "reg")
@@ -47,16 +49,20 @@ def result(*scores: float, run: RunSettings | None = None) -> TrialResult:
 
 def search(landscape: Landscape, space: ValueLists, proposals: Proposals | None = None, **fields):
     """Search with a function that gives the result of a run; return the choice and all runs."""
-    settings = SearchSettings(**{"trials": 20, "spaces": {}, **fields})
-    proposals = proposals or propose_settings(plain(), space, 0, settings.trials)
-    chain = ArmSearch(space, settings).run(proposals)
-    runs = [next(chain)]
+    options = SearchSettings(**{"trials": 20, "spaces": {}, **fields})
+    proposals = proposals or propose_settings(plain(), space, 0, options.trials)
+    return drive(ArmSearch(space, options).run(proposals), landscape)
+
+
+def drive(steps: Generator, landscape: Landscape) -> tuple[Choice, list[RunSettings]]:
+    """Take all steps; return the choice and the runs that were asked for."""
+    runs: list[RunSettings] = []
     try:
+        runs.append(next(steps))
         while True:
-            runs.append(chain.send(landscape(runs[-1])))
+            runs.append(steps.send(landscape(runs[-1])))
     except StopIteration as end:
-        choice: Choice = end.value
-        return choice, runs
+        return end.value, runs
 
 
 def test_the_best_trial_wins_and_of_equals_the_earliest():
@@ -301,15 +307,22 @@ def order(space: ValueLists, start: RunSettings, seed: int) -> list:
 def run_plan_on(landscape: Callable[[RunSettings], TrialResult], plan, last_first: bool = False):
     """Walk through all chains of a plan; return the choices and the labels in their order."""
     found: dict = {}
-    waiting = [(chain, next(chain)) for chain in search_chains(plan, found)]
+    waiting: list = []
     labels = []
+
+    def go_on(chain: Chain, result: TrialResult | None) -> None:
+        try:
+            waiting.append((chain, chain.send(result)))
+        except StopIteration as end:
+            for follower in end.value:
+                go_on(follower, None)
+
+    for chain in search_chains(plan, found):
+        go_on(chain, None)
     while waiting:
         chain, run = waiting.pop(-1 if last_first else 0)
         labels.append(run.label)
-        try:
-            waiting.append((chain, chain.send(landscape(run))))
-        except StopIteration as end:
-            waiting += [(follower, next(follower)) for follower in end.value]
+        go_on(chain, landscape(run))
     return found, labels
 
 
@@ -371,8 +384,10 @@ def test_controls_start_from_what_was_chosen_for_their_lead():
     assert labels.count("lightgcn/local/seed-1") == 1
 
 
-def test_what_is_found_does_not_depend_on_the_order_of_the_chains():
-    plan = comparison_settings(["lightgcn", "bprmf"], ARM_KINDS, 2, search=CONTROLLED)
+@pytest.mark.parametrize("exchange", [False, True])
+def test_what_is_found_does_not_depend_on_the_order_of_the_chains(exchange: bool):
+    search = {**CONTROLLED, "exchange": exchange}
+    plan = comparison_settings(["lightgcn", "bprmf"], ARM_KINDS, 2, search=search)
     one, labels = run_plan_on(hilly, plan)
     other, reversed_labels = run_plan_on(hilly, plan, last_first=True)
     assert labels != reversed_labels
@@ -380,15 +395,22 @@ def test_what_is_found_does_not_depend_on_the_order_of_the_chains():
     assert one == other
 
 
-def test_the_number_of_runs_is_known_before() -> None:
-    fixed = {**CONTROLLED, "extend": False}
+@pytest.mark.parametrize("exchange", [False, True])
+def test_the_number_of_runs_is_known_before(exchange: bool) -> None:
+    fixed = {**CONTROLLED, "extend": False, "exchange": exchange}
     plan = comparison_settings(["lightgcn"], ARM_KINDS, 2, search=fixed)
     _, labels = run_plan_on(hilly, plan)
     counts = plan.count_runs("lightgcn")
     assert counts.runs == sum("/seed-" in label for label in labels) == 2 * 7
-    assert counts.again == sum("-again" in label for label in labels)
-    # Two controls end up at the edge of a list, where they have fewer neighbors.
-    assert counts.trials >= len(labels) - counts.again - counts.runs
+    # Two controls end up at the edge of a list, where they have fewer neighbors. Settings that an
+    # arm has tried to the end are not brought to it again.
+    again = sum("-again" in label for label in labels)
+    assert counts.again >= again
+    assert exchange or counts.again == again
+    assert counts.trials + counts.exchange >= len(labels) - again - counts.runs
+    # Each of random, sgurinit, own and collaborative gets the settings of three others: sgurinit
+    # with 3 combinations of its own values, own with 2, the others with 1.
+    assert counts.exchange == (3 * (1 + 3 + 2 + 1) if exchange else 0)
     assert plan.count() == sum(counts)
 
 
@@ -405,3 +427,145 @@ def test_a_step_that_would_leave_the_range_is_shortened():
     assert tried[3:] == sorted(tried[3:])
     assert all(share < 1 for share in tried)
     assert choice.winner.config["edge_dropout"] == max(tried)
+
+
+def searched_once(landscape: Landscape, space: ValueLists, **fields) -> tuple[ArmSearch, Choice]:
+    """Search with a single trial, which has the settings as given."""
+    found = ArmSearch(space, SearchSettings(trials=1, spaces={}, **fields))
+    choice, _ = drive(found.run(propose_settings(plain(), space, 0, 1)), landscape)
+    return found, choice
+
+
+def choice_of_other(space: ValueLists, **config) -> Choice:
+    start = plain("random")
+    winner = start.model_copy(update={"config": {**start.config, **config}})
+    return Choice(winner, 1.0, space, ())
+
+
+SPACE = combine_spaces({"reg": [1e-4, 1e-3], "n_layers": [1, 2, 3]}, {"scale": [2.0, 4.0, 8.0]})
+OTHER = combine_spaces({"reg": [1e-4, 1e-3, 1e-2], "n_layers": [1, 2, 3]}, {"scale": [1.0, 99.0]})
+
+
+def test_an_arm_tries_what_others_chose_with_each_of_its_own_values():
+    def landscape(run: RunSettings) -> TrialResult:
+        is_good = (run.config["reg"], run.config["n_layers"]) == (1e-2, 3)
+        return result(is_good * run.initializer["scale"])
+
+    arm, own = searched_once(landscape, SPACE)
+    others = [choice_of_other(OTHER, reg=1e-2, n_layers=3), choice_of_other(OTHER, n_layers=1)]
+    choice, runs = drive(arm.exchange(own, others), landscape)
+    tried = [(r.config["reg"], r.config["n_layers"], r.initializer["scale"]) for r in runs]
+    plain_reg, scale = own.winner.config["reg"], own.winner.initializer["scale"]
+    rest = [value for value in (2.0, 4.0, 8.0) if value != scale]
+    assert tried == [
+        *((1e-2, 3, value) for value in (scale, *rest)),
+        *((plain_reg, 1, value) for value in (scale, *rest)),
+    ]
+    assert {run.initializer["kind"] for run in runs} == {"sgurinit"}
+    assert {run.arm for run in runs} == {"sgurinit"}
+    assert [(run.trial, run.seed) for run in runs] == [(n, 1000) for n in range(1, 7)]
+    assert choice.winner == runs[tried.index((1e-2, 3, 8.0))]
+    assert len(choice.trials) == 7
+    # Lists of the model's fields are joined; those of the arm stay its own.
+    assert choice.space == {**SPACE, REG: [1e-4, 1e-3, 1e-2]}
+    assert own.winner.config["reg"] != 1e-2
+
+
+def test_an_arm_keeps_its_own_choice_unless_another_is_better_over_both_seeds():
+    def landscape(run: RunSettings) -> TrialResult:
+        first, second = {1: (9, 0), 2: (5, 5), 3: (5, 5)}[run.config["n_layers"]]
+        return result(first if run.seed == 1000 else second)
+
+    arm, own = searched_once(landscape, SPACE, finalists=2)
+    assert own.winner.config["n_layers"] == 2
+    others = [choice_of_other(OTHER, n_layers=layers) for layers in (1, 3)]
+    choice, runs = drive(arm.exchange(own, others), landscape)
+    assert choice.winner == own.winner
+    assert [run.config["n_layers"] for run in runs if run.seed == 1001] == [1, 1]
+
+
+def test_what_was_tried_is_not_tried_again_unless_it_was_stopped():
+    space = combine_spaces({"n_layers": [1, 2, 3]}, {})
+
+    def landscape(run: RunSettings) -> TrialResult:
+        layers = run.config["n_layers"]
+        return result(0, -layers, 3 * layers, run=run)
+
+    halving = {"epochs": [1], "keep": 0.1}
+    arm = ArmSearch(space, SearchSettings(trials=3, spaces={}, halving=halving))
+    own, runs = drive(arm.run(propose_settings(plain(), space, 0, 3)), landscape)
+    stopped = [t.run for t in own.trials if t.result.stopped_at is not None]
+    others = [choice_of_other(space, n_layers=run.config["n_layers"]) for run in runs]
+    choice, again = drive(arm.exchange(own, [*others, *others]), landscape)
+    assert [run.config for run in again] == [run.config for run in stopped]
+    assert all(not run.train.floors for run in again)
+    assert choice.winner.config["n_layers"] == 3
+    assert drive(arm.exchange(choice, others), landscape)[1] == []
+
+
+def test_an_edge_is_followed_after_an_exchange():
+    space = combine_spaces({"reg": [1e-5, 1e-4, 1e-3]}, {})
+    peak = {1e-4: 1, 1e-2: 3, 1e-1: 4, 1.0: 3}
+    arm, own = searched_once(lambda run: result(peak[run.config["reg"]]), space, extend=True)
+    other = choice_of_other(OTHER, reg=1e-2)
+    choice, runs = drive(arm.exchange(own, [other]), lambda run: result(peak[run.config["reg"]]))
+    assert [run.config["reg"] for run in runs] == [1e-2, 1e-1, 1.0]
+    assert choice.winner.config["reg"] == 1e-1
+    assert choice.list_edges() == []
+
+
+def test_arms_exchange_what_they_found_before_their_controls_follow():
+    """`sgurinit` is good at one point of 30, which its three trials miss."""
+    search = {
+        "trials": 3, "exchange": True, "control_trials": 2,
+        "spaces": {
+            "lightgcn": {"n_layers": [1, 2, 3]}, "permuted": {}, "random": {},
+            "sgurinit": {"scale": [1.0, 2.0, 3.0, 4.0, 5.0], "local_weight": [0.2, 0.5]},
+        },
+    }  # fmt: skip
+    plan = comparison_settings(["lightgcn"], ["random", "sgurinit", "permuted"], 1, search=search)
+
+    def landscape(run: RunSettings) -> TrialResult:
+        is_right = run.config["n_layers"] == 3
+        if run.arm != "random":
+            is_right = is_right and run.initializer["scale"] == 5.0
+        return result(is_right)
+
+    found, labels = run_plan_on(landscape, plan)
+    own = found["lightgcn", "sgurinit"]
+    assert [trial.result.score for trial in own.trials[:3]] == [0, 0, 0]
+    assert own.score == 1
+    assert found["lightgcn", "random"].score == 1
+    assert found["lightgcn", "permuted"].trials[0].run.config["n_layers"] == 3
+    assert found["lightgcn", "permuted"].trials[0].run.initializer["scale"] == 5.0
+    assert labels.count("lightgcn/permuted/trial-0") == 1
+    ended = max(at for at, label in enumerate(labels) if "sgurinit/trial" in label)
+    assert labels.index("lightgcn/permuted/trial-0") > ended
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=25)
+def test_no_arm_ends_below_its_score_with_what_another_found(seed: int):
+    """An independent count over a random landscape: the promise of the exchange."""
+    search = {
+        "trials": 3, "exchange": True,
+        "spaces": {
+            "lightgcn": {"reg": [1e-4, 1e-3, 1e-2], "n_layers": [1, 2, 3]},
+            "random": {"scale": [1.0, 2.0]}, "sgurinit": {"scale": [3.0, 4.0, 5.0]},
+        },
+    }  # fmt: skip
+    plan = comparison_settings(["lightgcn"], ["random", "sgurinit"], 1, search=search)
+
+    def height(*point: object) -> float:
+        return make_generator(seed, *map(str, point)).random()
+
+    def landscape(run: RunSettings) -> TrialResult:
+        config, start = run.config, run.initializer
+        return result(height(run.arm, config["reg"], config["n_layers"], start["scale"]))
+
+    found, _ = run_plan_on(landscape, plan)
+    for arm, other in (("random", "sgurinit"), ("sgurinit", "random")):
+        first = max(found["lightgcn", other].trials[:3], key=lambda trial: trial.result.score)
+        for scale in search["spaces"][arm]["scale"]:
+            moved = height(arm, first.run.config["reg"], first.run.config["n_layers"], scale)
+            assert found["lightgcn", arm].score >= moved

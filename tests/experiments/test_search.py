@@ -239,6 +239,7 @@ WHOLE = {
     "halving": {"epochs": [1, 2], "keep": 0.5},
     "finalists": 2,
     "extend": True,
+    "exchange": True,
     "control_trials": 2,
     "spaces": SPACES,
 }

@@ -139,7 +139,7 @@ class SearchSettings(Settings):
         default=False,
         description=(
             "While the winner has the smallest or largest value of a list of numbers, also try the "
-            "next value beyond it, up to 8 for each model and arm."
+            "next value beyond it, up to 8 for each model and arm, and 8 after an exchange."
         ),
     )
     exchange: bool = Field(
