@@ -653,6 +653,31 @@ def tuned(studies: Sequence[Path]) -> str:
     return markdown(["data", "model", "setting", *(f"`{arm}`" for arm in CONTROLLED)], rows)
 
 
+def exchange(studies: Sequence[Path]) -> str:
+    """Tabulate what arms chose before and after they tried one another's settings."""
+    (study,) = studies
+    table = pl.read_csv(study / "exchange.csv")
+    table = table.filter(pl.col("settings_before") != pl.col("settings_after"))
+    rows = []
+    for row in sorted(
+        table.iter_rows(named=True), key=lambda r: by_protocol(r["data"], r["model"])
+    ):
+        before, after = (json.loads(row[f"settings_{when}"]) for when in ("before", "after"))
+        changed = [
+            f"`{name}` {before[name]:g} → {after[name]:g}"
+            for name in after
+            if before[name] != after[name]
+        ]
+        scores = [
+            f"{row[f'{name}_before']:.4f} → {row[f'{name}_after']:.4f}"
+            for name in ("valid", "test")
+        ]
+        model = title(row["model"])
+        rows.append([DATA[row["data"]], model, f"`{row['arm']}`", ", ".join(changed), *scores])
+    heads = ["data", "model", "arm", "settings", "validation R@20", "test N@20"]
+    return markdown(heads, rows)
+
+
 def tuning(studies: Sequence[Path]) -> str:
     """Tabulate the gains over random of default settings and of the best trials, on validation."""
     (study,) = studies
@@ -777,6 +802,7 @@ TIDY: dict[str, Callable[[Sequence[Path]], str]] = {
     "spread": spread,
     "held-out": held_out,
     "harms": harms,
+    "exchange": exchange,
     "ablation-untrained": ablation,
     "ablation-trained": lambda studies: ablation(studies, "bprmf", "lightgcn"),
     "ablation-projected": lambda studies: ablation(studies, "vbpr"),
