@@ -1,4 +1,4 @@
-"""Draw the figures of the study from its tables.
+"""Draw the figures of the studies from their tables.
 
     pip install matplotlib
     python studies/tools/figures.py
@@ -14,6 +14,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import polars as pl
+from tables import find_cells
 
 from sgurinit.models import model_resolver
 
@@ -24,6 +25,8 @@ METRIC = "recall", 20
 COLUMNS = 2  # panels next to each other
 CURVES = [STUDIES / name / "curves.csv" for name in ("tiktok", "projected")]
 ARMS = {"random": "#767676", "hybrid": "#0072b2", "hybrid-permuted": "#d55e00"}
+TUNED = {"random": "#767676", "sgurinit": "#d55e00", "hybrid": "#0072b2"}
+SEARCH_TRIALS = 20  # before finalists, extension and exchange
 
 
 def knobs() -> None:
@@ -109,6 +112,35 @@ def curves() -> None:
     save(figure, "curves")
 
 
+def searches() -> None:
+    """Draw the best validation score after each trial of the second study."""
+    cells = find_cells(ROOT / "studies" / "main")
+    columns = 3
+    rows = math.ceil(len(cells) / columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(2.9 * columns, 2.1 * rows), layout="constrained", squeeze=False
+    )
+    for panel in axes.flat[len(cells) :]:
+        panel.remove()
+    for panel, (data, model, folder) in zip(axes.flat, cells, strict=False):
+        trials = pl.read_csv(folder / "trials.csv").filter(seed=1000)
+        for arm, color in TUNED.items():
+            own = trials.filter(arm=arm)
+            panel.step(own["trial"] + 1, own["best_so_far"], color=color, where="post", label=arm)
+            panel.plot(own["trial"][-1] + 1, own["best_so_far"][-1], "o", color=color, ms=3)
+        panel.axvline(SEARCH_TRIALS + 0.5, color="#bbbbbb", lw=0.8, ls=":")
+        low = trials.filter(pl.col("arm").is_in(TUNED), pl.col("trial") == 4)["best_so_far"].min()
+        panel.set_ylim(bottom=low)
+        panel.set_title(f"{data}, {model}", fontsize=9)
+        panel.tick_params(labelsize=7)
+        panel.spines[["top", "right"]].set_visible(False)
+    lines = axes[0, 0].get_lines()[: 2 * len(TUNED) : 2]
+    figure.legend(lines, TUNED, loc="outside upper center", ncols=len(TUNED), frameon=False)
+    figure.supxlabel("trial", fontsize=9)
+    figure.supylabel("best Recall@20 on validation so far", fontsize=9)
+    save(figure, "searches")
+
+
 def save(figure: plt.Figure, name: str) -> None:
     """Write a figure that is the same file every time."""
     IMAGES.mkdir(exist_ok=True)
@@ -120,3 +152,4 @@ def save(figure: plt.Figure, name: str) -> None:
 if __name__ == "__main__":
     knobs()
     curves()
+    searches()
