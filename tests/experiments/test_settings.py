@@ -18,6 +18,7 @@ from sgurinit.experiments import (
     shared_fields,
 )
 from sgurinit.experiments.reproduce import format_command
+from sgurinit.experiments.settings import SearchSettings
 from sgurinit.experiments.study import Study
 from sgurinit.resolve import resolve_initializer
 from sgurinit.training import TrainSettings
@@ -40,8 +41,10 @@ def has_todays_fields(path: Path) -> bool:
     """Whether a study was run with settings that this version has, not fewer, not others."""
     kept = json.loads(path.read_text())
     kinds = [(own, type(resolve_initializer(own["kind"]))) for own in kept["arms"].values()]
-    return set(kept["train"]) == set(TrainSettings.model_fields) and all(
-        set(own) == {"kind", *kind.model_fields} for own, kind in kinds
+    return (
+        set(kept["train"]) == set(TrainSettings().model_dump())
+        and all(set(own) == {"kind", *kind.model_fields} for own, kind in kinds)
+        and (kept["search"] is None or set(kept["search"]) == set(SearchSettings.model_fields))
     )
 
 
