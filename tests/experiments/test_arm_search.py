@@ -409,7 +409,7 @@ def test_the_number_of_runs_is_known_before(exchange: bool) -> None:
     assert exchange or counts.again == again
     assert counts.trials + counts.exchange >= len(labels) - again - counts.runs
     # Each of random, sgurinit, own and collaborative gets the settings of three others: sgurinit
-    # with 3 combinations of its own values, own with 2, the others with 1.
+    # with 3 combinations of the values in its lists, own with 2, the others with 1.
     assert counts.exchange == (3 * (1 + 3 + 2 + 1) if exchange else 0)
     assert plan.count() == sum(counts)
 

@@ -146,7 +146,7 @@ class SearchSettings(Settings):
         default=False,
         description=(
             "When all arms of a model have searched, each tries the model's settings that the "
-            "others chose, with every value of its own fields, and extends its lists again."
+            "others chose, with every value in the lists of the arm, and extends its lists again."
         ),
     )
     control_trials: int | None = Field(
