@@ -398,6 +398,11 @@ def test_a_malformed_summary_is_refused_in_one_line(comparison: Comparison, tmp_
             "arm), and values beyond a list while the best was at its edge. It chose those with "
             "the best validation score, over two seeds; trials.csv lists all.",
         ),
+        (
+            {"trials": 2, "exchange": True},
+            "up to 2 settings per model and arm, and then the model's settings that other arms had "
+            "chosen. It chose",
+        ),
     ],
 )
 def test_a_search_is_described_as_it_was(search, says) -> None:
