@@ -457,6 +457,7 @@ def test_an_arm_tries_what_others_chose_with_each_of_its_own_values():
     tried = [(r.config["reg"], r.config["n_layers"], r.initializer["scale"]) for r in runs]
     plain_reg, scale = own.winner.config["reg"], own.winner.initializer["scale"]
     rest = [value for value in (2.0, 4.0, 8.0) if value != scale]
+    assert set(arm.space[SCALE]) == {2.0, 4.0, 8.0}
     assert tried == [
         *((1e-2, 3, value) for value in (scale, *rest)),
         *((plain_reg, 1, value) for value in (scale, *rest)),
@@ -504,14 +505,49 @@ def test_what_was_tried_is_not_tried_again_unless_it_was_stopped():
 
 
 def test_an_edge_is_followed_after_an_exchange():
-    space = combine_spaces({"reg": [1e-5, 1e-4, 1e-3]}, {})
-    peak = {1e-4: 1, 1e-2: 3, 1e-1: 4, 1.0: 3}
-    arm, own = searched_once(lambda run: result(peak[run.config["reg"]]), space, extend=True)
-    other = choice_of_other(OTHER, reg=1e-2)
+    """The other arm has rejected 0.1, which is better for this arm."""
+    space = combine_spaces({"reg": [1e-5, 1e-4, 1e-3, 1e-2]}, {})
+    _, other = searched(lambda run: result(-abs(math.log10(run.config["reg"]) + 2)), space)
+    assert other.winner.config["reg"] == 1e-2
+    assert other.space[REG][-1] == 1e-1
+    narrow = combine_spaces({"reg": [1e-5, 1e-4, 1e-3]}, {})
+    peak = {1e-5: 1, 1e-4: 2, 1e-3: 1, 1e-2: 3, 1e-1: 4, 1.0: 3}
+    arm, own = searched(lambda run: result(peak[run.config["reg"]]), narrow)
+    assert own.winner.config["reg"] == 1e-4
     choice, runs = drive(arm.exchange(own, [other]), lambda run: result(peak[run.config["reg"]]))
     assert [run.config["reg"] for run in runs] == [1e-2, 1e-1, 1.0]
     assert choice.winner.config["reg"] == 1e-1
     assert choice.list_edges() == []
+
+
+def searched(landscape: Landscape, space: ValueLists) -> tuple[ArmSearch, Choice]:
+    """Search with many trials and extension."""
+    found = ArmSearch(space, SearchSettings(trials=20, spaces={}, extend=True))
+    choice, _ = drive(found.run(propose_settings(plain(), space, 0, 20)), landscape)
+    return found, choice
+
+
+def test_a_failed_choice_gives_way_to_any_other():
+    def landscape(run: RunSettings) -> TrialResult:
+        failed = TrialResult(0.0, (), 0, 0.0, failed="why")
+        return failed if run.config["n_layers"] == 2 else result(0.0)
+
+    arm, own = searched_once(landscape, SPACE, finalists=2)
+    assert own.winner.config["n_layers"] == 2
+    assert [trial.run.seed for trial in own.trials] == [1000]  # failed trials are not repeated
+    choice, _ = drive(arm.exchange(own, [choice_of_other(OTHER, n_layers=1)]), landscape)
+    assert choice.winner.config["n_layers"] == 1
+
+
+def test_a_single_arm_exchanges_nothing():
+    search = {
+        "trials": 2, "exchange": True, "extend": True,
+        "spaces": {"lightgcn": {"width": [4, 8]}, "random": {}},
+    }  # fmt: skip
+    plan = comparison_settings(["lightgcn"], ["random"], 1, search=search)
+    _, labels = run_plan_on(lambda run: result(run.config["width"]), plan)
+    assert sum("trial" in label for label in labels) == 2 + MAX_EXTENSIONS
+    assert plan.count_runs("lightgcn").exchange == 0
 
 
 def test_arms_exchange_what_they_found_before_their_controls_follow():

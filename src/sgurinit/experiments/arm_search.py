@@ -107,9 +107,9 @@ class ArmSearch:
     def exchange(self, own: Choice, others: Sequence[Choice]) -> _Steps[Choice]:
         """Try the model's settings that other arms chose, after `run`.
 
-        Each is tried with the fields that this arm chose, and with every other value of one of
-        them, unless it was tried to its end before. These trials are not stopped early. The best of
-        them compete with the winner of `run`.
+        Each is tried with what this arm chose for its own fields, and with every other value of one
+        of them, unless that was tried to its end before. These trials are not stopped early. The
+        best of them compete with the winner of `run`.
 
         Parameters
         ----------
@@ -132,8 +132,9 @@ class ArmSearch:
         for run in self._list_exchanged(own, others):
             yield from self._try(run)
         for other in others:
-            of_model = {f: values for f, values in other.space.items() if f.part == "config"}
-            self.space = add_values(self.space, of_model)
+            # Not its whole lists: this arm may be better beyond a value that the other rejected.
+            taken = {f: [f.read(other.winner)] for f in other.space if f.part == "config"}
+            self.space = add_values(self.space, taken)
         best = [t for t in _rank(self.trials[before:]) if t.result.failed is None]
         return (yield from self._choose(own.winner, own.score, best[: self.search.finalists]))
 
@@ -185,6 +186,8 @@ class ArmSearch:
 
     def _score(self, trial: Trial) -> _Steps[float]:
         """Return the score by which a trial is chosen: its mean over both seeds, if they count."""
+        if trial.result.failed is not None:
+            return -math.inf
         if self.search.finalists == 1:
             return trial.result.score
         again = trial.run.model_copy(update={"seed": SEARCH_SEEDS[1]})

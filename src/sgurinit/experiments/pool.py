@@ -63,8 +63,9 @@ def execute_chains(
 ) -> None:
     """Execute every run of the chains that is not finished.
 
-    A free worker gets the next run of any chain, trials before other runs. Chains do not know of
-    each other, so their runs depend neither on `jobs` nor on the order in which runs end.
+    A free worker gets the next run of any chain, trials before other runs. Chains only depend on
+    what those before them have returned, so their runs depend neither on `jobs` nor on the order in
+    which runs end.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Hyper-parameter search on validation data, with the same budget for every model and arm."""
+"""Hyper-parameter search on validation data, by the same rules for every model and arm."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def search_chains(plan: ComparisonSettings, found: Choices) -> list[Chain]:
     Every model and arm has the same number of trials, or fewer if its search space is smaller. An
     arm with its own search space can therefore have more trials than one without. The arms of a
     model share the seed of the proposals. If the plan says so, each then tries what the others
-    found, and a control searches around the settings of the arm that it controls, after that.
+    chose, which takes more trials for an arm with more values of its fields, and a control searches
+    around the settings of the arm that it controls, after that.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ class _ModelSearch:
         search = ArmSearch(space, self.settings)
         trials = self.settings.trials
         choice = yield from search.run(propose_settings(start, space, self.seed, trials))
-        if not self.settings.exchange:
+        if not self.settings.exchange or len(self.leads) == 1:
             return self._conclude(arm, choice)
         self.searched[arm] = search, choice
         if len(self.searched) < len(self.leads):

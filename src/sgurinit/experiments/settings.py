@@ -120,7 +120,7 @@ class Halving(Settings):
 
 
 class SearchSettings(Settings):
-    """Settings of a search on validation data. Every arm of a model has the same budget."""
+    """Settings of a search on validation data. The same rules hold for every arm of a model."""
 
     trials: int = Field(ge=1, description="Number of trials per model and arm.")
     halving: Halving | None = Field(
@@ -145,8 +145,9 @@ class SearchSettings(Settings):
     exchange: bool = Field(
         default=False,
         description=(
-            "When all arms of a model have searched, each tries the model's settings that the "
-            "others chose, with every value in the lists of the arm, and extends its lists again."
+            "When all arms of a model but the controls have searched, each tries the model's "
+            "settings that the others chose, with what it chose for its own fields and with every "
+            "other value of one of them, and follows the edges again."
         ),
     )
     control_trials: int | None = Field(
