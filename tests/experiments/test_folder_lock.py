@@ -33,6 +33,31 @@ def test_models_arms_and_seeds_can_be_added(tmp_path):
     claim_settings(path, settings(["bprmf", "vbpr"], ["random", "sgurinit"], 2))
 
 
+def test_an_arm_that_others_depend_on_cannot_be_added(tmp_path):
+    """Controls only depend on others. A single arm has not exchanged anything."""
+    path = tmp_path / "settings.json"
+
+    def claim(arms, **search):
+        plan = comparison_settings(
+            ["bprmf"], arms, 1, search={"trials": 1, "control_trials": 1, **search}
+        )
+        claim_settings(path, plan.model_dump(mode="json"), plan.list_exchanging())
+
+    claim(["random", "sgurinit"], exchange=True)
+    claim(["random", "sgurinit", "permuted"], exchange=True)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="arms has hybrid now and not there"):
+        claim(["random", "sgurinit", "permuted", "hybrid", "collaborative"], exchange=True)
+    assert path.read_bytes() == before
+    path.unlink()
+    claim(["random"], exchange=True)
+    with pytest.raises(InputError, match="arms has sgurinit now"):
+        claim(["random", "sgurinit"], exchange=True)
+    path.unlink()
+    claim(["random"])
+    claim(["random", "sgurinit"])
+
+
 @pytest.mark.parametrize(
     ("models", "arms", "says"),
     [

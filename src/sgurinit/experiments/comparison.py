@@ -257,7 +257,9 @@ def run_plan(
         _check_arms(plan, dataset)
         settings = plan.model_dump(mode="json")
         fingerprint = {"fingerprint": data_facts["fingerprint"]}
-        claim_settings(folder / "settings.json", {**settings, "data": fingerprint})
+        claim_settings(
+            folder / "settings.json", {**settings, "data": fingerprint}, plan.list_exchanging()
+        )
         choices: Choices = {}
         is_fixed = plan.search is None
         chains = chain_runs(plan.runs()) if is_fixed else search_chains(plan, choices)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ from sgurinit.errors import InputError
 from sgurinit.files import claim, explain_write_errors, read_json, write_json
 
 
-def claim_settings(path: Path, settings: Mapping[str, Any]) -> None:
+def claim_settings(
+    path: Path, settings: Mapping[str, Any], exchanging: Collection[str] = ()
+) -> None:
     """Save the settings of a comparison, or check that those in the file can be extended to them.
 
     Models, arms and seeds may have been added. Finished runs are kept.
@@ -21,6 +23,9 @@ def claim_settings(path: Path, settings: Mapping[str, Any]) -> None:
         The file.
     settings : mapping
         Settings of the comparison, with the fingerprint of its data.
+    exchanging : collection of str, default ()
+        Arms that try one another's settings. Such an arm cannot be added: it would change what the
+        others choose.
 
     Raises
     ------
@@ -30,6 +35,11 @@ def claim_settings(path: Path, settings: Mapping[str, Any]) -> None:
     if path.is_file():
         found = _read_settings(path)
         _refuse_missing(path, settings, found)
+        if new := [arm for arm in exchanging if arm not in found["arms"]]:
+            raise InputError(
+                f"{path}: arms has {', '.join(new)} now and not there, and the arms of a search "
+                "with exchange depend on one another; choose another folder, or leave out the new arms"
+            )
         same = {**settings, "models": _entries_in_both(settings, found, "models")}
         same["arms"] = _entries_in_both(settings, found, "arms")
         if settings["search"] is not None:

@@ -68,13 +68,13 @@ class _ModelSearch:
         self.found = found
         self.settings = plan.search
         self.seed = derive_seed(0, "search", model)
-        self.leads = [arm for arm in plan.arms if plan.find_lead(arm) is None]
+        self.exchanging = plan.list_exchanging()
         self.searched: dict[str, tuple[ArmSearch, Choice]] = {}
         """What each arm found before the exchange."""
 
     def begin(self) -> list[Chain]:
         """Make the chains of the arms that search on their own."""
-        return [self._search(arm) for arm in self.leads]
+        return [self._search(arm) for arm in self.plan.arms if self.plan.find_lead(arm) is None]
 
     def _search(self, arm: str) -> Chain:
         """Search the settings of an arm; the last arm is followed by the exchange."""
@@ -82,17 +82,17 @@ class _ModelSearch:
         search = ArmSearch(space, self.settings)
         trials = self.settings.trials
         choice = yield from search.run(propose_settings(start, space, self.seed, trials))
-        if not self.settings.exchange or len(self.leads) == 1:
+        if arm not in self.exchanging:
             return self._conclude(arm, choice)
         self.searched[arm] = search, choice
-        if len(self.searched) < len(self.leads):
+        if len(self.searched) < len(self.exchanging):
             return []
-        return [self._exchange(lead) for lead in self.leads]
+        return [self._exchange(each) for each in self.exchanging]
 
     def _exchange(self, arm: str) -> Chain:
         """Try the settings that the other arms found."""
         search, choice = self.searched[arm]
-        others = [self.searched[lead][1] for lead in self.leads if lead != arm]
+        others = [self.searched[other][1] for other in self.exchanging if other != arm]
         return self._conclude(arm, (yield from search.exchange(choice, others)))
 
     def _control(self, arm: str, lead: Choice) -> Chain:

@@ -268,6 +268,13 @@ class ComparisonSettings(Settings):
         kind = type(resolve_initializer(self.arms[arm][KIND]))
         return kind.controls if arm == kind.name and kind.controls in self.arms else None
 
+    def list_exchanging(self) -> list[str]:
+        """List the arms that try one another's settings: all but the controls, if there are two."""
+        if self.search is None or not self.search.exchange:
+            return []
+        leads = [arm for arm in self.arms if self.find_lead(arm) is None]
+        return leads if len(leads) > 1 else []
+
     def count_runs(self, model: str) -> RunCounts:
         """Count the runs of a model.
 
@@ -291,9 +298,9 @@ class ComparisonSettings(Settings):
         return 1 + min(search.control_trials, sum(min(2, size - 1) for size in sizes))
 
     def _count_exchanged(self, search: SearchSettings) -> list[int]:
-        leads = [arm for arm in self.arms if self.find_lead(arm) is None] if search.exchange else []
-        settings = [1 + sum(len(v) - 1 for v in search.spaces[arm].values()) for arm in leads]
-        return [n * (len(leads) - 1) for n in settings]
+        arms = self.list_exchanging()
+        settings = [1 + sum(len(v) - 1 for v in search.spaces[arm].values()) for arm in arms]
+        return [n * (len(arms) - 1) for n in settings]
 
     def count(self) -> int:
         """Count the runs of all models, including the trials of a search, see `count_runs`."""
