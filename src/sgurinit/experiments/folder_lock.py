@@ -38,7 +38,7 @@ def claim_settings(
         if new := [arm for arm in exchanging if arm not in found["arms"]]:
             raise InputError(
                 f"{path}: arms has {', '.join(new)} now and not there, and the arms of a search "
-                "with exchange depend on one another; choose another folder, or leave out the new arms"
+                "with exchange depend on one another; choose another folder, or leave new arms out"
             )
         same = {**settings, "models": _entries_in_both(settings, found, "models")}
         same["arms"] = _entries_in_both(settings, found, "arms")
