@@ -81,7 +81,7 @@ smoke: dist  ## both distributions installed in empty environments, lowest and n
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch uv
-	$(BIN)/uv pip install --quiet --python .venv --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 # RecBole's dependencies ask for an older pandas than the other tests use. timm has its own folder, because
@@ -89,7 +89,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 $(FRAMEWORKS)/.installed: pyproject.toml constraints.txt frameworks.txt | $(INSTALLED)
 	$(PYTHON) -m venv $(FRAMEWORKS)
 	$(FRAMEWORKS)/bin/python -m pip install --quiet --constraint frameworks.txt torch
-	$(BIN)/uv pip install --quiet --python $(FRAMEWORKS) --constraint frameworks.txt \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(FRAMEWORKS) --constraint frameworks.txt \
 		--editable '.[cornac,faiss,implicit,lenskit,pyg,recbole,transformers,usearch]' freerec torchdata pytest
 	$(FRAMEWORKS)/bin/python -m pip install --quiet --constraint constraints.txt --no-deps \
 		--target $(FRAMEWORKS)/images timm torchvision
@@ -98,7 +98,7 @@ $(FRAMEWORKS)/.installed: pyproject.toml constraints.txt frameworks.txt | $(INST
 $(LOWEST)/.installed: pyproject.toml constraints.txt | $(INSTALLED)
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --no-deps $(TORCH)
-	$(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable '.[datasets,faiss,tensorboard,test,train]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(LOWEST) --resolution lowest-direct --editable '.[datasets,faiss,tensorboard,test,train]'
 	touch $@
 
 clean:
