@@ -330,12 +330,12 @@ def test_study_estimates_its_time_for_other_data(folder: Path, tmp_path: Path) -
     words = ("study", file, "--data", folder, "--plan", "--jobs", 2, "--only")
     result = run(*words, "bprmf")
     assert result.exit_code == 0, result.output
-    assert re.search(r"bprmf +6 +4 +4 +\S+ +100 +100", result.stdout)
+    assert re.search(r"bprmf +6 +0 +4 +4 +\S+ +100 +100", result.stdout)
     assert "hours of runs" in result.stdout
     assert "measured in two epochs" in result.stdout
     assert "lightgcn" not in result.stdout
     found = json.loads(run(*words, "bprmf", "--json").stdout)
-    assert found["models"][0]["counts"] == {"trials": 6, "again": 4, "runs": 4}
+    assert found["models"][0]["counts"] == {"trials": 6, "exchange": 0, "again": 4, "runs": 4}
     assert found["hours_with_jobs"] == pytest.approx(found["hours"] / 2)
     assert not (tmp_path / "s").exists()
     assert_one_line(run(*words, "vbpr"), "--only: 'vbpr' is not a model of the study")

@@ -369,7 +369,7 @@ def test_the_time_of_a_study_is_estimated(folder: Path) -> None:
     costs = study.estimate(only=["bprmf"])
     assert not study.folder.exists()
     (cost,) = costs
-    assert cost.counts == (2 + 2 + 2, 2 + 2 + 2, 3)
+    assert cost.counts == (2 + 2 + 2, 0, 2 + 2 + 2, 3)
     assert (cost.n_finished, cost.epochs, cost.epochs_per_trial) == (0, 2, 2)
     assert cost.hours == pytest.approx(15 * 2 * cost.seconds_per_epoch / 3600)
     run = study.folder / "runs/bprmf/random/seed-0"
