@@ -40,7 +40,7 @@ class Choice(NamedTuple):
     winner: RunSettings
     """The best trial."""
     score: float
-    """Its validation score, over both seeds if there are finalists."""
+    """Its validation score, over both seeds if there are finalists; minus infinity if it failed."""
     space: ValueLists
     """The values to choose from, with those that were added at the edges."""
     trials: Sequence[Trial]
