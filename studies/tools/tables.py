@@ -669,12 +669,13 @@ def exchange(studies: Sequence[Path]) -> str:
             if before[name] != after[name]
         ]
         scores = [
-            f"{row[f'{name}_before']:.4f} → {row[f'{name}_after']:.4f}"
+            " → ".join(f"{row[f'{name}_{when}']:.4f}".lstrip("0") for when in ("before", "after"))
             for name in ("valid", "test")
         ]
-        model = title(row["model"])
-        rows.append([DATA[row["data"]], model, f"`{row['arm']}`", ", ".join(changed), *scores])
-    heads = ["data", "model", "arm", "settings", "validation R@20", "test N@20"]
+        cells = [f"{DATA[row['data']]}<br>{title(row['model'])}", f"`{row['arm']}`"]
+        cells += ["<br>".join(changed), *scores]
+        rows.append([cell.replace(" → ", "\u00a0→\u00a0") for cell in cells])
+    heads = ["data and model", "arm", "settings", "validation R@20", "test N@20"]
     return markdown(heads, rows)
 
 
