@@ -28,25 +28,24 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 SOURCE = PROJECT["urls"]["Source"]
 
-# Stands in for an environment without the extra: what only the extra brings cannot be imported.
-WITHOUT_EXTRA = """
-import sys
-
 EXTRA = {"torch", "lightning", "plotly", "class_resolver", "platformdirs"}
+
+# Stands in for an environment where these modules, such as those of the extra, are not installed.
+WITHOUT = """
+import sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in EXTRA:
+        if name.split(".")[0] in MISSING:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Refuse())
 """
 
 
-def run_without_extra(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT_EXTRA + code], capture_output=True, text=True, check=False
-    )
+def run_without(missing: set[str], code: str) -> subprocess.CompletedProcess[str]:
+    code = f"MISSING = {missing!r}\n{WITHOUT}{code}"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
 def test_every_public_name_is_there_and_listed():
@@ -80,6 +79,19 @@ print(*sorted(loaded & {"polars", "safetensors", "torch", "pydantic"}))
     assert done.stdout.strip() == ""
 
 
+@pytest.mark.slow
+def test_lightning_is_imported_by_training_alone():
+    code = """
+import sys
+import sgurinit.experiments, sgurinit.handover, sgurinit.report.page, sgurinit.training
+print(*sorted({"lightning", "torch.distributed.tensor"} & set(sys.modules)))
+sgurinit.training.train("planted", settings=sgurinit.training.TrainSettings(max_epochs=1))
+assert "lightning" in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
 def test_reprs_are_a_few_lines_without_matrices():
     data = sgurinit.load_dataset("planted")
     start = sgurinit.SGURInit(joint_dim=8, local_norm="sym", random_state=0).fit(data).start_
@@ -100,21 +112,23 @@ def test_reprs_are_a_few_lines_without_matrices():
 
 @pytest.mark.slow
 def test_core_and_data_work_without_the_extra(tmp_path):
-    done = run_without_extra(
+    done = run_without(
+        EXTRA,
         f"""
 from sgurinit import SGURInit, load_dataset
 start = SGURInit(joint_dim=16, random_state=0).fit(load_dataset("planted")).start_
 start.save({str(tmp_path / "start.safetensors")!r})
 start.save({str(tmp_path / "users.parquet")!r})
 assert "torch" not in sys.modules
-"""
+""",
     )
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"start.safetensors", "users.parquet"}
 
 
-def test_a_missing_extra_names_what_to_install():
-    done = run_without_extra("import sgurinit; sgurinit.train")
+@pytest.mark.parametrize("missing", [EXTRA, {"lightning"}], ids=["extra", "lightning"])
+def test_a_missing_extra_names_what_to_install(missing):
+    done = run_without(missing, "import sgurinit; sgurinit.train")
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: sgurinit.train needs ")

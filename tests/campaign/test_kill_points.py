@@ -56,7 +56,7 @@ from pathlib import Path
 Path("s.yaml").write_text("data: {path: data}\\nmodels: {bprmf: {}}\\narms: {random: {}}\\n"
     "seeds: 1\\ntrain: {max_epochs: 1}\\n")
 """
-TRAIN = ("torch", "lightning", "sgurinit.experiments", "sgurinit.report.page")
+TRAIN = ("sgurinit.training.ranks", "sgurinit.experiments", "sgurinit.report.page")
 WORDS = '"--arms", "random", "--seeds", "1", "--max-epochs", "1", "--out", "out", "-q"'
 CASES = {
     "stream": (LOG, STREAM.replace("LAYOUT", "npy"), ()),

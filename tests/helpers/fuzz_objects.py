@@ -23,7 +23,7 @@ from sgurinit.models.blocks.graph_cache import cached_graph
 from sgurinit.models.blocks.sparse_graph import SparseGraph
 from sgurinit.models.checkpoint import load_model, save_model
 from sgurinit.training import Trained, TrainSettings, train
-from sgurinit.training.loop import EpochRow
+from sgurinit.training.history import EpochRow
 
 torch.set_num_threads(1)
 

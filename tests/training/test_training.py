@@ -19,7 +19,7 @@ from sgurinit.models.checkpoint import load_model
 from sgurinit.resolve import build
 from sgurinit.seeds import derive_seed
 from sgurinit.training import TrainSettings, train
-from sgurinit.training.callbacks import find_best_epoch, is_below_floor, is_out_of_patience
+from sgurinit.training.history import find_best_epoch, is_below_floor, is_out_of_patience
 from sgurinit.training.loop import RecommenderModule
 from sgurinit.training.run import build_model
 

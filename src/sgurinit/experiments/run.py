@@ -29,8 +29,7 @@ from sgurinit.files import claim, read_json, write_json, write_table
 from sgurinit.models import Recommender
 from sgurinit.runtime import explain_memory_errors
 from sgurinit.training import Machine, Trained, train
-from sgurinit.training.fitting import BEST_FILE, LAST_FILE
-from sgurinit.training.loop import EpochRow
+from sgurinit.training.history import BEST_FILE, LAST_FILE, EpochRow
 from sgurinit.training.machine import resolve_machine
 from sgurinit.training.run import Stage
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from sgurinit.core import UserStart
 from sgurinit.core.inputs.arrays import FloatArray
@@ -24,6 +23,7 @@ from sgurinit.handover.checks import (
     check_table,
     label,
 )
+from sgurinit.handover.distributed import is_distributed
 from sgurinit.handover.reports import TableReport
 from sgurinit.handover.scaling import (
     DEFAULT_SCALE,
@@ -35,6 +35,9 @@ from sgurinit.handover.scaling import (
 )
 from sgurinit.handover.vectors import check_preprocess, users_in_space
 from sgurinit.models.base import TableSpace, UserTable
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 
 def initialize_(
@@ -262,7 +265,7 @@ def _check_shape(parameter: nn.Parameter, values: FloatArray, name: str) -> None
 def _write_rows_(parameter: nn.Parameter, values: FloatArray, name: str) -> None:
     local: Tensor = parameter
     rows = slice(None)
-    if isinstance(parameter, DTensor):
+    if is_distributed(parameter):
         local, rows = parameter.to_local(), _local_rows(parameter, name)
     local.copy_(torch.from_numpy(np.ascontiguousarray(values[rows])))
 

@@ -8,11 +8,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from sgurinit.core.inputs.arrays import Float32Array, FloatArray
 from sgurinit.core.inputs.features import row_norms
 from sgurinit.errors import InputError
+from sgurinit.handover.distributed import gather
 
 Scale: TypeAlias = Literal["table", "items"] | float | None
 
@@ -106,7 +106,7 @@ def scale_and_complete(rows: FloatArray, table: Tensor, norm: float | None) -> F
     n_spare = int((~filled).sum())
     if n_spare in {0, rows.shape[1]}:
         return scale_rows(rows, norm)
-    whole = table.full_tensor() if isinstance(table, DTensor) else table
+    whole = gather(table)
     own = whole.detach().float().cpu().numpy()[:, ~filled]
     own_norm = float(row_norms(own).mean())
     if norm is None:
@@ -152,4 +152,4 @@ def match_norm_(table: Tensor, like: Tensor) -> None:
 def mean_norm(table: Tensor) -> float:
     """Return the mean Euclidean norm of the rows of a table, also of a distributed one."""
     norm = table.detach().norm(dim=1).mean()
-    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    return float(gather(norm))

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from sgurinit.core import FittedStart, UserStart
 from sgurinit.core.semantic_gap import compute_gap
 from sgurinit.handover import DEFAULT_SCALE, Scale, TableReport
+from sgurinit.handover.distributed import gather
 from sgurinit.integrations._distributed import broadcast_tables_
 from sgurinit.integrations.torch import attach, find_tables
 from sgurinit.models.base import UserTable
@@ -75,4 +75,4 @@ class StartTracker:
 
 def _whole_table(table: Tensor) -> Tensor:
     whole = table.detach()
-    return (whole.full_tensor() if isinstance(whole, DTensor) else whole).float().cpu()
+    return gather(whole).float().cpu()

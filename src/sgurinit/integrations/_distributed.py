@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch.distributed.tensor import DTensor
 
+from sgurinit.handover.distributed import is_distributed
 from sgurinit.models.base import UserTable
 
 
@@ -17,5 +17,5 @@ def broadcast_tables_(tables: Iterable[UserTable]) -> None:
     """
     for table in tables:
         for parameter in (table.parameter, table.items):
-            if parameter is not None and not isinstance(parameter, DTensor):
+            if parameter is not None and not is_distributed(parameter):
                 torch.distributed.broadcast(parameter.data, src=0)

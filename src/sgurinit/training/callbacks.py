@@ -1,9 +1,9 @@
-"""Checkpoints of the best and the last epoch, and early stopping."""
+"""Checkpoints of the best and the last epoch, written by a callback that also ends training."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,55 +16,9 @@ from typing_extensions import override
 
 from sgurinit.files import replace_file
 from sgurinit.models.checkpoint import save_model
-from sgurinit.training.loop import EpochRow, RecommenderModule
+from sgurinit.training.history import EpochRow, find_best_epoch, is_over
+from sgurinit.training.loop import RecommenderModule
 from sgurinit.training.settings import TrainSettings
-
-
-def find_best_epoch(history: Sequence[EpochRow], monitor: str) -> EpochRow:
-    """Find the row of the epoch with the highest `monitor`, not rounded; the earliest of equals.
-
-    Parameters
-    ----------
-    history : sequence of dict
-        One row per epoch; at least one. Epoch 0 is the start.
-    monitor : str
-        Validation metric, such as ``"recall@20"``.
-    """
-    return max(history, key=lambda row: row[monitor])
-
-
-def is_out_of_patience(history: Sequence[EpochRow], monitor: str, patience: int) -> bool:
-    """Return whether the last `patience` epochs had no better `monitor` than an earlier one.
-
-    Only trained epochs are compared. The score of a good start often falls before it rises, and
-    that must not end training.
-    """
-    trained = [row for row in history if row["epoch"] > 0]
-    if not trained:
-        return False
-    best = find_best_epoch(trained, monitor)
-    return bool(trained[-1]["epoch"] - best["epoch"] >= patience)
-
-
-def is_below_floor(history: Sequence[EpochRow], monitor: str, floors: Mapping[int, float]) -> bool:
-    """Return whether the best `monitor` so far was too low at one of the epochs in `floors`.
-
-    The start counts, because a run is judged by its best epoch, the start included.
-    """
-    return any(
-        max(row[monitor] for row in history if row["epoch"] <= epoch) < floor
-        for epoch, floor in floors.items()
-        if history[-1]["epoch"] >= epoch
-    )
-
-
-def is_over(history: Sequence[EpochRow], settings: TrainSettings) -> bool:
-    """Return whether training ends after the last epoch of `history`, for whatever reason."""
-    return (
-        history[-1]["epoch"] >= settings.max_epochs
-        or is_out_of_patience(history, settings.monitor, settings.patience)
-        or is_below_floor(history, settings.monitor, settings.floors)
-    )
 
 
 class LocalCheckpoints(TorchCheckpointIO):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +18,10 @@ from typing_extensions import override
 
 from sgurinit.errors import InputError
 from sgurinit.runtime import raise_keyboard_interrupts
-from sgurinit.training.callbacks import EpochCheckpoints, LocalCheckpoints, is_over
-from sgurinit.training.loop import EpochRow, RecommenderModule, unpack_history
+from sgurinit.training.callbacks import EpochCheckpoints, LocalCheckpoints
+from sgurinit.training.history import BEST_FILE, LAST_FILE, EpochRow, is_over, read_history
+from sgurinit.training.loop import RecommenderModule
 from sgurinit.training.settings import TrainSettings
-
-BEST_FILE = "best.safetensors"
-LAST_FILE = "last.ckpt"
 
 
 def fit(
@@ -97,40 +92,6 @@ class TrainingPrecision(MixedPrecision):
     @contextmanager
     def val_step_context(self) -> Iterator[None]:
         yield
-
-
-def read_history(last: Path) -> list[EpochRow]:
-    """Read the history in a checkpoint, wherever it was written.
-
-    Raises
-    ------
-    InputError
-        The file is not a checkpoint, or it is damaged.
-    """
-    try:
-        # Torch does not compare the checksums, and would continue with damaged weights.
-        with zipfile.ZipFile(last) as archive:
-            if archive.testzip() is not None:
-                raise zipfile.BadZipFile
-        history = unpack_history(torch.load(last, "cpu", weights_only=True)["history"])
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        EOFError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-        pickle.UnpicklingError,
-    ) as error:
-        raise InputError(
-            f"{last}: expected the checkpoint of a run ({type(error).__name__}); "
-            "remove it to begin the run again"
-        ) from None
-    return history
 
 
 @contextmanager

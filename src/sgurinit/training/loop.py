@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -16,10 +14,9 @@ from typing_extensions import override
 from sgurinit.evaluation import FullRanking
 from sgurinit.models import Batch, Recommender
 from sgurinit.seeds import derive_seed
+from sgurinit.training.history import EpochRow, pack_history, unpack_history
 from sgurinit.training.recorded import RecordedStep, make_recorder
 from sgurinit.training.sampler import TripleSampler
-
-EpochRow = dict[str, Any]
 
 
 class RecommenderModule(lightning.LightningModule):
@@ -172,27 +169,6 @@ class RecommenderModule(lightning.LightningModule):
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = unpack_history(checkpoint["history"])
-
-
-def pack_history(history: Sequence[EpochRow]) -> dict[str, Any]:
-    """Return a history as the names of its columns and one tensor of float64.
-
-    A checkpoint is saved in every epoch. Thousands of single numbers would take longer to save than
-    a small model.
-    """
-    columns = list(history[0])
-    rows = [[math.nan if row[name] is None else row[name] for name in columns] for row in history]
-    return {"columns": columns, "rows": torch.tensor(rows, dtype=torch.float64)}
-
-
-def unpack_history(packed: Mapping[str, Any]) -> list[EpochRow]:
-    """Return the history that was packed. The start has no loss."""
-    history = [dict(zip(packed["columns"], row, strict=True)) for row in packed["rows"].tolist()]
-    for row in history:
-        row["epoch"] = int(row["epoch"])
-        if row["epoch"] == 0:
-            row["train_loss"] = None
-    return history
 
 
 def _single_step() -> DataLoader[Tensor]:

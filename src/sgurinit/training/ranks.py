@@ -40,9 +40,9 @@ from sgurinit.runtime import (
     run_as_worker,
 )
 from sgurinit.seeds import derive_seed
-from sgurinit.training.callbacks import is_over
-from sgurinit.training.fitting import LAST_FILE, fit, read_history
-from sgurinit.training.loop import EpochRow, RecommenderModule
+from sgurinit.training.fitting import fit
+from sgurinit.training.history import LAST_FILE, EpochRow, is_over, read_history
+from sgurinit.training.loop import RecommenderModule
 from sgurinit.training.sampler import TripleSampler
 from sgurinit.training.settings import TrainSettings
 from sgurinit.training.workers import import_class, locate_class, receive, send

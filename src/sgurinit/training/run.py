@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,13 +31,14 @@ from sgurinit.resolve import (
 )
 from sgurinit.runtime import explain_memory_errors
 from sgurinit.seeds import derive_seed
-from sgurinit.training.callbacks import find_best_epoch, is_out_of_patience
-from sgurinit.training.fitting import BEST_FILE, fit
-from sgurinit.training.loop import EpochRow, RecommenderModule
+from sgurinit.training.history import BEST_FILE, EpochRow, find_best_epoch, is_out_of_patience
 from sgurinit.training.machine import Machine, resolve_machine
-from sgurinit.training.ranks import Shared, fit_on_several
 from sgurinit.training.sampler import TripleSampler
 from sgurinit.training.settings import TrainSettings, resolve_settings
+
+# `train` imports it, which takes seconds. That it is missing should be known before.
+if find_spec("lightning") is None:
+    raise ModuleNotFoundError("No module named 'lightning'", name="lightning")
 
 _RUN_FILE = "run.json"
 
@@ -202,6 +204,11 @@ def train(
     >>> trained.handover.initializer
     'sgurinit'
     """
+    # These import Lightning. A process that trains nothing does not wait for it.
+    from sgurinit.training.fitting import fit  # noqa: PLC0415
+    from sgurinit.training.loop import RecommenderModule  # noqa: PLC0415
+    from sgurinit.training.ranks import Shared, fit_on_several  # noqa: PLC0415
+
     settings = resolve_settings(settings)
     machine = resolve_machine(machine)
     seed = check_integer(seed, "seed", 0)
