@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from sgurinit.cli import app
 from sgurinit.core.inputs.features import BFLOAT16, ItemFeatures
-from sgurinit.data import load_dataset, recognize_layout, write_native
+from sgurinit.data import load_dataset, planted, recognize_layout, write_native
 from sgurinit.data.convert import convert, writable_layouts
 from sgurinit.data.layouts.contents import Contents
 from sgurinit.errors import InputError
@@ -379,10 +379,11 @@ def test_a_tab_in_a_title_is_reported_and_one_in_an_id_is_refused(make_dataset, 
 
 
 def test_a_byte_order_mark_changes_nothing(tmp_path: Path) -> None:
+    write_native(planted(60, 40), tmp_path / "small")
     tried = 0
     for name in writable_layouts():
         folder = tmp_path / name
-        convert(Path("planted"), folder, name)
+        convert(tmp_path / "small", folder, name)
         expected = load_dataset(folder).fingerprint
         for path in sorted(folder.rglob("*")):
             content = path.read_bytes() if path.is_file() else b"\0"
