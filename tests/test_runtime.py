@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,6 +39,15 @@ def test_there_is_a_core():
     assert count_cores() >= 1
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt, also in a background job, whose shell may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("threads", [0, 1])
 def test_an_interrupt_while_processes_are_created_is_not_lost(threads: int):
     """The processes ignore it, and their parent gets it afterwards, whichever thread took it."""
