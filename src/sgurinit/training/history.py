@@ -1,4 +1,4 @@
-"""The history of a run, and what follows from it: the best epoch and the end of training."""
+"""The files and the history of a run, and what follows: the best epoch and the end of training."""
 
 from __future__ import annotations
 
