@@ -16,7 +16,7 @@ from sgurinit import ItemFeatures
 SETTINGS = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
-    "spark.sql.shuffle.partitions": "3",
+    "spark.sql.shuffle.partitions": "2",
     "spark.sql.codegen.wholeStage": "false",
     "spark.driver.memory": "1g",
     "spark.driver.bindAddress": "127.0.0.1",
@@ -55,14 +55,15 @@ class Data:
         missing = np.setdiff1d(np.arange(self.n_users), self.pairs[:, 0])
         idle = pd.DataFrame({"user": [f"u{user}" for user in missing], "item": 1000, "weight": 0.0})
         table = pd.concat([table, idle], ignore_index=True)
-        interactions = spark.createDataFrame(table).repartition(partitions)
+        # Kept: every job of a fit would distribute the rows again.
+        interactions = spark.createDataFrame(table).repartition(partitions).persist()
         items = {}
         for name, features in self.features.items():
             at = np.flatnonzero(features.mask())
             rows = pd.DataFrame({"item": at + 1000, "vector": list(features.values[at])})
             kind = "double" if features.values.dtype == np.float64 else "float"
             frame = spark.createDataFrame(rows, f"item long, vector array<{kind}>")
-            items[name] = frame.repartition(partitions)
+            items[name] = frame.repartition(partitions).persist()
         return interactions, items
 
 

@@ -260,14 +260,19 @@ def test_models_whose_loss_compares_triples_are_not_divided(dataset, model):
             check_divisible(module, 2)
 
 
+def equal_weights(found, expected):
+    weights = found.model.state_dict()
+    for name, values in expected.model.state_dict().items():
+        assert torch.allclose(weights[name], values, atol=1e-5), name
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["lightgcn", "lattice"])
-def test_two_processes_train_like_one(dataset, model, tmp_path, monkeypatch):
+def test_two_processes_train_like_one_and_resume(dataset, tmp_path, monkeypatch):
     place = tmp_path / "a folder #1"  # not what an address may contain
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     two = Machine(device="cpu", devices=2)
-    one = train(dataset, model, config=CONFIG, settings=SETTINGS, machine=CPU)
+    one = train(dataset, "lightgcn", config=CONFIG, settings=SETTINGS, machine=CPU)
     rows = []
 
     def on_epoch(row):
@@ -276,14 +281,21 @@ def test_two_processes_train_like_one(dataset, model, tmp_path, monkeypatch):
 
     arguments = {"config": CONFIG, "settings": SETTINGS, "folder": tmp_path}
     with pytest.raises(StoppedError):
-        train(dataset, model, **arguments, machine=two, on_epoch=on_epoch)
-    found = train(dataset, model, **arguments, machine=two)
+        train(dataset, "lightgcn", **arguments, machine=two, on_epoch=on_epoch)
+    found = train(dataset, "lightgcn", **arguments, machine=two)
     assert [row["epoch"] for row in rows] == [0, 1]
     assert [row["epoch"] for row in found.history] == [row["epoch"] for row in one.history]
     for ours, theirs in zip(found.history[1:], one.history[1:], strict=True):
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-6)
-    for name, weights in one.model.state_dict().items():
-        assert torch.allclose(found.model.state_dict()[name], weights, atol=1e-5), name
+    equal_weights(found, one)
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_model_whose_steps_differ(dataset):
+    """LATTICE learns its graph only in the first step of an epoch."""
+    one = train(dataset, "lattice", config=CONFIG, settings=SETTINGS, machine=CPU)
+    two = Machine(device="cpu", devices=2)
+    equal_weights(train(dataset, "lattice", config=CONFIG, settings=SETTINGS, machine=two), one)
 
 
 SCRIPT = """

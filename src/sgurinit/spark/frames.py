@@ -158,13 +158,6 @@ def _require_columns(frame: Any, place: str, columns: tuple[str, ...]) -> None:
             raise InputError(f"{place}: column {column!r} cannot be an id; use strings or integers")
 
 
-def vector_width(frame: DataFrame) -> int:
-    """Return the length of the first vector; `check_features` has checked that all are equal."""
-    first = frame.select(F.size("vector").alias("width")).first()
-    assert first is not None  # noqa: S101 - checked on input
-    return int(first["width"])
-
-
 def id_type(kind: DataType) -> str:
     """Return the name of an id's type, for a schema."""
     return "string" if isinstance(kind, StringType) else kind.simpleString()

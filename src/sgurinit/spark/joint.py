@@ -12,7 +12,7 @@ from sgurinit.core.steps.joint import CONTENT_WIDTH
 from sgurinit.errors import InputError
 from sgurinit.spark.batches.items import JointBlock, Transform, concatenate_blocks
 from sgurinit.spark.collaborative import compute_collaborative_frame
-from sgurinit.spark.frames import id_type, vector_width
+from sgurinit.spark.frames import id_type
 from sgurinit.spark.moments import Moments
 from sgurinit.spark.space import SparkFit
 
@@ -55,7 +55,7 @@ def _compute_content(
     blocks = [_fit_block(frame, dim) for frame in features.values()]
     items = fit.stages.keep(_concatenate(list(features.values()), blocks), "content")
     total = sum(block.width for block in blocks)
-    moments = Moments(items, [], total, nonzero_only=False) if total else None
+    moments = Moments(items, [], nonzero_only=False) if total else None
     principal = None if moments is None else moments.compute_axes(dim)
     if moments is None or principal is None or not len(principal.deviations):
         raise InputError("all items have the same features, so there is nothing to reduce")
@@ -66,13 +66,12 @@ def _compute_content(
 
 def _fit_block(frame: DataFrame, dim: int) -> JointBlock:
     """Fit the block of one modality, see `reduce_modality` of the core."""
-    width = vector_width(frame)
-    transforms: list[Transform] = [("center", (Moments(frame, [], width).mean,)), ("unit", ())]
-    moments = Moments(frame, transforms, width)
+    transforms: list[Transform] = [("center", (Moments(frame, []).mean,)), ("unit", ())]
+    moments = Moments(frame, transforms)
     principal = moments.compute_axes(dim)
     rank = len(principal.deviations)
     transforms.append(("project", (moments.mean, principal.vectors)))
-    scale = 1.0 / Moments(frame, transforms, rank).mean_norm if rank else 1.0
+    scale = 1.0 / Moments(frame, transforms).mean_norm if rank else 1.0
     return JointBlock(transforms, rank, scale)
 
 

@@ -14,6 +14,8 @@ from sgurinit.core.steps.pca import Axes, compute_principal_axes
 from sgurinit.spark.batches.items import Transform
 from sgurinit.spark.batches.sums import merge_sums, sum_first_moments, sum_second_moments
 
+_KEYED_SUMS = "key long, sums binary"
+
 
 def collect_totals(frame: DataFrame, compute_sums: Callable[[Any], Any]) -> Float64Array:
     """Add up the sums of all partitions; only the totals are sent to the driver.
@@ -30,9 +32,9 @@ def collect_totals(frame: DataFrame, compute_sums: Callable[[Any], Any]) -> Floa
     -------
     ndarray of float64, shape (n_keys, n_sums)
     """
-    schema = "key long, sums binary"
-    parts = frame.mapInArrow(compute_sums, schema).repartition("key").sortWithinPartitions("key")
-    rows = parts.mapInArrow(partial(merge_sums, key="key"), schema).collect()
+    parts = frame.mapInArrow(compute_sums, _KEYED_SUMS)
+    merged = parts.repartition("key").sortWithinPartitions("key")
+    rows = merged.mapInArrow(partial(merge_sums, key="key"), _KEYED_SUMS).collect()
     sums = {row["key"]: np.frombuffer(row["sums"], dtype=np.float64) for row in rows}
     return np.stack([sums[key] for key in range(len(sums))])
 
@@ -43,11 +45,9 @@ class Moments:
     Parameters
     ----------
     frame : DataFrame
-        Columns item and vector, an array.
+        Columns item and vector, an array. It has at least one row.
     transforms : sequence of Transform
         Transforms of the vectors.
-    width : int
-        Width of the vectors after the transforms.
     nonzero_only : bool, default True
         Whether to leave out rows that are all zero before the transforms.
 
@@ -67,19 +67,15 @@ class Moments:
         self,
         frame: DataFrame,
         transforms: Sequence[Transform],
-        width: int,
         *,
         nonzero_only: bool = True,
     ) -> None:
         self._frame = frame
         self._transforms, self._nonzero_only = list(transforms), nonzero_only
-        sums = partial(
-            sum_first_moments,
-            transforms=self._transforms,
-            width=width,
-            nonzero_only=nonzero_only,
-        )
-        (first,) = collect_totals(frame, sums)
+        sums = partial(sum_first_moments, transforms=self._transforms, nonzero_only=nonzero_only)
+        # One short row for each partition: to add them up here takes less than a shuffle.
+        parts = frame.mapInArrow(sums, _KEYED_SUMS).collect()
+        first = np.sum([np.frombuffer(part["sums"], dtype=np.float64) for part in parts], axis=0)
         self.count = int(first[0])
         divisor = max(self.count, 1)
         self.mean_square, self.mean_norm = first[1] / divisor, first[2] / divisor

@@ -8,7 +8,6 @@ import numpy as np
 from pyspark.sql import DataFrame
 
 from sgurinit.spark.batches.items import Transform
-from sgurinit.spark.frames import vector_width
 from sgurinit.spark.moments import Moments
 
 
@@ -31,15 +30,15 @@ def fit_transforms(frame: DataFrame, steps: Sequence[str]) -> list[Transform]:
     sgurinit.core.steps.preprocess.preprocess_rows : The same for arrays.
     """
     transforms: list[Transform] = []
-    width = vector_width(frame)
     for step in steps:
         if step == "unit":
             transforms.append(("unit", ()))
             continue
-        moments = Moments(frame, transforms, width)
+        moments = Moments(frame, transforms)
         if step == "center":
             transforms.append(("center", (moments.mean,)))
             continue
+        width = len(moments.mean)
         principal = moments.compute_axes(width)
         whitening = np.zeros((width, width))
         whitening[:, : len(principal.deviations)] = principal.vectors / principal.deviations

@@ -34,18 +34,22 @@ def sum_first_moments(
     batches: Iterable[ArrowBatch],
     *,
     transforms: Sequence[Transform],
-    width: int,
     nonzero_only: bool,
 ) -> Iterator[ArrowBatch]:
-    """Count the rows, and sum their squares, their norms and the rows themselves."""
-    totals = np.zeros((1, 3 + width))
+    """Count the rows, and sum their squares, their norms and the rows themselves, under key 0.
+
+    The width is that of the rows. A partition without any yields nothing.
+    """
+    totals: Array | None = None
     for batch in batches:
-        rows = _read_rows(batch, transforms, nonzero_only)
-        if len(rows):
+        if batch.num_rows:
+            rows = _read_rows(batch, transforms, nonzero_only)
             squares = np.square(rows).sum(axis=1)
-            totals[0, :3] += len(rows), squares.sum(), np.sqrt(squares).sum()
-            totals[0, 3:] += rows.sum(axis=0)
-    yield make_keyed_sums(totals)
+            counts = [len(rows), squares.sum(), np.sqrt(squares).sum()]
+            sums = np.concatenate([counts, rows.sum(axis=0)])
+            totals = sums if totals is None else totals + sums
+    if totals is not None:
+        yield make_keyed_sums(totals[None])
 
 
 def sum_second_moments(
