@@ -260,7 +260,7 @@ def test_models_whose_loss_compares_triples_are_not_divided(dataset, model):
             check_divisible(module, 2)
 
 
-def equal_weights(found, expected):
+def assert_equal_weights(found, expected):
     weights = found.model.state_dict()
     for name, values in expected.model.state_dict().items():
         assert torch.allclose(weights[name], values, atol=1e-5), name
@@ -287,7 +287,7 @@ def test_two_processes_train_like_one_and_resume(dataset, tmp_path, monkeypatch)
     assert [row["epoch"] for row in found.history] == [row["epoch"] for row in one.history]
     for ours, theirs in zip(found.history[1:], one.history[1:], strict=True):
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-6)
-    equal_weights(found, one)
+    assert_equal_weights(found, one)
 
 
 @pytest.mark.slow
@@ -295,7 +295,9 @@ def test_two_processes_train_a_model_whose_steps_differ(dataset):
     """LATTICE learns its graph only in the first step of an epoch."""
     one = train(dataset, "lattice", config=CONFIG, settings=SETTINGS, machine=CPU)
     two = Machine(device="cpu", devices=2)
-    equal_weights(train(dataset, "lattice", config=CONFIG, settings=SETTINGS, machine=two), one)
+    assert_equal_weights(
+        train(dataset, "lattice", config=CONFIG, settings=SETTINGS, machine=two), one
+    )
 
 
 SCRIPT = """

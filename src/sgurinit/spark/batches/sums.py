@@ -1,7 +1,7 @@
 """Sums over the items of a partition, and the merging of sums by key.
 
 Each function yields a small table of `keyed sums`: a number per row, ``key``, and a packed row of
-float64, ``sums``. The tables of all partitions are then added up by `merge_sums`.
+float64, ``sums``. The tables of all partitions are then added up, by `merge_sums` or on the driver.
 """
 
 from __future__ import annotations
