@@ -111,7 +111,7 @@ def replace_rows(path: Path, rows: list[Row]) -> None:
 def main() -> None:
     """Train what is missing, then write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", help="a folder, or xwines")
     parser.add_argument("chosen", type=Path)
     parser.add_argument("--models", required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -120,7 +120,7 @@ def main() -> None:
     arguments = parser.parse_args()
     has_new = arguments.new_in_validation
     dataset = hold_out(load_dataset(arguments.data), new_in_validation=has_new)
-    about = {"data": arguments.data.name, "validation": "known and new" if has_new else "known"}
+    about = {"data": Path(arguments.data).name, "validation": "known and new" if has_new else "known"}
     for model in arguments.models.split(","):
         chosen = read_chosen(arguments.chosen / model)
         scores = {}
