@@ -129,7 +129,7 @@ def main() -> None:
                 dataset, model, arm, chosen[arm], SEEDS, out=arguments.out, jobs=arguments.jobs
             )
             scores[arm] = read_scores(found, model, arm)
-            print(arguments.data.name, model, arm, file=sys.stderr)
+            print(*about.values(), model, arm, file=sys.stderr)
         own = about | {"model": model}
         replace_rows(HERE / "scores.csv", [own | row for row in describe(scores)])
         replace_rows(HERE / "lifts.csv", [own | row for row in compare_arms(scores)])
