@@ -17,6 +17,7 @@ import pytest
 import torch
 import typer
 import yaml
+from polars.testing import assert_frame_equal
 from scipy import optimize, stats
 
 from sgurinit import SGURInit, load_dataset
@@ -240,6 +241,26 @@ def test_the_models_of_a_data_set_are_read_together(tmp_path: Path) -> None:
             "low": pytest.approx(other["low"]),
             "high": pytest.approx(other["high"]),
         }
+
+
+def test_the_mean_of_a_folder_can_include_the_data_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = {name: users_of(0.1, seed) for seed, name in enumerate(("one", "two", "three"))}
+    for name, scores in users.items():
+        folder = tmp_path / ("own" if name == "three" else "other") / name / "models"
+        folder.mkdir(parents=True)
+        scores.write_parquet(folder / "users.parquet")
+    folders = [str(tmp_path / "own"), str(tmp_path / "other")]
+    monkeypatch.setattr(sys, "argv", ["combine.py", *folders])
+    tools = tool("combine")
+    tools.main()
+    found = pl.read_csv(tmp_path / "own" / "lifts.csv")
+    assert set(found["data"]) == {"three", "all"}
+    assert not (tmp_path / "other" / "lifts.csv").exists()
+    order = ("data", "model", "arm", "against", "metric")
+    wanted = tools.combine(users).filter(pl.col("data").is_in(["three", "all"]))
+    assert_frame_equal(found.sort(order), wanted.sort(order), check_dtypes=False)
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ read once. Writes
 - `trials.csv`: data, model, arm, the data set that the settings are from, validation Recall@20;
 - `DATA/MODEL/users.parquet`: scores of every user, arm and seed on test, as in the main study.
 
-A command that was stopped resumes. `python studies/tools/combine.py studies/confirm` compares.
+A command that was stopped resumes. `python studies/tools/combine.py studies/confirm studies/main`
+compares, and adds the mean over the data sets of both.
 """
 
 from __future__ import annotations

@@ -120,7 +120,10 @@ def main() -> None:
     arguments = parser.parse_args()
     has_new = arguments.new_in_validation
     dataset = hold_out(load_dataset(arguments.data), new_in_validation=has_new)
-    about = {"data": Path(arguments.data).name, "validation": "known and new" if has_new else "known"}
+    about = {
+        "data": Path(arguments.data).name,
+        "validation": "known and new" if has_new else "known",
+    }
     for model in arguments.models.split(","):
         chosen = read_chosen(arguments.chosen / model)
         scores = {}

@@ -1,10 +1,12 @@
 """Compare arms over the models of each data set, and over the data sets.
 
     python studies/tools/combine.py studies/main
+    python studies/tools/combine.py studies/confirm studies/main
 
-Reads `DATA/MODEL/users.parquet` in the folder, which `keep_scores.py` writes, and writes
-`lifts.csv`: data, model, arm, against, metric, n_data, n_models, n_seeds, lift, low, high, p_value
-and p_holm. Intervals are 95 %.
+Reads `DATA/MODEL/users.parquet` in the folders, which `keep_scores.py` writes, and writes
+`lifts.csv` of the first one: data, model, arm, against, metric, n_data, n_models, n_seeds, lift,
+low, high, p_value and p_holm, for its data and for the mean over the data of all folders. Intervals
+are 95 %.
 
 - A row with a model is a crossed bootstrap over users and seeds. Holm's adjustment covers the
   models of the data set.
@@ -148,9 +150,13 @@ def read_scores(folder: Path) -> dict[str, pl.DataFrame]:
 
 
 def main() -> None:
-    """Write the table of the folder that is named."""
-    folder = Path(sys.argv[1])
-    combine(read_scores(folder)).write_csv(folder / "lifts.csv")
+    """Write the table of the first folder that is named."""
+    folder, *others = map(Path, sys.argv[1:])
+    users = read_scores(folder)
+    shown = [*users, ALL]
+    for other in others:
+        users |= read_scores(other)
+    combine(users).filter(pl.col("data").is_in(shown)).write_csv(folder / "lifts.csv")
 
 
 if __name__ == "__main__":

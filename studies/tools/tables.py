@@ -43,7 +43,7 @@ METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 SHORT = {"recall": "R", "ndcg": "N"}
 DATA = {
     "lastfm": "Last.fm", "ml-100k": "ML-100K", "tiktok": "TikTok", "xwines": "X-Wines",
-    "amazon-beauty": "Amazon Beauty",
+    "amazon-beauty": "Amazon Beauty", "amazon-sports": "Amazon Sports", "citeulike": "citeulike-a",
 }  # fmt: skip
 # The models of the second study, as its protocol lists them.
 MODELS = ("lightgcn", "bprmf", "vbpr", "freedom", "bm3", "mgcn")
