@@ -8,6 +8,7 @@ import itertools
 import json
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 from types import ModuleType
 
@@ -421,6 +422,48 @@ def test_claims_are_confirmed_with_the_best_settings_from_other_data(
     means = dict(scores.group_by("arm").agg(pl.col("ndcg@20").cast(pl.Float64).mean()).iter_rows())
     (lift,) = lifts.filter(model="bprmf", arm="hybrid", against="random", metric="ndcg@20")["lift"]
     assert lift == pytest.approx(means["hybrid"] / means["random"] - 1)
+
+
+def test_a_search_continues_from_its_restored_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """
+    models: {bprmf: {width: 8}}
+    arms: {random: , sgurinit: {n_clusters: 4}}
+    seeds: 1
+    train: {max_epochs: 8, patience: 3}
+    search:
+      trials: 4
+      halving: {epochs: [2, 4], keep: 0.5}
+      finalists: 2
+      extend: true
+      exchange: true
+      spaces: {bprmf: {learning_rate: [0.005, 0.05]}, random: {scale: [0.5, 1.0, 2.0]}}
+    """
+    file = tmp_path / "study.yaml"
+    file.write_text(textwrap.dedent(text))
+    write_native(planted(100, 60, seed=1), data := tmp_path / "small")
+    study = Study.read(file, data)
+    study.run(whole := tmp_path / "bprmf")
+    tools = tool("restore_trials")
+
+    def restore(name: str) -> Path:
+        words = file, data, whole, tmp_path / name
+        monkeypatch.setattr(sys, "argv", ["restore_trials.py", *map(str, words)])
+        tools.main()
+        return tmp_path / name
+
+    restored = restore("restored")
+    n_restored = len(list(restored.rglob("result.json")))
+    study.run(restored)
+    columns = ["model", "arm", "trial", "seed", "settings", "recall@20", "epochs", "stopped_at"]
+    trials = [pl.read_csv(folder / "trials.csv")[columns] for folder in (whole, restored)]
+    assert_frame_equal(*trials)
+    assert 2 * 4 < n_restored < len(trials[0])
+
+    file.write_text(file.read_text().replace("0.05]", "0.04]"))
+    with pytest.raises(SystemExit, match="not among the trials"):
+        restore("of-another-search")
 
 
 def test_untrained_content_scores_what_is_reported(tiktok_path: Path) -> None:
