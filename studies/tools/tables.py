@@ -496,17 +496,18 @@ def claims(studies: Sequence[Path], arm: str) -> str:
 
 
 def claim_means(studies: Sequence[Path]) -> str:
-    """Tabulate the claims in the mean over the models of each data set with several."""
+    """Tabulate the claims in the mean over the data sets, and over the models of each."""
     (study,) = studies
     lifts = read_claims(study).filter(model=ALL)
-    found = sorted(lifts["data"].unique(), key=[*DATA, ALL].index)
+    found = sorted(lifts["data"].unique(), key=[ALL, *DATA].index)
     columns = [
-        [claim_cell(lifts, arm, base, data, ALL) for arm, base in SHOWN_CLAIMS] for data in found
+        [stacked(claim_cell(lifts, arm, base, data, ALL)) for arm, base in SHOWN_CLAIMS]
+        for data in found
     ]
     heads = []
     for data in found:
         n_data, n_models = lifts.filter(data=data).select("n_data", "n_models").row(0)
-        heads.append(f"{DATA.get(data, f'{n_data} data sets')}, {n_models} models")
+        heads.append(f"{DATA.get(data, f'{n_data} data sets')}<br>{n_models} models")
     names = [f"`{arm}` over `{base}`" for arm, base in SHOWN_CLAIMS]
     rows = [list(row) for row in zip(names, *columns, strict=True)]
     return markdown(["NDCG@20", *heads], rows)
@@ -526,6 +527,11 @@ def claim_cell(lifts: pl.DataFrame, arm: str, against: str, data: str, model: st
     own = {"data": data, "model": model}
     (p,) = lifts.filter(arm=arm, against=against, **own)["p_holm"]
     return interval(lifts, against, arm, **own) + stars({"p_holm": p})
+
+
+def stacked(claim: str) -> str:
+    """Return a claim on two lines: the lift with its stars, and below them the interval."""
+    return re.sub(r" (\(.*\))(\**)$", r"\2<br>\1", claim)
 
 
 def by_protocol(data: str, model: str) -> tuple[int, int]:
@@ -557,7 +563,7 @@ def who(studies: Sequence[Path]) -> str:
         groups = [names[0], names[-1], *items]
         for arm in ("sgurinit", "hybrid"):
             found = [arms[arm]["groups"][name]["ndcg@20"] for name in groups]
-            cells = [with_interval(lift).replace(" (", "<br>(") for lift in found]
+            cells = [stacked(with_interval(lift)) for lift in found]
             rows.append([f"{data}<br>{model}", f"`{arm}`", *cells])
     heads = ["users with the fewest items", "with the most", *items]
     return markdown(["data and model", "arm", *heads], rows)
@@ -627,7 +633,7 @@ def ablation(studies: Sequence[Path], *models: str) -> str:
         for data, model in columns:
             (own,) = lifts.filter(data=data, model=model, variant=variant).to_dicts()
             is_method = variant == "sgurinit"
-            lift = with_interval(own).replace(" (", "<br>(")
+            lift = stacked(with_interval(own))
             row.append(f"{own['mean']:.4f}".lstrip("0") if is_method else lift)
         rows.append(row)
     heads = [
