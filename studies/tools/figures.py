@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import polars as pl
-from tables import find_cells
+from tables import ALL, DATA, by_protocol, find_cells, read_claims, title
 
 from sgurinit.models import model_resolver
 
@@ -141,6 +142,59 @@ def searches() -> None:
     save(figure, "searches")
 
 
+def claims() -> None:
+    """Draw the main claims of the second study, by data set and model and over all."""
+    shown = {
+        ("sgurinit", "random"): (-12, 22),
+        ("hybrid", "random"): (-9, 46),
+        ("hybrid", "hybrid-shuffled"): (-6, 11),
+    }
+    lifts = read_claims(ROOT / "studies" / "main")
+    cells = sorted(lifts.select("data", "model").unique().rows(), key=lambda c: by_protocol(*c))
+    cells = [cell for cell in cells if cell[1] != ALL or cell[0] == ALL]
+    places, names, gap = [], [], 0.0
+    for at, (data, model) in enumerate(cells):
+        gap += 0.6 if at and data != cells[at - 1][0] else 0
+        places.append(at + gap)
+        names.append(f"{DATA.get(data, 'all')}, {'both' if model == ALL else title(model)}")
+    figure, panels = plt.subplots(
+        1, len(shown), figsize=(9, 0.24 * places[-1] + 0.9), layout="constrained", sharey=True
+    )
+    for panel, ((arm, against), limits) in zip(panels, shown.items(), strict=True):
+        own = lifts.filter(arm=arm, against=against)
+        panel.set_xlim(*limits)
+        for place, (data, model) in zip(places, cells, strict=True):
+            (row,) = own.filter(data=data, model=model).to_dicts()
+            draw_lift(panel, place, row, TUNED[arm])
+        panel.axvline(0, color="#bbbbbb", lw=0.8, zorder=0)
+        panel.set_title(f"{arm} over {against}", fontsize=9)
+        panel.xaxis.set_major_locator(plt.MultipleLocator(10 if limits[1] > 25 else 5))
+        panel.xaxis.set_major_formatter(
+            lambda value, _: f"{value:+.0f} %".replace("-", "−") if value else "0"
+        )
+        panel.tick_params(labelsize=7)
+        panel.tick_params(axis="y", length=0)
+        panel.spines[["top", "right", "left"]].set_visible(False)
+    panels[0].set_yticks(places, names, fontsize=8)
+    panels[0].invert_yaxis()
+    save(figure, "claims")
+
+
+def draw_lift(panel: plt.Axes, place: float, row: dict[str, Any], color: str) -> None:
+    """Draw a lift and its interval in percent, filled if that excludes 0; arrows lead outside."""
+    low, lift, high = (100 * row[name] for name in ("low", "lift", "high"))
+    is_sure = low > 0 or high < 0
+    color = color if is_sure else "#767676"
+    mark = "D" if row["data"] == ALL else "o"
+    panel.plot([low, high], [place, place], color=color, lw=1.4)
+    panel.plot(lift, place, mark, color=color, ms=5, mfc=color if is_sure else "white")
+    left, right = panel.get_xlim()
+    if low < left:
+        panel.plot(left, place, "<", color=color, ms=4, clip_on=False)
+    if high > right:
+        panel.plot(right, place, ">", color=color, ms=4, clip_on=False)
+
+
 def save(figure: plt.Figure, name: str) -> None:
     """Write a figure that is the same file every time."""
     IMAGES.mkdir(exist_ok=True)
@@ -153,3 +207,4 @@ if __name__ == "__main__":
     knobs()
     curves()
     searches()
+    claims()
