@@ -495,10 +495,10 @@ def claims(studies: Sequence[Path], arm: str) -> str:
     return markdown(["NDCG@20", *(f"over `{base}`" for base in rivals)], rows)
 
 
-def claim_means(studies: Sequence[Path]) -> str:
+def claim_means(studies: Sequence[Path], metric: str = "ndcg@20") -> str:
     """Tabulate the claims in the mean over the data sets, and over the models of each."""
     (study,) = studies
-    lifts = read_claims(study).filter(model=ALL)
+    lifts = read_claims(study, metric).filter(model=ALL)
     found = sorted(lifts["data"].unique(), key=[ALL, *DATA].index)
     columns = [
         [stacked(claim_cell(lifts, arm, base, data, ALL)) for arm, base in SHOWN_CLAIMS]
@@ -510,23 +510,23 @@ def claim_means(studies: Sequence[Path]) -> str:
         heads.append(f"{DATA.get(data, f'{n_data} data sets')}<br>{n_models} models")
     names = [f"`{arm}` over `{base}`" for arm, base in SHOWN_CLAIMS]
     rows = [list(row) for row in zip(names, *columns, strict=True)]
-    return markdown(["NDCG@20", *heads], rows)
+    return markdown([metric.replace("ndcg", "NDCG").replace("recall", "Recall"), *heads], rows)
 
 
 SHOWN_CLAIMS = [pair for pair in CLAIMS if pair != ("hybrid", "sgurinit")]
 
 
-def read_claims(study: Path) -> pl.DataFrame:
-    """Read the lifts of NDCG@20, without means over one model."""
-    lifts = pl.read_csv(study / "lifts.csv").filter(metric="ndcg@20")
+def read_claims(study: Path, metric: str = "ndcg@20") -> pl.DataFrame:
+    """Read the lifts of a metric, without means over one model."""
+    lifts = pl.read_csv(study / "lifts.csv").filter(metric=metric)
     return lifts.filter((pl.col("model") != ALL) | (pl.col("n_models") > 1))
 
 
 def claim_cell(lifts: pl.DataFrame, arm: str, against: str, data: str, model: str) -> str:
     """Return a claim of a data set and model, with its interval and stars."""
-    own = {"data": data, "model": model}
-    (p,) = lifts.filter(arm=arm, against=against, **own)["p_holm"]
-    return interval(lifts, against, arm, **own) + stars({"p_holm": p})
+    found = lifts.filter(arm=arm, against=against, data=data, model=model)
+    row = found.row(0, named=True)
+    return with_interval(row) + stars(row)
 
 
 def stacked(claim: str) -> str:
@@ -570,16 +570,17 @@ def who(studies: Sequence[Path]) -> str:
 
 
 def harms(studies: Sequence[Path]) -> str:
-    """Tabulate losses of NDCG@20 against random, over all users or in a group, beyond doubt."""
+    """Tabulate losses of NDCG@20 against random beyond doubt; in groups, of the two main arms."""
     (study,) = studies
     rows = []
     for data, model, folder in find_cells(study):
-        arms = read_cell(folder)
-        for arm in ("sgurinit", "hybrid"):
-            found = {"all users": arms[arm]["test"], **arms[arm]["groups"]}
+        for arm, entry in read_cell(folder).items():
+            found = {"all users": entry["test"]}
+            if arm in ("sgurinit", "hybrid"):
+                found |= entry["groups"]
             for group, metrics in found.items():
                 lift = metrics["ndcg@20"]
-                if lift["high"] is not None and lift["high"] < 0:
+                if (lift.get("high") or 0) < 0:
                     rows.append([data, model, f"`{arm}`", group, with_interval(lift)])
     return markdown(["data", "model", "arm", "found", "NDCG@20 over `random`"], rows)
 
@@ -799,6 +800,7 @@ TIDY: dict[str, Callable[[Sequence[Path]], str]] = {
     "by-arm": by_arm,
     "chosen": chosen,
     "claim-means": claim_means,
+    "claim-means-recall": lambda studies: claim_means(studies, "recall@20"),
     "claims-hybrid": lambda studies: claims(studies, "hybrid"),
     "claims-sgurinit": lambda studies: claims(studies, "sgurinit"),
     "who": who,
