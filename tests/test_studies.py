@@ -21,7 +21,7 @@ import yaml
 from polars.testing import assert_frame_equal
 from scipy import optimize, stats
 
-from sgurinit import SGURInit, load_dataset
+from sgurinit import SGURInit, load_dataset, train
 from sgurinit.cli import app
 from sgurinit.data import planted, write_native
 from sgurinit.errors import InputError
@@ -464,6 +464,26 @@ def test_a_search_continues_from_its_restored_trials(
     file.write_text(file.read_text().replace("0.05]", "0.04]"))
     with pytest.raises(SystemExit, match="not among the trials"):
         restore("of-another-search")
+
+
+def test_less_patience_is_the_beginning_of_the_same_run() -> None:
+    sys.path.insert(0, str(STUDIES / "confirm"))
+    find_best = tool("patience").find_best
+    scores = [0.1, 0.3, 0.2, 0.2, 0.2, 0.4, 0.1, 0.1]
+    assert [find_best(scores, patience) for patience in (1, 3, 4, 20)] == [1, 1, 5, 5]
+    dataset = planted(100, 60, seed=1)
+    runs = {
+        patience: train(
+            dataset,
+            "bprmf",
+            "random",
+            config={"width": 8, "learning_rate": 0.05},
+            settings=TrainSettings(max_epochs=60, patience=patience),
+        )
+        for patience in (2, 20)
+    }
+    scores = [row["recall@20"] for row in runs[20].history]
+    assert find_best(scores, 2) == runs[2].best_epoch < find_best(scores, 20)
 
 
 def test_untrained_content_scores_what_is_reported(tiktok_path: Path) -> None:

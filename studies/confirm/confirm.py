@@ -45,6 +45,12 @@ def list_sources(main: Path, model: str) -> list[str]:
     return sorted(path.parts[-3] for path in main.glob(f"*/{model}/summary.json"))
 
 
+def choose_source(tried: pl.DataFrame) -> str:
+    """Return the data set whose settings have the best score among the trials of an arm."""
+    source: str = tried.sort(MONITOR, descending=True)["source"][0]
+    return source
+
+
 def try_settings(path: Path, main: Path, *trial: Any) -> list[Row]:
     """Train with the settings of another data set; only validation is read."""
     _, model, arm, source = trial
@@ -79,7 +85,7 @@ def main() -> None:
         tried = pl.read_csv(trials).filter(data=name, model=model)
         parts = []
         for arm in arms:
-            best = tried.filter(arm=arm).sort(MONITOR, descending=True)["source"][0]
+            best = choose_source(tried.filter(arm=arm))
             chosen = read_chosen(given.main / best / model)[arm]
             runs = train_chosen(dataset, model, arm, chosen, SEEDS, out=given.out, jobs=given.jobs)
             parts.append(collect(runs.folder))
