@@ -1,8 +1,9 @@
 """See on validation what more patience does to the runs of a confirmation set.
 
-    python studies/confirm/patience.py data/citeulike studies/main --models bprmf --jobs 2
+    python studies/confirm/patience.py data/citeulike studies/main --models bprmf \
+        --arms random,sgurinit,hybrid --jobs 2
 
-Not part of the protocol: made after the test scores were seen. Every arm is trained with the
+Not part of the protocol: made after the test scores were seen. Each arm is trained with the
 settings that `confirm.py` chose and its five seeds, and stops after 60 epochs without a better
 validation score instead of 20. A run with less patience is the beginning of the same run, so one
 gives the results of all. Only validation data are read. Writes, beside this file,
@@ -73,14 +74,13 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("main", type=Path)
     parser.add_argument("--models", required=True)
+    parser.add_argument("--arms", required=True)
     parser.add_argument("--jobs", type=int, default=1)
     given = parser.parse_args()
-    name = given.data.name
-    tried = pl.read_csv(HERE / "trials.csv").filter(data=name)
     wanted = [
-        (name, model, arm, seed)
+        (given.data.name, model, arm, seed)
         for model in given.models.split(",")
-        for arm in read_chosen(given.main / choose_source(tried.filter(model=model)) / model)
+        for arm in given.arms.split(",")
         for seed in range(SEEDS)
     ]
     out = HERE / "patience.csv"
