@@ -619,6 +619,25 @@ def held_out(studies: Sequence[Path]) -> str:
     return markdown(["data, model<br>validation", "found", *heads], rows)
 
 
+def patience(studies: Sequence[Path]) -> str:
+    """Tabulate validation scores by the patience of the runs, with the mean of the best epochs."""
+    (study,) = studies
+    runs = pl.read_csv(study / "patience.csv")
+    waits = runs["patience"].unique().sort().to_list()
+    rows = []
+    for data, model in runs.select("data", "model").unique(maintain_order=True).rows():
+        own = runs.filter(data=data, model=model)
+        for arm in (name for name in CONTROLLED if name in own["arm"]):
+            cells = []
+            for wait in waits:
+                found = own.filter(arm=arm, patience=wait)
+                best = found["recall@20"].cast(pl.Float64).mean()
+                epoch = found["best_epoch"].cast(pl.Float64).mean()
+                cells.append(f"{best:.4f}".lstrip("0") + f", epoch {epoch:.0f}")
+            rows.append([f"{DATA[data]}, {title(model)}", f"`{arm}`", *cells])
+    return markdown(["Recall@20", "arm", *(f"patience {wait}" for wait in waits)], rows)
+
+
 def ablation(studies: Sequence[Path], *models: str) -> str:
     """Tabulate every variant of the method over it, trained in `models` or untrained."""
     (study,) = studies
@@ -811,6 +830,7 @@ TIDY: dict[str, Callable[[Sequence[Path]], str]] = {
     "spread": spread,
     "held-out": held_out,
     "harms": harms,
+    "patience": patience,
     "exchange": exchange,
     "ablation-untrained": ablation,
     "ablation-trained": lambda studies: ablation(studies, "bprmf", "lightgcn"),
