@@ -22,15 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
 
-from sgurinit import load_dataset, train
+from sgurinit import load_dataset
 from sgurinit.experiments.settings import SEARCH_SEEDS
-from sgurinit.resolve import resolve_initializer
-from sgurinit.runtime import keep_freed_memory
 
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
-from chosen import fields_of, read_chosen, train_chosen
+from chosen import read_chosen, train_chosen, validate_chosen
 from keep_scores import collect, keep
 from resumable import Row, measure_missing
 
@@ -54,12 +51,8 @@ def choose_source(tried: pl.DataFrame) -> str:
 def try_settings(path: Path, main: Path, *trial: Any) -> list[Row]:
     """Train with the settings of another data set; only validation is read."""
     _, model, arm, source = trial
-    torch.set_num_threads(1)
-    keep_freed_memory()
     chosen = read_chosen(main / source / model)[arm]
-    initializer = resolve_initializer(arm, fields_of(chosen))
-    found = train(path, model, initializer, config=chosen["config"], seed=SEARCH_SEEDS[0])
-    best = max(row[MONITOR] for row in found.history)
+    best = max(validate_chosen(path, model, arm, chosen, seed=SEARCH_SEEDS[0]))
     return [dict(zip(KEY, trial, strict=True)) | {MONITOR: best}]
 
 

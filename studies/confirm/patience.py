@@ -22,16 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
 from confirm import HERE, MONITOR, SEEDS, choose_source
 
-from sgurinit import train
-from sgurinit.resolve import resolve_initializer
-from sgurinit.runtime import keep_freed_memory
 from sgurinit.training import TrainSettings
 
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
-from chosen import fields_of, read_chosen
+from chosen import read_chosen, validate_chosen
 from resumable import Row, measure_missing
 
 PATIENCE = (20, 40, 60)
@@ -52,14 +48,10 @@ def find_best(scores: Sequence[float], patience: int) -> int:
 def measure(path: Path, main: Path, *run: Any) -> list[Row]:
     """Train with the largest patience; return a row for each."""
     name, model, arm, seed = run
-    torch.set_num_threads(1)
-    keep_freed_memory()
     tried = pl.read_csv(HERE / "trials.csv").filter(data=name, model=model, arm=arm)
     chosen = read_chosen(main / choose_source(tried) / model)[arm]
-    initializer = resolve_initializer(arm, fields_of(chosen))
     settings = TrainSettings(patience=max(PATIENCE))
-    found = train(path, model, initializer, config=chosen["config"], settings=settings, seed=seed)
-    scores = [row[MONITOR] for row in found.history]
+    scores = validate_chosen(path, model, arm, chosen, seed=seed, settings=settings)
     rows = []
     for patience in PATIENCE:
         best = find_best(scores, patience)

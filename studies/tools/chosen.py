@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sgurinit import compare
+import torch
+
+from sgurinit import compare, train
 from sgurinit.data import Dataset
 from sgurinit.experiments import Comparison
+from sgurinit.resolve import resolve_initializer
+from sgurinit.runtime import keep_freed_memory
+from sgurinit.training import TrainSettings
 
 
 def read_chosen(folder: Path) -> dict[str, dict[str, Any]]:
@@ -49,3 +54,20 @@ def train_chosen(
         overrides={model: chosen["config"], arm: fields_of(chosen)},
         jobs=jobs,
     )
+
+
+def validate_chosen(
+    path: Path,
+    model: str,
+    arm: str,
+    chosen: Mapping[str, Any],
+    *,
+    seed: int,
+    settings: TrainSettings | None = None,
+) -> list[float]:
+    """Train as `train_chosen` on one thread; return validation Recall@20 by epoch, without test."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    initializer = resolve_initializer(arm, fields_of(chosen))
+    found = train(path, model, initializer, config=chosen["config"], settings=settings, seed=seed)
+    return [row["recall@20"] for row in found.history]

@@ -634,8 +634,9 @@ def patience(studies: Sequence[Path]) -> str:
                 best = found["recall@20"].cast(pl.Float64).mean()
                 epoch = found["best_epoch"].cast(pl.Float64).mean()
                 cells.append(f"{best:.4f}".lstrip("0") + f", epoch {epoch:.0f}")
-            rows.append([f"{DATA[data]}, {title(model)}", f"`{arm}`", *cells])
-    return markdown(["Recall@20", "arm", *(f"patience {wait}" for wait in waits)], rows)
+            n_runs = own.filter(arm=arm)["seed"].n_unique()
+            rows.append([f"{DATA[data]}, {title(model)}", f"`{arm}`", str(n_runs), *cells])
+    return markdown(["Recall@20", "arm", "runs", *(f"patience {wait}" for wait in waits)], rows)
 
 
 def ablation(studies: Sequence[Path], *models: str) -> str:
